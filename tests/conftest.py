@@ -1,0 +1,39 @@
+"""What all tests share: the folder of real videos and golden files that stands beside a checkout, and small defaults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Tests run two at a time on small machines: one thread each is faster than four that fight over two cores.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("tal", deadline=None, max_examples=50)
+settings.load_profile("tal")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real videos and golden files: `$TAL_SHARED`, or `shared` beside the checkout.
+
+    Where it is absent the test skips and says so, except in CI, where nothing may go untested.
+    """
+    folder = Path(os.environ.get("TAL_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        reason = f"the shared folder is absent: {folder} (set TAL_SHARED to where it is)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
