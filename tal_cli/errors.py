@@ -1,0 +1,109 @@
+"""What can go wrong, told apart by exit code. The two ground floors raise their own errors; here each is given its code."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+EXIT_DEFECT = 1
+EXIT_USAGE = 2
+EXIT_INPUT = 3
+EXIT_MISSING = 4
+EXIT_INTERRUPTED = 130
+
+
+class TalError(Exception):
+    """An error that a user can do something about.
+
+    Attributes:
+        message: what is wrong, in one line.
+        remedy: what would have been right or how to get what is missing; may be empty.
+    """
+
+    exit_code: ClassVar[int] = EXIT_DEFECT
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class UsageProblem(TalError):
+    """Wrong usage: an unknown name or value (exit code 2)."""
+
+    exit_code = EXIT_USAGE
+
+
+class InputProblem(TalError):
+    """One input could not be processed (exit code 3)."""
+
+    exit_code = EXIT_INPUT
+
+    def __init__(self, path: str | Path, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{path}: {one_line(reason)}", remedy)
+        self.path = str(path)
+        self.reason = one_line(reason)
+
+
+class Missing(TalError):
+    """Weights, a data set or an optional package is absent (exit code 4); the remedy says how to get it."""
+
+    exit_code = EXIT_MISSING
+
+
+# By name, so that telling an error apart never imports torch; a test looks up every name.
+FOREIGN: dict[tuple[str, str], int] = {
+    ("extractors.video", "VideoError"): EXIT_INPUT,
+    ("extractors.store", "FeatureError"): EXIT_INPUT,
+    ("models.recipe", "RecipeError"): EXIT_USAGE,
+    ("models.checkpoint", "CheckpointError"): EXIT_USAGE,
+    ("models.zoo", "UnknownModel"): EXIT_USAGE,
+    ("models.zoo", "ModelMissing"): EXIT_MISSING,
+}
+
+
+def one_line(text: object) -> str:
+    """Text as one line, however many a library put into its message."""
+    return " ".join(str(text).split())
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code that an error stands for; 1 for anything unforeseen."""
+    if isinstance(error, TalError):
+        return error.exit_code
+    for kind in type(error).__mro__:
+        code = FOREIGN.get((kind.__module__, kind.__name__))
+        if code is not None:
+            return code
+    return EXIT_DEFECT
+
+
+def reason_of(error: BaseException) -> str:
+    """The reason alone, without the path that some errors carry as well, in one line."""
+    return one_line(getattr(error, "reason", None) or error) or type(error).__name__
+
+
+def write_log(error: BaseException, arguments: list[str]) -> Path:
+    """Write an unforeseen error's traceback into a file of the user's log folder and return its path."""
+    import platformdirs
+
+    from tal_cli import __version__
+
+    folder = Path(platformdirs.user_log_dir("tal", appauthor=False))
+    now = datetime.now()
+    text = f"tal {__version__} {now.isoformat(timespec='seconds')}\narguments: {arguments!r}\n\n"
+    text += "".join(traceback.format_exception(error))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"tal-{now:%Y%m%d-%H%M%S-%f}.log"
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        # A home that cannot be written to must not hide the error itself.
+        import tempfile
+
+        with tempfile.NamedTemporaryFile("w", prefix="tal-", suffix=".log", delete=False, encoding="utf-8") as file:
+            file.write(text)
+        path = Path(file.name)
+    return path

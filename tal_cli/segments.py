@@ -1,0 +1,52 @@
+"""The one result type that everything above the ground floors writes or reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Something that happens: a label from `start` to `end` (seconds on the video's own clock) with a score in [0, 1]."""
+
+    label: str
+    start: float
+    end: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one video.
+
+    Attributes:
+        video: the video's unique name among those of one run.
+        path: the file it came from.
+        duration: seconds.
+        fps: frames per second (the average, on variable rate).
+        frames: how many frames decoded.
+        segments: sorted by falling score; 0 <= start < end <= duration.
+    """
+
+    video: str
+    path: str
+    duration: float
+    fps: float
+    frames: int
+    segments: tuple[Segment, ...]
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(self.segments, key=lambda s: (-s.score, s.start, s.end, s.label)))
+        object.__setattr__(self, "segments", ordered)
+
+    def keep(
+        self, *, min_score: float | None = None, top_k: int | None = None, labels: Collection[str] | None = None
+    ) -> Detections:
+        """The same detections with only the segments asked for: labels first, then score, then the best `top_k`."""
+        segments = [
+            segment
+            for segment in self.segments
+            if (not labels or segment.label in labels) and (min_score is None or segment.score >= min_score)
+        ]
+        return replace(self, segments=tuple(segments[:top_k]))
