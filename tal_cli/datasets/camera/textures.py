@@ -17,8 +17,7 @@ def background(rng: np.random.Generator, width: int, height: int) -> UInt8:
     """A scene's picture, [height, width, 3]."""
     palette = _palette(rng)
     canvas = Image.fromarray(_clouds(rng, width, height, palette))
-    if rng.random() < 0.85:
-        _leaves(rng, canvas, palette, count=int(10 ** rng.uniform(1.3, 2.8)), largest=rng.uniform(0.15, 0.6))
+    _leaves(rng, canvas, palette, count=int(10 ** rng.uniform(1.8, 3.0)), largest=rng.uniform(0.3, 1.2))
     if rng.random() < 0.3:
         _grid(rng, canvas, palette)
     if rng.random() < 0.25:
@@ -30,7 +29,7 @@ def background(rng: np.random.Generator, width: int, height: int) -> UInt8:
     picture = np.asarray(canvas, np.float32)
     if rng.random() < 0.7:
         picture = picture + rng.uniform(4, 30) * _pink(rng, width, height, rng.uniform(0.6, 1.4))[..., None]
-    contrast, brightness = rng.uniform(0.45, 1.2), rng.uniform(-45, 35)
+    contrast, brightness = rng.uniform(0.5, 1.2), rng.uniform(-35, 35)
     picture = (picture - 127) * contrast + 127 + brightness
     if rng.random() < 0.12:
         picture = np.repeat(picture.mean(2, keepdims=True), 3, 2)
@@ -68,8 +67,11 @@ def caption(rng: np.random.Generator, width: int, height: int) -> UInt8:
 
 
 def _palette(rng: np.random.Generator) -> UInt8:
-    base = rng.uniform(20, 235, 3)
-    return np.clip(base + rng.normal(0, rng.uniform(15, 80), (6, 3)), 0, 255).astype(np.uint8)
+    """Six colours [6, 3], spread in brightness as natural scenes are, mostly muted."""
+    brightness = rng.uniform(10, 100) + np.linspace(0, rng.uniform(60, 150), 6)
+    tint, variety = rng.normal(0, 12, 3), rng.uniform(5, 40)
+    colours = brightness[:, None] + tint + rng.normal(0, variety, (6, 3))
+    return np.clip(rng.permutation(colours), 0, 255).astype(np.uint8)
 
 
 def _pink(rng: np.random.Generator, width: int, height: int, slope: float) -> NDArray[np.float32]:
@@ -95,7 +97,7 @@ def _leaves(rng: np.random.Generator, canvas: Image.Image, palette: UInt8, count
     pen = ImageDraw.Draw(canvas)
     width, height = canvas.size
     # Radii follow the power law that makes a dead-leaves picture look alike at every scale.
-    smallest, biggest = 0.008 * height, largest * height / 2
+    smallest, biggest = 0.02 * height, largest * height / 2
     radii = (smallest**-2 - rng.random(count) * (smallest**-2 - biggest**-2)) ** -0.5
     for radius in np.sort(radii)[::-1] if rng.random() < 0.5 else radii:
         x, y = rng.uniform(0, width), rng.uniform(0, height)
