@@ -1,0 +1,92 @@
+"""What a decoding child and its parent say to each other.
+
+    parent -> child   one JSON line: Request          (standard input)
+    child  -> parent  OPENED, JSON of Opened          (standard output)
+    parent -> child   one JSON line: [width, height]
+    child  -> parent  FRAMES ... FRAMES (a chunk without frames is a sign of life), SUMMARY
+Anything may be replaced by FAILED, which ends the conversation. Standard input stays open as long as the parent
+lives; its end tells the child to leave. This module imports neither numpy nor a video library.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OPENED, FRAMES, SUMMARY, FAILED = b"O", b"F", b"S", b"E"
+
+# kind, frames in the message, bytes of one picture row, bytes that follow
+HEADER = struct.Struct("<cIIQ")
+
+
+class DecodeError(Exception):
+    """Why this file cannot be decoded: one line, without the path."""
+
+
+class DecoderMissing(DecodeError):
+    """The decoder that was asked for is not installed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the child shall decode. Rates in frames per second."""
+
+    path: str
+    decoder: str
+    sampling_rate: float | None
+    max_rate: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What is known once the first frame is decoded. Width and height as stored, before rotation.
+
+    frames and duration (seconds) are the container's claims; rotation is in degrees counter-clockwise, one of
+    0, 90, 180, 270: what has to be done to a stored picture to show it upright.
+    """
+
+    width: int
+    height: int
+    fps: float
+    frames: int | None
+    duration: float | None
+    rotation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What is known after the last frame; see `extractors.video.VideoSummary` for the fields."""
+
+    fps: float
+    delivered_fps: float
+    frames: int
+    duration: float
+    start: float
+    lost: int
+    constant_rate: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why decoding ended: reason is one line."""
+
+    reason: str
+    missing_decoder: bool = False
+
+
+def dump(message: Request | Opened | Summary | Failure) -> bytes:
+    """One message as ASCII JSON, so that file names which are not UTF-8 survive as surrogates."""
+    return json.dumps(asdict(message)).encode("ascii")
+
+
+def send(write: Callable[[bytes | memoryview], object], kind: bytes, body: bytes) -> None:
+    """Write one message without frames."""
+    write(HEADER.pack(kind, 0, 0, len(body)) + body)
+
+
+def load(body: bytes | bytearray) -> Any:
+    """The JSON of one message body."""
+    return json.loads(body)

@@ -1,0 +1,144 @@
+"""PyAV as the decoder. Runs in the decoding child and imports nothing but PyAV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import av
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from extractors.decoding.messages import DecodeError, Opened
+
+# Formats that hold their own pictures. Whatever can name other files or addresses (hls, concat, dash, image2, sdp,
+# ...) is left out, and `file` is the only protocol, so that a hostile file cannot make FFmpeg open anything else.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,mxf,nut,dv,rm,"
+    "wtv,mjpeg,gif,y4m,yuv4mpegpipe,swf,nsv,roq,vc1,amv,wmv"
+)
+OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+# 16k x 8k; a picture that claims more is a decompression bomb.
+MAX_PIXELS = 1 << 27
+# Each decoding thread holds frames of its own; this bounds what they hold together (pixels).
+PIXELS_IN_THREADS = 1 << 28
+FAILURES_IN_A_ROW = 1000
+
+
+class PyavSource:
+    """One video file: opened by the constructor, then frame after frame.
+
+    Raises DecodeError where there is nothing to decode. `lost` counts the frames that could not be decoded.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._container = open_container(path)
+        if not self._container.streams.video:
+            raise DecodeError("it has no video stream")
+        self._stream = self._container.streams.video[0]
+        context = self._stream.codec_context
+        pixels = context.width * context.height
+        if pixels > MAX_PIXELS:
+            raise DecodeError(f"its pictures claim {context.width}x{context.height} pixels, more than is accepted")
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        context.thread_type = "AUTO"
+        context.thread_count = decoding_threads(pixels)
+        self._reformatter = VideoReformatter()
+        self._packets = 0
+        self._errors = 0
+        self._decoded = 0
+        # avi stores no display times: what FFmpeg makes up there is out of order as soon as there are B-frames,
+        # while the pictures come in order, one per packet.
+        self._by_packet = self._container.format.name == "avi"
+        self._frames = self._decode()
+        self._first: VideoFrame | None = next(self._frames, None)
+        if self._first is None:
+            raise DecodeError("no frame of it can be decoded")
+
+    @property
+    def lost(self) -> int:
+        """Frames that are known to be missing so far."""
+        return max(self._errors, self._packets - self._decoded) if self._errors else 0
+
+    def opened(self) -> Opened:
+        """Size, rate and orientation, from the first frame and the container."""
+        assert self._first is not None
+        stream, first = self._stream, self._first
+        duration = None
+        if stream.duration is not None and stream.time_base is not None:
+            duration = float(stream.duration * stream.time_base)
+        elif self._container.duration is not None:
+            duration = self._container.duration / av.time_base
+        return Opened(
+            width=first.width,
+            height=first.height,
+            fps=plausible_rate(stream.average_rate, stream.guessed_rate, stream.base_rate),
+            frames=stream.frames or None,
+            duration=duration,
+            rotation=round(first.rotation / 90) * 90 % 360,
+        )
+
+    def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
+        """Time stamp in seconds (None: the file has none) and picture, in picture order."""
+        frame, self._first = self._first, None
+        while frame is not None:
+            yield self._stamp(frame), frame
+            frame = next(self._frames, None)
+
+    def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
+        """The picture as RGB of that size: its bytes and the bytes per row (rows may be padded)."""
+        small = self._reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
+        plane = small.planes[0]
+        return memoryview(plane), plane.line_size
+
+    def _stamp(self, frame: VideoFrame) -> float | None:
+        stamp = frame.dts if self._by_packet and frame.dts is not None else frame.pts
+        return None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """Every frame that decodes. An error costs its packet, and FAILURES_IN_A_ROW of them the rest."""
+        failures = 0
+        packets = self._container.demux(self._stream)
+        while failures < FAILURES_IN_A_ROW:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
+                self._packets += packet.size > 0
+                frames = packet.decode()
+            except (FFmpegError, ValueError):
+                failures += 1
+                self._errors += 1
+                packets = self._container.demux(self._stream)
+                continue
+            failures = 0
+            for frame in frames:
+                self._decoded += 1
+                yield frame  # type: ignore[misc]
+
+
+def open_container(path: str) -> av.container.InputContainer:
+    """Open a local file and nothing else. Raises DecodeError."""
+    try:
+        return av.open("file:" + path, options=OPTIONS, metadata_errors="replace")
+    except av.error.ArgumentError:
+        raise DecodeError("it is not in a video format that is accepted") from None
+    except av.error.InvalidDataError:
+        raise DecodeError("it is not a video file, or its index is lost") from None
+    except (FFmpegError, ValueError, OSError) as error:
+        raise DecodeError(getattr(error, "strerror", None) or str(error)) from None
+
+
+def decoding_threads(pixels: int) -> int:
+    """Threads for pictures of that many pixels."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, 16, PIXELS_IN_THREADS // max(1, pixels)))
+
+
+def plausible_rate(*rates: object) -> float:
+    """The first of the container's claims about frames per second that can be true."""
+    for rate in rates:
+        if rate and 0.01 <= float(rate) <= 1000:  # type: ignore[arg-type]
+            return float(rate)  # type: ignore[arg-type]
+    return 25.0

@@ -1,0 +1,179 @@
+"""The decoding child: opens one video, sends its frames, leaves. Started by `process`, never imported by it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from extractors.decoding import messages
+from extractors.decoding.clock import Clock, decimate, decimation, resample
+from extractors.decoding.messages import DecodeError, DecoderMissing, Failure, Opened, Request, Summary
+
+CHUNK_FRAMES = 64
+CHUNK_BYTES = 2 << 20
+SIGN_OF_LIFE = 1.0
+# What one video may take before it counts as a decompression bomb.
+MEMORY_LIMIT = 4 << 30
+
+
+class Source(Protocol):
+    """A decoder that has a video open. Picture is whatever the decoder calls one."""
+
+    @property
+    def lost(self) -> int: ...
+
+    def opened(self) -> Opened: ...
+
+    def frames(self) -> Iterator[tuple[float | None, Any]]: ...
+
+    def scale(self, frame: Any, width: int, height: int) -> tuple[memoryview, int]: ...
+
+
+def open_source(decoder: str, path: str) -> Source:
+    """The source for a decoder's name. Raises DecodeError, DecoderMissing."""
+    try:
+        if decoder == "decord":
+            from extractors.decoding.with_decord import DecordSource
+
+            return DecordSource(path)
+        if decoder == "torchcodec":
+            from extractors.decoding.with_torchcodec import TorchcodecSource
+
+            return TorchcodecSource(path)
+        from extractors.decoding.with_pyav import PyavSource
+
+        return PyavSource(path)
+    except ImportError as error:
+        raise DecoderMissing(f"the decoder {decoder} is not installed ({error})") from None
+
+
+class Chunk:
+    """Frames that wait to be sent together. All have the same size, so all have the same bytes per row."""
+
+    def __init__(self, output: int) -> None:
+        self._output = output
+        self._times: list[float] = []
+        self._pixels = bytearray()
+        self._row = 0
+        self._sent = time.monotonic()
+
+    def add(self, at: float, pixels: memoryview, row: int) -> None:
+        """Append one picture, and send all when that is enough for one message."""
+        self._times.append(at)
+        self._pixels += pixels
+        self._row = row
+        if len(self._times) >= CHUNK_FRAMES or len(self._pixels) >= CHUNK_BYTES:
+            self.flush()
+
+    def keep_alive(self) -> None:
+        """Send what there is, even nothing, when the parent has not heard anything for a while."""
+        if time.monotonic() - self._sent > SIGN_OF_LIFE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what there is."""
+        body = array("d", self._times).tobytes()
+        size = len(body) + len(self._pixels)
+        write_all(self._output, messages.HEADER.pack(messages.FRAMES, len(self._times), self._row, size) + body)
+        write_all(self._output, self._pixels)
+        self._times.clear()
+        self._pixels = bytearray()
+        self._sent = time.monotonic()
+
+
+def write_all(output: int, data: bytes | bytearray) -> None:
+    """os.write until everything is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(output, view) :]
+
+
+def send_frames(source: Source, request: Request, opened: Opened, size: tuple[int, int], output: int) -> Summary:
+    """Decode to the end and send every frame that is asked for."""
+    clock = Clock(opened.fps)
+    timed = ((clock.tick(stamp), picture) for stamp, picture in source.frames())
+    factor = 1
+    if request.sampling_rate is not None:
+        selected = resample(timed, request.sampling_rate, 1.0 / opened.fps)
+    else:
+        factor = decimation(opened.fps, request.max_rate)
+        selected = decimate(timed, factor)
+    chunk = Chunk(output)
+    for at, picture in selected:
+        if picture is not None:
+            chunk.add(at, *source.scale(picture, *size))
+        chunk.keep_alive()
+    chunk.flush()
+    rhythm = clock.rhythm()
+    return Summary(
+        fps=rhythm.fps,
+        delivered_fps=request.sampling_rate or rhythm.fps / factor,
+        frames=len(clock.times),
+        duration=clock.times[-1] + rhythm.step,
+        start=clock.start,
+        lost=source.lost,
+        constant_rate=rhythm.constant or request.sampling_rate is not None,
+    )
+
+
+def limit_memory() -> None:
+    """Let a decompression bomb fail in this process instead of on the whole machine."""
+    try:
+        import resource
+    except ImportError:
+        return
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def listen(answers: SimpleQueue[bytes]) -> None:
+    """Pass on what the parent says, and leave at the end of standard input: the parent is gone, however it ended."""
+    for line in sys.stdin.buffer:
+        answers.put(line)
+    os._exit(1)
+
+
+def converse(output: int) -> None:
+    """The whole conversation of `messages`."""
+    answers: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=listen, args=(answers,), daemon=True).start()
+    request = Request(**messages.load(answers.get()))
+
+    def send(kind: bytes, message: Opened | Summary) -> None:
+        messages.send(lambda data: write_all(output, bytes(data)), kind, messages.dump(message))
+
+    source = open_source(request.decoder, request.path)
+    opened = source.opened()
+    send(messages.OPENED, opened)
+    width, height = messages.load(answers.get())
+    send(messages.SUMMARY, send_frames(source, request, opened, (width, height), output))
+
+
+def main() -> None:
+    """Run the child. Standard output carries frames, so nothing that a library prints may get there."""
+    output = os.dup(1)
+    os.dup2(2, 1)
+    limit_memory()
+    failure: Failure | None = None
+    try:
+        converse(output)
+    except DecoderMissing as error:
+        failure = Failure(reason=str(error), missing_decoder=True)
+    except DecodeError as error:
+        failure = Failure(reason=str(error))
+    except MemoryError:
+        failure = Failure(reason=f"decoding it takes more than {MEMORY_LIMIT >> 30} GiB of memory")
+    except BrokenPipeError:
+        pass
+    except Exception as error:
+        failure = Failure(reason=" ".join(f"{type(error).__name__}: {error}".split()))
+    if failure is not None:
+        messages.send(lambda data: write_all(output, bytes(data)), messages.FAILED, messages.dump(failure))
+    os._exit(0)

@@ -1,0 +1,326 @@
+"""Feature sequences and their files: one array, and beside it VIDEO.json with the contract it was made under.
+
+The array is written first and its JSON last, each to a temporary file that is renamed when it is whole. So a run
+that is killed leaves no half file, and what has no JSON is not finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from extractors.contract import FeatureContract
+from extractors.windows import WindowGrid
+
+FORMATS = ("npy", "npz", "safetensors", "pt")
+
+
+class FeatureError(Exception):
+    """A feature file that cannot be used. `path` and `reason`, one line without the path."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.path = os.fspath(path)
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSequence:
+    """The features of one video.
+
+    features: float32 [T, C], one row per window. contract: None for someone else's, of which nothing is known.
+    fps: the video's own rate, frames per second; frames: decoded; duration: seconds (all 0 where unknown).
+    feature_fps: the rate windows count in, after resampling or decimation; None: the video's own.
+    window_times: float64 [T] seconds at which grid positions 0..T-1 lie; None at a constant rate, where they follow
+    from it. lost_frames: frames of the video that could not be decoded. start: the container's time of the first frame.
+    """
+
+    features: NDArray[np.float32]
+    contract: FeatureContract | None
+    fps: float
+    frames: int
+    duration: float
+    window_times: NDArray[np.float64] | None = None
+    lost_frames: int = 0
+    feature_fps: float | None = None
+    start: float = 0.0
+
+    def seconds(self, grid: ArrayLike) -> NDArray[np.float64]:
+        """Grid positions (float, any shape) -> seconds on the video's clock, clipped to [0, duration].
+
+        At a constant rate (grid * stride + window / 2) / fps; at a variable rate linear between window_times.
+        Raises ValueError where contract or fps are not known.
+        """
+        positions = np.asarray(grid, np.float64)
+        if self.window_times is None:
+            windows, fps = self._clock()
+            seconds = windows.seconds(positions, fps)
+        else:
+            knots, times = self._knots()
+            seconds = interpolate(positions, knots, times)
+        return np.clip(seconds, 0.0, self.duration if self.duration > 0 else None)
+
+    def grid(self, seconds: ArrayLike) -> NDArray[np.float64]:
+        """Seconds -> grid positions (float), the inverse of `seconds`."""
+        times = np.asarray(seconds, np.float64)
+        if self.window_times is None:
+            windows, fps = self._clock()
+            return windows.grid(times, fps)
+        knots, known = self._knots()
+        return interpolate(times, known, knots)
+
+    def _clock(self) -> tuple[WindowGrid, float]:
+        fps = self.feature_fps or self.fps
+        if self.contract is None or fps <= 0:
+            raise ValueError("features without a contract and a frame rate have no times")
+        return WindowGrid(self.contract.window, self.contract.stride), fps
+
+    def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Grid positions and their times, both increasing: the windows, and the two ends of the video."""
+        assert self.window_times is not None
+        windows, fps = self._clock()
+        knots, times = np.arange(len(self.window_times), dtype=np.float64), self.window_times
+        first, last = -0.5 * windows.window / windows.stride, knots[-1]
+        step = windows.stride / fps
+        end = max(self.duration, times[-1] + step)
+        knots = np.concatenate([[first], knots, [last + (end - times[-1]) / step]])
+        return knots, np.concatenate([[min(0.0, times[0] - 1e-9)], times, [end]])
+
+
+def interpolate(at: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Piecewise linear through (x, y), x increasing, the outer pieces continued."""
+    piece = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
+    slope = (y[piece + 1] - y[piece]) / (x[piece + 1] - x[piece])
+    return y[piece] + (at - x[piece]) * slope
+
+
+def description_path(path: str | os.PathLike[str]) -> Path:
+    """VIDEO.json beside a feature file."""
+    return Path(path).with_suffix(".json")
+
+
+def save_features(sequence: FeatureSequence, path: str | os.PathLike[str]) -> None:
+    """Write features and description; the suffix of path is one of FORMATS. Folders are made.
+
+    Raises FeatureError for another suffix and for features without a contract, OSError where the disk refuses.
+    """
+    target = Path(path)
+    if target.suffix[1:] not in FORMATS:
+        raise FeatureError(target, f"features are written as {', '.join(FORMATS)}")
+    if sequence.contract is None:
+        raise FeatureError(target, "features without a contract are not written")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    description = description_path(target)
+    description.unlink(missing_ok=True)  # an old description must not vouch for new features
+    features = np.ascontiguousarray(sequence.features, np.float32)
+    write_whole(target, lambda file: write_array(features, target.suffix[1:], file))
+    text = json.dumps(describe(sequence), indent=1, ensure_ascii=False).encode()
+    write_whole(description, lambda file: file.write(text))
+
+
+def load_features(path: str | os.PathLike[str]) -> FeatureSequence:
+    """Read what `save_features` wrote, or someone else's array (contract None, fps, frames and duration 0).
+
+    Raises FeatureError for files that are missing, damaged, or hold something else than finite numbers [T, C].
+    Nothing in a file is ever executed.
+    """
+    source = Path(path)
+    features = read_array(source)
+    description = description_path(source)
+    if not description.exists():
+        return FeatureSequence(features=features, contract=None, fps=0.0, frames=0, duration=0.0)
+    return parse_description(description, features)
+
+
+def is_finished(path: str | os.PathLike[str]) -> bool:
+    """Whether features and description are both there. Neither is there by halves."""
+    return Path(path).is_file() and description_path(path).is_file()
+
+
+def load_contract(path: str | os.PathLike[str]) -> FeatureContract:
+    """The contract beside a feature file, without reading the features. Raises FeatureError."""
+    content = read_description(description_path(path))
+    return parse_contract(description_path(path), content)
+
+
+def describe(sequence: FeatureSequence) -> dict[str, Any]:
+    """The JSON beside a feature file."""
+    assert sequence.contract is not None
+    times = sequence.window_times
+    return {
+        "contract": asdict(sequence.contract),
+        "video": {
+            "fps": sequence.fps,
+            "frames": sequence.frames,
+            "duration": sequence.duration,
+            "start": sequence.start,
+            "lost_frames": sequence.lost_frames,
+        },
+        "feature_fps": sequence.feature_fps,
+        "window_times": None if times is None else [round(float(time), 6) for time in times],
+        "shape": list(sequence.features.shape),
+        "version": version(),
+    }
+
+
+def version() -> str:
+    """The installed version of the distribution this package is part of."""
+    try:
+        return metadata.version("tal-cli")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def parse_description(path: Path, features: NDArray[np.float32]) -> FeatureSequence:
+    """VIDEO.json and its features as a sequence. Raises FeatureError where they do not fit each other."""
+    content = read_description(path)
+    contract = parse_contract(path, content)
+    try:
+        video, times = content["video"], content["window_times"]
+        sequence = FeatureSequence(
+            features=features,
+            contract=contract,
+            fps=float(video["fps"]),
+            frames=int(video["frames"]),
+            duration=float(video["duration"]),
+            start=float(video["start"]),
+            lost_frames=int(video["lost_frames"]),
+            feature_fps=None if content["feature_fps"] is None else float(content["feature_fps"]),
+            window_times=None if times is None else np.asarray(times, np.float64),
+        )
+        shape = tuple(content["shape"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FeatureError(path, f"it does not describe features ({type(error).__name__}: {error})") from None
+    if shape != features.shape or (sequence.window_times is not None and sequence.window_times.shape != shape[:1]):
+        raise FeatureError(path, f"it describes features {list(shape)}, the file beside it holds {list(features.shape)}")
+    if features.shape[1] != contract.channels:
+        raise FeatureError(path, f"its contract says {contract.channels} channels, not {features.shape[1]}")
+    return sequence
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises FeatureError."""
+    try:
+        content = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise FeatureError(path, f"it cannot be read as JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise FeatureError(path, "it does not describe features")
+    return content
+
+
+def parse_contract(path: Path, content: dict[str, Any]) -> FeatureContract:
+    """The contract in VIDEO.json. Raises FeatureError, naming unknown and missing fields."""
+    values = content.get("contract")
+    names = {field.name for field in fields(FeatureContract)}
+    if not isinstance(values, dict) or set(values) != names:
+        odd = sorted(set(values) ^ names) if isinstance(values, dict) else sorted(names)
+        raise FeatureError(path, f"its feature contract lacks or does not know: {', '.join(map(str, odd))}")
+    try:
+        return FeatureContract(**values)
+    except (TypeError, ValueError) as error:
+        raise FeatureError(path, f"its feature contract makes no sense ({error})") from None
+
+
+def write_array(features: NDArray[np.float32], format: str, file: IO[bytes]) -> None:
+    """Write one array [T, C] in one of FORMATS, named `features` where the format names arrays."""
+    if format == "npy":
+        np.save(file, features, allow_pickle=False)
+    elif format == "npz":
+        np.savez(file, features=features)
+    elif format == "safetensors":
+        from safetensors.numpy import save
+
+        file.write(save({"features": features}))
+    else:
+        import torch
+
+        torch.save(torch.from_numpy(features), file)
+
+
+def read_array(path: Path) -> NDArray[np.float32]:
+    """float32 [T, C] from a file in one of FORMATS. Raises FeatureError."""
+    if path.suffix[1:] not in FORMATS:
+        raise FeatureError(path, f"features are read from {', '.join(FORMATS)}")
+    try:
+        array = np.asarray(READERS[path.suffix[1:]](path))
+    except FileNotFoundError:
+        raise FeatureError(path, "no such file") from None
+    except Exception as error:  # each reader has its own kinds; a hostile file can raise any of them
+        raise FeatureError(path, f"it holds no features that can be read ({first_line(error)})") from None
+    while array.ndim > 2 and 1 in array.shape:
+        array = array.squeeze(array.shape.index(1))
+    if array.ndim != 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.number):
+        raise FeatureError(path, f"it holds {array.dtype} {list(array.shape)} instead of numbers [windows, channels]")
+    features = array.astype(np.float32, copy=False)
+    if not np.isfinite(features).all():
+        raise FeatureError(path, "it holds values that are not finite numbers")
+    return features
+
+
+def read_npy(path: Path) -> Any:
+    return np.load(path, allow_pickle=False)
+
+
+def read_npz(path: Path) -> Any:
+    with np.load(path, allow_pickle=False) as arrays:
+        return only_array({name: arrays[name] for name in arrays.files})
+
+
+def read_safetensors(path: Path) -> Any:
+    from safetensors.numpy import load_file
+
+    return only_array(load_file(path))
+
+
+def read_pt(path: Path) -> Any:
+    import torch
+
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    tensor = only_array(content) if isinstance(content, dict) else content
+    return tensor.float().numpy()
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "npy": read_npy,
+    "npz": read_npz,
+    "safetensors": read_safetensors,
+    "pt": read_pt,
+}
+
+
+def only_array(arrays: dict[str, Any]) -> Any:
+    """The array called features, or the only one there is. Raises ValueError."""
+    if "features" in arrays:
+        return arrays["features"]
+    if len(arrays) != 1:
+        raise ValueError(f"{len(arrays)} arrays, none called features")
+    return next(iter(arrays.values()))
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, on one line of bounded length."""
+    lines = str(error).split("\n")
+    return (lines[0] or type(error).__name__)[:120]
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file beside its target and rename it when it is whole and on the disk."""
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
