@@ -1,0 +1,49 @@
+"""Reading JSON from files that nobody vouches for, compressed or not."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+from tal_cli.errors import InputProblem
+
+GZIP_MAGIC = b"\x1f\x8b"
+LARGEST = 2 << 30  # bytes after decompression; the largest published annotation file has 40 MB
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 file, decompressed where it is gzip (told by its content, not by its name).
+
+    Raises:
+        InputProblem: the file cannot be read, is damaged, too large or not UTF-8.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(LARGEST + 1)
+        if raw[:2] == GZIP_MAGIC:
+            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
+                raw = packed.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise InputProblem(path, f"larger than {LARGEST >> 30} GiB")
+        return raw.decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputProblem(path, getattr(error, "strerror", None) or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise InputProblem(path, "not UTF-8 text") from error
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds; see `read_text`.
+
+    Raises:
+        InputProblem: the file cannot be read or is not JSON.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputProblem(path, f"not JSON: {error}") from error

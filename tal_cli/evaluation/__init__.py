@@ -1,0 +1,1 @@
+"""Evaluation: prediction files against ground truth."""

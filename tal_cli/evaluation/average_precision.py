@@ -1,0 +1,139 @@
+"""Mean average precision and recall, as ActivityNet's and ActionFormer's evaluators define them, to the last digit.
+
+Average precision follows ActivityNet's `eval_detection.py`: predictions of a label are taken by falling score; each
+claims the not yet claimed instance of its video that it overlaps most, if by the threshold at least; precision is made
+monotonous and summed over recall. Every annotation counts, also one without length: two segments without length overlap
+by 0/0, which that evaluator takes for a match, and so does this one. Equal scores: the first row ranks highest.
+
+Recall at kx follows ActionFormer's: per label and video the k*n best predictions for n instances; an instance is found
+when any of them overlaps enough.
+
+Shapes: N thresholds, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli.datasets.annotations import Annotations
+from tal_cli.errors import UsageProblem
+from tal_cli.evaluation.matching import Floats, Matching
+from tal_cli.evaluation.predictions import Predictions
+
+RECALL_MULTIPLES = (1, 5)
+THUMOS_TIOU = (0.3, 0.7, 5)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one prediction file reaches on one subset; all figures in [0, 1].
+
+    Attributes:
+        subset: which subset was evaluated.
+        tiou: thresholds, N.
+        labels: those with ground truth, L.
+        precision: average precision per label and threshold, [L, N].
+        recall: per multiple k, the mean over labels of recall at kx, [N].
+        ignored: predictions whose label has no ground truth in the subset; they count nowhere.
+    """
+
+    subset: str
+    tiou: tuple[float, ...]
+    labels: tuple[str, ...]
+    precision: Floats
+    recall: dict[int, Floats]
+    ignored: int
+
+    @property
+    def mean(self) -> Floats:
+        """mAP per threshold, [N]."""
+        mean: Floats = self.precision.mean(axis=0)
+        return mean
+
+    @property
+    def average(self) -> float:
+        """The mean of mAP over the thresholds."""
+        return float(self.mean.mean())
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `tal eval --format json` prints."""
+        return {
+            "tiou": self._by_threshold(self.mean),
+            "average": self.average,
+            "recall": {f"{k}x": self._by_threshold(values) for k, values in self.recall.items()},
+            "per_label": {
+                label: self._by_threshold(row) for label, row in zip(self.labels, self.precision, strict=True)
+            },
+            "subset": self.subset,
+            "ignored": self.ignored,
+        }
+
+    def _by_threshold(self, values: Floats) -> dict[str, float]:
+        return {f"{t:.6g}": float(value) for t, value in zip(self.tiou, values, strict=True)}
+
+
+def parse_tiou(text: str) -> tuple[float, ...]:
+    """From `0.3:0.1:0.7` (first:step:last), `0.5` or `0.3,0.5,0.7`; the floats are those of numpy's linspace.
+
+    Raises:
+        UsageProblem: not such a text, or a threshold outside (0, 1].
+    """
+    try:
+        if ":" in text:
+            first, step, last = (float(part) for part in text.split(":"))
+            count = round((last - first) / step) + 1
+            if count < 1 or count > 1000 or abs(first + (count - 1) * step - last) > 1e-6:
+                raise ValueError
+            thresholds = np.linspace(first, last, count).tolist()
+        else:
+            thresholds = [float(part) for part in text.split(",")]
+        if not all(0 < threshold <= 1 for threshold in thresholds):
+            raise ValueError
+    except (ValueError, ZeroDivisionError) as error:
+        raise UsageProblem(f"{text!r} are no thresholds", "write them as 0.3:0.1:0.7, 0.5 or 0.3,0.5") from error
+    return tuple(thresholds)
+
+
+def evaluate(
+    predictions: Predictions,
+    annotations: Annotations,
+    subset: str,
+    tiou: Sequence[float] = tuple(np.linspace(*THUMOS_TIOU).tolist()),
+) -> Evaluation:
+    """Evaluate predictions on one subset of the ground truth.
+
+    Predictions in videos that the subset does not have are false positives; those of labels that it does not have count
+    nowhere, as do labels without ground truth.
+
+    Raises:
+        UsageProblem: the subset has no instance.
+    """
+    matching = Matching.of(predictions, annotations.of(subset))
+    if not matching.labels:
+        known = ", ".join(f"{name} ({count} videos)" for name, count in annotations.subsets.items())
+        raise UsageProblem(f"no instance in subset {subset!r}", f"the file has the subsets {known}")
+    true = np.stack([matching.true_positives(threshold) for threshold in tiou])
+    splits = np.cumsum(np.bincount(matching.label_of, minlength=len(matching.labels)))[:-1]
+    precision = np.stack(
+        [
+            _average_precision(matched, instances)
+            for matched, instances in zip(np.split(true, splits, axis=1), matching.instances, strict=True)
+        ]
+    )
+    recall = {k: np.stack([matching.recall(k, threshold) for threshold in tiou]) for k in RECALL_MULTIPLES}
+    return Evaluation(subset, tuple(tiou), matching.labels, precision, recall, matching.ignored)
+
+
+def _average_precision(matched: NDArray[np.bool_], instances: int) -> Floats:
+    """Area under the monotonous precision-recall curve of one label; matched [N, predictions by falling score]."""
+    hits = np.cumsum(matched, axis=1)
+    precision = hits / np.arange(1, matched.shape[1] + 1)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = np.concatenate([np.zeros((len(hits), 1)), hits / float(instances)], axis=1)
+    area: Floats = (np.diff(recall, axis=1) * envelope).sum(axis=1)
+    return area

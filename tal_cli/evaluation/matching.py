@@ -1,0 +1,193 @@
+"""Which predictions meet which instances, and who claims whom, for all labels and videos at once.
+
+Shapes: P predictions, G instances, K pairs of both with the same label and video, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli.datasets.annotations import VideoAnnotation
+from tal_cli.evaluation.predictions import Predictions
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+CHUNK = 1 << 22  # pairs whose overlap is computed at once
+
+
+def overlaps(starts: Floats, ends: Floats, other_starts: Floats, other_ends: Floats) -> Floats:
+    """Temporal intersection over union of segments, elementwise; 0/0 is nan.
+
+    Intersection is cut at zero; the union is the sum of lengths less the intersection, also of segments that end before
+    they start, exactly as ActivityNet's `segment_iou` computes it.
+    """
+    intersection = np.clip(np.minimum(ends, other_ends) - np.maximum(starts, other_starts), 0, None)
+    union = (other_ends - other_starts) + (ends - starts) - intersection
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: Floats = intersection / union
+    return ratio
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Predictions and instances as numbers. Predictions are sorted by label, then by falling score.
+
+    Attributes:
+        labels: those with instances, L; instances: how many each has, [L].
+        label_of: label of each prediction, [P].
+        rank: how many predictions of the same label and video come before, [P].
+        pair_first, pair_count: each prediction's slice of the pairs, [P]; its pairs fall in overlap, nan first.
+        pair_prediction, pair_instance, pair_overlap: [K].
+        instance_label: label of each instance, [G]; instance_group: instances of its label in its video, [G].
+    """
+
+    labels: tuple[str, ...]
+    instances: Ints
+    label_of: Ints
+    rank: Ints
+    pair_first: Ints
+    pair_count: Ints
+    pair_prediction: Ints
+    pair_instance: Ints
+    pair_overlap: Floats
+    instance_label: Ints
+    instance_group: Ints
+    ignored: int
+
+    @classmethod
+    def of(cls, predictions: Predictions, videos: Sequence[VideoAnnotation]) -> Matching:
+        """Number predictions and the instances of these videos, and pair them."""
+        truth = _Instances.of(videos)
+        known = {label: index for index, label in enumerate(truth.labels)}
+        label = np.asarray([known.get(name, -1) for name in predictions.labels], dtype=np.int64)
+        # lexsort is stable: among equal scores the first row stays first.
+        order = np.lexsort((-predictions.scores, label))
+        order = order[label[order] >= 0]
+        label = label[order]
+        numbers: dict[str, int] = {}
+        video = np.asarray([numbers.setdefault(name, len(numbers)) for name in predictions.videos], dtype=np.int64)
+        group = truth.groups(label, video[order], numbers)
+        prediction, instance, overlap = truth.pairs(group, predictions.starts[order], predictions.ends[order])
+        by_overlap = np.lexsort((-instance, np.where(np.isnan(overlap), -np.inf, -overlap), prediction))
+        count = np.bincount(prediction, minlength=len(order))
+        return cls(
+            labels=truth.labels,
+            instances=np.bincount(truth.label, minlength=len(truth.labels)),
+            label_of=label,
+            rank=_rank_within(group),
+            pair_first=np.cumsum(count) - count,
+            pair_count=count,
+            pair_prediction=prediction[by_overlap],
+            pair_instance=instance[by_overlap],
+            pair_overlap=overlap[by_overlap],
+            instance_label=truth.label,
+            instance_group=truth.count[truth.group],
+            ignored=len(predictions.labels) - len(order),
+        )
+
+    def true_positives(self, threshold: float) -> NDArray[np.bool_]:
+        """Which predictions claim an instance, bool [P].
+
+        Taking turns by falling score is the stable matching in which every instance prefers the better score, so it is
+        found by rounds of proposals over all labels and videos at once.
+        """
+        nobody = len(self.label_of)
+        holder = np.full(len(self.instance_label), nobody)
+        enough = ~(self.pair_overlap < threshold)
+        count = np.bincount(self.pair_prediction[enough], minlength=nobody)
+        tried = np.zeros(nobody, dtype=np.int64)
+        active = np.flatnonzero(count)
+        while active.size:
+            target = self.pair_instance[self.pair_first[active] + tried[active]]
+            before = holder[target]
+            np.minimum.at(holder, target, active)
+            lost = active[holder[target] != active]
+            displaced = before[(before != holder[target]) & (before != nobody)]
+            active = np.unique(np.concatenate([lost, displaced]))
+            tried[active] += 1
+            active = active[tried[active] < count[active]]
+        matched = np.zeros(nobody, dtype=bool)
+        matched[holder[holder < nobody]] = True
+        return matched
+
+    def recall(self, multiple: int, threshold: float) -> float:
+        """Mean over labels of the share of instances that any of the best predictions overlaps enough."""
+        allowed = self.rank[self.pair_prediction] < multiple * self.instance_group[self.pair_instance]
+        found = np.zeros(len(self.instance_label), dtype=bool)
+        found[self.pair_instance[allowed & (self.pair_overlap >= threshold)]] = True
+        return float((np.bincount(self.instance_label, weights=found) / self.instances).mean())
+
+
+@dataclass(frozen=True)
+class _Instances:
+    """Instances sorted by group, a group being one label in one video; first and count give each group's slice."""
+
+    labels: tuple[str, ...]
+    videos: tuple[str, ...]
+    label: Ints
+    starts: Floats
+    ends: Floats
+    group: Ints
+    first: Ints
+    count: Ints
+
+    @classmethod
+    def of(cls, videos: Sequence[VideoAnnotation]) -> _Instances:
+        labels = tuple(sorted({segment.label for video in videos for segment in video.segments}))
+        known = {label: index for index, label in enumerate(labels)}
+        rows = [
+            (known[item.label] * len(videos) + index, item.start, item.end)
+            for index, video in enumerate(videos)
+            for item in video.segments
+        ]
+        table = np.asarray(sorted(rows, key=lambda row: row[0]), dtype=np.float64).reshape(-1, 3)
+        group = table[:, 0].astype(np.int64)
+        count = np.bincount(group, minlength=len(labels) * len(videos))
+        names = tuple(video.name for video in videos)
+        first = np.cumsum(count) - count
+        return cls(labels, names, group // max(len(videos), 1), table[:, 1], table[:, 2], group, first, count)
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.videos)}
+
+    def groups(self, label: Ints, video: Ints, names: dict[str, int]) -> Ints:
+        """Group of each prediction; below zero, and different per label and video, where there is no ground truth."""
+        here = np.asarray([self.numbers.get(name, -1) for name in names], dtype=np.int64)[video] if names else video
+        elsewhere = -1 - (label * max(len(names), 1) + video)
+        return np.where(here >= 0, label * len(self.videos) + here, elsewhere)
+
+    def pairs(self, group: Ints, starts: Floats, ends: Floats) -> tuple[Ints, Ints, Floats]:
+        """Every prediction with every instance of its group that it meets: indices of both and their overlap."""
+        count = np.where(group >= 0, self.count[group], 0)
+        prediction = np.repeat(np.arange(len(group)), count)
+        position = np.arange(len(prediction)) - np.repeat(np.cumsum(count) - count, count)
+        instance = self.first[group[prediction]] + position
+        pieces = [
+            overlaps(starts[p], ends[p], self.starts[i], self.ends[i])
+            for p, i in zip(_chunks(prediction), _chunks(instance), strict=True)
+        ]
+        overlap = np.concatenate(pieces) if pieces else np.empty(0)
+        meets = ~(overlap <= 0)
+        return prediction[meets], instance[meets], overlap[meets]
+
+
+def _chunks(values: Ints) -> list[Ints]:
+    return [values[start : start + CHUNK] for start in range(0, len(values), CHUNK)]
+
+
+def _rank_within(group: Ints) -> Ints:
+    """For each element the number of earlier elements with the same value."""
+    order = np.argsort(group, kind="stable")
+    ordered = group[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    lengths = np.diff(np.append(starts, len(ordered)))
+    rank = np.empty(len(group), dtype=np.int64)
+    rank[order] = np.arange(len(group)) - np.repeat(starts, lengths)
+    return rank

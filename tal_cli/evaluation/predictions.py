@@ -1,0 +1,88 @@
+"""Predictions as columns, and reading them from the files that `tal detect` and others' code write."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli.datasets.json_files import read_json, read_text
+from tal_cli.errors import InputProblem
+
+Row = tuple[str, str, float, float, float]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted segments of many videos, one row each, in file order (which decides between equal scores).
+
+    Attributes:
+        videos: video names, [n].
+        labels: label names, [n].
+        starts, ends: seconds, float64 [n]; in no way checked, as the evaluators do not either.
+        scores: float64 [n].
+    """
+
+    videos: tuple[str, ...]
+    labels: tuple[str, ...]
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Row]) -> Predictions:
+        """From (video, label, start, end, score) rows."""
+        columns = list(zip(*rows, strict=True)) or [()] * 5
+        videos, labels, *numbers = columns
+        starts, ends, scores = (np.asarray(column, dtype=np.float64) for column in numbers)
+        return cls(tuple(videos), tuple(labels), starts, ends, scores)
+
+
+def load_predictions(path: str | Path) -> Predictions:
+    """Read ActivityNet results JSON or the JSON lines of `tal detect`, gzipped or not.
+
+    Raises:
+        InputProblem: the file cannot be read or is not such a file; the message names the video.
+    """
+    is_lines = Path(path).name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+    videos = _from_lines(path) if is_lines else _from_results(path)
+    rows = [row for video, items in videos for row in _rows(path, video, items)]
+    return Predictions.from_rows(rows)
+
+
+def _from_results(path: str | Path) -> Iterator[tuple[str, Any]]:
+    content = read_json(path)
+    results = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(results, dict):
+        raise InputProblem(path, 'not a predictions file: expected {"results": {VIDEO: [...]}} at the top')
+    yield from results.items()
+
+
+def _from_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            yield str(entry["video"]), entry["segments"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputProblem(path, f"line {number}: expected {{video, segments}}") from error
+
+
+def _rows(path: str | Path, video: str, items: Any) -> Iterator[Row]:
+    try:
+        for item in items:
+            start, end = item["segment"]
+            row = (video, str(item["label"]), float(start), float(end), float(item["score"]))
+            if not all(math.isfinite(number) for number in row[2:]):
+                raise ValueError("not finite")
+            yield row
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"video {video}: expected rows of label, score and segment [start, end]"
+        raise InputProblem(path, f"{reason} ({error})"[:300]) from error
