@@ -1,0 +1,191 @@
+"""Cross-Layer Task Decoupling and Refinement decoder (paper, "Decoder with CLTDR", equations 5 to 12).
+
+The released code and the text differ; `variant` chooses.
+
+released  classification reads P_l gated with the level above, regression P_l gated with the level below, refinement the
+          sum of all three; a missing neighbour is dropped. Boundary logits come from P_l itself, detached. Refinement
+          has one class factor and one offset pair per class, offsets in level-0 grid cells; refined logit = product of
+          the class logit and the factor.
+paper     the text ("applied exclusively to intermediate feature layers") is read so: the lowest and the highest level
+          pass P_l unchanged to all heads, and the shared modules act on the levels between, which have both neighbours.
+          The refining convolution of equations 5 and 7 has kernel 3 (section C), equation 9 samples down depth-wise.
+          Boundary logits come from the regression features, not detached, as the module that "employs the Trident
+          head". Refinement has one offset pair for all classes (R in R^T), in cells of the level, as the coarse times
+          that it is added to are; refined score = sqrt(sigmoid(class) * sigmoid(factor)).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.boundaries import Predictions
+from models.decoders.heads import ClassHead, HeadTrunk, OffsetHead, PackedMasks
+from models.layers import apply_mask
+from models.pyramid import PyramidLayout
+from models.recipe import ModelConfig
+
+REFINE_KERNEL = 7  # of the released boundary refinement
+PAPER_KERNEL = 3  # paper, section C
+
+
+class CrossGate(nn.Module):
+    """P_l + sigmoid(FC(average over time of ReLU(f + W P_l))) * f, with f the resampled neighbour (equations 5 to 8)."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.refine = nn.Conv1d(width, width, kernel, padding=kernel // 2)
+        self.gate = nn.Conv1d(width, width, 1)
+
+    def forward(self, x: Tensor, neighbour: Tensor, mask: Tensor | None) -> Tensor:
+        """x and resampled neighbour [B, D, T_l] -> [B, D, T_l].
+
+        With a mask (bool [B, 1, T_l]) only valid cells are averaged; the released code averages padding as well.
+        """
+        hidden = F.relu(neighbour + self.refine(x))
+        if mask is None:
+            mean = hidden.mean(-1, keepdim=True)
+        else:
+            valid = mask.to(hidden.dtype)
+            mean = (hidden * valid).sum(-1, keepdim=True) / valid.sum(-1, keepdim=True).clamp(min=1)
+        return torch.addcmul(x, torch.sigmoid(self.gate(mean)), neighbour)
+
+
+class CrossLevel(nn.Module):
+    """From the pyramid P to the three sets of features that the class, regression and refinement heads read."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.paper = config.variant == "paper"
+        kernel = PAPER_KERNEL if self.paper else 1
+        # One module resamples for a decoupling gate and for the fusion together where both are dense.
+        self.up_gate, self.up_fusion = (_upsampler(width) for _ in range(2))
+        self.down_gate = _downsampler(width, groups=1)
+        self.down_fusion = _downsampler(width, groups=width if self.paper else 1)
+        self.class_gate = CrossGate(width, kernel)
+        self.regression_gate = CrossGate(width, kernel)
+
+    def forward(
+        self, levels: list[Tensor], masks: list[Tensor | None]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """P_l [B, D, T_l] and masks -> features for classification, regression and refinement, same shapes."""
+        top = len(levels) - 1
+        classes, regressions, fusions = [], [], []
+        for index, (x, mask) in enumerate(zip(levels, masks, strict=True)):
+            above = levels[index + 1] if index < top else None
+            below = levels[index - 1] if index > 0 else None
+            if self.paper and (above is None or below is None):
+                above = below = None
+            gate_mask = mask if self.paper else None
+            class_features = regression_features = fusion = x
+            if above is not None:
+                class_features = self.class_gate(x, self.up_gate(above), gate_mask)
+                fusion = fusion + self.up_fusion(above)
+            if below is not None:
+                regression_features = self.regression_gate(x, self.down_gate(below), gate_mask)
+                fusion = fusion + self.down_fusion(below)
+            classes.append(class_features)
+            regressions.append(regression_features)
+            fusions.append(fusion)
+        return classes, regressions, fusions
+
+
+class RefineHead(nn.Module):
+    """Trunk with three outputs: class factor and the corrections of both boundaries."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.trunk = HeadTrunk(
+            config.width, config.head_width, layers=config.head_layers - 1, kernel=config.head_kernel
+        )
+        paper = config.variant == "paper"
+        kernel, targets = (PAPER_KERNEL, 1) if paper else (REFINE_KERNEL, config.classes)
+        width = config.head_width
+        self.start = nn.Conv1d(width, targets, kernel, padding=kernel // 2)
+        self.end = nn.Conv1d(width, targets, kernel, padding=kernel // 2)
+        self.factor = nn.Conv1d(width, config.classes, config.head_kernel, padding=config.head_kernel // 2)
+
+    def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor, Tensor, Tensor]:
+        """Packed [B, D, S] -> class factor [B, C, S], start and end corrections [B, C or 1, S]."""
+        x = self.trunk(x, masks)
+        return self.factor(x) * masks.valid, self.start(x) * masks.valid, self.end(x) * masks.valid
+
+
+class CltdrDecoder(nn.Module):
+    """Pyramid of features to predictions per point."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.paper = config.variant == "paper"
+        self.cross = CrossLevel(config)
+        width, layers, classes = config.head_width, config.head_layers, config.classes
+        kernel, prior = config.head_kernel, config.class_prior
+        self.classes = ClassHead(config.width, width, classes, layers=layers, kernel=kernel, prior=prior)
+        self.starts, self.ends = (
+            ClassHead(config.width, width, classes, layers=layers, kernel=config.boundary_kernel, prior=prior)
+            for _ in range(2)
+        )
+        self.offsets = OffsetHead(
+            config.width, width, bins=config.bins, levels=config.levels, layers=layers, kernel=kernel
+        )
+        self.refine = RefineHead(config)
+        # Gaps as wide as the widest kernel reaches, and even, so that levels start at even packed cells.
+        widest = max(config.head_kernel, config.boundary_kernel, REFINE_KERNEL)
+        self.gap = 2 * (widest // 4 + 1)
+
+    def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
+        """levels [B, D, T_l]; masks bool [B, 1, T_l] or None when all is valid; valid: the masks, never None."""
+        layout = PyramidLayout(tuple(level.shape[-1] for level in levels), self.gap)
+        packed_masks, valid_packed = self._masks(layout, levels[0], masks, valid)
+        if self.paper:
+            levels = [apply_mask(level, mask) for level, mask in zip(levels, masks, strict=True)]
+        sources = [layout.pack(source) for source in self.cross(levels, masks)]
+        if self.paper:
+            sources = [source * packed_masks.valid for source in sources]
+        classes, regression, fusion = sources
+        boundary = regression if self.paper else layout.pack(levels).detach()
+        coarse = self.classes(classes, packed_masks)
+        factor, start_shift, end_shift = self.refine(fusion, packed_masks)
+        level_index = layout.spread(range(len(levels)), coarse.device).long()
+        return Predictions(
+            layout=layout,
+            valid=valid_packed,
+            coarse=coarse,
+            refined=refine_logits(coarse, factor, paper=self.paper),
+            factor=factor,
+            offsets=self.offsets(regression, packed_masks, level_index),
+            starts=self.starts(boundary, packed_masks),
+            ends=self.ends(boundary, packed_masks),
+            start_shift=start_shift,
+            end_shift=end_shift,
+            shift_in_level_cells=self.paper,
+        )
+
+    def _masks(
+        self, layout: PyramidLayout, like: Tensor, masks: list[Tensor | None], valid: list[Tensor]
+    ) -> tuple[PackedMasks, Tensor]:
+        packed = layout.pack(valid)
+        if any(mask is not None for mask in masks) and not self.paper:
+            padded = (layout.inside(like.device) & ~packed).to(like.dtype)
+        else:
+            padded = None
+        return PackedMasks(valid=packed.to(like.dtype), padded=padded), packed
+
+
+def refine_logits(coarse: Tensor, factor: Tensor, *, paper: bool) -> Tensor:
+    """Logits of the refined class score: coarse * factor as released, or those of equation 10's square root."""
+    if not paper:
+        return coarse * factor
+    log_score = 0.5 * (F.logsigmoid(coarse.float()) + F.logsigmoid(factor.float()))
+    log_score = log_score.clamp(max=-1e-7)  # a score of exactly 1 has no logit
+    return log_score - torch.log(-torch.expm1(log_score))
+
+
+def _upsampler(width: int) -> nn.ConvTranspose1d:
+    return nn.ConvTranspose1d(width, width, 3, stride=2, padding=1, output_padding=1)
+
+
+def _downsampler(width: int, *, groups: int) -> nn.Conv1d:
+    return nn.Conv1d(width, width, 3, stride=2, padding=1, groups=groups)

@@ -1,0 +1,78 @@
+"""Convolutional heads that run over all pyramid levels at once, on the packed sequence (see `PyramidLayout`)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.layers import ChannelNorm
+
+
+@dataclass(frozen=True)
+class PackedMasks:
+    """Validity of packed cells in the features' type, 1 or 0.
+
+    valid [B, 1, S] is 1 where a level holds a valid cell; padded [B, 1, S] is 1 at cells inside a level that are
+    invalid, None when there are none.
+    """
+
+    valid: Tensor
+    padded: Tensor | None
+
+
+class HeadTrunk(nn.Module):
+    """Convolution, channel norm and ReLU, repeated, without biases.
+
+    The published heads zero invalid cells after each convolution and before the norm, which leaves ReLU(norm's bias)
+    there; the gaps between levels, on the other hand, must be zero. Both come out of one pass over the data.
+    """
+
+    def __init__(self, channels: int, width: int, *, layers: int, kernel: int) -> None:
+        super().__init__()
+        sizes = [channels] + [width] * layers
+        self.convs = nn.ModuleList(
+            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
+
+    def forward(self, x: Tensor, masks: PackedMasks) -> Tensor:
+        """Packed [B, D, S] with zero gaps -> packed [B, width, S] with zero gaps."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.relu(norm(conv(x))) * masks.valid
+            if masks.padded is not None:
+                x = x + F.relu(norm.bias)[:, None].to(x.dtype) * masks.padded
+        return x
+
+
+class ClassHead(nn.Module):
+    """Trunk and one output per class, whose bias starts at the prior probability (Lin et al. 2017)."""
+
+    def __init__(self, channels: int, width: int, classes: int, *, layers: int, kernel: int, prior: float) -> None:
+        super().__init__()
+        self.trunk = HeadTrunk(channels, width, layers=layers - 1, kernel=kernel)
+        self.output = nn.Conv1d(width, classes, kernel, padding=kernel // 2)
+        assert self.output.bias is not None
+        nn.init.constant_(self.output.bias, math.log(prior / (1 - prior)))
+
+    def forward(self, x: Tensor, masks: PackedMasks) -> Tensor:
+        """Packed [B, D, S] -> logits [B, classes, S], 0 at invalid cells."""
+        logits: Tensor = self.output(self.trunk(x, masks)) * masks.valid
+        return logits
+
+
+class OffsetHead(nn.Module):
+    """Trunk and the relative-boundary logits of both sides, non-negative and scaled per level."""
+
+    def __init__(self, channels: int, width: int, *, bins: int, levels: int, layers: int, kernel: int) -> None:
+        super().__init__()
+        self.trunk = HeadTrunk(channels, width, layers=layers - 1, kernel=kernel)
+        self.output = nn.Conv1d(width, 2 * (bins + 1), kernel, padding=kernel // 2)
+        self.level_scale = nn.Parameter(torch.ones(levels))
+
+    def forward(self, x: Tensor, masks: PackedMasks, level: Tensor) -> Tensor:
+        """Packed [B, D, S], level index int64 [S] -> [B, 2 (bins + 1), S], 0 at invalid cells."""
+        return F.relu(self.output(self.trunk(x, masks)) * masks.valid * self.level_scale[level])

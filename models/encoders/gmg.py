@@ -1,0 +1,147 @@
+"""Gated Multi-Granularity encoder (paper, "Encoder with GMG", equations 1 to 4).
+
+The released code computes something else than the text says, and released weights need the released arithmetic, so each
+has its own block. Both share the frame: p = pooled input, n = channel norm of p, global g, local and instant branches,
+residual, group norm, feed-forward.
+
+released  global filter pointwise in frequency with a soft shrink; instant branch depth-wise; no ReLU gates: local is
+          conv times global, instant is fc times local; the residual adds n inside the scaled branch; stem window 1.
+paper     equation 2's convolutions run over neighbouring frequencies (depth-wise, kernel 3, real and imaginary part
+          together); FC is dense; ReLU gates of equation 4; "the original feature x" of the residual is read as the
+          pooled input; the stem uses level 0's window; padding is zeroed before and after every block.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.layers import ChannelNorm, ScaledDropPath, apply_mask
+from models.recipe import NORM_GROUPS, ModelConfig
+
+SHRINK = 0.001  # soft threshold on the released filter
+FREQUENCY_KERNEL = 3  # paper, section C
+
+
+class GlobalFilter(nn.Module):
+    """Released global filter: X * shrink(W2 ReLU(W1 X + B1) + B2), every factor one complex number per channel.
+
+    Always float32: half types have no FFT on most devices.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight_in = nn.Parameter(0.02 * torch.randn(width, 2))
+        self.bias_in = nn.Parameter(0.02 * torch.randn(width, 2))
+        self.weight_out = nn.Parameter(0.02 * torch.randn(width, 2))
+        self.bias_out = nn.Parameter(0.02 * torch.randn(width, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D, T] -> [B, D, T]; padding takes part in the transform."""
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = torch.fft.rfft(x.float(), norm="ortho")
+            hidden = spectrum * _per_channel(self.weight_in) + _per_channel(self.bias_in)
+            hidden = torch.view_as_complex(F.relu(torch.view_as_real(hidden)))
+            gate = hidden * _per_channel(self.weight_out) + _per_channel(self.bias_out)
+            gate = torch.view_as_complex(F.softshrink(torch.view_as_real(gate), SHRINK))
+            return torch.fft.irfft(spectrum * gate, n=x.shape[-1], norm="ortho").to(x.dtype)
+
+
+class PaperGlobalFilter(nn.Module):
+    """Equations 1 to 3: X * Conv(ReLU(Conv(X))), depth-wise convolutions over frequency on real and imaginary parts."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv_in, self.conv_out = (
+            nn.Conv1d(2 * width, 2 * width, FREQUENCY_KERNEL, padding=FREQUENCY_KERNEL // 2, groups=width)
+            for _ in range(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D, T] -> [B, D, T]."""
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = torch.fft.rfft(x.float(), norm="ortho")
+            parts = torch.view_as_real(spectrum).transpose(2, 3).flatten(1, 2)
+            gate = self.conv_out(F.relu(self.conv_in(parts))).unflatten(1, (-1, 2)).transpose(2, 3)
+            gate = torch.view_as_complex(gate.contiguous())
+            return torch.fft.irfft(spectrum * gate, n=x.shape[-1], norm="ortho").to(x.dtype)
+
+
+class GmgBlock(nn.Module):
+    """One GMG block; `downsample` halves the length first (max pooling, kernel 3, stride 2)."""
+
+    def __init__(self, config: ModelConfig, *, window: int, downsample: bool, drop_path: float) -> None:
+        super().__init__()
+        width = config.width
+        self.paper = config.variant == "paper"
+        self.downsample = downsample
+        self.norm = ChannelNorm(width)
+        self.filter = PaperGlobalFilter(width) if self.paper else GlobalFilter(width)
+        self.instant = nn.Conv1d(width, width, 1, groups=1 if self.paper else width)
+        self.local = nn.Conv1d(width, width, window, padding=window // 2, groups=width)
+        self.ffn_norm = nn.GroupNorm(NORM_GROUPS, width)
+        self.ffn_in = nn.Conv1d(width, config.mlp_width, 1)
+        self.ffn_out = nn.Conv1d(config.mlp_width, width, 1)
+        scale, rate = (config.branch_scale, drop_path) if downsample else (None, 0.0)
+        self.drop_mix = ScaledDropPath(width, scale, rate)
+        self.drop_ffn = ScaledDropPath(width, scale, rate)
+        self._initialise(config)
+
+    def _initialise(self, config: ModelConfig) -> None:
+        for conv in (self.ffn_in, self.ffn_out, self.instant, self.local):
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+        if not self.paper:
+            nn.init.normal_(self.instant.weight, 0, config.conv_init_std)
+            nn.init.normal_(self.local.weight, 0, config.conv_init_std)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, D, T] -> [B, D, T or T/2]; mask is the output's validity, bool [B, 1, ...], None: all valid."""
+        if self.downsample:
+            x = F.max_pool1d(x, 3, stride=2, padding=1)
+        skip = apply_mask(x, mask)
+        hidden = skip + self.drop_mix(self._mix_paper(skip, mask) if self.paper else self._mix_released(x))
+        hidden = hidden + self.drop_ffn(self.ffn_out(F.gelu(self.ffn_in(self.ffn_norm(hidden)))))
+        return apply_mask(hidden, mask) if self.paper else hidden
+
+    def _mix_released(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        # instant + local + global = fc * (conv * g) + conv * g + g
+        return torch.addcmul(x, self.filter(x), 1 + self.local(x) * (1 + self.instant(x)))
+
+    def _mix_paper(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = apply_mask(self.norm(x), mask)
+        overall = self.filter(x)
+        local = F.relu(overall) * self.local(x)
+        return F.relu(local) * self.instant(x) + local + overall
+
+
+class GmgEncoder(nn.Module):
+    """Stem blocks at full length, then one pooling block per further level."""
+
+    def __init__(self, config: ModelConfig, drop_path: float) -> None:
+        super().__init__()
+        windows = config.level_windows
+        stem_window = windows[0] if config.variant == "paper" else 1
+        self.stem = nn.ModuleList(
+            GmgBlock(config, window=stem_window, downsample=False, drop_path=drop_path)
+            for _ in range(config.stem_blocks)
+        )
+        self.branch = nn.ModuleList(
+            GmgBlock(config, window=window, downsample=True, drop_path=drop_path) for window in windows[1:]
+        )
+
+    def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
+        """x [B, D, T], masks per level (bool [B, 1, T_l], None: all valid) -> features [B, D, T_l] per level."""
+        for block in self.stem:
+            x = block(x, masks[0])
+        levels = [x]
+        for block, mask in zip(self.branch, masks[1:], strict=True):
+            levels.append(block(levels[-1], mask))
+        return levels
+
+
+def _per_channel(parameter: Tensor) -> Tensor:
+    """[D, 2] real and imaginary -> complex [D, 1], in float32."""
+    return torch.view_as_complex(parameter.float())[:, None]

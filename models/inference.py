@@ -1,0 +1,93 @@
+"""A whole feature sequence to segments, in overlapping stretches when it is longer than memory should hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.detector import TemporalDetector
+from models.nms import Candidates, concatenate, suppress
+from models.postprocess import Core, GridSegments, find_candidates
+from models.pyramid import pad_batch, padded_length
+from models.recipe import InferenceConfig, Recipe
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Cells [first, end) computed together, answering for the points in [core_first, core_end)."""
+
+    first: int
+    end: int
+    core_first: int
+    core_end: int
+
+
+def plan_stretches(length: int, config: InferenceConfig, *, multiple: int) -> list[Stretch]:
+    """Stretches that cover `length` cells; one alone when it fits into `config.stretch`.
+
+    Neighbours share `config.overlap` cells and divide them in the middle, so that every point belongs to exactly one
+    core and a segment on a seam is seen whole, from either side, when it is shorter than half the overlap. All edges
+    lie on multiples of `multiple`, the coarsest level's stride, so that points fall where they would fall in one piece.
+    """
+    if length <= config.stretch:
+        return [Stretch(0, length, 0, length)]
+    size = max(config.stretch // multiple, 2) * multiple
+    half = min(config.overlap // 2 // multiple * multiple, (size - multiple) // 2 // multiple * multiple)
+    stretches, first = [], 0
+    while True:
+        end = min(first + size, length)
+        core_first = first + half if first else 0
+        if end == length:
+            return [*stretches, Stretch(first, end, core_first, length)]
+        stretches.append(Stretch(first, end, core_first, end - half))
+        first = end - 2 * half
+
+
+@torch.inference_mode()
+def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> GridSegments:
+    """Segments in features float [T, C], T >= 1, after NMS, by falling score.
+
+    Runs on the detector's device and leaves it in evaluation mode. Raises ValueError for features of the wrong shape or with values that are not finite, naming the first bad window.
+    """
+    candidates = collect_candidates(detector, features, recipe.inference)
+    kept = suppress(candidates, recipe.inference)
+    return GridSegments(
+        labels=kept.labels,
+        starts=kept.starts.astype(np.float64),
+        ends=kept.ends.astype(np.float64),
+        scores=kept.scores,
+    )
+
+
+@torch.inference_mode()
+def collect_candidates(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> Candidates:
+    """All candidates of one sequence before NMS, in grid cells of the whole sequence. Raises ValueError as `detect`."""
+    _check(features, detector.channels)
+    weights = next(detector.parameters())
+    detector.eval()
+    found = []
+    multiple = 1 << (detector.config.levels - 1)
+    for stretch in plan_stretches(features.shape[0], config, multiple=multiple):
+        piece = features[stretch.first : stretch.end].to(weights.device, weights.dtype)
+        predictions = detector(*pad_batch([piece], padded_length(detector.config, piece.shape[0])))
+        core = Core(stretch.core_first - stretch.first, stretch.core_end - stretch.first)
+        candidates = find_candidates(predictions, config, core)
+        shift = np.float32(stretch.first)
+        found.append(
+            Candidates(candidates.labels, candidates.starts + shift, candidates.ends + shift, candidates.scores)
+        )
+    return concatenate(found)
+
+
+def _check(features: Tensor, channels: int) -> None:
+    if features.ndim != 2 or features.shape[0] < 1:
+        raise ValueError(f"features must be [windows, channels] with at least one window, not {list(features.shape)}")
+    if features.shape[1] != channels:
+        raise ValueError(f"features have {features.shape[1]} channels, the detector takes {channels}")
+    finite = torch.isfinite(features).all(dim=1)
+    if not bool(finite.all()):
+        window = int((~finite).nonzero()[0, 0])
+        raise ValueError(f"features of window {window} are not finite (NaN or infinite)")

@@ -1,0 +1,98 @@
+"""Building blocks shared by encoders and decoders. Tensors are [B, D, T]: videos, channels, grid cells."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each cell, computed in float32 (biased variance, epsilon 1e-5)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D, T] -> [B, D, T] in the input's type."""
+        normed = F.layer_norm(x.transpose(1, 2), self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype))
+        return normed.transpose(1, 2).to(x.dtype)
+
+
+class Scale(nn.Module):
+    """One learnt factor per pyramid level."""
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(levels))
+
+
+class ScaledDropPath(nn.Module):
+    """A residual branch's per-channel scale (Touvron et al. 2021, CaiT) and stochastic depth (Huang et al. 2016).
+
+    `start` None: no scale. `rate`: probability that, while training, a video's branch is dropped.
+    """
+
+    def __init__(self, channels: int, start: float | None, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.scale = None if start is None else nn.Parameter(torch.full((channels,), start))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D, T] -> [B, D, T]."""
+        if self.scale is not None:
+            x = x * self.scale[:, None]
+        if self.training and self.rate > 0:
+            keep = 1.0 - self.rate
+            x = x * (torch.rand(x.shape[0], 1, 1, device=x.device) < keep).to(x.dtype).div(keep)
+        return x
+
+
+class ConvEmbedding(nn.Module):
+    """Convolutions with normalisation and ReLU that project features to the model's width (paper: "two consecutive 1D
+    CNNs followed by ReLU"), plus an optional sinusoid position table. Padding is zeroed after each convolution, not
+    after the norm, as in the published code.
+    """
+
+    positions: Tensor | None
+
+    def __init__(self, channels: int, width: int, *, layers: int, kernel: int, table_length: int | None) -> None:
+        super().__init__()
+        sizes = [channels] + [width] * layers
+        self.convs = nn.ModuleList(
+            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
+        table = None if table_length is None else sinusoid_table(table_length, width)
+        self.register_buffer("positions", table, persistent=False)
+
+    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """features [B, C, T], mask bool [B, 1, T] (None: everything is valid) -> [B, D, T]."""
+        x = features
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.relu(norm(apply_mask(conv(x), mask)))
+        if self.positions is not None:
+            x = x + apply_mask(self._positions(x.shape[-1]).to(x.dtype), mask)
+        return x
+
+    def _positions(self, length: int) -> Tensor:
+        assert self.positions is not None
+        if length > self.positions.shape[-1]:
+            return F.interpolate(self.positions, length, mode="linear", align_corners=False)
+        return self.positions[..., :length]
+
+
+def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Zero the invalid cells of [B, D, T]; mask bool [B, 1, T], or None when every cell is valid."""
+    return x if mask is None else x * mask.to(x.dtype)
+
+
+def sinusoid_table(length: int, width: int) -> Tensor:
+    """Sinusoid position table (Vaswani et al. 2017) divided by sqrt(width), float32 [1, width, length]."""
+    channel = torch.arange(width, dtype=torch.float64)
+    rate = torch.pow(10000.0, -2.0 * torch.div(channel, 2, rounding_mode="floor") / width)
+    angle = rate[:, None] * torch.arange(length, dtype=torch.float64)
+    table = torch.where((channel % 2 == 0)[:, None], angle.sin(), angle.cos())
+    return (table.float() / width**0.5)[None]

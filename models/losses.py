@@ -1,0 +1,50 @@
+"""Element-wise losses. Distances are [n, 2] from a common point to start and end, non-negative; all in float32."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+EPSILON = 1e-8
+
+
+def focal_loss(logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Sigmoid focal loss per element (Lin et al. 2017); a negative alpha leaves the classes unbalanced."""
+    logits, targets = logits.float(), targets.float()
+    score = torch.sigmoid(logits)
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    right = score * targets + (1 - score) * (1 - targets)
+    loss = entropy * (1 - right) ** gamma
+    return loss * (alpha * targets + (1 - alpha) * (1 - targets)) if alpha >= 0 else loss
+
+
+def varifocal_loss(
+    logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 2.0, weighted: bool = True
+) -> Tensor:
+    """Varifocal loss per element (Zhang et al. 2021, equation 2).
+
+    Where the target is positive the cross entropy counts by the target itself (`weighted`) or by 1, elsewhere by
+    alpha * score ** gamma, gradients flowing through the score.
+    """
+    logits, targets = logits.float(), targets.float()
+    positive = targets > 0
+    # Scores only weigh targets that are not positive, where the distance to the target is the score itself.
+    negative_weight = alpha * (torch.sigmoid(logits) - targets).abs() ** gamma
+    weight = torch.where(positive, targets if weighted else torch.ones_like(targets), negative_weight)
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weight
+
+
+def centred_iou_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """1 - IoU per pair, [n, 2] each -> [n]; the generalised IoU of segments that share a point is the IoU."""
+    inner = torch.minimum(predicted, target).sum(-1)
+    union = predicted.sum(-1) + target.sum(-1) - inner
+    return 1 - inner / union.clamp(min=EPSILON)
+
+
+def centred_diou_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """1 - IoU + (distance of centres / length of the hull) ** 2 per pair (Zheng et al. 2020), [n, 2] each -> [n]."""
+    hull = torch.maximum(predicted, target).sum(-1).clamp(min=EPSILON)
+    difference = predicted - target
+    centres = 0.5 * (difference[:, 1] - difference[:, 0])
+    return centred_iou_loss(predicted, target) + (centres / hull) ** 2

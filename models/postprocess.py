@@ -1,0 +1,75 @@
+"""Predictions to candidates: score cut, best points per level, decoded boundaries, shortest duration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.boundaries import Predictions, decode_distances
+from models.nms import Candidates
+from models.pyramid import pyramid_points
+from models.recipe import InferenceConfig
+
+
+@dataclass(frozen=True)
+class GridSegments:
+    """Segments found in one sequence, by falling score. Times are in grid cells and may reach beyond the sequence."""
+
+    labels: NDArray[np.int64]  # [n]
+    starts: NDArray[np.float64]  # [n]
+    ends: NDArray[np.float64]  # [n]
+    scores: NDArray[np.float32]  # [n], in [0, 1]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Core:
+    """The cells [first, end) of a stretch whose points it answers for; neighbours answer for the others."""
+
+    first: int
+    end: int
+
+
+def find_candidates(predictions: Predictions, config: InferenceConfig, core: Core | None = None) -> Candidates:
+    """Candidates of a batch of one video, level after level, by falling score within a level.
+
+    `core` keeps only points inside it (grid cells). Starts and ends are in grid cells.
+    """
+    cells, labels, scores = _select(predictions, config, core)
+    distances = decode_distances(predictions, torch.zeros_like(cells), cells, labels).refined
+    points = pyramid_points(predictions.layout, cells.device)
+    time, stride = points.time[cells], points.stride[cells]
+    starts, ends = time - distances[:, 0] * stride, time + distances[:, 1] * stride
+    long_enough = ends - starts > config.min_duration
+    return Candidates(
+        labels=labels[long_enough].cpu().numpy(),
+        starts=starts[long_enough].cpu().numpy(),
+        ends=ends[long_enough].cpu().numpy(),
+        scores=scores[long_enough].cpu().numpy(),
+    )
+
+
+def _select(predictions: Predictions, config: InferenceConfig, core: Core | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Packed cells, labels and scores of the best entries of every level above the score cut."""
+    layout = predictions.layout
+    classes = predictions.refined.shape[1]
+    scores = torch.sigmoid(predictions.refined[0].float()) * predictions.valid[0]
+    cells_found, labels_found, scores_found = [], [], []
+    for level, start in enumerate(layout.starts):
+        first, end = 0, layout.lengths[level]
+        if core is not None:
+            first, end = (-(-edge // (1 << level)) for edge in (core.first, min(core.end, end << level)))
+        values = scores[:, start + first : start + end].t().flatten()
+        index = (values > config.pre_nms_threshold).nonzero()[:, 0]
+        values, order = values[index].sort(descending=True, stable=True)
+        index = index[order[: config.pre_nms_top_k]]
+        cells_found.append(start + first + torch.div(index, classes, rounding_mode="floor"))
+        labels_found.append(index % classes)
+        scores_found.append(values[: config.pre_nms_top_k])
+    return torch.cat(cells_found), torch.cat(labels_found), torch.cat(scores_found)

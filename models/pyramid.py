@@ -1,0 +1,111 @@
+"""Pyramid geometry: padding, levels packed into one sequence, and the point that each packed cell stands for.
+
+Shapes: B videos, C or D channels, T cells of the input grid, T_l = T / 2**l cells of level l, S cells of the packed
+pyramid. Time is measured in level-0 grid cells; point i of level l stands at i * 2**l, without a half-cell shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.recipe import ModelConfig
+
+
+@dataclass(frozen=True)
+class PyramidLayout:
+    """Where each level lies in a packed sequence: one after the other, `gap` empty cells between two.
+
+    The gaps let one convolution run over all levels as if each were alone with zeros around it.
+    """
+
+    lengths: tuple[int, ...]
+    gap: int
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """First packed cell of each level."""
+        starts = [0]
+        for length in self.lengths[:-1]:
+            starts.append(starts[-1] + length + self.gap)
+        return tuple(starts)
+
+    @property
+    def total(self) -> int:
+        """Packed cells S, gaps included."""
+        return self.starts[-1] + self.lengths[-1]
+
+    def pack(self, levels: Sequence[Tensor]) -> Tensor:
+        """Levels [..., T_l] -> packed [..., S] with zeros in the gaps."""
+        if len(levels) == 1:
+            return levels[0]
+        gap = levels[0].new_zeros((*levels[0].shape[:-1], self.gap))
+        pieces = [piece for level in levels for piece in (level, gap)]
+        return torch.cat(pieces[:-1], dim=-1)
+
+    def split(self, packed: Tensor) -> list[Tensor]:
+        """Packed [..., S] -> views [..., T_l], one per level."""
+        return [packed[..., start : start + length] for start, length in zip(self.starts, self.lengths, strict=True)]
+
+    def inside(self, device: torch.device) -> Tensor:
+        """bool [S]: True in a level, False in a gap."""
+        return self.pack([torch.ones(length, dtype=torch.bool, device=device) for length in self.lengths])
+
+    def spread(self, values: Sequence[float], device: torch.device) -> Tensor:
+        """One value per level -> float32 [S] (0 in the gaps)."""
+        pieces = [torch.full((n,), float(v), device=device) for n, v in zip(self.lengths, values, strict=True)]
+        return self.pack(pieces)
+
+
+@dataclass(frozen=True)
+class Points:
+    """What every packed cell [S] stands for: its time and level stride (grid cells) and its level's packed bounds."""
+
+    time: Tensor  # float32
+    stride: Tensor  # float32, 0 in a gap
+    first: Tensor  # int64, packed index of the level's first cell
+    last: Tensor  # int64, packed index of the level's last cell
+
+
+def pyramid_points(layout: PyramidLayout, device: torch.device) -> Points:
+    """Points of a packed pyramid whose level l has stride 2**l."""
+    stride = layout.spread([1 << level for level in range(len(layout.lengths))], device)
+    first = layout.spread(layout.starts, device).long()
+    last = layout.spread([s + n - 1 for s, n in zip(layout.starts, layout.lengths, strict=True)], device).long()
+    index = torch.arange(layout.total, device=device)
+    return Points(time=(index - first).float() * stride, stride=stride, first=first, last=last)
+
+
+def level_masks(mask_B1T: Tensor, levels: int) -> list[Tensor]:
+    """Validity per level, bool [B, 1, T_l]: cell i of level l is valid when input cell i * 2**l is."""
+    return [mask_B1T[..., :: 1 << level] for level in range(levels)]
+
+
+def padded_length(config: ModelConfig, length: int) -> int:
+    """Length that a sequence is padded to: `pad_length`, or the next `length_multiple` when it is longer.
+
+    Results inside the valid part depend on the padded length (global filter, group normalisation and average pooling
+    see the padding), so released weights need the published rule.
+    """
+    if length <= config.pad_length:
+        return config.pad_length
+    return -(-length // config.length_multiple) * config.length_multiple
+
+
+def pad_batch(sequences: Sequence[Tensor], length: int) -> tuple[Tensor, Tensor]:
+    """Feature sequences [T_i, C] -> features [B, C, length] padded with zeros, and mask bool [B, 1, length].
+
+    Raises ValueError when a sequence is longer than `length`.
+    """
+    longest = max(sequence.shape[0] for sequence in sequences)
+    if longest > length:
+        raise ValueError(f"a sequence of {longest} grid cells does not fit into {length}")
+    features = torch.stack([F.pad(sequence.t(), (0, length - sequence.shape[0])) for sequence in sequences])
+    lengths = torch.tensor([sequence.shape[0] for sequence in sequences], device=features.device)
+    mask = torch.arange(length, device=features.device) < lengths[:, None]
+    return features, mask[:, None, :]
