@@ -1,4 +1,4 @@
-"""Model folders: `model.safetensors`, `recipe.yaml` and `labels.txt`, written whole and read without running anything."""
+"""Model folders: `model.safetensors`, `recipe.yaml`, `labels.txt`; written whole, read without running anything."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ def plan_stretches(length: int, config: InferenceConfig, *, multiple: int) -> li
         return [Stretch(0, length, 0, length)]
     size = max(config.stretch // multiple, 2) * multiple
     half = min(config.overlap // 2 // multiple * multiple, (size - multiple) // 2 // multiple * multiple)
-    stretches, first = [], 0
+    stretches: list[Stretch] = []
+    first = 0
     while True:
         end = min(first + size, length)
         core_first = first + half if first else 0
@@ -50,7 +51,8 @@ def plan_stretches(length: int, config: InferenceConfig, *, multiple: int) -> li
 def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> GridSegments:
     """Segments in features float [T, C], T >= 1, after NMS, by falling score.
 
-    Runs on the detector's device and leaves it in evaluation mode. Raises ValueError for features of the wrong shape or with values that are not finite, naming the first bad window.
+    Runs on the detector's device and leaves it in evaluation mode. Raises ValueError for features of the wrong shape
+    or with values that are not finite, naming the first bad window.
     """
     candidates = collect_candidates(detector, features, recipe.inference)
     kept = suppress(candidates, recipe.inference)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,7 +64,7 @@ class ConvEmbedding(nn.Module):
         super().__init__()
         sizes = [channels] + [width] * layers
         self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in itertools.pairwise(sizes)
         )
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
         table = None if table_length is None else sinusoid_table(table_length, width)

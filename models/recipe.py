@@ -6,6 +6,7 @@ Imports no torch, so that listing and checking recipes stays quick.
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -58,7 +59,7 @@ class ModelConfig(Strict):
     position_table: bool = False
     pad_length: Positive = 2304  # every sequence is padded to this; a longer one to a multiple of `length_multiple`
     stem_blocks: Annotated[int, Field(ge=0)] = 2
-    windows: Positive | tuple[Positive, ...] = 1  # depth-wise kernel of the local branch, one for all levels or one each
+    windows: Positive | tuple[Positive, ...] = 1  # kernel of the local branch, one for all levels or one each
     mlp_width: Positive = 768
     branch_scale: float | None = 1e-4  # start of the residual branches' per-channel scales; None: no scales
     conv_init_std: NonNegative = 0.0  # instant and local convolutions start as normal noise of this deviation
@@ -99,7 +100,7 @@ class ModelConfig(Strict):
         if self.regression_ranges:
             return self.regression_ranges
         edges = [0.0, *(4.0 * 2**level for level in range(self.levels - 1)), 10000.0]
-        return tuple(zip(edges[:-1], edges[1:], strict=True))
+        return tuple(itertools.pairwise(edges))
 
     @property
     def length_multiple(self) -> int:

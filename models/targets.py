@@ -54,9 +54,10 @@ def assign_targets(
     matches = chosen & (length <= shortest[:, None] + SAME_LENGTH)
     one_hot = torch.nn.functional.one_hot(label, classes).to(torch.float32)  # [B, n, C]
     found = torch.einsum("bns,bnc->bcs", matches.to(torch.float32), one_hot).clamp_(max=1.0)
-    distances = torch.stack(
-        (left.gather(1, index[:, None])[:, 0], right.gather(1, index[:, None])[:, 0]), dim=-1
-    ) / points.stride.clamp(min=1)[:, None]
+    distances = (
+        torch.stack((left.gather(1, index[:, None])[:, 0], right.gather(1, index[:, None])[:, 0]), dim=-1)
+        / points.stride.clamp(min=1)[:, None]
+    )
     return Targets(classes=found, distances=distances)
 
 

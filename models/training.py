@@ -169,9 +169,7 @@ def _released_loss(
     )
 
 
-def _paper_loss(
-    predictions: Predictions, targets: Targets, positives: Positives, training: TrainingConfig
-) -> Losses:
+def _paper_loss(predictions: Predictions, targets: Targets, positives: Positives, training: TrainingConfig) -> Losses:
     valid = predictions.valid
     is_positive = (targets.classes > 0).any(dim=1, keepdim=True) & valid
     loss = varifocal_loss(predictions.refined, targets.classes)

@@ -31,7 +31,7 @@ PAPER_KERNEL = 3  # paper, section C
 
 
 class CrossGate(nn.Module):
-    """P_l + sigmoid(FC(average over time of ReLU(f + W P_l))) * f, with f the resampled neighbour (equations 5 to 8)."""
+    """P_l + sigmoid(FC(average over time of ReLU(f + W P_l))) * f, f the resampled neighbour (equations 5 to 8)."""
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class HeadTrunk(nn.Module):
         super().__init__()
         sizes = [channels] + [width] * layers
         self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in itertools.pairwise(sizes)
         )
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
 
@@ -44,7 +46,7 @@ class HeadTrunk(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x))) * masks.valid
             if masks.padded is not None:
-                x = x + F.relu(norm.bias)[:, None].to(x.dtype) * masks.padded
+                x = x + F.relu(cast(Tensor, norm.bias))[:, None].to(x.dtype) * masks.padded
         return x
 
 

@@ -1,0 +1,69 @@
+"""Recomputes recorded cases of the published code and says how far off this installation is.
+
+A case is `NAME.json` (settings) beside `NAME.safetensors` (inputs, weights and outputs). What a case holds is told by
+its content, never by its name.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from models.checkpoint import CheckpointError
+from models.goldens.detector import check_detector
+from models.goldens.losses import check_losses
+from models.goldens.nms import check_nms
+from models.goldens.report import CaseReport, Comparison, Recorder
+
+__all__ = ["SHIPPED_CASES", "CaseReport", "Comparison", "check_case", "check_folder"]
+
+SHIPPED_CASES = Path(__file__).parent / "cases"  # a detector, Soft-NMS and the losses, for checking an installation
+
+
+def check_folder(folder: str | Path, device: str | torch.device = "cpu") -> list[CaseReport]:
+    """Check every case in a folder, in the order of their names."""
+    return [check_case(path, device) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def check_case(path: str | Path, device: str | torch.device = "cpu") -> CaseReport:
+    """Check one case given its JSON file; architectures that are not built here are reported as not checked."""
+    path = Path(path)
+    tensors_path = path.with_suffix(".safetensors")
+    if not tensors_path.is_file():
+        return CaseReport(path.stem, "no tensors beside it", ())
+    try:
+        description = json.loads(path.read_text())
+    except ValueError as error:
+        return CaseReport(path.stem, f"not JSON: {error}", ())
+    kind = case_kind(description)
+    if kind is None:
+        return CaseReport(path.stem, "an architecture that is not supported", ())
+    recorder = Recorder(load_file(tensors_path))
+    try:
+        if kind == "detector":
+            check_detector(description, recorder, torch.device(device))
+        elif kind == "nms":
+            check_nms(description, recorder)
+        else:
+            check_losses(description, recorder)
+    except CheckpointError as error:
+        return CaseReport(path.stem, str(error), ())
+    return CaseReport(path.stem, None, tuple(recorder.comparisons))
+
+
+def case_kind(description: Any) -> str | None:
+    """`detector` (CLTDR-GMG only), `nms`, `losses`, or None for anything else."""
+    if not isinstance(description, dict):
+        return None
+    tensors = description.get("tensors", {})
+    if any(key.startswith("refineHead.") for key in description.get("state_keys", {})):
+        return "detector"
+    if "runs" in description and all("sigma" in run for run in description["runs"]):
+        return "nms"
+    if "cls/logits" in tensors and "reg/pred" in tensors:
+        return "losses"
+    return None
