@@ -1,0 +1,1 @@
+"""Training: from annotations and features to a model folder."""

@@ -1,0 +1,32 @@
+"""The learning rate of each step: linear warm-up, then a cosine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from models.recipe import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Linear warm-up from zero over `warmup_steps`, then a cosine from `peak` to `floor` over the rest of `steps`."""
+
+    peak: float
+    floor: float
+    warmup_steps: int
+    steps: int
+
+    @classmethod
+    def of(cls, config: TrainingConfig, steps_per_epoch: int) -> Schedule:
+        """The recipe's schedule, which lasts `warmup_epochs + epochs`."""
+        warmup = config.warmup_epochs * steps_per_epoch
+        total = warmup + config.epochs * steps_per_epoch
+        return cls(config.learning_rate, config.min_learning_rate, warmup, total)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step 0, 1, ...: zero at the first step of a warm-up, `peak` at its last."""
+        if step < self.warmup_steps:
+            return self.peak * min(1.0, step / max(self.warmup_steps - 1, 1)) if self.warmup_steps > 1 else self.peak
+        progress = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
+        return self.floor + 0.5 * (self.peak - self.floor) * (1 + math.cos(math.pi * min(progress, 1.0)))

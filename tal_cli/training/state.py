@@ -1,0 +1,107 @@
+"""What a killed run needs to go on to the same weights: written whole, read without running anything."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.recipe import Recipe, dump_recipe
+from tal_cli.datasets.features import FeatureVideo
+from tal_cli.errors import InputProblem
+from tal_cli.output.files import write_atomically
+
+FOLDER = "state"
+FILE = "latest.pt"
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that changes while training. Batches, crops and noise follow from the seed and the step alone.
+
+    Attributes:
+        step: steps done.
+        fingerprint: hash of recipe, labels and data; a run continues only on what it began with.
+        detector, average: weights and their moving average.
+        optimizer: as `Optimizer.state_dict` gives it.
+        loss_norm: the loss normaliser's running mean.
+        best: highest average mAP seen, below zero before the first evaluation.
+        result_epoch, result_average: which weights are in the run folder, and what they reach where that is known.
+    """
+
+    step: int
+    fingerprint: str
+    detector: dict[str, Any]
+    average: dict[str, Any]
+    optimizer: dict[str, Any]
+    loss_norm: float
+    best: float
+    result_epoch: int
+    result_average: float | None
+
+
+def save_state(state: TrainingState, run: Path) -> None:
+    """Write the state of a run; a reader meets the old one or the new one."""
+    buffer = io.BytesIO()
+    torch.save(vars(state), buffer)
+    write_atomically(run / FOLDER / FILE, buffer.getvalue())
+
+
+def load_state(run: Path) -> TrainingState | None:
+    """The state that a run left; None where there is none.
+
+    Raises:
+        InputProblem: the file is damaged or not such a state.
+    """
+    path = run / FOLDER / FILE
+    if not path.is_file():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return TrainingState(**content)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputProblem(path, f"not the state of a training run ({type(error).__name__})") from error
+
+
+def fingerprint(recipe: Recipe, labels: Sequence[str], videos: Sequence[FeatureVideo], precision: str) -> str:
+    """Hash of everything that decides where training leads: recipe, labels, precision, videos, lengths, instances."""
+    digest = hashlib.sha256(dump_recipe(recipe).encode())
+    digest.update(json.dumps([list(labels), precision]).encode())
+    for video in videos:
+        digest.update(f"{video.annotation.name}\0{video.length}\0".encode())
+        digest.update(video.segments.tobytes() + video.labels.tobytes())
+    return digest.hexdigest()
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one line per step and per evaluation. Going on from a step drops what was written after it."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        path = run / METRICS
+        kept = b""
+        if step and path.is_file():
+            kept = b"".join(line for line in path.read_bytes().splitlines(keepends=True) if _done_by(line, step))
+        write_atomically(path, kept)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, **values: Any) -> None:
+        """Append one line."""
+        self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _done_by(line: bytes, step: int) -> bool:
+    try:
+        return line.endswith(b"\n") and int(json.loads(line)["step"]) <= step
+    except (ValueError, KeyError, TypeError):
+        return False
