@@ -1,0 +1,105 @@
+"""Names to model folders: models that travel with the package, models under TAL_HOME, and published recipes.
+
+Imports no torch, so that listing stays quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from models.recipe import Published, Recipe, list_recipes, load_recipe
+
+SHIPPED = Path(__file__).parent / "weights"
+WEIGHTS = "model.safetensors"
+
+
+class ModelMissing(Exception):
+    """No weights for a name; the message says how to get them."""
+
+
+class UnknownModel(Exception):
+    """Neither a model nor a recipe nor a model folder; the message says what there is."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One line of `tal models list`."""
+
+    name: str
+    description: str
+    dataset: str
+    licence: str
+    size: int | None  # bytes of the weights; None while they are missing
+    runnable_now: bool
+    published: Published | None
+    recipe: Recipe
+    folder: Path | None
+
+
+def home() -> Path:
+    """Where downloaded and imported weights live: TAL_HOME, or the platform's cache folder."""
+    return Path(os.environ.get("TAL_HOME") or platformdirs.user_cache_dir("tal"))
+
+
+def installed_folder(name: str) -> Path:
+    """Folder under TAL_HOME for a model of that name; whether it exists is another question."""
+    return home() / "models" / name
+
+
+def available_models() -> list[ModelEntry]:
+    """Models that run now, then published settings whose weights are missing; each group by name."""
+    entries = {name: _entry(name, load_recipe(name), None) for name in list_recipes()}
+    for parent in (SHIPPED, home() / "models"):
+        for folder in sorted(parent.iterdir()) if parent.is_dir() else []:
+            if _is_model(folder):
+                entries[folder.name] = _entry(folder.name, load_recipe(folder / "recipe.yaml"), folder)
+    return sorted(entries.values(), key=lambda entry: (not entry.runnable_now, entry.name))
+
+
+def resolve_model(name_or_path: str | Path) -> Path:
+    """The model folder for a name or a path.
+
+    Raises ModelMissing when the name is known but its weights are not here, UnknownModel when nothing is called so.
+    """
+    text = str(name_or_path)
+    if _is_model(Path(text)):
+        return Path(text)
+    is_name = text not in ("", ".", "..") and not any(separator in text for separator in ("/", "\\"))
+    if is_name:
+        for folder in (SHIPPED / text, installed_folder(text)):
+            if _is_model(folder):
+                return folder
+        if text in list_recipes():
+            raise ModelMissing(
+                f"the weights of {text} are not here: import a checkpoint with"
+                f" `tal models add {text} --checkpoint FILE`, or train them with `tal train --recipe {text}`"
+            )
+    elif Path(text).is_dir():
+        raise ModelMissing(f"{text} holds no {WEIGHTS}, recipe.yaml and labels.txt")
+    names = [entry.name for entry in available_models()]
+    close = difflib.get_close_matches(text, names, 1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+    raise UnknownModel(f"no model named {text}; {hint}")
+
+
+def _is_model(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in (WEIGHTS, "recipe.yaml", "labels.txt"))
+
+
+def _entry(name: str, recipe: Recipe, folder: Path | None) -> ModelEntry:
+    return ModelEntry(
+        name=name,
+        description=recipe.description,
+        dataset=recipe.dataset,
+        licence=recipe.licence,
+        size=None if folder is None else (folder / WEIGHTS).stat().st_size,
+        runnable_now=folder is not None,
+        published=recipe.published,
+        recipe=recipe,
+        folder=folder,
+    )
