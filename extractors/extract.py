@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from extractors.backbones import Backbone
 from extractors.contract import FeatureContract
 from extractors.decoding.clock import decimation
-from extractors.store import FeatureSequence
+from extractors.lanes import in_lanes, lanes_for
+from extractors.sequence import FeatureSequence
 from extractors.video import TIMEOUT, FrameChunk, VideoError, VideoInfo, read_frames
 from extractors.windows import WindowGrid, iterate_windows
 
 # What one block of frames may take, in bytes, and how many windows are worth a forward pass.
-AUTO_BLOCK = 64 << 20
+AUTO_BLOCK = 16 << 20
 AUTO_WINDOWS = 64
 
 Progress = Callable[[int, "int | None"], None]
@@ -45,21 +46,18 @@ def extract_features(
     features: list[NDArray[np.float32]] = []
     times: list[NDArray[np.float64]] = []
     done = 0
-    with (
-        read_frames(
-            path,
-            frame_size=backbone.frame_size,
-            sampling_rate=contract.sampling_rate,
-            max_rate=contract.max_rate,
-            decoder=decoder,
-            timeout=timeout,
-        ) as stream,
-        torch.inference_mode(),
-    ):
+    with read_frames(
+        path,
+        frame_size=backbone.frame_size,
+        sampling_rate=contract.sampling_rate,
+        max_rate=contract.max_rate,
+        decoder=decoder,
+        timeout=timeout,
+    ) as stream:
         expected = expected_frames(stream.info, contract)
         batch = block_windows(stream.size, grid) if batch_size == "auto" else batch_size
-        for block in iterate_windows(stream, grid, batch):
-            rows = forward(backbone, block, device)
+        blocks = iterate_windows(stream, grid, batch)
+        for block, rows in in_lanes(lambda block: forward(backbone, block, device), blocks, lanes_for(device)):
             features.append(rows)
             times.append(window_times(block, grid, len(rows), stream.info.fps))
             done += len(rows) * grid.stride

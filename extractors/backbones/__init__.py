@@ -61,7 +61,7 @@ class BackboneEntry:
 
 
 BACKBONES = (
-    BackboneEntry("tiny", "tiny", "TinyBackbone", "motion and appearance of small frames; needs no weights", False),
+    BackboneEntry("tiny", "tiny", "Tiny", "what camera and edit do to the picture, measured; needs no weights", False),
     BackboneEntry("r3d_18", "r3d", "ResNet3d18", "torchvision's 3D ResNet-18 trained on Kinetics-400", True),
 )
 

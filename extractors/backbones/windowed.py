@@ -25,6 +25,9 @@ class WindowedBackbone(nn.Module):
     centre. windows_per_pass: bounds the activations' memory, whatever the caller's batch.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         contract: FeatureContract,

@@ -20,7 +20,10 @@ RATE_NOISE = 1.02
 
 @dataclass(frozen=True)
 class Rhythm:
-    """fps, median step (seconds), and whether frame i is shown at i / fps within a quarter of a step."""
+    """fps, median step (seconds), and whether frame i is shown at i / fps within a quarter of a step.
+
+    fps is the container's claim unless the frames say otherwise.
+    """
 
     fps: float
     step: float
@@ -67,7 +70,8 @@ class Clock:
         for fps in (self.fps, mean_rate):
             if all(abs(time * fps - index) <= 0.25 for index, time in enumerate(self.times)):
                 return Rhythm(fps, 1.0 / fps, True)
-        return Rhythm(mean_rate, steps[len(steps) // 2], False)
+        claim_fits = abs(self.fps / mean_rate - 1) < 0.2
+        return Rhythm(self.fps if claim_fits else mean_rate, steps[len(steps) // 2], False)
 
 
 def decimation(fps: float, max_rate: float | None) -> int:
@@ -84,7 +88,9 @@ def decimate(frames: Iterable[tuple[float, Picture]], factor: int) -> Iterator[t
         yield time, (picture if index % factor == 0 else None)
 
 
-def resample(frames: Iterable[tuple[float, Picture]], rate: float, step: float) -> Iterator[tuple[float, Picture | None]]:
+def resample(
+    frames: Iterable[tuple[float, Picture]], rate: float, step: float
+) -> Iterator[tuple[float, Picture | None]]:
     """Frames at k / rate seconds: each time goes to its nearest tick, a tick shows the last frame that came to it or
     before it (the rule of FFmpeg's `fps` filter, with which the published features were resampled).
 

@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from extractors.decoding import messages
 from extractors.decoding.messages import DecodeError, DecoderMissing, Opened, Request, Summary
 
-BOOTSTRAP = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from extractors.decoding.worker import main; main()"
+BOOTSTRAP = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from extractors.decoding.worker import main; main()"
+)
 # Chunks (of at most 2 MB) that wait in the parent while the child decodes on.
 CHUNKS_AHEAD = 4
 
@@ -145,7 +147,7 @@ def read_message(pipe: IO[bytes]) -> Message | None:
     header = read_exactly(pipe, messages.HEADER.size)
     if header is None:
         return None
-    kind, frames, row, size = messages.HEADER.unpack(header)
+    kind, frames, row, size = messages.HEADER.unpack(header.tobytes())
     body = read_exactly(pipe, size)
     if body is None:
         return None
@@ -162,7 +164,7 @@ def read_message(pipe: IO[bytes]) -> Message | None:
 def read_exactly(pipe: IO[bytes], size: int) -> NDArray[np.uint8] | None:
     """uint8 [size] from an unbuffered pipe, or None where it ends before that."""
     buffer = np.empty(size, np.uint8)
-    view, filled = memoryview(buffer), 0
+    view, filled = buffer.data, 0
     while filled < size:
         count = pipe.readinto(view[filled:])  # type: ignore[attr-defined]
         if not count:

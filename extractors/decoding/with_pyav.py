@@ -21,6 +21,8 @@ FORMATS = (
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 # 16k x 8k; a picture that claims more is a decompression bomb.
 MAX_PIXELS = 1 << 27
+# Up to here half of the cores decode faster than any backbone computes, and hand over less between them.
+SMALL_PICTURE = 640 * 480
 # Each decoding thread holds frames of its own; this bounds what they hold together (pixels).
 PIXELS_IN_THREADS = 1 << 28
 FAILURES_IN_A_ROW = 1000
@@ -115,7 +117,7 @@ class PyavSource:
             failures = 0
             for frame in frames:
                 self._decoded += 1
-                yield frame  # type: ignore[misc]
+                yield frame
 
 
 def open_container(path: str) -> av.container.InputContainer:
@@ -133,6 +135,8 @@ def open_container(path: str) -> av.container.InputContainer:
 def decoding_threads(pixels: int) -> int:
     """Threads for pictures of that many pixels."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if pixels <= SMALL_PICTURE:
+        cores //= 2
     return max(1, min(cores, 16, PIXELS_IN_THREADS // max(1, pixels)))
 
 
