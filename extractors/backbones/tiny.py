@@ -1,0 +1,333 @@
+"""``tiny``: what the camera and the edit do to the picture, measured rather than learned.
+
+Each frame is compared with the ones before it: the motion of the whole picture (a similarity, fitted robustly, after
+Baker & Matthews 2004), what that motion leaves unexplained, and how brightness, colours and coarse picture parts
+change over 1 to 15 frames. All of it is geometry and light, so it reads footage it has never seen; what the patterns
+mean is left to the detector. Every frame is measured once, however many windows share it.
+
+Shapes: N frames, B windows, H × W pixels of a small picture, L = 16 frames of a window.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from extractors.contract import FeatureContract
+
+WINDOW, STRIDE = 16, 4
+PIXELS = 8000  # of the small picture; enough for motion of a tenth of a pixel
+ITERATIONS = (3, 3, 4)  # Gauss-Newton steps per pyramid level, from the finest
+BLOCKS = 4  # the picture in BLOCKS × BLOCKS parts
+# Rates at which motion is worth a word, per second: widths, heights, logarithm of scale, radians.
+REFERENCE_RATE = (0.08, 0.08, 0.08, 0.087)
+HISTOGRAM_STEPS = 8
+PAIRS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """Per frame, compared with earlier ones: ``motion`` [N, 4] compressed rates (right, down, larger, clockwise),
+    ``sharp`` [N, K] scalars of lag up to 4, ``wide`` [N, M] scalars of lag 8 and 14, ``residual`` [N, 16] unexplained change per
+    block, ``thumbnail`` [N, 48] mean colour per block. Values that would need frames before the first are zero."""
+
+    motion: Tensor
+    sharp: Tensor
+    wide: Tensor
+    residual: Tensor
+    thumbnail: Tensor
+
+
+class Tiny:
+    """The ``camera`` model's backbone. Needs no weights."""
+
+    def __init__(self) -> None:
+        self._device = torch.device("cpu")
+        # Asked of a grey clip, so that the number follows from what is measured and cannot disagree with it.
+        channels = self(torch.zeros(WINDOW, 8, 8, 3, dtype=torch.uint8), torch.arange(WINDOW) / 25.0).shape[1]
+        self.contract = FeatureContract(
+            extractor="tiny",
+            weights_sha256=None,
+            sampling_rate=None,
+            max_rate=36.0,
+            window=WINDOW,
+            stride=STRIDE,
+            alignment="center",
+            resize=f"area to about {PIXELS} pixels, aspect kept",
+            crop="none",
+            value_range="0..1 RGB",
+            layer="measures 1",
+            pooling="frames of the window side by side",
+            channels=channels,
+        )
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """The small picture's (width, height), multiples of 4, for a video of ``width`` × ``height``."""
+        scale = math.sqrt(PIXELS / (width * height))
+        small = (max(2, min(250, round(side * scale / 4))) * 4 for side in (width, height))
+        return next(small), next(small)
+
+    def to(self, device: torch.device | str) -> Tiny:
+        self._device = torch.device(device)
+        return self
+
+    @torch.inference_mode()
+    def __call__(self, frames: Tensor, times: Tensor) -> Tensor:
+        """Features [B, channels] of the B windows in ``frames`` uint8 [16 + 4 (B - 1), H, W, 3], shown at ``times`` [N]
+        seconds."""
+        measures = _measure(frames.to(self._device), times.to(self._device))
+
+        def windows(values: Tensor) -> Tensor:
+            return values.unfold(0, WINDOW, STRIDE)  # [B, K, L]
+
+        motion, sharp, wide = windows(measures.motion), windows(measures.sharp), windows(measures.wide)
+        residual, thumbnail = windows(measures.residual), windows(measures.thumbnail)
+        # The first frames of a window have nothing before them inside it: lags decide where reading may begin.
+        parts = [
+            motion[..., 1:].mean(-1),
+            motion[..., 4:12].mean(-1),
+            motion[..., 6:10].mean(-1),
+            motion[..., 1:].std(-1),
+            motion[..., 1:],
+            sharp[..., 4:12],
+            wide[..., 14:],
+            residual[..., 6:10].mean(-1),
+            *_block_changes(thumbnail),
+        ]
+        return torch.cat([part.flatten(1) for part in parts], 1).float()
+
+
+def _block_changes(thumbnail: Tensor) -> list[Tensor]:
+    """How the blocks' colours change over a window, from ``thumbnail`` [B, 48, L]: over its middle half and over all of it
+    [B, 16], and how sudden it was (1: in one frame, 1/15: evenly) [B, 16]."""
+    blocks = thumbnail.unflatten(1, (3, -1))
+
+    def distance(last: Tensor, first: Tensor) -> Tensor:
+        return (last - first).abs().sum(1)
+
+    steps = distance(blocks[..., 1:], blocks[..., :-1])
+    sudden = steps.amax(-1) / (steps.sum(-1) + 0.02)
+    half = distance(blocks[..., 12], blocks[..., 4])
+    whole = distance(blocks[..., 15], blocks[..., 0])
+    return [_log(half, 0.02), _log(whole, 0.02), 2 * sudden]
+
+
+def _measure(frames: Tensor, times: Tensor) -> _Measures:
+    picture = frames.permute(0, 3, 1, 2).float().div_(255)  # [N, 3, H, W]
+    luma = (picture * picture.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    aspect = frames.shape[2] / frames.shape[1]
+    half = F.avg_pool2d(luma, 2)
+    detail = _levels(half)
+    motion, residual, inliers = _global_motion(detail, aspect)
+    seconds = torch.diff(times, prepend=times[:1]).clamp_min(1e-3).float()
+    rates = motion / motion.new_tensor([2 * aspect, 2, 1, 1]) / seconds[:, None]
+    rates = rates / rates.new_tensor(REFERENCE_RATE)
+    thumbnail = F.adaptive_avg_pool2d(picture, BLOCKS).flatten(1)
+    sharp = [
+        *_residual_measures(residual, inliers),
+        *_change_measures(luma, picture),
+        *_alignment_measures(half, motion, aspect),
+        *_light_measures(luma, half),
+        *(_log(_lag(thumbnail, lag).abs().mean(1), 0.01) for lag in (1, 2, 4)),
+    ]
+    wide = [
+        _log(_lag(half, 8).flatten(1).abs().mean(1), 0.01),
+        _log(_lag(half, 14).flatten(1).abs().mean(1), 0.01),
+        2 * _steadiness(half, 7),
+        2 * _steadiness(half, 5),
+        _log(_lag(_cumulative_histogram(half), 8).abs().mean(1), 0.01),
+        _log(_lag(thumbnail, 8).abs().mean(1), 0.01),
+        _log(_lag(thumbnail, 14).abs().mean(1), 0.01),
+    ]
+    return _Measures(
+        motion=rates.sign() * torch.log1p(rates.abs()),
+        sharp=torch.stack(sharp, 1),
+        wide=torch.stack(wide, 1),
+        residual=_log(F.adaptive_avg_pool2d(residual.square(), BLOCKS).flatten(1).sqrt(), 0.1),
+        thumbnail=thumbnail,
+    )
+
+
+def _log(values: Tensor, floor: float) -> Tensor:
+    return torch.log1p(values / floor)
+
+
+def _lag(values: Tensor, lag: int) -> Tensor:
+    """``values`` minus those ``lag`` frames earlier, zero for the first ``lag`` frames, along axis 0."""
+    out = torch.zeros_like(values)
+    if len(values) > lag:
+        torch.sub(values[lag:], values[:-lag], out=out[lag:])
+    return out
+
+
+def _residual_measures(residual: Tensor, inliers: Tensor) -> list[Tensor]:
+    """Of the change that motion leaves unexplained: its size, how local it is, and where it is."""
+    energy = F.avg_pool2d(residual.square(), 4)
+    total = energy.sum((1, 2, 3)) + 1e-3
+    _, _, height, width = energy.shape
+    x = torch.linspace(-1, 1, width, device=energy.device)
+    y = torch.linspace(-1, 1, height, device=energy.device).view(-1, 1)
+    return [
+        _log(residual.square().mean((1, 2, 3)).sqrt(), 0.1),
+        inliers,
+        energy.flatten(1).std(1) / (total / (height * width)),
+        2 * (energy * x).sum((1, 2, 3)) / total,
+        2 * (energy * y).sum((1, 2, 3)) / total,
+    ]
+
+
+def _change_measures(luma: Tensor, picture: Tensor) -> list[Tensor]:
+    """Of the bare difference of pixels: size at three lags, how still the picture is, whether change goes on steadily."""
+    one = _lag(luma, 1).flatten(1).abs()
+    colour = _lag(F.avg_pool2d(picture - luma, 4), 1)
+    return [
+        _log(one.mean(1), 0.01),
+        _log(_lag(luma, 2).flatten(1).abs().mean(1), 0.01),
+        _log(_lag(luma, 4).flatten(1).abs().mean(1), 0.01),
+        _log(one.mean(1), 0.0005),
+        _log(one.amax(1), 0.01),
+        (one < 1.5 / 255).float().mean(1),
+        _log(colour.flatten(1).abs().mean(1), 0.01),
+    ]
+
+
+def _alignment_measures(half: Tensor, motion: Tensor, aspect: float) -> list[Tensor]:
+    """Change over 2 and 4 frames once the camera's motion is taken out, and whether change at 1 and 2 frames is steady."""
+    travelled = motion.cumsum(0)
+    aligned = []
+    for lag in (2, 4):
+        back = torch.zeros_like(half)
+        if len(half) > lag:
+            back[lag:] = half[lag:] - _warp(half[:-lag], -(travelled[lag:] - travelled[:-lag]), aspect)[0]
+        aligned.append(_log(back.flatten(1).abs().mean(1), 0.01))
+    return [*aligned, 2 * _steadiness(half, 1), 2 * _steadiness(half, 2)]
+
+
+def _light_measures(luma: Tensor, half: Tensor) -> list[Tensor]:
+    """Brightness, contrast, fineness, and how they change."""
+    mean, deviation = luma.mean((1, 2, 3)), luma.flatten(1).std(1)
+    histogram = _cumulative_histogram(half)
+    return [
+        2 * mean,
+        4 * deviation,
+        20 * (luma[..., 1:] - luma[..., :-1]).abs().mean((1, 2, 3)),
+        *(_signed_log(_lag(mean, lag), 0.01) for lag in (1, 4)),
+        *(_signed_log(_lag(deviation, lag), 0.005) for lag in (1, 4)),
+        *(_log(_lag(histogram, lag).abs().mean(1), 0.01) for lag in (1, 4)),
+    ]
+
+
+def _signed_log(values: Tensor, floor: float) -> Tensor:
+    return values.sign() * _log(values.abs(), floor)
+
+
+def _cumulative_histogram(half: Tensor) -> Tensor:
+    """Share of pixels brighter than each of HISTOGRAM_STEPS levels, [N, HISTOGRAM_STEPS]."""
+    pixels = half.flatten(1)
+    levels = torch.linspace(0, 1, HISTOGRAM_STEPS + 2)[1:-1].tolist()
+    return torch.stack([(pixels > level).float().mean(1) for level in levels], 1)
+
+
+def _steadiness(values: Tensor, lag: int) -> Tensor:
+    """Correlation of the change over the last ``lag`` frames with that over the ``lag`` before, [N]: near 1 while one picture
+    turns into another, near 0 or below under motion and noise."""
+    change = _lag(values, lag).flatten(1)
+    out = torch.zeros(len(values), device=values.device)
+    if len(values) > 2 * lag:
+        now, before = change[2 * lag :], change[lag:-lag]
+        size = (now.square().sum(1) * before.square().sum(1)).sqrt()
+        out[2 * lag :] = (now * before).sum(1) / (size + 1e-3)
+    return out
+
+
+def _levels(luma: Tensor) -> list[Tensor]:
+    """A pyramid of locally normalised pictures, finest first: fades and flicker drop out, edges stay."""
+    levels = []
+    luma = _box(luma, 3)  # interpolation blurs by halves of a pixel, and would pull the fit there in a sharper picture
+    for _ in ITERATIONS:
+        centred = luma - _box(luma, 7)
+        levels.append(centred.mul_(_box(centred.square(), 7).add_(0.02**2).rsqrt_()))
+        luma = F.avg_pool2d(luma, 2, ceil_mode=True) if min(luma.shape[2:]) > 8 else luma
+    return levels
+
+
+def _box(pictures: Tensor, size: int) -> Tensor:
+    """Mean over ``size`` × ``size`` pixels (fewer at the edges and in smaller pictures), one axis at a time."""
+    high, wide = (min(size, side - 1 + side % 2) for side in pictures.shape[2:])
+    rows = F.avg_pool2d(pictures, (high, 1), 1, (high // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, wide), 1, (0, wide // 2), count_include_pad=False)
+
+
+def _global_motion(levels: list[Tensor], aspect: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The picture's motion since the frame before, [N, 4] as (right, down, larger, clockwise) in units of half the height
+    and radians; the change it leaves unexplained [N, 1, H, W]; the share of the picture that follows it [N].
+
+    Gauss-Newton from the coarsest level with Geman-McClure weights, so that things moving on their own are left out."""
+    count = len(levels[0])
+    motion = torch.zeros(count, 4, device=levels[0].device)
+    residual = torch.zeros_like(levels[0])
+    inliers = torch.ones(count, device=motion.device)
+    if count < 2:
+        return motion, residual, inliers
+    # A few frames at a time through all levels and steps, so that they stay in the processor's cache.
+    for first in range(1, count, PAIRS_AT_ONCE):
+        pairs = slice(first, min(first + PAIRS_AT_ONCE, count))
+        earlier = slice(first - 1, pairs.stop - 1)
+        for level, steps in zip(reversed(levels), reversed(ITERATIONS), strict=True):
+            _refine(motion[pairs], level[pairs], level[earlier], steps, aspect)
+        error, inside = _error(levels[0][pairs], levels[0][earlier], motion[pairs], aspect)
+        residual[pairs] = (error * inside).view_as(residual[pairs])
+        inliers[pairs] = (error.abs() < 0.5).float().mean(1)
+    return motion, residual, inliers
+
+
+def _refine(motion: Tensor, now: Tensor, before: Tensor, steps: int, aspect: float) -> None:
+    """Take ``steps`` Gauss-Newton steps on ``motion`` [n, 4], in place."""
+    jacobian = _jacobian(now, aspect)
+    damping = 1e-4 * jacobian.shape[2] * torch.eye(4, device=motion.device)
+    for _ in range(steps):
+        error, inside = _error(now, before, motion, aspect)
+        weighted = jacobian * (_weights(error) * inside)[:, None]
+        hessian = weighted @ jacobian.transpose(1, 2) + damping
+        step = torch.linalg.solve(hessian, weighted @ error[..., None])[..., 0]
+        motion -= step.clamp(-0.3, 0.3)
+
+
+def _weights(error: Tensor) -> Tensor:
+    scale = (1.5 * error.abs().mean(1, keepdim=True)).square() + 1e-4
+    return (scale / (scale + error.square())).square()
+
+
+def _error(now: Tensor, before: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
+    """``now`` minus ``before`` moved by ``motion``, and which pixels are inside both pictures, both [N, H W].
+
+    Each goes half of the way: interpolation blurs, and were only one blurred, the fit would lean to where it is most."""
+    forward, inside_now = _warp(now, motion / 2, aspect)
+    backward, inside_before = _warp(before, -motion / 2, aspect)
+    return (forward - backward).flatten(1), (inside_now * inside_before).flatten(1)
+
+
+def _warp(pictures: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
+    """Look up ``pictures`` [N, 1, H, W] at positions displaced by ``motion`` [N, 4]; and whether they lie inside."""
+    right, down, larger, turn = motion.unbind(1)
+    zero_row = torch.stack([1 + larger, -turn / aspect, right / aspect], 1)
+    one_row = torch.stack([turn * aspect, 1 + larger, down], 1)
+    grid = F.affine_grid(torch.stack([zero_row, one_row], 1), list(pictures.shape), align_corners=False)
+    inside = (grid.abs() <= 1).all(-1)
+    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False), inside.float()
+
+
+def _jacobian(pictures: Tensor, aspect: float) -> Tensor:
+    """Change of ``pictures`` [N, 1, H, W] per unit of each motion parameter, [N, 4, H W]."""
+    _, _, height, width = pictures.shape
+    padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    # A pixel is 2 / height units wide, so a central difference spans 4 / height.
+    gx = (padded[:, 0, 1:-1, 2:] - padded[:, 0, 1:-1, :-2]) * (height / 4)
+    gy = (padded[:, 0, 2:, 1:-1] - padded[:, 0, :-2, 1:-1]) * (height / 4)
+    x = (torch.arange(width, device=pictures.device) * 2 + 1 - width) / height
+    y = ((torch.arange(height, device=pictures.device) * 2 + 1 - height) / height).view(-1, 1)
+    return torch.stack([gx, gy, gx * x + gy * y, gy * x - gx * y], 1).flatten(2)
