@@ -17,7 +17,7 @@ __all__ = ["Detections", "Segment", "VideoDetector", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    # The command line must print its help without waiting for numpy and torch, so the public names load when first asked for.
+    # The command line prints its help without waiting for torch, so the public names load when first asked for.
     if name == "VideoDetector":
         from tal_cli.pipeline import VideoDetector
 

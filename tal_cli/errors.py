@@ -1,4 +1,4 @@
-"""What can go wrong, told apart by exit code. The two ground floors raise their own errors; here each is given its code."""
+"""What can go wrong, told apart by exit code. The ground floors raise errors of their own; each gets its code here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
+
+from tal_cli.text import one_line, printable
 
 EXIT_DEFECT = 1
 EXIT_USAGE = 2
@@ -42,7 +44,7 @@ class InputProblem(TalError):
     exit_code = EXIT_INPUT
 
     def __init__(self, path: str | Path, reason: str, remedy: str = "") -> None:
-        super().__init__(f"{path}: {one_line(reason)}", remedy)
+        super().__init__(f"{printable(str(path))}: {one_line(reason)}", remedy)
         self.path = str(path)
         self.reason = one_line(reason)
 
@@ -56,17 +58,15 @@ class Missing(TalError):
 # By name, so that telling an error apart never imports torch; a test looks up every name.
 FOREIGN: dict[tuple[str, str], int] = {
     ("extractors.video", "VideoError"): EXIT_INPUT,
+    ("extractors.video", "DecoderUnavailable"): EXIT_MISSING,
+    ("extractors.backbones", "WeightsMissing"): EXIT_MISSING,
+    ("extractors.backbones", "WeightsError"): EXIT_USAGE,
     ("extractors.store", "FeatureError"): EXIT_INPUT,
     ("models.recipe", "RecipeError"): EXIT_USAGE,
     ("models.checkpoint", "CheckpointError"): EXIT_USAGE,
     ("models.zoo", "UnknownModel"): EXIT_USAGE,
     ("models.zoo", "ModelMissing"): EXIT_MISSING,
 }
-
-
-def one_line(text: object) -> str:
-    """Text as one line, however many a library put into its message."""
-    return " ".join(str(text).split())
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Segment:
-    """Something that happens: a label from `start` to `end` (seconds on the video's own clock) with a score in [0, 1]."""
+    """Something that happens: a label from `start` to `end` (seconds on the video's clock), its score in [0, 1]."""
 
     label: str
     start: float

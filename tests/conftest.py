@@ -1,4 +1,4 @@
-"""What all tests share: the folder of real videos and golden files that stands beside a checkout, and small defaults."""
+"""What all tests share: the folder of real videos and golden files beside a checkout, and small defaults."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-import pytest
-from hypothesis import settings
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 settings.register_profile("tal", deadline=None, max_examples=50)
 settings.load_profile("tal")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tal_cli import console
+from tal_cli.errors import UsageProblem
 
 
 class PrecisionChoice(str, Enum):
@@ -36,10 +37,15 @@ Quiet = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(envvar="TAL_DEVICE", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute; auto: the best there is."),
+    typer.Option(
+        envvar="TAL_DEVICE", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute; auto: the best there is."
+    ),
 ]
-Precision = Annotated[PrecisionChoice, typer.Option(help="Arithmetic of the forward pass; auto: what the device does well.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(metavar="auto|fp32|bf16|fp16", help="Arithmetic of the forward pass; auto: fp32."),
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of everything random.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value by dotted path (repeatable)."),
@@ -47,13 +53,39 @@ Overrides = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", envvar="TAL_MODEL", metavar="NAME|PATH", help="A name from `tal models list`, a model folder or a run."
+        "--model",
+        "-m",
+        envvar="TAL_MODEL",
+        metavar="NAME|PATH",
+        help="A name from `tal models list`, a model folder or a run.",
     ),
 ]
-Inputs = Annotated[
+InputPaths = Annotated[
     list[str] | None,
     typer.Argument(metavar="INPUT...", help="Video files, folders, glob patterns, or - for paths on standard input."),
 ]
 NullSeparated = Annotated[bool, typer.Option("--null", "-0", help="Paths on standard input end in NUL, not newline.")]
-Decoder = Annotated[DecoderChoice, typer.Option(help="Who decodes (decord and torchcodec where installed).")]
-OutputPath = Path
+Decoder = Annotated[
+    DecoderChoice,
+    typer.Option(metavar="auto|pyav|decord|torchcodec", help="Who decodes (decord and torchcodec where installed)."),
+]
+BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Windows per forward pass.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Videos to work on at a time. Default: by the cores.")
+]
+WeightsFile = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="Weights file of an extractor that needs one.")
+]
+
+
+def batch_size_of(text: str) -> int | Literal["auto"]:
+    """The value of `--batch-size auto|N`.
+
+    Raises:
+        UsageProblem: neither `auto` nor a positive whole number.
+    """
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageProblem(f"--batch-size {text}: neither auto nor a positive whole number")
+    return int(text)

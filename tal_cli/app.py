@@ -1,0 +1,125 @@
+"""The `tal` command: its sub-commands, its global habits, and the way from errors to exit codes. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tal_cli import __version__, console, errors
+from tal_cli.commands import detect, extractors, features, models
+from tal_cli.text import one_line
+
+# typer carries its own copy of click in new releases and imports it in old ones; this is the class in both.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+class ClosedPipe(Exception):
+    """Whoever read standard output has gone."""
+
+
+class TalGroup(TyperGroup):
+    """The top command; keeps a closed pipe from typer, which would call it a failure."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise ClosedPipe from error
+        return result
+
+
+app = typer.Typer(
+    name="tal",
+    cls=TalGroup,
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: tal detect holiday.mp4",
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"tal {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def tal(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find what happens in videos, from when to when."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+app.command("detect", epilog=detect.EXAMPLE)(detect.detect)
+app.command("extract-features", epilog=features.EXAMPLE)(features.extract_features)
+app.add_typer(models.app, name="models")
+app.add_typer(extractors.app, name="extractors")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error has been reported on standard error by then."""
+    try:
+        result = typer.main.get_command(app).main(list(arguments), prog_name="tal", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except ClosedPipe:
+        _forget_stdout()
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return errors.EXIT_INTERRUPTED
+    except UsageError as error:
+        return _report_usage(error)
+    except Exception as error:
+        return _report(error, list(arguments))
+
+
+def _forget_stdout() -> None:
+    # What is still buffered has no reader; without this the interpreter complains about it when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _report_usage(error: Any) -> int:
+    console.error(one_line(error.format_message()))
+    if error.ctx is not None:
+        console.hint(f"{error.ctx.command_path} --help")
+    return errors.EXIT_USAGE
+
+
+def _report(error: Exception, arguments: list[str]) -> int:
+    code = errors.exit_code_of(error)
+    if code == errors.EXIT_DEFECT:
+        path = errors.write_log(error, arguments)
+        console.error(f"a defect in tal: {type(error).__name__}: {one_line(error)}")
+        console.hint(f"the traceback is in {path}")
+        return code
+    console.error(one_line(error))
+    remedy = getattr(error, "remedy", "")
+    if remedy:
+        console.hint(remedy)
+    return code
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    if not sys.warnoptions:
+        # What libraries tell their programmers is nothing that a user can act on.
+        warnings.simplefilter("ignore")
+    code = run(sys.argv[1:])
+    if code == errors.EXIT_INTERRUPTED:
+        # Without waiting for videos that other threads are still busy with; nothing of theirs is worth saving.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

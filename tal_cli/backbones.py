@@ -1,0 +1,56 @@
+"""Backbones made to measure: by a person's options, or by what a detector was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from extractors.backbones import Backbone, create_backbone
+from extractors.backbones.windowed import WindowedBackbone
+from models.recipe import FeatureSpec
+from tal_cli.errors import UsageProblem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing:
+    """Which frames a window sees; None: what the extractor was made for.
+
+    Attributes:
+        window: frames per window.
+        stride: frames from one window to the next.
+        sampling_rate: frames per second that the video is resampled to first.
+        max_rate: without sampling rate, frames per second at most.
+    """
+
+    window: int | None = None
+    stride: int | None = None
+    sampling_rate: float | None = None
+    max_rate: float | None = None
+
+
+def make_backbone(name: str, framing: Framing = Framing(), weights: Path | None = None) -> Backbone:
+    """A backbone by name whose contract says the framing asked for.
+
+    Raises:
+        UsageProblem: an unknown name, or windows that this backbone cannot have.
+        extractors.backbones.WeightsMissing: it needs weights that are not given.
+        extractors.backbones.WeightsError: the file does not hold its weights.
+    """
+    try:
+        backbone = create_backbone(name, weights)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from error
+    asked = {key: value for key, value in vars(framing).items() if value is not None}
+    contract = replace(backbone.contract, **asked)
+    windows = (contract.window, contract.stride)
+    fixed = (backbone.contract.window, backbone.contract.stride)
+    if windows != fixed and not isinstance(backbone, WindowedBackbone):
+        raise UsageProblem(f"extractor {name}: its windows are fixed at {fixed[0]} frames, step {fixed[1]}")
+    backbone.contract = contract
+    return backbone
+
+
+def backbone_for(spec: FeatureSpec) -> Backbone:
+    """The backbone that a recipe's features come from, as far as it can be had; raises as `make_backbone`."""
+    framing = Framing(window=spec.window, stride=spec.stride, sampling_rate=spec.sampling_rate, max_rate=spec.max_rate)
+    return make_backbone(spec.extractor, framing)

@@ -1,0 +1,159 @@
+"""`tal detect`: videos in, labelled segments out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tal_cli import __version__, console
+from tal_cli.commands.options import (
+    BatchSize,
+    Decoder,
+    DecoderChoice,
+    Device,
+    InputPaths,
+    Model,
+    NullSeparated,
+    Overrides,
+    Precision,
+    PrecisionChoice,
+    Quiet,
+    Seed,
+    Workers,
+    batch_size_of,
+)
+from tal_cli.errors import UsageProblem
+from tal_cli.inputs import Inputs, Source, gather
+from tal_cli.output import FORMATS, Format, RunInfo, format_for
+from tal_cli.output.files import Folder, OneFile, Sink, StandardOutput, check_writable, is_folder
+
+if TYPE_CHECKING:
+    from tal_cli.segments import Detections
+
+EXAMPLE = "Example: tal detect clips/ --label cut --format csv > cuts.csv"
+
+
+def _format_names() -> list[str]:
+    return list(FORMATS)
+
+
+def detect(
+    inputs: InputPaths = None,
+    model: Model = "camera",
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="A file, - for standard output, or a folder: one file per video."
+        ),
+    ] = "-",
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(FORMATS),
+            autocompletion=_format_names,
+            help="Default: by the file's suffix; else table on a terminal, json elsewhere.",
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="X", help="Lowest score to keep. Default: the model's; 0 for evaluation."),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Keep at most this many segments per video, best first.")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="L", help="Keep only this label (repeatable).")] = None,
+    decoder: Decoder = DecoderChoice.auto,
+    batch_size: BatchSize = "auto",
+    workers: Workers = None,
+    override: Overrides = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="X", help="Frame rate of feature files with no description beside them."),
+    ] = None,
+    null: NullSeparated = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take features that are not what the model was trained on.")
+    ] = False,
+    device: Device = "auto",
+    precision: Precision = PrecisionChoice.auto,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Find what happens in videos, from when to when.
+
+    Takes videos, folders of them, glob patterns, paths on standard input (-), and feature files of
+    `tal extract-features`. A rerun overwrites what an earlier run wrote.
+    """
+    kind = choose_format(output, format)
+    found = gather(inputs or [], null_separated=null)
+    size = batch_size_of(batch_size)
+    if output != "-":
+        check_writable(Path(output))
+
+    from tal_cli.devices import seed_everything
+    from tal_cli.pipeline import VideoDetector
+
+    seed_everything(seed)
+    detector = VideoDetector.load(
+        model, device=device, precision=precision.value, overrides=override or (), force=force
+    )
+    detector.check_labels(label or ())
+
+    def work(source: Source) -> Detections:
+        with console.progress(source.name, unit="frames") as progress:
+            return detector.detect(
+                source.path,
+                name=source.name,
+                min_score=min_score,
+                top_k=top_k,
+                labels=label,
+                decoder=decoder.value,
+                batch_size=size,
+                fps=fps,
+                progress=progress,
+            )
+
+    run = RunInfo(__version__, detector.name, detector.weights_sha256, terminal=output == "-" and sys.stdout.isatty())
+    raise typer.Exit(run_all(found, work, make_sink(output, kind, run), workers))
+
+
+def choose_format(output: str, name: str | None) -> Format:
+    """The format asked for by name or by the output's suffix; a table on a terminal; json elsewhere.
+
+    Raises:
+        UsageProblem: an unknown format or suffix.
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise UsageProblem(f"--format {name}: no such format", f"use one of {', '.join(FORMATS)}")
+        return FORMATS[name]
+    if output == "-":
+        return FORMATS["table" if sys.stdout.isatty() else "json"]
+    if is_folder(output) or (os.path.exists(output) and not os.path.isfile(output)):
+        return FORMATS["json"]
+    return format_for(Path(output))
+
+
+def make_sink(output: str, kind: Format, run: RunInfo) -> Sink:
+    """Where the detections of a run go."""
+    if output == "-":
+        return StandardOutput(kind, run)
+    return Folder(Path(output), kind, run) if is_folder(output) else OneFile(Path(output), kind, run)
+
+
+def run_all(found: Inputs, work: Callable[[Source], Detections], sink: Sink, workers: int | None) -> int:
+    """Do the work on every source and write what comes; the exit code of it all."""
+    from tal_cli.work import Run
+
+    run = Run(found, workers)
+    for _, detections in run.each(work):
+        sink.add(detections)
+    sink.finish()
+    return run.exit_code

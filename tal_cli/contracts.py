@@ -1,0 +1,36 @@
+"""Whether features are what a detector was trained on: checked before a forward pass, not after a bad result."""
+
+from __future__ import annotations
+
+from extractors.contract import FeatureContract
+from models.recipe import FeatureSpec
+
+UNKNOWN = "unknown"
+
+
+def differences(wanted: FeatureSpec, found: FeatureContract) -> list[str]:
+    """What a detector expects and features do not give, one `name: wanted X, found Y` each."""
+    return [
+        f"{name}: wanted {getattr(wanted, name)}, found {getattr(found, name)}"
+        for name in FeatureSpec.model_fields
+        if getattr(wanted, name) != getattr(found, name)
+    ]
+
+
+def of_recipe(spec: FeatureSpec) -> FeatureContract:
+    """The contract that features without one are taken to follow: what the recipe says, nothing about pictures."""
+    return FeatureContract(
+        extractor=spec.extractor,
+        weights_sha256=None,
+        sampling_rate=spec.sampling_rate,
+        max_rate=spec.max_rate,
+        window=spec.window,
+        stride=spec.stride,
+        alignment="center",
+        resize=UNKNOWN,
+        crop=UNKNOWN,
+        value_range=UNKNOWN,
+        layer=UNKNOWN,
+        pooling=UNKNOWN,
+        channels=spec.channels,
+    )

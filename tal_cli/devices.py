@@ -1,0 +1,60 @@
+"""From what a user asks for to what torch understands: device and precision."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from tal_cli.errors import UsageProblem
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that a name means; `auto` is the best there is.
+
+    Raises:
+        UsageProblem: no such device, or not on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise UsageProblem(f"no device named {name!r}", "use auto, cpu, cuda, cuda:N or mps")
+    device = torch.device(name)
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UsageProblem(
+            f"device {name}: this machine has {count} CUDA device(s) that torch can use", "use --device auto"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageProblem("device mps: not available on this machine", "use --device auto")
+    return device
+
+
+def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """A context in which forward passes run at a precision; `auto` is fp32, which is what weights are made for.
+
+    Raises:
+        UsageProblem: an unknown precision.
+    """
+    if precision == "auto":
+        return nullcontext()
+    if precision not in PRECISIONS:
+        raise UsageProblem(f"no precision named {precision!r}", f"use auto, {', '.join(PRECISIONS)}")
+    dtype = PRECISIONS[precision]
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed what may draw random numbers."""
+    import random
+
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

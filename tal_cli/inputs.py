@@ -1,0 +1,156 @@
+"""From what a user typed to a list of files, each under a name of its own."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tal_cli.errors import InputProblem, UsageProblem
+from tal_cli.text import printable
+
+VIDEO_SUFFIXES = frozenset(
+    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m".split()  # noqa: SIM905
+)
+FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors", ".pt"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to work on.
+
+    Attributes:
+        path: where it is.
+        name: unique among the sources of a run and fit to be shown and written: the file's stem, or a relative path
+            (with forward slashes and no `..`) where stems clash.
+    """
+
+    path: Path
+    name: str
+
+    @property
+    def is_features(self) -> bool:
+        return self.path.suffix.lower() in FEATURE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What there is to do, and what of the arguments led nowhere."""
+
+    sources: tuple[Source, ...]
+    problems: tuple[InputProblem, ...]
+
+    def share(self, index: int, count: int) -> Inputs:
+        """Every `count`-th source beginning at `index` (from 0); problems stay with the first share."""
+        return Inputs(self.sources[index::count], self.problems if index == 0 else ())
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    folder: Path | None  # the folder that was given, if the file was found inside one
+
+
+def gather(arguments: Sequence[str], *, null_separated: bool = False, stdin: BinaryIO | None = None) -> Inputs:
+    """Find the files that command-line arguments mean.
+
+    An argument is a file (taken whatever its suffix), a folder (searched recursively for video files), a glob pattern,
+    or `-` for paths on standard input, one a line or, with `null_separated`, each ended by a NUL byte. A file is taken
+    once, however often it is named.
+
+    Raises:
+        UsageProblem: no argument at all.
+    """
+    if not arguments:
+        raise UsageProblem(
+            "no INPUT", "name video files, folders or glob patterns, or - to read paths from standard input"
+        )
+    found: dict[str, _Found] = {}
+    problems: list[InputProblem] = []
+    for argument in _expand_stdin(arguments, null_separated, stdin):
+        try:
+            for item in _find(argument):
+                found.setdefault(os.path.abspath(item.path), item)
+        except InputProblem as problem:
+            problems.append(problem)
+    return Inputs(_name(list(found.values())), tuple(problems))
+
+
+def _expand_stdin(arguments: Iterable[str], null_separated: bool, stdin: BinaryIO | None) -> Iterator[str]:
+    for argument in arguments:
+        if argument != "-":
+            yield argument
+            continue
+        data = (stdin or sys.stdin.buffer).read()
+        lines = data.split(b"\0") if null_separated else data.splitlines()
+        yield from (os.fsdecode(line) for line in lines if line)
+
+
+def _find(argument: str) -> list[_Found]:
+    path = Path(argument)
+    try:
+        if path.is_dir():
+            return _search(path)
+        if os.path.lexists(path):
+            return [_Found(path, None)]
+    except (OSError, ValueError) as error:
+        raise InputProblem(argument, getattr(error, "strerror", None) or str(error)) from error
+    if not glob.has_magic(argument):
+        raise InputProblem(argument, "no such file or folder")
+    matches = sorted(glob.glob(argument, recursive=True))
+    if not matches:
+        raise InputProblem(argument, "no file matches this pattern")
+    return [
+        item
+        for match in matches
+        for item in (_search(Path(match), empty=True) if os.path.isdir(match) else _find(match))
+    ]
+
+
+def _search(folder: Path, empty: bool = False) -> list[_Found]:
+    videos = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
+                videos.append(_Found(Path(parent, name), folder))
+    if not videos and not empty:
+        raise InputProblem(folder, "no video file in this folder")
+    return videos
+
+
+def _name(found: Sequence[_Found]) -> tuple[Source, ...]:
+    names = [item.path.stem for item in found]
+    for rename in (_within_folder, _within_common_parent, _whole_path):
+        clashing = defaultdict(list)
+        for index, name in enumerate(names):
+            clashing[printable(name)].append(index)
+        for indices in clashing.values():
+            if len(indices) > 1:
+                for index, name in zip(indices, rename([found[index] for index in indices]), strict=True):
+                    names[index] = name
+    return tuple(Source(item.path, printable(name)) for item, name in zip(found, names, strict=True))
+
+
+def _within_folder(found: Sequence[_Found]) -> list[str]:
+    common = _within_common_parent(found)
+    return [
+        item.path.relative_to(item.folder).as_posix() if item.folder is not None else name
+        for item, name in zip(found, common, strict=True)
+    ]
+
+
+def _within_common_parent(found: Sequence[_Found]) -> list[str]:
+    paths = [Path(os.path.abspath(item.path)) for item in found]
+    parent = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(parent).as_posix() for path in paths]
+
+
+def _whole_path(found: Sequence[_Found]) -> list[str]:
+    paths = [Path(os.path.abspath(item.path)) for item in found]
+    return [path.relative_to(path.anchor).as_posix() for path in paths]

@@ -1,0 +1,134 @@
+"""Where output goes: standard output, one file, or a folder of one per video. A file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from tal_cli.errors import InputProblem, UsageProblem
+from tal_cli.output import Format, RunInfo
+from tal_cli.segments import Detections
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file beside its target and rename it, so that no reader and no crash ever meets half of it.
+
+    Raises:
+        InputProblem: the disk is full, or the place cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            # A device or a named pipe is written to, not replaced.
+            with path.open("wb") as device:
+                device.write(data)
+        else:
+            _replace(path, data)
+    except OSError as error:
+        raise InputProblem(path, f"cannot be written: {error.strerror or error}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+class Sink(Protocol):
+    """Takes the detections of one run as they come."""
+
+    def add(self, detections: Detections) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class StandardOutput:
+    """Streams to standard output; each video's part is flushed at once."""
+
+    def __init__(self, format: Format, run: RunInfo) -> None:
+        self._writer = format.create(run)
+        self._write(self._writer.start())
+
+    def add(self, detections: Detections) -> None:
+        self._write(self._writer.add(detections))
+
+    def finish(self) -> None:
+        self._write(self._writer.finish())
+
+    @staticmethod
+    def _write(data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+class OneFile:
+    """Collects everything and writes the file at the end; the parts wait in a file without a name, not in memory."""
+
+    def __init__(self, path: Path, format: Format, run: RunInfo) -> None:
+        self._path = path
+        self._writer = format.create(run)
+        self._parts = tempfile.SpooledTemporaryFile(max_size=1 << 24)  # noqa: SIM115 - it lives as long as the sink
+        self._parts.write(self._writer.start())
+
+    def add(self, detections: Detections) -> None:
+        self._parts.write(self._writer.add(detections))
+
+    def finish(self) -> None:
+        self._parts.write(self._writer.finish())
+        self._parts.seek(0)
+        write_atomically(self._path, self._parts.read())
+        self._parts.close()
+
+
+class Folder:
+    """One file per video, written when that video is done."""
+
+    def __init__(self, path: Path, format: Format, run: RunInfo) -> None:
+        self._folder = path
+        self._format = format
+        self._run = run
+        path.mkdir(parents=True, exist_ok=True)
+
+    def add(self, detections: Detections) -> None:
+        writer = self._format.create(self._run)
+        data = writer.start() + writer.add(detections) + writer.finish()
+        write_atomically(file_for(self._folder, detections.video, self._format.suffix), data)
+
+    def finish(self) -> None:
+        pass
+
+
+def file_for(folder: Path, video: str, suffix: str) -> Path:
+    """The file of a video's results inside a folder; no name leads out of it."""
+    parts = [part for part in video.split("/") if part not in ("", "..", ".")]
+    return folder.joinpath(*parts[:-1], f"{parts[-1] if parts else 'video'}{suffix}")
+
+
+def is_folder(path: str) -> bool:
+    """Whether an output path means a folder: it is one, ends in a slash, or is new and has no suffix."""
+    return os.path.isdir(path) or path.endswith(("/", os.sep)) or (not os.path.lexists(path) and not Path(path).suffix)
+
+
+def check_writable(path: Path) -> None:
+    """Find out before hours of work that the result could not be written.
+
+    Raises:
+        UsageProblem: the place cannot be written to.
+    """
+    parent = path if path.is_dir() else path.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UsageProblem(f"cannot write {path}: {parent} is not a folder that you may write to")

@@ -1,0 +1,26 @@
+"""Text that is safe to show and to write."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Text in which no character can break a line, move a cursor or fail to encode; such characters appear escaped."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def one_line(text: object) -> str:
+    """Text as one line, however many a library put into its message."""
+    return printable(" ".join(str(text).split()))
+
+
+def seconds_as_clock(seconds: float) -> str:
+    """Seconds as `m:ss.cc` or `h:mm:ss.cc`.
+
+    >>> seconds_as_clock(3725.5)
+    '1:02:05.50'
+    """
+    hundredths = round(seconds * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{minutes:02d}:{rest / 100:05.2f}" if hours else f"{minutes}:{rest / 100:05.2f}"
+    return f"{hours}:{clock}" if hours else clock
