@@ -23,12 +23,24 @@ class ChannelNorm(nn.Module):
         return normed.transpose(1, 2).to(x.dtype)
 
 
-class Scale(nn.Module):
-    """One learnt factor per pyramid level."""
+class DepthwiseConv1d(nn.Conv1d):
+    """Depth-wise convolution that keeps the length, as one multiply-add per tap: on a CPU several times faster than
+    the grouped convolution, which runs channel by channel."""
 
-    def __init__(self, levels: int) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.ones(levels))
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D, T] -> [B, D, T]."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        assert self.bias is not None
+        length, taps = x.shape[-1], self.kernel_size[0]
+        padded = F.pad(x, (taps // 2, taps // 2)) if taps > 1 else x
+        out = self.bias.to(x.dtype)[:, None]
+        for tap in range(taps):
+            out = torch.addcmul(out, padded[..., tap : tap + length], self.weight[:, :, tap].to(x.dtype))
+        return out
 
 
 class ScaledDropPath(nn.Module):

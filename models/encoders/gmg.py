@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import ChannelNorm, ScaledDropPath, apply_mask
+from models.layers import ChannelNorm, DepthwiseConv1d, ScaledDropPath, apply_mask
 from models.recipe import NORM_GROUPS, ModelConfig
 
 SHRINK = 0.001  # soft threshold on the released filter
@@ -78,8 +78,8 @@ class GmgBlock(nn.Module):
         self.downsample = downsample
         self.norm = ChannelNorm(width)
         self.filter = PaperGlobalFilter(width) if self.paper else GlobalFilter(width)
-        self.instant = nn.Conv1d(width, width, 1, groups=1 if self.paper else width)
-        self.local = nn.Conv1d(width, width, window, padding=window // 2, groups=width)
+        self.instant = nn.Conv1d(width, width, 1) if self.paper else DepthwiseConv1d(width, 1)
+        self.local = DepthwiseConv1d(width, window)
         self.ffn_norm = nn.GroupNorm(NORM_GROUPS, width)
         self.ffn_in = nn.Conv1d(width, config.mlp_width, 1)
         self.ffn_out = nn.Conv1d(config.mlp_width, width, 1)
