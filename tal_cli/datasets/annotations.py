@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,10 @@ from typing import Any
 from tal_cli.datasets.json_files import read_json
 from tal_cli.errors import InputProblem
 from tal_cli.output.files import write_atomically
+
+TRAINING_NAMES = ("training", "train")
+VALIDATION_NAMES = ("validation", "val", "valid")
+TEST_NAMES = ("test", "testing")
 
 
 class AnnotationError(InputProblem):
@@ -96,9 +99,24 @@ def save_annotations(annotations: Annotations, path: str | Path) -> None:
     write_atomically(Path(path), (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
 
 
-def label_order(videos: Iterable[VideoAnnotation]) -> tuple[str, ...]:
-    """Every label of these videos, alphabetically."""
-    return tuple(sorted({segment.label for video in videos for segment in video.segments}))
+def split_names(annotations: Annotations, path: str | Path) -> tuple[str, str | None]:
+    """The subsets to train on and to evaluate on, by their usual names; the second may be absent.
+
+    A file with `training` has its evaluation in `validation`, else in `test`; one without trains on `validation`, as
+    THUMOS14 does. Only subsets with instances count: those of hidden test sets have none.
+
+    Raises:
+        AnnotationError: no subset of a usual name has instances.
+    """
+    filled = {video.subset for video in annotations.videos.values() if video.segments}
+    order = [name for name in (*TRAINING_NAMES, *VALIDATION_NAMES, *TEST_NAMES) if name in filled]
+    if not order:
+        found = ", ".join(annotations.subsets) or "none"
+        raise AnnotationError(
+            path, f"no subset to train on: expected training or validation with instances, found {found}"
+        )
+    kinds = [names for names in (TRAINING_NAMES, VALIDATION_NAMES, TEST_NAMES) if order[0] not in names]
+    return order[0], next((name for name in order[1:] for names in kinds if name in names), None)
 
 
 def _video_json(video: VideoAnnotation, ids: dict[str, int]) -> dict[str, Any]:

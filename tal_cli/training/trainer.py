@@ -135,7 +135,7 @@ class Trainer:
                 losses = self._step()
                 progress(self.step, self.schedule.steps)
                 progress.describe(
-                    f"epoch {self.epoch} loss {float(losses.total):.3f} mAP {self.result.average or 0:.3f}"
+                    f"epoch {self.epoch} loss {losses.total.item():.3f} mAP {self.result.average or 0:.3f}"
                 )
                 ended = self.step % self.steps_per_epoch == 0
                 if ended:

@@ -1,0 +1,213 @@
+"""From what a user asks `tal train` for to a run: data, recipe and folder, all checked before the first step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from torch import Tensor
+
+from extractors.store import FORMATS, load_contract
+from models.checkpoint import load_model
+from models.recipe import Recipe, list_recipes, load_recipe, override
+from models.zoo import resolve_model
+from tal_cli import console
+from tal_cli.datasets.annotations import Annotations, load_annotations, split_names
+from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
+from tal_cli.datasets.features import FeatureVideo, load_videos
+from tal_cli.devices import resolve_device
+from tal_cli.errors import Missing, UsageProblem
+from tal_cli.evaluation.average_precision import parse_tiou
+from tal_cli.training.boards import TensorBoard
+from tal_cli.training.derive import data_shape, derive_recipe, spec_of, summary
+from tal_cli.training.state import FILE, FOLDER
+from tal_cli.training.trainer import TrainingRun
+
+OWN_DATA_TIOU = "0.3:0.1:0.7"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """The options of `tal train`; see its help."""
+
+    dataset: str
+    features: Path | None = None
+    out: Path | None = None
+    recipe: str | None = None
+    overrides: Sequence[str] = ()
+    train_subset: str | None = None
+    test_subset: str | None = None
+    evaluate_every: int = 5
+    resume: bool = False
+    init: str | None = None
+    log: str = "none"
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What to train on: annotations, feature folder, subsets, thresholds and a recipe's name, if the data has one."""
+
+    name: str
+    annotations: Annotations
+    features: Path
+    train: str
+    test: str | None
+    tiou: tuple[float, ...]
+    recipe: str | None
+
+
+def prepare(request: TrainingRequest) -> TrainingRun:
+    """Find and check everything that a run needs, in seconds rather than after hours.
+
+    Raises:
+        Missing: annotations or features are not there.
+        UsageProblem: unknown names, an empty subset, features that do not fit the recipe, a folder that is in use.
+        InputProblem: a file that cannot be read.
+    """
+    device = resolve_device(request.device)
+    out = run_folder(request)
+    data = find_data(request)
+    labels = data.annotations.labels
+    recipe = choose_recipe(request, data, len(labels))
+    spec = recipe.features if recipe is not None else spec_of(load_contract(first_features(data)))
+    subsets = [data.annotations.of(name) for name in (data.train, data.test) if name is not None]
+    with console.progress("reading features", unit="videos") as progress:
+        loaded = [load_videos(videos, data.features, labels, spec, progress=progress) for videos in subsets]
+    videos, validation = [*loaded, []][:2]
+    check_instances(videos, data.train)
+    if recipe is None:
+        shape = data_shape(videos)
+        recipe = override(derive_recipe(data.name, spec, shape, len(labels)), request.overrides)
+        if recipe.features != spec:
+            raise UsageProblem("--set features: without a recipe the features are what the files say")
+        for line in summary(recipe, shape):
+            print(line, file=sys.stderr)
+    describe(data, recipe, videos, validation)
+    out.mkdir(parents=True, exist_ok=True)
+    return TrainingRun(
+        recipe=recipe,
+        labels=labels,
+        videos=videos,
+        validation=validation,
+        out=out,
+        tiou=data.tiou,
+        device=device,
+        evaluate_every=request.evaluate_every,
+        precision=request.precision,
+        resume=request.resume,
+        initial=initial_weights(request.init),
+        board=TensorBoard(out) if request.log == "tensorboard" else None,
+    )
+
+
+def find_data(request: TrainingRequest) -> TrainingData:
+    """Annotations and features of a data set's name or of an annotation file.
+
+    Raises:
+        Missing, UsageProblem, InputProblem: see `prepare`.
+    """
+    path = Path(request.dataset)
+    if path.suffix in (".json", ".gz") or path.is_file():
+        if not path.is_file():
+            raise Missing(f"{path}: no such annotation file", "name a file, or a data set of `tal datasets list`")
+        annotations = load_annotations(path)
+        features = request.features or path.parent / "features"
+        name = path.name.split(".")[0]
+        names = split_names(annotations, path) if request.train_subset is None else (request.train_subset, None)
+        tiou, recipe = OWN_DATA_TIOU, None
+    else:
+        benchmark = find_benchmark(request.dataset)
+        annotations = load_annotations(benchmark.annotations_file(), benchmark.label_key)
+        features = request.features or benchmark.features_folder
+        name, names, tiou, recipe = (
+            benchmark.name,
+            (benchmark.train[0], benchmark.test[0]),
+            benchmark.tiou,
+            benchmark.recipe,
+        )
+    train, test = request.train_subset or names[0], request.test_subset or names[1]
+    for subset in (train, test):
+        if subset is not None and not annotations.of(subset):
+            known = ", ".join(annotations.subsets) or "none"
+            raise UsageProblem(f"the annotations have no video in subset {subset!r}", f"their subsets: {known}")
+    return TrainingData(name, annotations, features, train, test, parse_tiou(tiou), recipe)
+
+
+def choose_recipe(request: TrainingRequest, data: TrainingData, classes: int) -> Recipe | None:
+    """The recipe asked for, or the data set's usual one, with overrides; None: one is to be derived."""
+    name = request.recipe or (data.recipe if data.recipe in list_recipes() else None)
+    if name is None:
+        return None
+    recipe = load_recipe(name)
+    if recipe.model.classes != classes:
+        console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: taking {classes}")
+    return override(recipe, [f"model.classes={classes}", *request.overrides])
+
+
+def first_features(data: TrainingData) -> Path:
+    """The first training video's feature file.
+
+    Raises:
+        Missing: it is not there, or nothing beside it says what it holds.
+    """
+    video = data.annotations.of(data.train)[0]
+    paths = [data.features / f"{video.name}.{suffix}" for suffix in FORMATS]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise Missing(
+            f"no features of {video.name} in {data.features}", "make them with `tal extract-features VIDEOS --out DIR`"
+        )
+    if not path.with_suffix(".json").is_file():
+        raise Missing(f"{path}: nothing beside it says its window and stride", "name a --recipe that does")
+    return path
+
+
+def check_instances(videos: Sequence[FeatureVideo], subset: str) -> None:
+    """Raise UsageProblem where there is nothing to learn from."""
+    if not any(len(video.labels) for video in videos):
+        raise UsageProblem(f"subset {subset!r} has no instance to train on", "name another with --train-subset")
+
+
+def run_folder(request: TrainingRequest) -> Path:
+    """The run's folder: `--out`, or `runs/NAME-DATE`; when resuming without `--out`, the newest of that name.
+
+    Raises:
+        UsageProblem: the folder holds another run, or there is none to resume.
+    """
+    name = request.dataset if request.dataset in BENCHMARKS else Path(request.dataset).name.split(".")[0]
+    out = request.out
+    if out is None and request.resume:
+        found = sorted(Path("runs").glob(f"{name}-*/{FOLDER}/{FILE}"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise UsageProblem(f"no run of {name} in runs/ to resume", "name the run folder with --out")
+        out = found[-1].parents[1]
+    out = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    if not request.resume and (out / FOLDER / FILE).exists():
+        raise UsageProblem(
+            f"{out} holds a run already", "go on with it by --resume, or choose another folder with --out"
+        )
+    return out
+
+
+def describe(
+    data: TrainingData, recipe: Recipe, videos: Sequence[FeatureVideo], validation: Sequence[FeatureVideo]
+) -> None:
+    """Say what is trained on what."""
+    instances = sum(len(video.labels) for video in videos)
+    console.note(f"{len(videos)} videos in {data.train} with {instances} instances of {recipe.model.classes} labels")
+    if validation:
+        console.note(f"evaluating on {len(validation)} videos in {data.test}; model kept: {recipe.training.select}")
+    else:
+        console.note("no subset to evaluate on; the last epoch's model is kept")
+    if len(videos) < recipe.training.batch_size:
+        console.note(f"fewer videos than a batch of {recipe.training.batch_size}: batches of {len(videos)}")
+
+
+def initial_weights(name: str | None) -> dict[str, Tensor] | None:
+    """Weights of a model in the zoo or in a folder, by parameter name."""
+    return None if name is None else load_model(resolve_model(name)).detector.state_dict()
