@@ -8,6 +8,7 @@ import threading
 import time
 from array import array
 from collections.abc import Iterator
+from importlib import import_module
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -15,6 +16,11 @@ from extractors.decoding import messages
 from extractors.decoding.clock import Clock, decimate, decimation, resample
 from extractors.decoding.messages import DecodeError, DecoderMissing, Failure, Opened, Request, Summary
 
+SOURCES = {
+    "pyav": ("with_pyav", "PyavSource"),
+    "decord": ("with_decord", "DecordSource"),
+    "torchcodec": ("with_torchcodec", "TorchcodecSource"),
+}
 CHUNK_FRAMES = 64
 CHUNK_BYTES = 2 << 20
 SIGN_OF_LIFE = 1.0
@@ -37,20 +43,14 @@ class Source(Protocol):
 
 def open_source(decoder: str, path: str) -> Source:
     """The source for a decoder's name. Raises DecodeError, DecoderMissing."""
+    module, name = SOURCES[decoder]
     try:
-        if decoder == "decord":
-            from extractors.decoding.with_decord import DecordSource
-
-            return DecordSource(path)
-        if decoder == "torchcodec":
-            from extractors.decoding.with_torchcodec import TorchcodecSource
-
-            return TorchcodecSource(path)
-        from extractors.decoding.with_pyav import PyavSource
-
-        return PyavSource(path)
-    except ImportError as error:
-        raise DecoderMissing(f"the decoder {decoder} is not installed ({error})") from None
+        source = getattr(import_module(f"extractors.decoding.{module}"), name)
+    except (ImportError, OSError, RuntimeError) as error:  # the latter two where a library that it needs is missing
+        said = str(error).strip().split("\n")[0]
+        raise DecoderMissing(f"the decoder {decoder} is not installed ({said})") from None
+    opened: Source = source(path)
+    return opened
 
 
 class Chunk:
