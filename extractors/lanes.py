@@ -11,6 +11,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -21,7 +23,7 @@ Result = TypeVar("Result")
 
 def lanes_for(device: str | torch.device) -> int:
     """How many blocks to compute side by side: one on an accelerator, else one per core that torch may use."""
-    return 1 if torch.device(device).type != "cpu" else max(1, min(torch.get_num_threads(), usable_cores(), 8))
+    return 1 if torch.device(device).type != "cpu" else max(1, min(torch.get_num_threads(), usable_cores()))
 
 
 def usable_cores() -> int:
@@ -29,30 +31,48 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@cache
+def shared_pool(lanes: int) -> ThreadPoolExecutor:
+    """One pool per process, however many videos are worked on at a time; its threads compute on one core each."""
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,))
+    everybody = Barrier(lanes + 1)
+    for _ in range(lanes):
+        pool.submit(everybody.wait)
+    everybody.wait()
+    # set_num_threads counts for the thread that calls it and for threads that start later, which are not to be lanes.
+    torch.set_num_threads(threads)
+    return pool
+
+
 def in_lanes(work: Callable[[Block], Result], blocks: Iterable[Block], lanes: int) -> Iterator[tuple[Block, Result]]:
-    """Each block with its result, in order; at most lanes + 1 blocks are held. work runs under inference mode."""
+    """Each block with its result, in order; at most lanes + 1 blocks are held.
 
-    def infer(block: Block) -> Result:
-        with torch.inference_mode():
-            return work(block)
-
+    work runs under inference mode and under the caller's autocast, also where it runs in another thread.
+    """
     if lanes == 1:
         for block in blocks:
-            yield block, infer(block)
+            with torch.inference_mode():
+                result = work(block)
+            yield block, result
         return
-    threads = torch.get_num_threads()
+    enabled, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def infer(block: Block) -> Result:
+        with torch.inference_mode(), torch.autocast("cpu", dtype=dtype, enabled=enabled):
+            return work(block)
+
+    pool = shared_pool(lanes)
     pending: deque[tuple[Block, Future[Result]]] = deque()
-    # set_num_threads counts for the thread that calls it, and for threads that start later.
-    pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,))
     try:
         for block in blocks:
             pending.append((block, pool.submit(infer, block)))
             if len(pending) > lanes:
-                first, result = pending.popleft()
-                yield first, result.result()
+                first, future = pending.popleft()
+                yield first, future.result()
         while pending:
-            first, result = pending.popleft()
-            yield first, result.result()
+            first, future = pending.popleft()
+            yield first, future.result()
     finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        for _, future in pending:
+            future.cancel()

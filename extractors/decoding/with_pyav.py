@@ -74,8 +74,10 @@ class PyavSource:
 
     @property
     def lost(self) -> int:
-        """Frames that are known to be missing so far."""
-        return max(self._errors, self._packets - self._decoded) if self._errors else 0
+        """Frames that are known to be missing. Without an error none are: fewer frames than packets is then normal."""
+        if not self._errors:
+            return 0
+        return max(self._errors, self._packets - self._decoded, self._stream.frames - self._decoded)
 
     def opened(self) -> Opened:
         """Size, rate and orientation, from the first frame and the container."""
