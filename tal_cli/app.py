@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from tal_cli import __version__, console, errors
-from tal_cli.commands import detect, extractors, features, models
+from tal_cli.commands import datasets, detect, evaluate, extractors, features, models, train
 from tal_cli.text import one_line
 
 # typer carries its own copy of click in new releases and imports it in old ones; this is the class in both.
@@ -66,8 +66,11 @@ def tal(
 
 app.command("detect", epilog=detect.EXAMPLE)(detect.detect)
 app.command("extract-features", epilog=features.EXAMPLE)(features.extract_features)
+app.command("train", epilog=train.EXAMPLE)(train.train)
+app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(extractors.app, name="extractors")
+app.add_typer(datasets.app, name="datasets")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -92,6 +95,9 @@ def _forget_stdout() -> None:
 
 
 def _report_usage(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())
+        return 0
     console.error(one_line(error.format_message()))
     if error.ctx is not None:
         console.hint(f"{error.ctx.command_path} --help")
