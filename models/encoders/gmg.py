@@ -63,8 +63,8 @@ class PaperGlobalFilter(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             spectrum = torch.fft.rfft(x.float(), norm="ortho")
             parts = torch.view_as_real(spectrum).transpose(2, 3).flatten(1, 2)
-            gate = self.conv_out(F.relu(self.conv_in(parts))).unflatten(1, (-1, 2)).transpose(2, 3)
-            gate = torch.view_as_complex(gate.contiguous())
+            gate = _float_conv(self.conv_out, F.relu(_float_conv(self.conv_in, parts)))
+            gate = torch.view_as_complex(gate.unflatten(1, (-1, 2)).transpose(2, 3).contiguous())
             return torch.fft.irfft(spectrum * gate, n=x.shape[-1], norm="ortho").to(x.dtype)
 
 
@@ -140,6 +140,11 @@ class GmgEncoder(nn.Module):
         for block, mask in zip(self.branch, masks[1:], strict=True):
             levels.append(block(levels[-1], mask))
         return levels
+
+
+def _float_conv(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    assert conv.bias is not None
+    return F.conv1d(x, conv.weight.float(), conv.bias.float(), padding=conv.padding, groups=conv.groups)
 
 
 def _per_channel(parameter: Tensor) -> Tensor:

@@ -1,0 +1,125 @@
+"""Model folders and released checkpoints: whole round trips, and nothing hostile gets through."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import CheckpointError, load_model, save_model
+from models.detector import TemporalDetector
+from models.goldens import SHIPPED_CASES
+from models.recipe import Recipe, load_recipe, override
+from models.released import read_released
+from models.zoo import ModelMissing, UnknownModel, available_models, resolve_model
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    small = ["model.width=32", "model.head_width=32", "model.mlp_width=48", "model.classes=3", "features.channels=8"]
+    return override(load_recipe("thumos-i3d"), [*small, "model.pad_length=64", "model.position_table=true"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, recipe: Recipe) -> Path:
+    torch.manual_seed(1)
+    save_model(tmp_path / "model", TemporalDetector.from_recipe(recipe), recipe, ["run", "jump", "dive high"])
+    return tmp_path / "model"
+
+
+def test_round_trip(folder: Path, recipe: Recipe) -> None:
+    torch.manual_seed(1)
+    original = TemporalDetector.from_recipe(recipe)
+    loaded = load_model(folder)
+    assert loaded.recipe == recipe
+    assert loaded.labels == ("run", "jump", "dive high")
+    assert len(loaded.sha256) == 64
+    assert not loaded.detector.training
+    for key, value in original.state_dict().items():
+        assert torch.equal(loaded.detector.state_dict()[key], value)
+    assert sorted(path.name for path in folder.iterdir()) == ["labels.txt", "model.safetensors", "recipe.yaml"]
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "b"], ["a", "b", "c\nd"], ["a", "", "c"]])
+def test_bad_labels_are_refused_before_anything_is_written(tmp_path: Path, recipe: Recipe, labels: list[str]) -> None:
+    with pytest.raises(CheckpointError, match="labels"):
+        save_model(tmp_path / "model", TemporalDetector.from_recipe(recipe), recipe, labels)
+    assert not (tmp_path / "model").exists()
+
+
+def test_missing_and_broken_files(folder: Path) -> None:
+    weights = (folder / "model.safetensors").read_bytes()
+    for content in (b"", b"\x00" * 100, weights[:-10], b"\xff" * 8 + weights[8:]):
+        (folder / "model.safetensors").write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: not a safetensors file"):
+            load_model(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="No such file"):
+        load_model(folder)
+
+
+def test_weights_of_another_shape_are_named(folder: Path) -> None:
+    text = (folder / "recipe.yaml").read_text()
+    (folder / "recipe.yaml").write_text(text.replace("bins: 16", "bins: 12"))
+    with pytest.raises(CheckpointError, match=r"decoder\.offsets\.output\.bias is \[34\], the recipe asks for \[26\]"):
+        load_model(folder)
+    (folder / "recipe.yaml").write_text(text.replace("encoder: gmg", "encoder: gnu"))
+    with pytest.raises(CheckpointError, match="no encoder named gnu"):
+        load_model(folder)
+    (folder / "recipe.yaml").write_text(text + "surprise: 1\n")
+    with pytest.raises(CheckpointError, match="surprise: unknown key"):
+        load_model(folder)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, ("raise SystemExit('executed')",))
+
+
+def test_pickles_are_never_executed(folder: Path, tmp_path: Path) -> None:
+    for name, writer in (("plain", pickle.dumps), ("torch", None)):
+        path = tmp_path / f"{name}.pth.tar"
+        if writer is None:
+            torch.save({"state_dict_ema": {"x": Evil()}}, path)
+        else:
+            path.write_bytes(writer(Evil()))
+        with pytest.raises(CheckpointError):
+            read_released(path)
+        (folder / "model.safetensors").write_bytes(path.read_bytes())
+        with pytest.raises(CheckpointError):
+            load_model(folder)
+
+
+def test_released_checkpoint_is_translated(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    recorded = load_file(SHIPPED_CASES / "cltdr_thumos.safetensors")
+    state = {key.removeprefix("state/"): value for key, value in recorded.items() if key.startswith("state/")}
+    wrapped = {f"module.{key}": value for key, value in state.items()}
+    torch.save({"epoch": 3, "state_dict": {}, "state_dict_ema": wrapped}, tmp_path / "a.pth.tar")
+    assert read_released(tmp_path / "a.pth.tar")["decoder.classes.output.bias"].shape == (5,)
+    torch.save({"state_dict": {"module.backbone.other": torch.zeros(1)}}, tmp_path / "b.pth.tar")
+    with pytest.raises(CheckpointError, match=r"backbone\.other"):
+        read_released(tmp_path / "b.pth.tar")
+    torch.save([1, 2], tmp_path / "c.pth.tar")
+    with pytest.raises(CheckpointError, match="holds no state_dict"):
+        read_released(tmp_path / "c.pth.tar")
+
+
+def test_names_resolve_to_folders(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAL_HOME", str(tmp_path / "home"))
+    assert resolve_model(folder) == folder
+    with pytest.raises(ModelMissing, match="tal models add thumos-i3d"):
+        resolve_model("thumos-i3d")
+    with pytest.raises(UnknownModel, match="did you mean thumos-i3d"):
+        resolve_model("thumos-3d")
+    with pytest.raises(UnknownModel):
+        resolve_model("../weights")
+    (tmp_path / "home" / "models").mkdir(parents=True)
+    folder.rename(tmp_path / "home" / "models" / "mine")
+    assert resolve_model("mine") == tmp_path / "home" / "models" / "mine"
+    entries = {entry.name: entry for entry in available_models()}
+    assert entries["mine"].runnable_now and entries["mine"].size
+    assert not entries["thumos-i3d"].runnable_now

@@ -1,0 +1,66 @@
+"""Agreement with the published code, case by case."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from models.goldens import SHIPPED_CASES, check_case, check_folder
+
+ROOT = Path(__file__).parents[2]
+CASES = sorted([*SHIPPED_CASES.glob("*.json"), *(ROOT / "tests" / "goldens").glob("*.json")])
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_case_agrees(path: Path) -> None:
+    report = check_case(path)
+    assert report.not_checked is None
+    assert [comparison for comparison in report.comparisons if not comparison.ok] == []
+    assert len(report.comparisons) > 30
+
+
+def test_every_case_that_this_detector_covers_is_here(shared: Path) -> None:
+    covered = {path.stem for path in CASES}
+    reports = {report.case: report for report in check_folder(shared / "goldens")}
+    assert {case for case, report in reports.items() if report.not_checked is None} == covered
+    assert all(report.ok for report in reports.values())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for path in SHIPPED_CASES.glob("losses.*"):
+        shutil.copyfile(path, tmp_path / f"renamed{path.suffix}")
+    return tmp_path
+
+
+def run_script(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "check_goldens"), str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_script_tells_cases_by_content(folder: Path) -> None:
+    (folder / "other.json").write_text(json.dumps({"state_keys": {"some.weight": [1]}}))
+    result = run_script(folder)
+    assert result.returncode == 0, result.stderr
+    assert "renamed: ok" in result.stdout
+    assert "other: not checked" in result.stdout
+    assert "reg/ctr_diou/value" in result.stdout
+
+
+def test_script_fails_when_a_tensor_is_off(folder: Path) -> None:
+    tensors = load_file(folder / "renamed.safetensors")
+    tensors["reg/ctr_diou/value"][3] += 1e-3
+    save_file(tensors, folder / "renamed.safetensors")
+    result = run_script(folder)
+    assert result.returncode == 1
+    assert "OFF: reg/ctr_diou/value" in result.stdout
+
+
+def test_script_wants_something_to_check(tmp_path: Path) -> None:
+    assert run_script(tmp_path).returncode == 2
