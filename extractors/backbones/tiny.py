@@ -174,7 +174,7 @@ def _residual_measures(residual: Tensor, inliers: Tensor) -> list[Tensor]:
     return [
         _log(residual.square().mean((1, 2, 3)).sqrt(), 0.1),
         inliers,
-        energy.flatten(1).std(1) / (total / (height * width)),
+        energy.flatten(1).std(1, correction=0) / (total / (height * width)),
         2 * (energy * x).sum((1, 2, 3)) / total,
         2 * (energy * y).sum((1, 2, 3)) / total,
     ]

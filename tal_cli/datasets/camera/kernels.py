@@ -12,6 +12,8 @@ Float32 = NDArray[np.float32]
 
 @numba.njit(cache=True, nogil=True)
 def _reflect(value: float, size: int) -> float:
+    if 0.0 <= value <= size - 1:
+        return value
     period = 2.0 * (size - 1)
     value = abs(value) % period
     return period - value if value > size - 1 else value
@@ -78,10 +80,11 @@ def mix(out: UInt8, other: UInt8, weight: Float32) -> None:
 def finish(
     out: UInt8, gain: float, plain: Float32, plain_weight: float, noise: NDArray[np.int8], row: int, column: int
 ) -> None:
-    """Apply exposure ``gain``, blend towards the colour ``plain`` [3] and add ``noise`` [h, w], read from (row, column)."""
+    """Apply exposure ``gain``, blend towards the colour ``plain`` [3] and add ``noise`` [h, w], read from (row, column);
+    it reaches at least H + row and W + column."""
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
-            grain = noise[(y + row) % noise.shape[0], (x + column) % noise.shape[1]]
+            grain = noise[y + row, x + column]
             for c in range(3):
                 value = out[y, x, c] * gain * (1 - plain_weight) + plain[c] * plain_weight + grain
                 out[y, x, c] = min(255, max(0, int(value + 0.5)))
