@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,11 +47,14 @@ def detect(
     inputs: InputPaths = None,
     model: Model = "camera",
     output: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            "--output", "-o", metavar="PATH", help="A file, - for standard output, or a folder: one file per video."
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="A file, - for standard output, or a folder: one file per video (repeatable).  [default: -]",
         ),
-    ] = "-",
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option(
@@ -91,11 +95,12 @@ def detect(
     Takes videos, folders of them, glob patterns, paths on standard input (-), and feature files of
     `tal extract-features`. A rerun overwrites what an earlier run wrote.
     """
-    kind = choose_format(output, format)
+    targets = [(path, choose_format(path, format)) for path in output or ["-"]]
     found = gather(inputs or [], null_separated=null)
     size = batch_size_of(batch_size)
-    if output != "-":
-        check_writable(Path(output))
+    for path, _ in targets:
+        if path != "-":
+            check_writable(Path(path))
 
     from tal_cli.devices import seed_everything
     from tal_cli.pipeline import VideoDetector
@@ -120,8 +125,9 @@ def detect(
                 progress=progress,
             )
 
-    run = RunInfo(__version__, detector.name, detector.weights_sha256, terminal=output == "-" and sys.stdout.isatty())
-    raise typer.Exit(run_all(found, work, make_sink(output, kind, run), workers))
+    run = RunInfo(__version__, detector.name, detector.weights_sha256)
+    sinks = [make_sink(path, kind, run) for path, kind in targets]
+    raise typer.Exit(run_all(found, work, sinks, workers))
 
 
 def choose_format(output: str, name: str | None) -> Format:
@@ -144,16 +150,18 @@ def choose_format(output: str, name: str | None) -> Format:
 def make_sink(output: str, kind: Format, run: RunInfo) -> Sink:
     """Where the detections of a run go."""
     if output == "-":
-        return StandardOutput(kind, run)
+        return StandardOutput(kind, replace(run, terminal=sys.stdout.isatty()))
     return Folder(Path(output), kind, run) if is_folder(output) else OneFile(Path(output), kind, run)
 
 
-def run_all(found: Inputs, work: Callable[[Source], Detections], sink: Sink, workers: int | None) -> int:
+def run_all(found: Inputs, work: Callable[[Source], Detections], sinks: list[Sink], workers: int | None) -> int:
     """Do the work on every source and write what comes; the exit code of it all."""
     from tal_cli.work import Run
 
     run = Run(found, workers)
     for _, detections in run.each(work):
-        sink.add(detections)
-    sink.finish()
+        for sink in sinks:
+            sink.add(detections)
+    for sink in sinks:
+        sink.finish()
     return run.exit_code

@@ -107,6 +107,9 @@ def test_output_files(run: Tal, clips: Path, tmp_path: Path) -> None:
     run("detect", clips / "first.mp4", clips / "second.mp4", "-o", tmp_path / "each")
     assert sorted(path.name for path in (tmp_path / "each").iterdir()) == ["first.json", "second.json"]
     assert list(json.loads((tmp_path / "each" / "second.json").read_text())["results"]) == ["second"]
+    both = run("detect", clips / "first.mp4", "-o", "-", "-o", tmp_path / "table.txt")
+    assert json.loads(both.out)["results"]
+    assert "segments in 0:02.40" in (tmp_path / "table.txt").read_text()
 
 
 def test_clashing_stems_and_many_workers(run: Tal, clips: Path, tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+# Shared by the scripts beside it: an environment in the checkout, set up once per state of pyproject.toml.
+# shellcheck shell=sh
+
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+venv="$root/.venv"
+
+# The first Python of at least 3.10 that runs: a command may exist and still not work, as version managers' stand-ins do.
+find_python() {
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do
+        if "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "error: no Python >= 3.10 found; install one, or name it: PYTHON=/path/to/python3 $0" >&2
+    exit 4
+}
+
+# set_up EXTRA: an editable install with the extra ("" for none), unless the one that is there is up to date.
+set_up() {
+    extra=$1
+    if [ ! -x "$venv/bin/python" ]; then
+        python=$(find_python) || exit $?
+        echo "making $venv with $python" >&2
+        "$python" -m venv "$venv"
+    fi
+    stamp="$venv/installed-${extra:-run}"
+    if [ ! -f "$stamp" ] || ! cmp -s "$root/pyproject.toml" "$stamp"; then
+        echo "installing (minutes, the first time)" >&2
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$root${extra:+[$extra]}" >&2
+        cp "$root/pyproject.toml" "$stamp"
+    fi
+}
