@@ -165,7 +165,7 @@ class _Instances:
 
     def pairs(self, group: Ints, starts: Floats, ends: Floats) -> tuple[Ints, Ints, Floats]:
         """Every prediction with every instance of its group that it meets: indices of both and their overlap."""
-        count = np.where(group >= 0, self.count[group], 0)
+        count = np.where(group >= 0, self.count[np.maximum(group, 0)], 0)
         prediction = np.repeat(np.arange(len(group)), count)
         position = np.arange(len(prediction)) - np.repeat(np.cumsum(count) - count, count)
         instance = self.first[group[prediction]] + position

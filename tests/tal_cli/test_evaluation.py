@@ -1,0 +1,173 @@
+"""Evaluation against the published evaluators' numbers, and against a plain reading of their definition."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tal_cli import app
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations
+from tal_cli.errors import InputProblem, UsageProblem
+from tal_cli.evaluation.average_precision import evaluate, parse_tiou
+from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
+
+CASES = {
+    "anet_sample.activitynet": "activitynet13_val",
+    "anet_val.activitynet": "activitynet13_val",
+    "anet_val_ties.activitynet.first": "activitynet13_val",
+    "thumos_test.activitynet": "thumos14",
+    "thumos_test.actionformer": "thumos14",
+    "thumos_test_edge.activitynet": "thumos14",
+    "thumos_test_edge.actionformer": "thumos14",
+    "thumos_test_ties.activitynet.first": "thumos14",
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_numbers_are_those_of_the_published_evaluators(shared: Path, case: str) -> None:
+    expected = json.loads((shared / "evaluation" / "expected" / f"{case}.json").read_text())
+    truth = load_annotations(shared / "data" / f"{CASES[case]}.json.gz")
+    predictions = load_predictions(shared / "evaluation" / f"predictions_{case.split('.')[0]}.json.gz")
+    result = evaluate(predictions, truth, expected["subset"], expected["tiou_thresholds"])
+    assert set(result.labels) == set(expected["ap_per_class"])
+    for label, row in zip(result.labels, result.precision, strict=True):
+        np.testing.assert_allclose(row, expected["ap_per_class"][label], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(result.mean, list(expected["mAP"].values()), rtol=0, atol=1e-9)
+    assert result.average == pytest.approx(expected["average_mAP"], abs=1e-9)
+    for name, values in expected.get("recall", {}).items():
+        np.testing.assert_allclose(result.recall[int(name[1])], list(values.values()), rtol=0, atol=1e-9)
+
+
+def test_equal_scores_stay_near_the_order_that_was_run(shared: Path) -> None:
+    expected = json.loads((shared / "evaluation/expected/anet_val_ties.activitynet.as-run.json").read_text())
+    truth = load_annotations(shared / "data/activitynet13_val.json.gz")
+    predictions = load_predictions(shared / "evaluation/predictions_anet_val_ties.json.gz")
+    result = evaluate(predictions, truth, "validation", expected["tiou_thresholds"])
+    assert result.average == pytest.approx(expected["average_mAP"], abs=0.002)
+
+
+def plain_precision(rows: list[Row], video_truth: dict[str, list[tuple[float, float]]], threshold: float) -> float:
+    """Average precision of one label, step by step."""
+    count = sum(len(instances) for instances in video_truth.values())
+    taken: set[tuple[str, int]] = set()
+    hits = []
+    for video, _, start, end, _ in sorted(rows, key=lambda row: -row[4]):
+        overlaps = []
+        for index, (a, b) in enumerate(video_truth.get(video, [])):
+            inner = max(0.0, min(end, b) - max(start, a))
+            union = (b - a) + (end - start) - inner
+            overlaps.append((inner / union if union else 0.0, index))
+        for overlap, index in sorted(overlaps, reverse=True):
+            if overlap >= threshold and (video, index) not in taken:
+                taken.add((video, index))
+                hits.append(True)
+                break
+        else:
+            hits.append(False)
+    precisions = [sum(hits[: i + 1]) / (i + 1) for i in range(len(hits))]
+    return sum(max(precisions[i:]) for i, hit in enumerate(hits) if hit) / count
+
+
+segment = st.tuples(st.integers(0, 20), st.integers(1, 10)).map(lambda pair: (float(pair[0]), float(sum(pair))))
+instance = st.tuples(st.sampled_from("uvw"), st.sampled_from("ab"), segment)
+prediction = st.tuples(st.sampled_from("uvwx"), st.sampled_from("abc"), segment, st.integers(0, 5))
+
+
+@given(
+    truth=st.lists(instance, min_size=1, max_size=12),
+    guesses=st.lists(prediction, max_size=25),
+    threshold=st.sampled_from([0.1, 0.3, 0.5, 0.75, 1.0]),
+)
+def test_agrees_with_a_plain_reading(
+    truth: list[tuple[str, str, tuple[float, float]]],
+    guesses: list[tuple[str, str, tuple[float, float], int]],
+    threshold: float,
+) -> None:
+    videos = {
+        name: VideoAnnotation(
+            name, "test", 40.0, None, tuple(GroundTruth(label, *span) for video, label, span in truth if video == name)
+        )
+        for name in "uvw"
+    }
+    rows = [(video, label, *span, score / 5) for video, label, span, score in guesses]
+    annotations = Annotations("", videos, ("a", "b"))
+    result = evaluate(Predictions.from_rows(rows), annotations, "test", [threshold])
+    assert result.labels == tuple(sorted({label for _, label, _ in truth}))
+    assert result.ignored == sum(row[1] not in result.labels for row in rows)
+    for label, found in zip(result.labels, result.precision[:, 0], strict=True):
+        by_video = {
+            name: [(item.start, item.end) for item in video.segments if item.label == label]
+            for name, video in videos.items()
+        }
+        wanted = plain_precision([row for row in rows if row[1] == label], by_video, threshold)
+        assert found == pytest.approx(wanted, abs=1e-12)
+    assert 0 <= result.recall[1][0] <= result.recall[5][0] <= 1
+
+
+def test_thresholds() -> None:
+    assert parse_tiou("0.3:0.1:0.7") == tuple(np.linspace(0.3, 0.7, 5))
+    assert parse_tiou("0.5") == (0.5,) and parse_tiou("0.3,0.5") == (0.3, 0.5)
+    for wrong in ("", "0.3:0.1", "0.7:0.1:0.3", "0:0.1:1", "0.3:0:0.7", "a", "0.3:0.15:0.7", "2", "nan"):
+        with pytest.raises(UsageProblem):
+            parse_tiou(wrong)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    truth = {"v": {"subset": "validation", "duration": 10, "annotations": [{"label": "a", "segment": [1, 3]}]}}
+    results = {"v": [{"label": "a", "score": 0.5, "segment": [1, 3]}, {"label": "z", "score": 0.4, "segment": [1, 3]}]}
+    annotations, predictions = tmp_path / "truth.json.gz", tmp_path / "found.json"
+    annotations.write_bytes(gzip.compress(json.dumps({"database": truth}).encode()))
+    predictions.write_text(json.dumps({"results": results}))
+    return annotations, predictions
+
+
+def test_command_prints_json_and_table(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations, predictions = files
+    arguments = ["eval", str(predictions), "--annotations", str(annotations)]
+    assert app.run([*arguments, "--format", "json"]) == 0
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert document["tiou"] == {"0.3": 1, "0.4": 1, "0.5": 1, "0.6": 1, "0.7": 1} and document["average"] == 1
+    assert document["per_label"] == {"a": document["tiou"]} and document["recall"]["1x"]["0.5"] == 1
+    assert "1 predictions have labels without ground truth" in printed.err
+    assert app.run([*arguments, "--tiou", "0.5"]) == 0
+    assert "mAP" in capsys.readouterr().out
+    lines = tmp_path / "found.jsonl"
+    lines.write_text('{"video": "v", "segments": [{"label": "a", "score": 0.5, "segment": [1, 3]}]}\n')
+    assert app.run(["eval", str(lines), "--annotations", str(annotations), "-f", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["average"] == 1
+
+
+def test_command_refuses_what_it_cannot_evaluate(files: tuple[Path, Path], tmp_path: Path) -> None:
+    annotations, predictions = (str(path) for path in files)
+    assert app.run(["eval", predictions]) == 2
+    assert app.run(["eval", predictions, "--annotations", annotations, "--subset", "moon"]) == 2
+    assert app.run(["eval", predictions, "--annotations", annotations, "--tiou", "high"]) == 2
+    assert app.run(["eval", predictions, "--dataset", "nothing"]) == 2
+    assert app.run(["eval", predictions, "--annotations", predictions]) == 3
+    assert app.run(["eval", annotations, "--annotations", annotations]) == 3
+    assert app.run(["eval", str(tmp_path / "none.json"), "--annotations", annotations]) == 3
+
+
+def test_no_predictions_at_all_score_zero(files: tuple[Path, Path]) -> None:
+    result = evaluate(Predictions.from_rows([]), load_annotations(files[0]), "validation", [0.5])
+    assert result.average == 0 and result.recall[5][0] == 0
+
+
+@pytest.mark.parametrize(
+    "rows", ['[{"label": "a"}]', '[{"label": "a", "score": "x", "segment": [1, 2]}]', "3", '[{"score": 1}]']
+)
+def test_bad_rows_name_their_video(tmp_path: Path, rows: str) -> None:
+    path = tmp_path / "found.json"
+    path.write_text(f'{{"results": {{"some video": {rows}}}}}')
+    with pytest.raises(InputProblem, match="some video"):
+        load_predictions(path)
