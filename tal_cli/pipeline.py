@@ -209,7 +209,7 @@ class VideoDetector:
 
     def _check_sequence(self, sequence: FeatureSequence, path: str) -> None:
         if sequence.lost_frames:
-            console.warn(f"{path}: {sequence.lost_frames} frames could not be decoded")
+            console.warn(f"{path}: {sequence.lost_frames} frame(s) could not be decoded")
         channels = sequence.features.shape[1]
         if channels != self.recipe.features.channels:
             raise FeatureMismatch(

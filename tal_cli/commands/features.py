@@ -31,7 +31,6 @@ from tal_cli.inputs import Inputs, Source, gather
 from tal_cli.output.files import file_for
 
 if TYPE_CHECKING:
-    from extractors.contract import FeatureContract
     from models.recipe import FeatureSpec
     from tal_cli.backbones import Framing
 
@@ -89,8 +88,7 @@ def extract_features(
     found = gather(inputs or [], null_separated=null).share(*shard_of(shard))
     size = batch_size_of(batch_size)
 
-    from extractors.extract import extract_features as extract
-    from extractors.store import save_features
+    from extractors.corpus import Job, run_job
     from tal_cli.backbones import make_backbone
     from tal_cli.devices import arithmetic, resolve_device, seed_everything
 
@@ -101,19 +99,23 @@ def extract_features(
 
     def work(source: Source) -> bool:
         target = file_for(out, source.name, f".{format}")
-        if not overwrite and is_done(target, backbone.contract):
-            return False
         with console.progress(source.name, unit="frames") as progress, arithmetic(where, precision.value):
-            sequence = extract(
-                source.path, backbone, device=where, batch_size=size, decoder=decoder.value, progress=progress
+            outcome = run_job(
+                Job(source.path, target),
+                backbone,
+                device=where,
+                batch_size=size,
+                decoder=decoder.value,
+                overwrite=overwrite,
+                progress=progress,
             )
-        if sequence.lost_frames:
-            console.warn(f"{source.path}: {sequence.lost_frames} frames could not be decoded")
-        try:
-            save_features(sequence, target)
-        except OSError as error:
-            raise InputProblem(target, f"cannot be written: {error.strerror or error}") from error
-        return True
+        if isinstance(outcome.error, OSError):
+            raise InputProblem(target, f"cannot be written: {outcome.error.strerror}") from outcome.error
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.sequence is not None and outcome.sequence.lost_frames:
+            console.warn(f"{source.path}: {outcome.sequence.lost_frames} frame(s) could not be decoded")
+        return outcome.sequence is not None
 
     raise typer.Exit(run_all(found, work, out, workers))
 
@@ -143,21 +145,6 @@ def feature_spec(model: str) -> FeatureSpec:
 
     recipe = load_recipe(model) if model in list_recipes() else load_recipe(resolve_model(model) / "recipe.yaml")
     return recipe.features
-
-
-def is_done(target: Path, contract: FeatureContract) -> bool:
-    """Whether the features are there, whole, and made as they would be made now."""
-    from extractors.store import FeatureError, is_finished, load_contract
-
-    if not is_finished(target):
-        return False
-    try:
-        found = contract.differences(load_contract(target))
-    except FeatureError:
-        return False
-    if found:
-        console.note(f"{target}: redone, it was made under another contract ({'; '.join(found)})")
-    return not found
 
 
 def shard_of(text: str) -> tuple[int, int]:
