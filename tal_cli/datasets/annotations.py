@@ -77,7 +77,7 @@ def load_annotations(path: str | Path, label_key: str = "label") -> Annotations:
 
     Args:
         path: the file.
-        label_key: which entry of an annotation is its label; EPIC-KITCHENS files have `verb`, `noun` and `action`.
+        label_key: which entry of an annotation is its label; EPIC-KITCHENS files have `verb`, `verb_id` and others.
 
     Raises:
         AnnotationError: the file is not such a file; the message names the video that is wrong.
@@ -165,6 +165,8 @@ class _Reader:
         if not isinstance(item, dict):
             raise self._error(video, f"{where}: expected an object")
         label = item.get(self._label_key)
+        if isinstance(label, int) and not isinstance(label, bool):
+            label = str(label)
         if not isinstance(label, str) or not label:
             raise self._error(video, f"{where}: no {self._label_key}")
         bounds = item.get("segment")

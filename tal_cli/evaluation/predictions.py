@@ -44,15 +44,19 @@ class Predictions:
         return cls(tuple(videos), tuple(labels), starts, ends, scores)
 
 
-def load_predictions(path: str | Path) -> Predictions:
+def load_predictions(path: str | Path, label_key: str = "label") -> Predictions:
     """Read ActivityNet results JSON or the JSON lines of `tal detect`, gzipped or not.
+
+    Args:
+        path: the file.
+        label_key: which entry of a row is its label; EPIC-KITCHENS submissions have `verb`, `noun` and `action`.
 
     Raises:
         InputProblem: the file cannot be read or is not such a file; the message names the video.
     """
     is_lines = Path(path).name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
     videos = _from_lines(path) if is_lines else _from_results(path)
-    rows = [row for video, items in videos for row in _rows(path, video, items)]
+    rows = [row for video, items in videos for row in _rows(path, video, items, label_key)]
     return Predictions.from_rows(rows)
 
 
@@ -75,14 +79,14 @@ def _from_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
             raise InputProblem(path, f"line {number}: expected {{video, segments}}") from error
 
 
-def _rows(path: str | Path, video: str, items: Any) -> Iterator[Row]:
+def _rows(path: str | Path, video: str, items: Any, label_key: str) -> Iterator[Row]:
     try:
         for item in items:
             start, end = item["segment"]
-            row = (video, str(item["label"]), float(start), float(end), float(item["score"]))
+            row = (video, str(item[label_key]), float(start), float(end), float(item["score"]))
             if not all(math.isfinite(number) for number in row[2:]):
                 raise ValueError("not finite")
             yield row
     except (KeyError, TypeError, ValueError) as error:
-        reason = f"video {video}: expected rows of label, score and segment [start, end]"
+        reason = f"video {video}: expected rows of {label_key}, score and segment [start, end]"
         raise InputProblem(path, f"{reason} ({error})"[:300]) from error

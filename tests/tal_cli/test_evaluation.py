@@ -44,6 +44,17 @@ def test_numbers_are_those_of_the_published_evaluators(shared: Path, case: str) 
         np.testing.assert_allclose(result.recall[int(name[1])], list(values.values()), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("task", ["verb", "noun", "action"])
+def test_epic_numbers_are_those_of_its_evaluator(shared: Path, task: str, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = json.loads((shared / "evaluation/expected/epic_val.epic.json").read_text())[task]
+    arguments = [str(shared / "evaluation/predictions_epic_val.json.gz"), "--protocol", "epic", "--format", "json"]
+    assert app.run(["eval", *arguments, "--annotations", str(shared / "data/epic100_val.json.gz"), "--task", task]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["average"] == pytest.approx(expected["average_mAP"], abs=1e-9)
+    for label, row in expected["ap_per_class"].items():
+        np.testing.assert_allclose(list(found["per_label"][label].values()), row, rtol=0, atol=1e-9)
+
+
 def test_equal_scores_stay_near_the_order_that_was_run(shared: Path) -> None:
     expected = json.loads((shared / "evaluation/expected/anet_val_ties.activitynet.as-run.json").read_text())
     truth = load_annotations(shared / "data/activitynet13_val.json.gz")
@@ -150,6 +161,7 @@ def test_command_prints_json_and_table(
 def test_command_refuses_what_it_cannot_evaluate(files: tuple[Path, Path], tmp_path: Path) -> None:
     annotations, predictions = (str(path) for path in files)
     assert app.run(["eval", predictions]) == 2
+    assert app.run(["eval", predictions, "--annotations", annotations, "--task", "verb"]) == 2
     assert app.run(["eval", predictions, "--annotations", annotations, "--subset", "moon"]) == 2
     assert app.run(["eval", predictions, "--annotations", annotations, "--tiou", "high"]) == 2
     assert app.run(["eval", predictions, "--dataset", "nothing"]) == 2
