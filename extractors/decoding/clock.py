@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def resample(
     held: Picture | None = None
     tick, last = 0, 0.0
     for time, picture in frames:
-        until = round(time * rate)
+        until = nearest_tick(time, rate)
         if held is not None:
             for missing in range(tick, until):
                 yield missing / rate, held
@@ -107,5 +108,10 @@ def resample(
                 yield time, None
         held, tick, last = picture, max(tick, until), time
     if held is not None:
-        for missing in range(tick, max(tick + 1, round((last + step) * rate))):
+        for missing in range(tick, max(1, nearest_tick(last + step, rate))):
             yield missing / rate, held
+
+
+def nearest_tick(time: float, rate: float) -> int:
+    """time * rate rounded, halves upwards also where the product falls a little short of one."""
+    return math.floor(time * rate + 0.5 + 1e-6)

@@ -70,6 +70,11 @@ class DecoderProcess:
         threading.Thread(target=listen, args=(self._child.stdout, self._inbox, self._ended), daemon=True).start()
         self.say(messages.dump(request))
 
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._child.pid
+
     def say(self, line: bytes) -> None:
         """Send one line to the child."""
         assert self._child.stdin is not None

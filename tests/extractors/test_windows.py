@@ -1,0 +1,72 @@
+"""Windows over a stream: every window once, whatever the chunks and the batch."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extractors.video import FrameChunk
+from extractors.windows import WindowGrid, iterate_windows
+
+
+def chunks(frames: int, cuts: list[int]) -> list[FrameChunk]:
+    """Frames whose only pixel counts them, in chunks that end at the cuts."""
+    edges = sorted({0, frames, *(cut for cut in cuts if cut < frames)})
+    values = np.arange(frames)
+    pictures = np.stack([values // 256, values % 256, values * 0], -1).astype(np.uint8)[:, None, None]
+    return [FrameChunk(pictures[start:stop], values[start:stop] / 10) for start, stop in itertools.pairwise(edges)]
+
+
+def windows_of(block: FrameChunk, grid: WindowGrid) -> list[list[int]]:
+    """The frames' numbers in each window of a block."""
+    numbers = block.frames[:, 0, 0, 0].astype(int) * 256 + block.frames[:, 0, 0, 1]
+    count = (len(numbers) - grid.window) // grid.stride + 1
+    assert grid.frames(count) == len(numbers) == len(block.times)
+    return [list(numbers[index * grid.stride :][: grid.window]) for index in range(count)]
+
+
+@given(
+    frames=st.integers(1, 120),
+    cuts=st.lists(st.integers(1, 119), max_size=12),
+    window=st.integers(1, 20),
+    stride=st.integers(1, 24),
+    batch=st.integers(1, 9),
+)
+def test_every_window_comes_once_and_in_order(
+    frames: int, cuts: list[int], window: int, stride: int, batch: int
+) -> None:
+    grid = WindowGrid(window, stride)
+    blocks = list(iterate_windows(chunks(frames, cuts), grid, batch))
+    found = [numbers for block in blocks for numbers in windows_of(block, grid)]
+    if frames < window:
+        expected = [[*range(frames), *[frames - 1] * (window - frames)]]
+    else:
+        expected = [list(range(start, start + window)) for start in range(0, frames - window + 1, stride)]
+    assert found == expected
+    assert len(found) == grid.count(frames)
+    assert all(len(windows_of(block, grid)) <= batch for block in blocks)
+    assert all((np.diff(block.times) > 0).all() for block in blocks)
+
+
+def test_no_frames_give_no_window() -> None:
+    assert list(iterate_windows([], WindowGrid(16, 4), 8)) == []
+
+
+def test_seconds_are_the_published_formula() -> None:
+    assert WindowGrid(16, 4).seconds(np.array([0.0, 10.0]), 30.0) == pytest.approx([8 / 30, 48 / 30])
+
+
+@given(
+    st.integers(1, 64),
+    st.integers(1, 64),
+    st.floats(1, 240),
+    st.lists(st.floats(-10, 1e5), min_size=1, max_size=20),
+)
+def test_grid_and_seconds_are_inverse(window: int, stride: int, fps: float, positions: list[float]) -> None:
+    grid = WindowGrid(window, stride)
+    at = np.array(positions)
+    assert np.allclose(grid.grid(grid.seconds(at, fps), fps), at, rtol=1e-9, atol=1e-6)
