@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from tal_cli.errors import UsageProblem
+from tal_cli.text import counted
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -25,11 +26,9 @@ def resolve_device(name: str) -> torch.device:
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
         raise UsageProblem(f"no device named {name!r}", "use auto, cpu, cuda, cuda:N or mps")
     device = torch.device(name)
-    count = torch.cuda.device_count() if device.type == "cuda" else 0
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise UsageProblem(
-            f"device {name}: this machine has {count} CUDA device(s) that torch can use", "use --device auto"
-        )
+    found = torch.cuda.device_count() if device.type == "cuda" else 0
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise UsageProblem(f"device {name}: torch can use {counted(found, 'CUDA device')} here", "use --device auto")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UsageProblem("device mps: not available on this machine", "use --device auto")
     return device

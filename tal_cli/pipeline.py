@@ -23,6 +23,7 @@ from tal_cli.devices import arithmetic, resolve_device
 from tal_cli.errors import UsageProblem
 from tal_cli.inputs import FEATURE_SUFFIXES
 from tal_cli.segments import Detections, Segment
+from tal_cli.text import counted
 
 if TYPE_CHECKING:
     from extractors.backbones import Backbone
@@ -209,7 +210,7 @@ class VideoDetector:
 
     def _check_sequence(self, sequence: FeatureSequence, path: str) -> None:
         if sequence.lost_frames:
-            console.warn(f"{path}: {sequence.lost_frames} frame(s) could not be decoded")
+            console.warn(f"{path}: {counted(sequence.lost_frames, 'frame')} could not be decoded")
         channels = sequence.features.shape[1]
         if channels != self.recipe.features.channels:
             raise FeatureMismatch(

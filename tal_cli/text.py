@@ -24,3 +24,12 @@ def seconds_as_clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     clock = f"{minutes:02d}:{rest / 100:05.2f}" if hours else f"{minutes}:{rest / 100:05.2f}"
     return f"{hours}:{clock}" if hours else clock
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "frame"), counted(2, "frame")
+    ('1 frame', '2 frames')
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -29,6 +29,7 @@ from tal_cli.commands.options import (
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.inputs import Inputs, Source, gather
 from tal_cli.output.files import file_for
+from tal_cli.text import counted
 
 if TYPE_CHECKING:
     from models.recipe import FeatureSpec
@@ -114,7 +115,7 @@ def extract_features(
         if outcome.error is not None:
             raise outcome.error
         if outcome.sequence is not None and outcome.sequence.lost_frames:
-            console.warn(f"{source.path}: {outcome.sequence.lost_frames} frame(s) could not be decoded")
+            console.warn(f"{source.path}: {counted(outcome.sequence.lost_frames, 'frame')} could not be decoded")
         return outcome.sequence is not None
 
     raise typer.Exit(run_all(found, work, out, workers))
@@ -167,5 +168,5 @@ def run_all(found: Inputs, work: Callable[[Source], bool], out: Path, workers: i
     run = Run(found, workers)
     for _, is_new in run.each(work):
         made, kept = made + is_new, kept + (not is_new)
-    console.note(f"{made} feature file(s) written to {out}" + (f", {kept} kept" if kept else ""))
+    console.note(f"{counted(made, 'feature file')} written to {out}" + (f", {kept} kept" if kept else ""))
     return run.exit_code

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tal_cli.output import RunInfo
 from tal_cli.segments import Detections
-from tal_cli.text import seconds_as_clock
+from tal_cli.text import counted, seconds_as_clock
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
 # Wide enough for any row where nobody's screen sets a limit.
@@ -39,10 +39,8 @@ class TableWriter:
         return b""
 
     def _table(self, detections: Detections) -> Table:
-        count = len(detections.segments)
-        caption = (
-            f"{count} segment{'' if count == 1 else 's'} in {seconds_as_clock(detections.duration)} · {self._run.model}"
-        )
+        found = counted(len(detections.segments), "segment")
+        caption = f"{found} in {seconds_as_clock(detections.duration)} · {self._run.model}"
         table = Table(
             title=Text(detections.video, style="bold"), title_justify="left", caption=caption, caption_justify="left"
         )

@@ -30,9 +30,9 @@ def test_one_array_and_its_contract_per_video(run: Tal, clips: Path, tmp_path: P
 
 def test_finished_files_are_kept_unless_the_contract_changes(run: Tal, clips: Path, tmp_path: Path) -> None:
     arguments = ["extract-features", clips / "first.mp4", "--out", tmp_path]
-    assert "1 feature file(s) written" in run(*arguments).err
+    assert "1 feature file written" in run(*arguments).err
     first = written(tmp_path)
-    assert "0 feature file(s) written" in run(*arguments).err
+    assert "0 feature files written" in run(*arguments).err
     assert written(tmp_path) == first
     assert run(*arguments, "--fps", 12).code == 0
     other = written(tmp_path)
