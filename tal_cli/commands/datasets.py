@@ -10,7 +10,7 @@ import typer
 from tal_cli import console
 from tal_cli.commands.options import Quiet, Seed, Workers
 from tal_cli.commands.tables import print_facts, print_table
-from tal_cli.errors import UsageProblem
+from tal_cli.errors import EXIT_INPUT, UsageProblem
 
 app = typer.Typer(
     help="Data sets: what they are, where their files lie, and rendering one.",
@@ -53,6 +53,43 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set's 
         ]
     )
     print(f"\nexpected files (TAL_DATA sets the first folder):\n{item.layout}")
+
+
+@app.command("check", epilog="Example: tal datasets check thumos --root data/thumos")
+def check(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|ANNOTATIONS.json", help="A data set's name, or an annotation file.")
+    ],
+    root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where its files are. Default: $TAL_DATA/NAME or data/NAME.")
+    ] = None,
+    features: Annotated[Path | None, typer.Option(metavar="DIR", help="Feature files. Default: DIR/features.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Look for what would spoil a training: missing or unfitting features, bad segments, empty subsets."""
+    from tal_cli.datasets.annotations import load_annotations, split_names
+    from tal_cli.datasets.benchmarks import find_benchmark
+    from tal_cli.datasets.check import check_annotations, check_features, summarise
+
+    if name.endswith((".json", ".json.gz")):
+        file, labels = Path(name), None
+        annotations = load_annotations(file)
+        subsets = [subset for subset in split_names(annotations, file) if subset is not None]
+    else:
+        benchmark = find_benchmark(name)
+        file = benchmark.annotations_file(root)
+        annotations, labels = load_annotations(file, benchmark.label_key), benchmark.labels
+        subsets = [benchmark.train[0], benchmark.test[0]]
+    videos = [video for subset in subsets for video in annotations.of(subset)]
+    folder = features or (root or file.parent) / "features"
+    with console.progress("checking", len(videos), "videos") as progress:
+        problems = [*check_annotations(annotations, subsets, labels), *check_features(videos, folder, progress)]
+    for line in summarise(problems):
+        print(line)
+    console.note(
+        f"{len(videos)} videos in {', '.join(subsets)}, {len(annotations.labels)} labels: {len(problems)} problems"
+    )
+    raise typer.Exit(EXIT_INPUT if problems else 0)
 
 
 @app.command("make", epilog="Example: tal datasets make camera --out data/camera --videos 40 --seed 1")

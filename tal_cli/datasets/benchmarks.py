@@ -57,13 +57,13 @@ class Benchmark:
         """The folder of feature files."""
         return self.root / "features"
 
-    def annotations_file(self) -> Path:
-        """The annotation file that is there.
+    def annotations_file(self, root: Path | None = None) -> Path:
+        """The annotation file that is there, in a folder or in the usual one.
 
         Raises:
             Missing: there is none.
         """
-        candidates = [self.root / name for name in ("annotations.json", "annotations.json.gz")]
+        candidates = [(root or self.root) / name for name in ("annotations.json", "annotations.json.gz")]
         found = next((path for path in candidates if path.is_file()), None)
         if found is None:
             reason = f"no annotations of {self.title} at {candidates[0]}"

@@ -103,7 +103,7 @@ def load_videos(
         UsageProblem: features that are not what `spec` asks for.
         extractors.store.FeatureError: a file cannot be read or holds values that are not finite.
     """
-    paths = [_find(folder, video.name) for video in annotations]
+    paths = [find_features(folder, video.name) for video in annotations]
     absent = [video.name for video, path in zip(annotations, paths, strict=True) if path is None]
     if absent:
         more = f" and {len(absent) - NAMED_AT_MOST} more" if len(absent) > NAMED_AT_MOST else ""
@@ -202,7 +202,8 @@ def _video(
     return FeatureVideo(annotation, clock, path, features, length, segments[real].astype(np.float32), labels[real])
 
 
-def _find(folder: Path, name: str) -> Path | None:
+def find_features(folder: Path, name: str) -> Path | None:
+    """A video's feature file, whatever its format; no name leads out of the folder."""
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         return None
     candidates = (folder / f"{name}.{suffix}" for suffix in FORMATS)

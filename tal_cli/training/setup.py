@@ -10,14 +10,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from extractors.store import FORMATS, load_contract
+from extractors.store import load_contract
 from models.checkpoint import load_model
 from models.recipe import Recipe, list_recipes, load_recipe, override
 from models.zoo import resolve_model
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, load_annotations, split_names
 from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
-from tal_cli.datasets.features import FeatureVideo, load_videos
+from tal_cli.datasets.features import FeatureVideo, find_features, load_videos
 from tal_cli.devices import resolve_device
 from tal_cli.errors import Missing, UsageProblem
 from tal_cli.evaluation.average_precision import parse_tiou
@@ -156,8 +156,7 @@ def first_features(data: TrainingData) -> Path:
         Missing: it is not there, or nothing beside it says what it holds.
     """
     video = data.annotations.of(data.train)[0]
-    paths = [data.features / f"{video.name}.{suffix}" for suffix in FORMATS]
-    path = next((path for path in paths if path.is_file()), None)
+    path = find_features(data.features, video.name)
     if path is None:
         raise Missing(
             f"no features of {video.name} in {data.features}", "make them with `tal extract-features VIDEOS --out DIR`"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extractors.contract import FeatureContract
+from extractors.store import FeatureSequence, save_features
 from tal_cli import app
 from tal_cli.datasets.annotations import (
     AnnotationError,
@@ -136,6 +139,34 @@ def test_published_files_have_the_published_sizes(shared: Path) -> None:
     assert len(load_annotations(shared / "data/activitynet13_val.json.gz").labels) == BENCHMARKS["activitynet"].labels
     verbs = load_annotations(shared / "data/epic100_val.json.gz", BENCHMARKS["epic-verb"].label_key)
     assert len(verbs.labels) == 78 and verbs.labels[0] == "take"
+
+
+def test_check_finds_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = [{"label": "a", "segment": [3, 9]}, {"label": "a", "segment": [2, 1]}]
+    path = write(tmp_path / "x.json", v=video(annotations=items), w=video(duration=5), u=video(), t=video())
+    contract = {
+        "extractor": "x", "weights_sha256": None, "sampling_rate": None, "max_rate": None, "window": 16, "stride": 4,
+        "alignment": "center", "resize": "", "crop": "", "value_range": "", "layer": "", "pooling": "", "channels": 2,
+    }  # fmt: skip
+    (tmp_path / "features").mkdir()
+    for name, windows in (("v", 72), ("w", 72)):
+        frames = 16 + 4 * (windows - 1)
+        sequence = FeatureSequence(
+            features=np.zeros((windows, 2), np.float32),
+            contract=FeatureContract(**contract),
+            fps=30.0,
+            frames=frames,
+            duration=frames / 30,
+        )
+        save_features(sequence, tmp_path / "features" / f"{name}.npy")
+    (tmp_path / "features" / "u.npy").write_bytes(b"nothing")
+    assert app.run(["datasets", "check", str(path)]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "segment without length", "another duration", "features that cannot be used", "no features",
+    ]  # fmt: skip
+    for name, line in zip("vwut", lines, strict=True):
+        assert f" {name}" in line
 
 
 def test_data_sets_are_looked_for_where_info_says(
