@@ -115,7 +115,7 @@ def send_frames(source: Source, request: Request, opened: Opened, size: tuple[in
         fps=rhythm.fps,
         delivered_fps=request.sampling_rate or rhythm.fps / factor,
         frames=len(clock.times),
-        duration=clock.times[-1] + rhythm.step,
+        duration=round(clock.times[-1] + rhythm.step, 9),  # no more digits than the time stamps have
         start=clock.start,
         lost=source.lost,
         constant_rate=rhythm.constant or request.sampling_rate is not None,

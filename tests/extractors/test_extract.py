@@ -1,0 +1,156 @@
+"""From a video file to its feature sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from extractors.contract import FeatureContract
+from extractors.extract import block_windows, extract_features
+from extractors.lanes import in_lanes
+from extractors.video import VideoError, read_frames
+from extractors.windows import WindowGrid
+
+MakeContract = Callable[..., FeatureContract]
+Encode = Callable[..., Path]
+
+
+class MeanColour:
+    """A backbone whose features can be computed by hand: the mean colour of a window."""
+
+    def __init__(self, contract: FeatureContract) -> None:
+        self.contract = contract
+        self.blocks: list[int] = []
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        return width // 2, height // 2
+
+    def to(self, device: str | torch.device) -> MeanColour:
+        return self
+
+    def __call__(self, frames: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        assert frames.dtype == torch.uint8
+        assert times.dtype == torch.float64
+        assert len(times) == len(frames)
+        self.blocks.append(len(frames))
+        return frames.float().mean((1, 2)).unfold(0, self.contract.window, self.contract.stride).mean(-1)
+
+
+def by_hand(path: Path, grid: WindowGrid) -> np.ndarray:
+    """The mean colour of each window, all frames at once."""
+    with read_frames(path, frame_size=lambda width, height: (width // 2, height // 2)) as stream:
+        frames = np.concatenate([chunk.frames for chunk in stream]).astype(np.float32).mean((1, 2))
+    frames = np.concatenate([frames, np.repeat(frames[-1:], max(0, grid.window - len(frames)), 0)])
+    return np.stack([frames[g * grid.stride :][: grid.window].mean(0) for g in range(grid.count(len(frames)))])
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64, "auto"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_features_do_not_depend_on_batch_and_threads(
+    plain: Path, contract: MakeContract, batch: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extractors.extract.lanes_for", lambda device: threads)
+    sequence = extract_features(plain, MeanColour(contract()), batch_size=batch)
+    assert np.allclose(sequence.features, by_hand(plain, WindowGrid(16, 4)), atol=1e-3)
+    assert (sequence.fps, sequence.frames, sequence.lost_frames) == (25.0, 60, 0)
+    assert sequence.duration == pytest.approx(2.4)
+    assert sequence.window_times is None
+    assert sequence.seconds([0.0, 11.0]) == pytest.approx([0.32, 2.08])
+
+
+@pytest.mark.parametrize("frames", [1, 15, 16, 17, 20])
+def test_short_videos_have_a_window(encode: Encode, contract: MakeContract, tmp_path: Path, frames: int) -> None:
+    pictures = np.full((frames, 32, 32, 3), 90, np.uint8)
+    pictures[-1] = 200
+    path = encode(tmp_path / "short.mp4", pictures)
+    sequence = extract_features(path, MeanColour(contract()))
+    assert np.allclose(sequence.features, by_hand(path, WindowGrid(16, 4)), atol=1e-3)
+    assert len(sequence.features) == max(1, (frames - 16) // 4 + 1)
+    assert ((sequence.seconds([-5.0, 0.0, 9.0]) >= 0) & (sequence.seconds([-5.0, 0.0, 9.0]) <= frames / 25)).all()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+def test_variable_rate_windows_are_where_their_frames_are(
+    encode: Encode, contract: MakeContract, tmp_path: Path, batch: int
+) -> None:
+    steps = [40 if index % 10 < 6 else 300 for index in range(40)]
+    stamps = np.cumsum([0, *steps])[:40]
+    path = encode(tmp_path / "vfr.mp4", np.full((40, 32, 32, 3), 90, np.uint8), stamps=[int(at) for at in stamps])
+    sequence = extract_features(path, MeanColour(contract()), batch_size=batch)
+    centres = stamps[8 : 8 + 4 * 7 : 4] / 1000
+    assert sequence.window_times == pytest.approx(centres)
+    assert sequence.seconds(np.arange(7.0)) == pytest.approx(centres)
+    halfway = (stamps[8] + stamps[12]) / 2000
+    assert sequence.seconds(0.5) == pytest.approx(halfway)
+    assert sequence.grid(halfway) == pytest.approx(0.5)
+
+
+def test_odd_windows_have_their_centre_between_frames(plain: Path, contract: MakeContract) -> None:
+    sequence = extract_features(plain, MeanColour(contract(window=5, stride=3)))
+    assert sequence.seconds([0.0, 1.0]) == pytest.approx([0.1, 0.22])
+
+
+def test_resampled_features_keep_the_clock_of_the_video(plain: Path, contract: MakeContract) -> None:
+    sequence = extract_features(plain, MeanColour(contract(sampling_rate=10.0)))
+    assert len(sequence.features) == (24 - 16) // 4 + 1
+    assert (sequence.fps, sequence.feature_fps, sequence.frames) == (25.0, 10.0, 60)
+    assert sequence.seconds([0.0, 2.0]) == pytest.approx([0.8, 1.6])
+
+
+def test_decimated_features_keep_the_clock_of_the_video(plain: Path, contract: MakeContract) -> None:
+    sequence = extract_features(plain, MeanColour(contract(max_rate=13.0)))
+    assert sequence.feature_fps == 12.5
+    assert sequence.seconds(0.0) == pytest.approx(0.64)
+
+
+def test_progress_counts_frames(plain: Path, contract: MakeContract) -> None:
+    seen: list[tuple[int, int | None]] = []
+    extract_features(plain, MeanColour(contract()), batch_size=2, progress=lambda *done: seen.append(done))
+    assert seen[-1] == (48, 60)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_blocks_stay_small_however_long_the_video(encode: Encode, contract: MakeContract, tmp_path: Path) -> None:
+    path = encode(tmp_path / "long.mp4", np.full((900, 16, 16, 3), 90, np.uint8))
+    backbone = MeanColour(contract())
+    extract_features(path, backbone)
+    assert max(backbone.blocks) == 16 + 63 * 4
+    assert block_windows((640, 480), WindowGrid(16, 4)) == 1
+    assert block_windows((100, 70), WindowGrid(16, 4)) == 64
+
+
+def test_a_backbone_that_breaks_its_contract_is_found_out(plain: Path, contract: MakeContract) -> None:
+    with pytest.raises(ValueError, match=r"mean gave features \(12, 3\), not \(12, 4\)"):
+        extract_features(plain, MeanColour(contract(channels=4)))
+
+
+def test_broken_videos_are_errors(tmp_path: Path, contract: MakeContract) -> None:
+    (tmp_path / "x.mp4").write_bytes(b"no video")
+    with pytest.raises(VideoError, match=r"x.mp4: it is not a video file"):
+        extract_features(tmp_path / "x.mp4", MeanColour(contract()))
+
+
+def test_lanes_keep_the_order_and_pass_errors_on() -> None:
+    assert [result for _, result in in_lanes(lambda value: value * 2, range(50), 3)] == [2 * n for n in range(50)]
+    with pytest.raises(ZeroDivisionError):
+        list(in_lanes(lambda value: 1 // value, [1, 0, 1, 1, 1], 3))
+
+
+def test_lanes_compute_as_their_caller_would() -> None:
+    def state(_: int) -> tuple[bool, bool, torch.dtype]:
+        return (
+            torch.is_inference_mode_enabled(),
+            torch.is_autocast_enabled("cpu"),
+            (torch.ones(2, 2) @ torch.ones(2, 2)).dtype,
+        )
+
+    before = torch.get_num_threads()
+    for lanes in (1, 2):
+        assert {result for _, result in in_lanes(state, range(6), lanes)} == {(True, False, torch.float32)}
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert {result for _, result in in_lanes(state, range(6), lanes)} == {(True, True, torch.bfloat16)}
+    assert torch.get_num_threads() == before
