@@ -146,7 +146,7 @@ def _released_loss(
 
     class_loss = varifocal_loss if training.class_loss == "varifocal" else focal_loss
     iou = 1 - centred_iou_loss(positives.refined, positives.target)
-    weight = torch.ones_like(wanted).index_put(entries, iou**training.iou_weight_power)
+    weight = iou.new_ones(wanted.shape).index_put(entries, iou**training.iou_weight_power)
     norm = normalizer.update(positives.points)
     refined_classification = (class_loss(predictions.refined, wanted) * weight * valid).sum() / norm
     refined_regression = centred_diou_loss(positives.refined, positives.target).sum() / norm

@@ -71,6 +71,7 @@ def prepare(request: TrainingRequest) -> TrainingRun:
     """
     device = resolve_device(request.device)
     out = run_folder(request)
+    initial = initial_weights(request.init)
     data = find_data(request)
     labels = data.annotations.labels
     recipe = choose_recipe(request, data, len(labels))
@@ -100,7 +101,7 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         evaluate_every=request.evaluate_every,
         precision=request.precision,
         resume=request.resume,
-        initial=initial_weights(request.init),
+        initial=initial,
         board=TensorBoard(out) if request.log == "tensorboard" else None,
     )
 

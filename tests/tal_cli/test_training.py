@@ -251,6 +251,13 @@ def test_initial_weights_are_taken_where_they_fit(data: Path, recipe_file: Path,
         Trainer(replace(run, out=tmp_path / "b", initial={"nothing": torch.zeros(1)}))
 
 
+@pytest.mark.parametrize("variant", ["released", "paper"])
+def test_trains_in_bf16(data: Path, recipe_file: Path, tmp_path: Path, variant: str) -> None:
+    run = short_run(data, recipe_file, tmp_path, f"model.variant={variant}")
+    result = train(replace(run, precision="bf16"))
+    assert result.epoch == 3 and result.average is not None
+
+
 def test_missing_and_unfitting_features_end_the_run_at_once(
     data: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
