@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from models.boundaries import Predictions
@@ -55,10 +57,15 @@ class TemporalDetector(nn.Module):
         if features_BCT.shape[2] % multiple:
             raise ValueError(f"{features_BCT.shape[2]} grid cells are not a multiple of {multiple}: pad them")
         levels = self.encode(features_BCT, mask_B1T)
-        normed = [norm(level) for norm, level in zip(self.norms, levels, strict=True)]
-        valid = level_masks(mask_B1T, self.config.levels)
-        predictions: Predictions = self.decoder(normed, self._optional_masks(mask_B1T), valid)
+        valid = [mask.transpose(1, 2) for mask in level_masks(mask_B1T, self.config.levels)]
+        masks = [None] * len(valid) if bool(mask_B1T.all()) else valid
+        predictions: Predictions = self.decoder(self.normalise(levels), masks, valid)
         return predictions
+
+    def normalise(self, levels: list[Tensor]) -> list[Tensor]:
+        """Encoder output [B, D, T_l] -> rows [B, T_l, D], each level under its own norm; what the decoder reads."""
+        norms = (cast(ChannelNorm, norm) for norm in self.norms)
+        return [norm.rows(level.transpose(1, 2)) for norm, level in zip(norms, levels, strict=True)]
 
     def _optional_masks(self, mask_B1T: Tensor) -> list[Tensor | None]:
         if bool(mask_B1T.all()):

@@ -1,12 +1,17 @@
-"""Building blocks shared by encoders and decoders. Tensors are [B, D, T]: videos, channels, grid cells."""
+"""Building blocks shared by encoders and decoders. Tensors are [B, D, T]: videos, channels, grid cells; where a norm
+follows every convolution they are "rows" [B, T, D] instead, so that norms read and write contiguous memory.
+"""
 
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from models import winograd
 
 
 class ChannelNorm(nn.Module):
@@ -19,8 +24,34 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, D, T] -> [B, D, T] in the input's type."""
-        normed = F.layer_norm(x.transpose(1, 2), self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype))
-        return normed.transpose(1, 2).to(x.dtype)
+        return self.rows(x.transpose(1, 2)).transpose(1, 2)
+
+    def rows(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
+        return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype)).to(x.dtype)
+
+
+class RowConv1d(nn.Conv1d):
+    """Convolution without bias that keeps the length, on rows [B, T, C] -> [B, T, O]."""
+
+    def __init__(self, channels: int, width: int, kernel: int) -> None:
+        super().__init__(channels, width, kernel, padding=kernel // 2, bias=False)
+        self._transformed: tuple[tuple[int, int], Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, C] -> [B, T, O]."""
+        if winograd.worthwhile(x, self.weight):
+            return winograd.convolve(x, self._winograd_weight())
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+    def _winograd_weight(self) -> Tensor:
+        """The transformed weight, kept until the weight changes."""
+        if self.weight.is_inference():
+            return winograd.transform_weight(self.weight)
+        state = (self.weight._version, self.weight.data_ptr())
+        if self._transformed is None or self._transformed[0] != state:
+            self._transformed = (state, winograd.transform_weight(self.weight))
+        return self._transformed[1]
 
 
 class DepthwiseConv1d(nn.Conv1d):
@@ -75,18 +106,18 @@ class ConvEmbedding(nn.Module):
     def __init__(self, channels: int, width: int, *, layers: int, kernel: int, table_length: int | None) -> None:
         super().__init__()
         sizes = [channels] + [width] * layers
-        self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in itertools.pairwise(sizes)
-        )
+        self.convs = nn.ModuleList(RowConv1d(a, b, kernel) for a, b in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
         table = None if table_length is None else sinusoid_table(table_length, width)
         self.register_buffer("positions", table, persistent=False)
 
     def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """features [B, C, T], mask bool [B, 1, T] (None: everything is valid) -> [B, D, T]."""
-        x = features
+        x = features.transpose(1, 2)
+        row_mask = None if mask is None else mask.transpose(1, 2)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(norm(apply_mask(conv(x), mask)))
+            x = F.relu(cast(ChannelNorm, norm).rows(apply_mask(conv(x), row_mask)))
+        x = x.transpose(1, 2).contiguous()
         if self.positions is not None:
             x = x + apply_mask(self._positions(x.shape[-1]).to(x.dtype), mask)
         return x
@@ -99,7 +130,7 @@ class ConvEmbedding(nn.Module):
 
 
 def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Zero the invalid cells of [B, D, T]; mask bool [B, 1, T], or None when every cell is valid."""
+    """Zero the invalid cells of [B, D, T] or rows [B, T, D]; mask bool [B, 1, T] or [B, T, 1], None: all is valid."""
     return x if mask is None else x * mask.to(x.dtype)
 
 

@@ -40,17 +40,19 @@ class PyramidLayout:
         """Packed cells S, gaps included."""
         return self.starts[-1] + self.lengths[-1]
 
-    def pack(self, levels: Sequence[Tensor]) -> Tensor:
-        """Levels [..., T_l] -> packed [..., S] with zeros in the gaps."""
+    def pack(self, levels: Sequence[Tensor], dim: int = -1) -> Tensor:
+        """Levels, T_l cells along `dim` -> packed, S cells along it, with zeros in the gaps."""
         if len(levels) == 1:
             return levels[0]
-        gap = levels[0].new_zeros((*levels[0].shape[:-1], self.gap))
+        shape = list(levels[0].shape)
+        shape[dim] = self.gap
+        gap = levels[0].new_zeros(shape)
         pieces = [piece for level in levels for piece in (level, gap)]
-        return torch.cat(pieces[:-1], dim=-1)
+        return torch.cat(pieces[:-1], dim=dim)
 
-    def split(self, packed: Tensor) -> list[Tensor]:
-        """Packed [..., S] -> views [..., T_l], one per level."""
-        return [packed[..., start : start + length] for start, length in zip(self.starts, self.lengths, strict=True)]
+    def split(self, packed: Tensor, dim: int = -1) -> list[Tensor]:
+        """Packed, S cells along `dim` -> views of T_l cells, one per level."""
+        return [packed.narrow(dim, start, length) for start, length in zip(self.starts, self.lengths, strict=True)]
 
     def inside(self, device: torch.device) -> Tensor:
         """bool [S]: True in a level, False in a gap."""
@@ -100,12 +102,13 @@ def padded_length(config: ModelConfig, length: int) -> int:
 def pad_batch(sequences: Sequence[Tensor], length: int) -> tuple[Tensor, Tensor]:
     """Feature sequences [T_i, C] -> features [B, C, length] padded with zeros, and mask bool [B, 1, length].
 
-    Raises ValueError when a sequence is longer than `length`.
+    In memory the features stay rows, [B, length, C], which is how the detector reads them. Raises ValueError when a
+    sequence is longer than `length`.
     """
     longest = max(sequence.shape[0] for sequence in sequences)
     if longest > length:
         raise ValueError(f"a sequence of {longest} grid cells does not fit into {length}")
-    features = torch.stack([F.pad(sequence.t(), (0, length - sequence.shape[0])) for sequence in sequences])
-    lengths = torch.tensor([sequence.shape[0] for sequence in sequences], device=features.device)
-    mask = torch.arange(length, device=features.device) < lengths[:, None]
-    return features, mask[:, None, :]
+    rows = torch.stack([F.pad(sequence, (0, 0, 0, length - sequence.shape[0])) for sequence in sequences])
+    lengths = torch.tensor([sequence.shape[0] for sequence in sequences], device=rows.device)
+    mask = torch.arange(length, device=rows.device) < lengths[:, None]
+    return rows.transpose(1, 2), mask[:, None, :]

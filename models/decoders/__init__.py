@@ -9,8 +9,8 @@ from torch import nn
 from models.decoders.cltdr import CltdrDecoder
 from models.recipe import ModelConfig, RecipeError
 
-# name -> factory(config). The module maps levels [B, D, T_l], masks (bool [B, 1, T_l] or None) and validity to
-# Predictions.
+# name -> factory(config). The module maps levels as rows [B, T_l, D], masks (bool [B, T_l, 1] or None) and
+# validity (the masks, never None) to Predictions.
 DECODERS: dict[str, Callable[[ModelConfig], nn.Module]] = {"cltdr": CltdrDecoder}
 
 

@@ -21,75 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.boundaries import Predictions
+from models.decoders.cross_level import PAPER_KERNEL, CrossLevel
 from models.decoders.heads import ClassHead, HeadTrunk, OffsetHead, PackedMasks
-from models.layers import apply_mask
 from models.pyramid import PyramidLayout
 from models.recipe import ModelConfig
 
 REFINE_KERNEL = 7  # of the released boundary refinement
-PAPER_KERNEL = 3  # paper, section C
-
-
-class CrossGate(nn.Module):
-    """P_l + sigmoid(FC(average over time of ReLU(f + W P_l))) * f, f the resampled neighbour (equations 5 to 8)."""
-
-    def __init__(self, width: int, kernel: int) -> None:
-        super().__init__()
-        self.refine = nn.Conv1d(width, width, kernel, padding=kernel // 2)
-        self.gate = nn.Conv1d(width, width, 1)
-
-    def forward(self, x: Tensor, neighbour: Tensor, mask: Tensor | None) -> Tensor:
-        """x and resampled neighbour [B, D, T_l] -> [B, D, T_l].
-
-        With a mask (bool [B, 1, T_l]) only valid cells are averaged; the released code averages padding as well.
-        """
-        hidden = F.relu(neighbour + self.refine(x))
-        if mask is None:
-            mean = hidden.mean(-1, keepdim=True)
-        else:
-            valid = mask.to(hidden.dtype)
-            mean = (hidden * valid).sum(-1, keepdim=True) / valid.sum(-1, keepdim=True).clamp(min=1)
-        return torch.addcmul(x, torch.sigmoid(self.gate(mean)), neighbour)
-
-
-class CrossLevel(nn.Module):
-    """From the pyramid P to the three sets of features that the class, regression and refinement heads read."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        width = config.width
-        self.paper = config.variant == "paper"
-        kernel = PAPER_KERNEL if self.paper else 1
-        # One module resamples for a decoupling gate and for the fusion together where both are dense.
-        self.up_gate, self.up_fusion = (_upsampler(width) for _ in range(2))
-        self.down_gate = _downsampler(width, groups=1)
-        self.down_fusion = _downsampler(width, groups=width if self.paper else 1)
-        self.class_gate = CrossGate(width, kernel)
-        self.regression_gate = CrossGate(width, kernel)
-
-    def forward(
-        self, levels: list[Tensor], masks: list[Tensor | None]
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """P_l [B, D, T_l] and masks -> features for classification, regression and refinement, same shapes."""
-        top = len(levels) - 1
-        classes, regressions, fusions = [], [], []
-        for index, (x, mask) in enumerate(zip(levels, masks, strict=True)):
-            above = levels[index + 1] if index < top else None
-            below = levels[index - 1] if index > 0 else None
-            if self.paper and (above is None or below is None):
-                above = below = None
-            gate_mask = mask if self.paper else None
-            class_features = regression_features = fusion = x
-            if above is not None:
-                class_features = self.class_gate(x, self.up_gate(above), gate_mask)
-                fusion = fusion + self.up_fusion(above)
-            if below is not None:
-                regression_features = self.regression_gate(x, self.down_gate(below), gate_mask)
-                fusion = fusion + self.down_fusion(below)
-            classes.append(class_features)
-            regressions.append(regression_features)
-            fusions.append(fusion)
-        return classes, regressions, fusions
 
 
 class RefineHead(nn.Module):
@@ -108,9 +45,10 @@ class RefineHead(nn.Module):
         self.factor = nn.Conv1d(width, config.classes, config.head_kernel, padding=config.head_kernel // 2)
 
     def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor, Tensor, Tensor]:
-        """Packed [B, D, S] -> class factor [B, C, S], start and end corrections [B, C or 1, S]."""
-        x = self.trunk(x, masks)
-        return self.factor(x) * masks.valid, self.start(x) * masks.valid, self.end(x) * masks.valid
+        """Packed rows [B, S, D] -> class factor [B, C, S], start and end corrections [B, C or 1, S]."""
+        x = self.trunk(x, masks).transpose(1, 2)
+        valid = masks.valid.transpose(1, 2)
+        return self.factor(x) * valid, self.start(x) * valid, self.end(x) * valid
 
 
 class CltdrDecoder(nn.Module):
@@ -136,22 +74,22 @@ class CltdrDecoder(nn.Module):
         self.gap = 2 * (widest // 4 + 1)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
-        """levels [B, D, T_l]; masks bool [B, 1, T_l] or None when all is valid; valid: the masks, never None."""
-        layout = PyramidLayout(tuple(level.shape[-1] for level in levels), self.gap)
+        """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None when all is valid; valid: the masks, never None."""
+        layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
         packed_masks, valid_packed = self._masks(layout, levels[0], masks, valid)
+        packed = layout.pack(levels, dim=1)
         if self.paper:
-            levels = [apply_mask(level, mask) for level, mask in zip(levels, masks, strict=True)]
-        sources = [layout.pack(source) for source in self.cross(levels, masks)]
+            packed = packed * packed_masks.valid
+        classes, regression, fusion = self.cross(packed, layout, masks)
         if self.paper:
-            sources = [source * packed_masks.valid for source in sources]
-        classes, regression, fusion = sources
-        boundary = regression if self.paper else layout.pack(levels).detach()
+            classes, regression, fusion = (x * packed_masks.valid for x in (classes, regression, fusion))
+        boundary = regression if self.paper else packed.detach()
         coarse = self.classes(classes, packed_masks)
         factor, start_shift, end_shift = self.refine(fusion, packed_masks)
         level_index = layout.spread(range(len(levels)), coarse.device).long()
         return Predictions(
             layout=layout,
-            valid=valid_packed,
+            valid=valid_packed.transpose(1, 2),
             coarse=coarse,
             refined=refine_logits(coarse, factor, paper=self.paper),
             factor=factor,
@@ -166,9 +104,9 @@ class CltdrDecoder(nn.Module):
     def _masks(
         self, layout: PyramidLayout, like: Tensor, masks: list[Tensor | None], valid: list[Tensor]
     ) -> tuple[PackedMasks, Tensor]:
-        packed = layout.pack(valid)
+        packed = layout.pack(valid, dim=1)
         if any(mask is not None for mask in masks) and not self.paper:
-            padded = (layout.inside(like.device) & ~packed).to(like.dtype)
+            padded = (layout.inside(like.device)[:, None] & ~packed).to(like.dtype)
         else:
             padded = None
         return PackedMasks(valid=packed.to(like.dtype), padded=padded), packed
@@ -181,11 +119,3 @@ def refine_logits(coarse: Tensor, factor: Tensor, *, paper: bool) -> Tensor:
     log_score = 0.5 * (F.logsigmoid(coarse.float()) + F.logsigmoid(factor.float()))
     log_score = log_score.clamp(max=-1e-7)  # a score of exactly 1 has no logit
     return log_score - torch.log(-torch.expm1(log_score))
-
-
-def _upsampler(width: int) -> nn.ConvTranspose1d:
-    return nn.ConvTranspose1d(width, width, 3, stride=2, padding=1, output_padding=1)
-
-
-def _downsampler(width: int, *, groups: int) -> nn.Conv1d:
-    return nn.Conv1d(width, width, 3, stride=2, padding=1, groups=groups)

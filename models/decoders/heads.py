@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import ChannelNorm
+from models.layers import ChannelNorm, RowConv1d
 
 
 @dataclass(frozen=True)
 class PackedMasks:
     """Validity of packed cells in the features' type, 1 or 0.
 
-    valid [B, 1, S] is 1 where a level holds a valid cell; padded [B, 1, S] is 1 at cells inside a level that are
+    valid [B, S, 1] is 1 where a level holds a valid cell; padded [B, S, 1] is 1 at cells inside a level that are
     invalid, None when there are none.
     """
 
@@ -36,17 +36,17 @@ class HeadTrunk(nn.Module):
     def __init__(self, channels: int, width: int, *, layers: int, kernel: int) -> None:
         super().__init__()
         sizes = [channels] + [width] * layers
-        self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in itertools.pairwise(sizes)
-        )
+        self.convs = nn.ModuleList(RowConv1d(a, b, kernel) for a, b in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
 
     def forward(self, x: Tensor, masks: PackedMasks) -> Tensor:
-        """Packed [B, D, S] with zero gaps -> packed [B, width, S] with zero gaps."""
+        """Packed rows [B, S, D] with zero gaps -> packed rows [B, S, width] with zero gaps."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(norm(conv(x))) * masks.valid
+            norm = cast(ChannelNorm, norm)
+            x = F.relu(norm.rows(conv(x)), inplace=True)
+            x = x * masks.valid if torch.is_grad_enabled() else x.mul_(masks.valid)
             if masks.padded is not None:
-                x = x + F.relu(cast(Tensor, norm.bias))[:, None].to(x.dtype) * masks.padded
+                x = torch.addcmul(x, F.relu(norm.bias).to(x.dtype), masks.padded)
         return x
 
 
@@ -61,8 +61,8 @@ class ClassHead(nn.Module):
         nn.init.constant_(self.output.bias, math.log(prior / (1 - prior)))
 
     def forward(self, x: Tensor, masks: PackedMasks) -> Tensor:
-        """Packed [B, D, S] -> logits [B, classes, S], 0 at invalid cells."""
-        logits: Tensor = self.output(self.trunk(x, masks)) * masks.valid
+        """Packed rows [B, S, D] -> logits [B, classes, S], 0 at invalid cells."""
+        logits: Tensor = self.output(self.trunk(x, masks).transpose(1, 2)) * masks.valid.transpose(1, 2)
         return logits
 
 
@@ -76,5 +76,6 @@ class OffsetHead(nn.Module):
         self.level_scale = nn.Parameter(torch.ones(levels))
 
     def forward(self, x: Tensor, masks: PackedMasks, level: Tensor) -> Tensor:
-        """Packed [B, D, S], level index int64 [S] -> [B, 2 (bins + 1), S], 0 at invalid cells."""
-        return F.relu(self.output(self.trunk(x, masks)) * masks.valid * self.level_scale[level])
+        """Packed rows [B, S, D], level index int64 [S] -> [B, 2 (bins + 1), S], 0 at invalid cells."""
+        logits = self.output(self.trunk(x, masks).transpose(1, 2))
+        return F.relu(logits * masks.valid.transpose(1, 2) * self.level_scale[level])
