@@ -1,0 +1,41 @@
+"""`tal selftest`: is this installation, on this device, numerically right?"""
+
+from __future__ import annotations
+
+import typer
+
+from tal_cli import console
+from tal_cli.commands.options import Device, Quiet
+from tal_cli.commands.tables import print_table
+from tal_cli.errors import EXIT_DEFECT
+
+EXAMPLE = "Example: tal selftest --device cpu"
+
+
+def selftest(device: Device = "auto", quiet: Quiet = False) -> None:
+    """Recompute recorded outputs of the published code.
+
+    The detector, Soft-NMS and the losses; prints the largest distance to the reference and ends with exit code 1 if
+    one is too large.
+    """
+    from models.goldens import SHIPPED_CASES, check_case
+    from tal_cli.devices import resolve_device
+
+    where = resolve_device(device)
+    paths = sorted(SHIPPED_CASES.glob("*.json"))
+    reports = []
+    with console.progress("recomputing", len(paths), "cases") as progress:
+        for path in paths:
+            reports.append(check_case(path, where))
+            progress.advance()
+    print_table(
+        ("case", "tensors", "largest error", "verdict"),
+        [
+            (report.case, str(len(report.comparisons)), f"{report.worst:.1e}", "right" if report.ok else "off")
+            for report in reports
+        ],
+    )
+    off = [report.case for report in reports if not report.ok or not report.comparisons]
+    if off:
+        console.error(f"on {where} this installation is not numerically right: {', '.join(off)}")
+        raise typer.Exit(EXIT_DEFECT)
