@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from extractors.backbones import Backbone
 from extractors.contract import FeatureContract
 from extractors.decoding.clock import decimation
+from extractors.growing import GrowingArray
 from extractors.lanes import in_lanes, lanes_for
 from extractors.sequence import FeatureSequence
 from extractors.video import TIMEOUT, FrameChunk, VideoError, VideoInfo, read_frames
@@ -43,9 +44,8 @@ def extract_features(
     contract = backbone.contract
     grid = WindowGrid(contract.window, contract.stride)
     backbone.to(device)
-    features: list[NDArray[np.float32]] = []
-    times: list[NDArray[np.float64]] = []
-    done = 0
+    features: GrowingArray[np.float32] = GrowingArray()
+    times: GrowingArray[np.float64] = GrowingArray()
     with read_frames(
         path,
         frame_size=backbone.frame_size,
@@ -60,14 +60,13 @@ def extract_features(
         for block, rows in in_lanes(lambda block: forward(backbone, block, device), blocks, lanes_for(device)):
             features.append(rows)
             times.append(window_times(block, grid, len(rows), stream.info.fps))
-            done += len(rows) * grid.stride
             if progress is not None:
-                progress(done, expected)
+                progress(len(features) * grid.stride, expected)
         summary = stream.summary
-    if not features:
+    if not len(features):
         raise VideoError(path, "no frame of it can be decoded")
     return FeatureSequence(
-        features=np.concatenate(features),
+        features=features.finish(),
         contract=contract,
         fps=summary.fps,
         feature_fps=summary.delivered_fps,
@@ -75,7 +74,7 @@ def extract_features(
         duration=summary.duration,
         start=summary.start,
         lost_frames=summary.lost,
-        window_times=None if summary.constant_rate else np.concatenate(times),
+        window_times=None if summary.constant_rate else times.finish(),
     )
 
 
