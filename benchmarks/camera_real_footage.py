@@ -3,9 +3,9 @@
 Takes real clips, joins pieces of them by cuts, dissolves, fades and wipes, and moves a crop over each piece (pans, tilts,
 zooms), so that the labels are exact while the pictures are real. The clips' own hand-held motion stays unlabelled.
 
-    python benchmarks/camera_real_footage.py CLIPS OUT [--videos 24] [--seed 0] [--model camera] [--scenedetect]
+    python benchmarks/camera_real_footage.py OUT CLIP... [--videos 24] [--seed 0] [--model camera] [--scenedetect]
 
-CLIPS is a folder of video files; OUT receives the videos, annotations.json, predictions.json and figures.json.
+A CLIP is one continuous shot of 3 s and more; OUT receives videos, annotations.json, predictions.json and figures.json.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float64]
 TRANSITIONS = ("cut", "dissolve", "fade", "wipe")
 SILENCE = np.zeros((SIZE[1], SIZE[0]), np.int8)
+STILL = np.zeros(max(SIZE), np.float32)
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,14 @@ class Piece:
     labels: list[tuple[str, int, int]]
 
 
-def read_clips(folder: Path) -> list[list[UInt8]]:
-    """Every clip of 3 s and more, resampled to FPS."""
+def read_clips(paths: list[Path]) -> list[list[UInt8]]:
+    """The clips' frames, resampled to FPS."""
     clips = []
-    for path in sorted(folder.iterdir()):
-        try:
-            with av.open(str(path)) as container:
-                stream = container.streams.video[0]
-                frames = [(frame.time or 0.0, frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
-        except (av.FFmpegError, IndexError, OSError):
-            continue
+    for path in paths:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            frames = [(frame.time or 0.0, frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
         times = np.array([time for time, _ in frames])
-        if len(frames) < 60 or np.any(np.diff(times) <= 0) or len(frames) / (times[-1] - times[0]) < 14:
-            continue
-        if not 120 <= frames[0][1].shape[0] <= 400:
-            continue
         at = np.searchsorted(times, np.arange(times[0], times[-1], 1 / FPS), "right") - 1
         clips.append([frames[index][1] for index in at])
     return clips
@@ -112,7 +106,7 @@ def paint(piece: Piece, index: int) -> UInt8:
     out = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
     scale = piece.width[index] / SIZE[0]
     offset = piece.centre[index] - np.array(SIZE) / 2 * scale
-    warp(out, piece.frames[index], np.array([[scale, 0, offset[0]], [0, scale, offset[1]]], np.float32))
+    warp(out, piece.frames[index], np.array([[scale, 0, offset[0]], [0, scale, offset[1]]], np.float32), STILL, STILL)
     return out
 
 
@@ -235,8 +229,8 @@ def scenedetect(folder: Path, detector: str) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--videos", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="camera")

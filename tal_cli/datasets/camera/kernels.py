@@ -20,21 +20,32 @@ def _reflect(value: float, size: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def warp(out: UInt8, texture: UInt8, matrix: Float32) -> None:
+def warp(out: UInt8, texture: UInt8, matrix: Float32, rows: Float32, columns: Float32) -> None:
     """Fill ``out`` [H, W, 3] with ``texture`` [h, w, 3] seen through ``matrix`` [2, 3], which takes (x, y, 1) of ``out``
-    to a texture position. Bilinear; beyond its edges the texture goes on as its own mirror image."""
+    to a texture position. Bilinear; beyond its edges the texture goes on as its own mirror image. ``rows`` [H] and
+    ``columns`` [W] shift each row sideways and each column up or down by so many texture pixels."""
     height, width = texture.shape[0], texture.shape[1]
     for y in range(out.shape[0]):
+        row_u = matrix[0, 1] * y + matrix[0, 2] + rows[y]
+        row_v = matrix[1, 1] * y + matrix[1, 2]
         for x in range(out.shape[1]):
-            u = _reflect(matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2], width)
-            v = _reflect(matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2], height)
+            u = _reflect(matrix[0, 0] * x + row_u, width)
+            v = _reflect(matrix[1, 0] * x + row_v + columns[x], height)
             u0, v0 = int(u), int(v)
             u1, v1 = min(u0 + 1, width - 1), min(v0 + 1, height - 1)
-            fu, fv = int((u - u0) * 256), int((v - v0) * 256)
+            right, below = np.int32((u - u0) * 256), np.int32((v - v0) * 256)
+            w11 = right * below
+            w01 = (right << 8) - w11
+            w10 = (below << 8) - w11
+            w00 = 65536 - (right << 8) - w10
             for c in range(3):
-                top = texture[v0, u0, c] * (256 - fu) + texture[v0, u1, c] * fu
-                bottom = texture[v1, u0, c] * (256 - fu) + texture[v1, u1, c] * fu
-                out[y, x, c] = (top * (256 - fv) + bottom * fv + 32768) >> 16
+                value = (
+                    np.int32(texture[v0, u0, c]) * w00
+                    + np.int32(texture[v0, u1, c]) * w01
+                    + np.int32(texture[v1, u0, c]) * w10
+                    + np.int32(texture[v1, u1, c]) * w11
+                )
+                out[y, x, c] = (value + 32768) >> 16
 
 
 @numba.njit(cache=True, nogil=True)

@@ -24,7 +24,7 @@ class CameraPath:
     """The camera of one shot, every array [frames].
 
     ``x``, ``y``, ``zoom``, ``roll``: rates without the shake (see the module's text). ``shake_x``, ``shake_y``: its
-    displacement in picture widths. ``shake_size``: its amplitude in picture widths.
+    displacement in picture widths, jolts of the hand included. ``shake_size``: its amplitude in picture widths.
     """
 
     x: Float
@@ -41,15 +41,17 @@ def random_path(rng: np.random.Generator, frames: int, fps: float) -> CameraPath
     quiet = rng.random() < 0.3
     chance = np.zeros(5) if quiet else np.array([0.40, 0.34, 0.36, 0.26, 0.22])
     wanted = rng.random(5) < chance
-    x = _drift(rng, frames, fps, 0.02) + _events(rng, frames, fps, PAN_RATE, 1.2, wanted[0])
-    y = _drift(rng, frames, fps, 0.02) + _events(rng, frames, fps, PAN_RATE, 1.2, wanted[1])
+    jerky = rng.random() < 0.3
+    x = _drift(rng, frames, fps, 0.025) + _events(rng, frames, fps, PAN_RATE, 1.2, wanted[0])
+    y = _drift(rng, frames, fps, 0.025) + _events(rng, frames, fps, PAN_RATE, 1.2, wanted[1])
     zoom = _drift(rng, frames, fps, 0.012) + _bounded(_events(rng, frames, fps, ZOOM_RATE, 0.8, wanted[2]), fps, 0.9)
     roll = _drift(rng, frames, fps, 0.9) + _bounded(_events(rng, frames, fps, ROLL_RATE, 60.0, wanted[3]), fps, 50.0)
     size = _shake_size(rng, frames, fps) if wanted[4] else np.zeros(frames)
     jitter = size + rng.uniform(0, 0.003) * (rng.random() < 0.5)
-    return CameraPath(
-        x, y, zoom, roll, jitter * _tremble(rng, frames, fps), jitter * _tremble(rng, frames, fps), size
+    shake_x, shake_y = (
+        jitter * _tremble(rng, frames, fps) + (_jolts(rng, frames, fps) if jerky else 0.0) for _ in range(2)
     )
+    return CameraPath(x, y, zoom, roll, shake_x, shake_y, size)
 
 
 def _events(rng: np.random.Generator, frames: int, fps: float, threshold: float, fastest: float, wanted: bool) -> Float:
@@ -93,6 +95,16 @@ def _drift(rng: np.random.Generator, frames: int, fps: float, deviation: float) 
     ) * (deviation / 2 * rng.uniform(0.1, 1) * (rng.random() < 0.7))
     creep = rng.uniform(-1.5, 1.5) * deviation * (rng.random() < 0.2)
     return np.clip(wander + creep, -2.2 * deviation, 2.2 * deviation) * np.ones(frames)
+
+
+def _jolts(rng: np.random.Generator, frames: int, fps: float) -> Float:
+    """Displacement by sudden single moves of the hand, too short to be an event."""
+    place = np.zeros(frames)
+    for at in rng.integers(0, frames, rng.poisson(frames / fps / 2)):
+        length = int(rng.integers(1, max(2, int(0.25 * fps))))
+        ramp = np.clip((np.arange(frames) - at) / length, 0, 1)
+        place += rng.normal(0, 0.02) * (3 * ramp**2 - 2 * ramp**3)
+    return place
 
 
 def _shake_size(rng: np.random.Generator, frames: int, fps: float) -> Float:

@@ -30,6 +30,29 @@ class Thing:
     tracked: bool
 
 
+@dataclass(frozen=True)
+class _Ripple:
+    """Waves that run through the picture, as on water or in leaves: motion that is nobody's camera. ``size`` in pixels
+    (0: none), ``waves`` along each axis, ``speed`` in radians per frame."""
+
+    size: Float
+    waves: Float
+    speed: Float
+    lengths: tuple[int, int]
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, width: int, height: int, fps: float) -> _Ripple:
+        size = rng.uniform(0.002, 0.02, 2) * width * (rng.random() < 0.2)
+        return cls(size, rng.uniform(8, 60, 2), rng.uniform(2, 20, 2) / fps, (height, width))
+
+    def shifts(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows, columns = (
+            size * np.sin(np.linspace(0, waves, length) + speed * frame)
+            for size, waves, speed, length in zip(self.size, self.waves, self.speed, self.lengths, strict=True)
+        )
+        return rows.astype(np.float32), columns.astype(np.float32)
+
+
 class Scene:
     """Paints the frames of one shot at ``width`` × ``height`` pixels."""
 
@@ -42,6 +65,7 @@ class Scene:
         # The picture moving right means that the camera's centre moves left in its own, rolled frame.
         step = -np.stack([path.x, path.y], 1) * self._size / fps / self._scale[:, None]
         self._centre = rng.uniform(0.3, 0.7, 2) * WORLD * self._size + np.cumsum(_rotate(step, self._angle), 0)
+        self._ripple = _Ripple.random(rng, width, height, fps)
         self._things = [
             thing
             for _ in range(rng.choice([0, 1, 2, 4], p=[0.25, 0.3, 0.3, 0.15]))
@@ -51,7 +75,7 @@ class Scene:
     def paint(self, out: UInt8, frame: int) -> None:
         """Fill ``out`` [H, W, 3] with frame ``frame`` of the shot."""
         view = self._view(frame)
-        warp(out, self._texture, view.astype(np.float32))
+        warp(out, self._texture, view.astype(np.float32), *self._ripple.shifts(frame))
         for thing in self._things:
             self._draw(out, thing, frame, view)
 

@@ -37,6 +37,7 @@ LABELS = (
 CUT_SECONDS = 0.2
 SHORTEST_MOVE = 0.5
 SHORTEST_FLASH = 0.2
+SHORTEST_FREEZE = 0.3
 
 Kind = Literal["cut", "dissolve", "fade", "wipe"]
 Bool = NDArray[np.bool_]
@@ -107,13 +108,19 @@ class Timeline:
 
     def _effect_labels(self) -> list[GroundTruth]:
         flashes = _runs((self.flash > 0.12)[self.source])
-        frozen = np.concatenate([[False], np.diff(self.source) == 0])
         return [self._segment("flash", first, last, SHORTEST_FLASH) for first, last in flashes] + [
-            self._segment("freeze", first, last) for first, last in _runs(frozen)
+            self._segment("freeze", first, last) for first, last in _runs(self._frozen())
         ]
 
+    def _frozen(self) -> Bool:
+        """Which shown frames repeat the one before for long enough to be a freeze; less is a stutter."""
+        repeats = np.concatenate([[False], np.diff(self.source) == 0])
+        for first, last in _runs(repeats):
+            repeats[first:last] = (last - first) / self.fps >= SHORTEST_FREEZE
+        return repeats
+
     def _motion_labels(self) -> list[GroundTruth]:
-        frozen = np.concatenate([[False], np.diff(self.source) == 0])
+        frozen = self._frozen()
         found = []
         for label, active in self._motion().items():
             for first, last in _runs(active[self.source] & ~frozen):
@@ -159,7 +166,7 @@ def random_timeline(rng: np.random.Generator) -> Timeline:
         shots.append(Shot(first, last, random_path(rng, last - first, fps)))
     calm = _calm(joins, frames, fps)
     flash = _random_flashes(rng, calm, fps)
-    source = _random_freezes(rng, calm & (flash == 0), fps)
+    source = _stutter(rng, _random_freezes(rng, calm & (flash == 0), fps), fps)
     return Timeline(fps, frames, tuple(shots), tuple(joins), _plain_weight(joins, frames), flash, source)
 
 
@@ -220,6 +227,19 @@ def _random_freezes(rng: np.random.Generator, calm: Bool, fps: int) -> NDArray[n
         if calm[at] and (repeats[near] == 1).all():
             repeats[at] += int(np.exp(rng.uniform(np.log(0.33), np.log(4))) * fps)
     return np.repeat(np.arange(calm.size), repeats)
+
+
+def _stutter(rng: np.random.Generator, source: NDArray[np.int64], fps: int) -> NDArray[np.int64]:
+    """Frames shown late or not at all: a slower recording shown at this rate, or frames dropped now and then."""
+    shown = np.arange(source.size)
+    if rng.random() < 0.12:
+        ratio = rng.uniform(12, 20) / fps
+        shown = np.floor(np.floor(shown * ratio + 1e-9) / ratio + 1e-9).astype(np.int64)
+    elif rng.random() < 0.25:
+        for at in rng.integers(1, shown.size, rng.poisson(shown.size / fps / 3)):
+            length = int(rng.integers(1, 5))
+            shown[at : at + length] = shown[at - 1]
+    return source[shown]
 
 
 def _runs(active: Bool) -> list[tuple[int, int]]:
