@@ -42,7 +42,7 @@ class RowConv1d(nn.Conv1d):
         """[B, T, C] -> [B, T, O]."""
         if winograd.worthwhile(x, self.weight):
             return winograd.convolve(x, self._winograd_weight())
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+        return convolve_rows(x, self.weight, None).transpose(1, 2)
 
     def _winograd_weight(self) -> Tensor:
         """The transformed weight, kept until the weight changes."""
@@ -52,6 +52,24 @@ class RowConv1d(nn.Conv1d):
         if self._transformed is None or self._transformed[0] != state:
             self._transformed = (state, winograd.transform_weight(self.weight))
         return self._transformed[1]
+
+
+class RowOutput(nn.Conv1d):
+    """Convolution to few outputs that keeps the length: one matrix product for all taps, whose shifted sum is small."""
+
+    def __init__(self, channels: int, outputs: int, kernel: int) -> None:
+        super().__init__(channels, outputs, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows [B, T, C] -> [B, O, T]."""
+        taps, length = self.kernel_size[0], x.shape[1]
+        weight = self.weight.permute(2, 0, 1).flatten(0, 1)
+        products = F.pad(F.linear(x, weight), (0, 0, taps // 2, taps // 2)).unflatten(2, (taps, -1))
+        assert self.bias is not None
+        out = self.bias.to(products.dtype)
+        for tap in range(taps):
+            out = out + products[:, tap : tap + length, tap]
+        return out.transpose(1, 2)
 
 
 class DepthwiseConv1d(nn.Conv1d):
@@ -127,6 +145,15 @@ class ConvEmbedding(nn.Module):
         if length > self.positions.shape[-1]:
             return F.interpolate(self.positions, length, mode="linear", align_corners=False)
         return self.positions[..., :length]
+
+
+def convolve_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Rows [B, T, C] convolved with [O, C, k], length kept -> [B, O, T], both in memory as rows.
+
+    As pictures of height 1 rows are in the "channels last" format, which needs no copy.
+    """
+    picture = x.transpose(1, 2).unsqueeze(2)
+    return F.conv2d(picture, weight.unsqueeze(2), bias, padding=(0, weight.shape[2] // 2)).squeeze(2)
 
 
 def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:

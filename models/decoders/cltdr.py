@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from models.boundaries import Predictions
 from models.decoders.cross_level import PAPER_KERNEL, CrossLevel
 from models.decoders.heads import ClassHead, HeadTrunk, OffsetHead, PackedMasks
+from models.layers import RowOutput
 from models.pyramid import PyramidLayout
 from models.recipe import ModelConfig
 
@@ -40,13 +41,13 @@ class RefineHead(nn.Module):
         paper = config.variant == "paper"
         kernel, targets = (PAPER_KERNEL, 1) if paper else (REFINE_KERNEL, config.classes)
         width = config.head_width
-        self.start = nn.Conv1d(width, targets, kernel, padding=kernel // 2)
-        self.end = nn.Conv1d(width, targets, kernel, padding=kernel // 2)
-        self.factor = nn.Conv1d(width, config.classes, config.head_kernel, padding=config.head_kernel // 2)
+        self.start = RowOutput(width, targets, kernel)
+        self.end = RowOutput(width, targets, kernel)
+        self.factor = RowOutput(width, config.classes, config.head_kernel)
 
     def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor, Tensor, Tensor]:
         """Packed rows [B, S, D] -> class factor [B, C, S], start and end corrections [B, C or 1, S]."""
-        x = self.trunk(x, masks).transpose(1, 2)
+        x = self.trunk(x, masks)
         valid = masks.valid.transpose(1, 2)
         return self.factor(x) * valid, self.start(x) * valid, self.end(x) * valid
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.layers import convolve_rows
 from models.pyramid import PyramidLayout
 from models.recipe import ModelConfig
 
@@ -89,34 +90,34 @@ class CrossLevel(nn.Module):
 
     def _upsample(self, x: Tensor) -> tuple[Tensor, ...]:
         """Both transposed convolutions of rows [B, n, D] -> [B, 2n, D] each."""
-        weight = torch.cat((self.up_gate.weight, self.up_fusion.weight), 1).permute(2, 0, 1).contiguous()
+        taps = torch.cat((self.up_gate.weight, self.up_fusion.weight), 1).permute(2, 1, 0)  # [3, 2D, D]
         bias = _both_biases(self.up_gate, self.up_fusion)
-        following = F.pad(x[:, 1:], (0, 0, 0, 1))
-        odd = x @ weight[2] + following @ weight[0]
-        both = torch.stack((x @ weight[1], odd), 2).flatten(1, 2) + bias
-        return both.chunk(2, -1)
+        # Even and odd outputs of a row side by side are two rows one after the other.
+        out = F.linear(x, torch.cat((taps[1], taps[2])), torch.cat((bias, bias)))
+        out[:, :-1, len(bias) :] += F.linear(x[:, 1:], taps[0].contiguous())
+        return out.view(x.shape[0], 2 * x.shape[1], -1).chunk(2, -1)
 
     def _downsample(self, x: Tensor) -> tuple[Tensor, ...]:
         """Both strided convolutions of rows [B, 2n, D] -> [B, n, D] each."""
-        here, right = x[:, 0::2], x[:, 1::2]
-        left = F.pad(right[:, :-1], (0, 0, 1, 0))
+        pairs = x.reshape(x.shape[0], -1, 2 * x.shape[2])  # rows 2i and 2i + 1, the centre and the right tap
+        left = x[:, 1:-1:2]
+        bias = _both_biases(self.down_gate, self.down_fusion)
+        convs = (self.down_gate,) if self.paper else (self.down_gate, self.down_fusion)
+        taps = torch.cat([conv.weight for conv in convs])  # [D or 2D, D, 3]
+        out = F.linear(pairs, torch.cat((taps[:, :, 1], taps[:, :, 2]), 1))
+        out[:, 1:] += F.linear(left, taps[:, :, 0].contiguous())
         if self.paper:
-            taps = self.down_fusion.weight.permute(2, 1, 0)
-            fusion = left * taps[0] + here * taps[1] + right * taps[2]
-            taps = self.down_gate.weight.permute(2, 1, 0).contiguous()
-            both = torch.cat((left @ taps[0] + here @ taps[1] + right @ taps[2], fusion), -1)
-            return (both + _both_biases(self.down_gate, self.down_fusion)).chunk(2, -1)
-        weight = torch.cat((self.down_gate.weight, self.down_fusion.weight), 0).permute(2, 1, 0).contiguous()
-        both = left @ weight[0] + here @ weight[1] + right @ weight[2]
-        return (both + _both_biases(self.down_gate, self.down_fusion)).chunk(2, -1)
+            weight = self.down_fusion.weight[:, 0].t()
+            fusion = x[:, 0::2] * weight[1] + x[:, 1::2] * weight[2] + F.pad(left, (0, 0, 1, 0)) * weight[0]
+            out = torch.cat((out, fusion), -1)
+        return (out + bias).chunk(2, -1)
 
 
 def _same_length(conv: nn.Conv1d, x: Tensor) -> Tensor:
     """A convolution that keeps the length, on rows; kernel 1 is a matrix product."""
     if conv.kernel_size[0] == 1:
         return F.linear(x, conv.weight[:, :, 0], conv.bias)
-    out: Tensor = conv(x.transpose(1, 2)).transpose(1, 2)
-    return out
+    return convolve_rows(x, conv.weight, conv.bias).transpose(1, 2)
 
 
 def _both_biases(first: nn.Conv1d | nn.ConvTranspose1d, second: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import ChannelNorm, RowConv1d
+from models.layers import ChannelNorm, RowConv1d, RowOutput
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class ClassHead(nn.Module):
     def __init__(self, channels: int, width: int, classes: int, *, layers: int, kernel: int, prior: float) -> None:
         super().__init__()
         self.trunk = HeadTrunk(channels, width, layers=layers - 1, kernel=kernel)
-        self.output = nn.Conv1d(width, classes, kernel, padding=kernel // 2)
+        self.output = RowOutput(width, classes, kernel)
         assert self.output.bias is not None
         nn.init.constant_(self.output.bias, math.log(prior / (1 - prior)))
 
     def forward(self, x: Tensor, masks: PackedMasks) -> Tensor:
         """Packed rows [B, S, D] -> logits [B, classes, S], 0 at invalid cells."""
-        logits: Tensor = self.output(self.trunk(x, masks).transpose(1, 2)) * masks.valid.transpose(1, 2)
+        logits: Tensor = self.output(self.trunk(x, masks)) * masks.valid.transpose(1, 2)
         return logits
 
 
@@ -72,10 +72,10 @@ class OffsetHead(nn.Module):
     def __init__(self, channels: int, width: int, *, bins: int, levels: int, layers: int, kernel: int) -> None:
         super().__init__()
         self.trunk = HeadTrunk(channels, width, layers=layers - 1, kernel=kernel)
-        self.output = nn.Conv1d(width, 2 * (bins + 1), kernel, padding=kernel // 2)
+        self.output = RowOutput(width, 2 * (bins + 1), kernel)
         self.level_scale = nn.Parameter(torch.ones(levels))
 
     def forward(self, x: Tensor, masks: PackedMasks, level: Tensor) -> Tensor:
         """Packed rows [B, S, D], level index int64 [S] -> [B, 2 (bins + 1), S], 0 at invalid cells."""
-        logits = self.output(self.trunk(x, masks).transpose(1, 2))
+        logits = self.output(self.trunk(x, masks))
         return F.relu(logits * masks.valid.transpose(1, 2) * self.level_scale[level])
