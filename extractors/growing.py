@@ -11,7 +11,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class GrowingArray(Generic[Scalar]):
-    """Rows that come in pieces, kept in one block of memory that doubles when it is full.
+    """Rows that come in pieces, kept in one block of memory that is half as large again when it is full.
 
     A list of the pieces would be simpler, but each small piece that stays is a splinter in the heap between large
     ones that come and go, and with a block of frames per piece the process grows by gigabytes an hour.
@@ -25,7 +25,7 @@ class GrowingArray(Generic[Scalar]):
         """Copy rows [n, ...] to the end; all pieces agree in everything but n."""
         needed = self._count + len(rows)
         if self._rows is None or needed > len(self._rows):
-            larger = np.empty((max(1024, 2 * needed), *rows.shape[1:]), rows.dtype)
+            larger = np.empty((max(1024, needed * 3 // 2), *rows.shape[1:]), rows.dtype)
             if self._rows is not None:
                 larger[: self._count] = self._rows[: self._count]
             self._rows = larger
@@ -36,7 +36,7 @@ class GrowingArray(Generic[Scalar]):
         return self._count
 
     def finish(self) -> NDArray[Scalar]:
-        """All rows, as an array of their own. Raises ValueError when there are none."""
+        """All rows, a view: memory that was never written to takes no room. Raises ValueError when there are none."""
         if self._rows is None:
             raise ValueError("there are no rows")
-        return self._rows[: self._count].copy()
+        return self._rows[: self._count]
