@@ -76,8 +76,8 @@ def resolve_model(name_or_path: str | Path) -> Path:
                 return folder
         if text in list_recipes():
             raise ModelMissing(
-                f"the weights of {text} are not here: import a checkpoint with"
-                f" `tal models add {text} --checkpoint FILE`, or train them with `tal train --recipe {text}`"
+                f"the weights of {text} are not on this machine: put its model folder at {installed_folder(text)},"
+                f" or train it with `tal train --dataset {load_recipe(text).dataset} --recipe {text}`"
             )
     elif Path(text).is_dir():
         raise ModelMissing(f"{text} holds no {WEIGHTS}, recipe.yaml and labels.txt")

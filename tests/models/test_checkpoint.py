@@ -111,7 +111,7 @@ def test_released_checkpoint_is_translated(tmp_path: Path) -> None:
 def test_names_resolve_to_folders(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAL_HOME", str(tmp_path / "home"))
     assert resolve_model(folder) == folder
-    with pytest.raises(ModelMissing, match="tal models add thumos-i3d"):
+    with pytest.raises(ModelMissing, match="tal train --dataset thumos --recipe thumos-i3d"):
         resolve_model("thumos-i3d")
     with pytest.raises(UnknownModel, match="did you mean thumos-i3d"):
         resolve_model("thumos-3d")
