@@ -1,8 +1,7 @@
 """Several blocks in flight at once on the CPU.
 
 Backbones on small frames are many short operations; splitting each over the cores costs more waiting than it saves,
-the more so while the decoder wants a core too. Whole blocks side by side, one core each, wait for nothing, and the
-result does not depend on how many cores there are.
+the more so while the decoder wants a core too. Whole blocks side by side, one core each, wait for nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +19,13 @@ import torch
 Block = TypeVar("Block")
 Result = TypeVar("Result")
 
+# Each lane holds a block and what is computed from it; on machines with more cores a lane has several.
+MOST = 8
+
 
 def lanes_for(device: str | torch.device) -> int:
     """How many blocks to compute side by side: one on an accelerator, else one per core that torch may use."""
-    return 1 if torch.device(device).type != "cpu" else max(1, min(torch.get_num_threads(), usable_cores()))
+    return 1 if torch.device(device).type != "cpu" else max(1, min(torch.get_num_threads(), usable_cores(), MOST))
 
 
 def usable_cores() -> int:
@@ -33,9 +35,10 @@ def usable_cores() -> int:
 
 @cache
 def shared_pool(lanes: int) -> ThreadPoolExecutor:
-    """One pool per process, however many videos are worked on at a time; its threads compute on one core each."""
+    """One pool per process, however many videos are worked on at a time; its threads share the cores evenly."""
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,))
+    share = max(1, threads // lanes)
+    pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(share,))
     everybody = Barrier(lanes + 1)
     for _ in range(lanes):
         pool.submit(everybody.wait)

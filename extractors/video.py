@@ -14,7 +14,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -210,14 +209,13 @@ def read_frames(
 def regular_file(path: str) -> str:
     """The path, when it leads to a regular file that may be read. Raises VideoError before anything is opened."""
     try:
-        mode = os.stat(path).st_mode
+        found = os.stat(path)
     except (OSError, ValueError) as error:
         raise VideoError(path, getattr(error, "strerror", None) or str(error)) from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        raise VideoError(path, f"it is {kind}")
+    if not stat.S_ISREG(found.st_mode):
+        raise VideoError(path, f"it is {'a folder' if stat.S_ISDIR(found.st_mode) else 'not a regular file'}")
     if not os.access(path, os.R_OK):
         raise VideoError(path, "permission denied")
-    if not Path(path).stat().st_size:
+    if not found.st_size:
         raise VideoError(path, "the file is empty")
     return path

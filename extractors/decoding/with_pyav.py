@@ -15,8 +15,8 @@ from extractors.decoding.messages import DecodeError, Opened
 # Formats that hold their own pictures. Whatever can name other files or addresses (hls, concat, dash, image2, sdp,
 # ...) is left out, and `file` is the only protocol, so that a hostile file cannot make FFmpeg open anything else.
 FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,mxf,nut,dv,rm,"
-    "wtv,mjpeg,gif,y4m,yuv4mpegpipe,swf,nsv,roq,vc1,amv,wmv"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,vc1,flv,asf,ogg,mxf,nut,dv,"
+    "rm,wtv,mjpeg,gif,yuv4mpegpipe"
 )
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 # Area averaging, with colour at full width: without it swscale shares one chroma value between two columns of the
@@ -39,9 +39,7 @@ class PyavSource:
 
     def __init__(self, path: str) -> None:
         self._container = open_container(path)
-        if not self._container.streams.video:
-            raise DecodeError("it has no video stream")
-        self._stream = self._container.streams.video[0]
+        self._stream = first_video_stream(self._container)
         context = self._stream.codec_context
         pixels = context.width * context.height
         if pixels > MAX_PIXELS:
@@ -52,6 +50,7 @@ class PyavSource:
         self._reformatter = VideoReformatter()
         self._packets = 0
         self._errors = 0
+        self._failures = 0  # in a row
         self._decoded = 0
         # avi stores no display times: what FFmpeg makes up there is out of order as soon as there are B-frames,
         # while the pictures come in order, one per packet.
@@ -116,24 +115,43 @@ class PyavSource:
 
     def _decode(self) -> Iterator[VideoFrame]:
         """Every frame that decodes. An error costs its packet, and FAILURES_IN_A_ROW of them the rest."""
-        failures = 0
         packets = self._container.demux(self._stream)
-        while failures < FAILURES_IN_A_ROW:
+        while self._failures < FAILURES_IN_A_ROW:
             try:
                 packet = next(packets, None)
-                if packet is None:
-                    return
-                self._packets += packet.size > 0
-                frames = packet.decode()
-            except (FFmpegError, ValueError):
-                failures += 1
-                self._errors += 1
+            except FFmpegError:
+                self._fail()
                 packets = self._container.demux(self._stream)
                 continue
-            failures = 0
-            for frame in frames:
+            if packet is None:
+                return
+            for frame in self._decode_packet(packet):
                 self._decoded += 1
                 yield frame
+
+    def _decode_packet(self, packet: av.Packet) -> list[VideoFrame]:
+        """The frames that a packet completes; the last, empty one gives what the decoder still holds."""
+        self._packets += packet.size > 0
+        try:
+            frames = packet.decode()
+        except (FFmpegError, ValueError):
+            if packet.size:
+                self._fail()
+            return []
+        self._failures = 0
+        return frames
+
+    def _fail(self) -> None:
+        self._failures += 1
+        self._errors += 1
+
+
+def first_video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The first video stream that is no cover picture. Raises DecodeError."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    raise DecodeError("it has no video stream")
 
 
 def open_container(path: str) -> av.container.InputContainer:
