@@ -100,7 +100,11 @@ def vote(kept: Candidates, everyone: Candidates, threshold: float, *, by_overlap
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     import numba  # here, because importing it costs a noticeable part of a second
 
-    compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True)(function)
+    compiled: Callable[..., Any]
+    try:
+        compiled = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # nowhere to write a cache: compile in every run
+        compiled = numba.njit(nogil=True)(function)
     return compiled
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TILE = 4  # outputs per tile
-CHUNK = 512  # tiles transformed at once, so that intermediate values stay in the cache
+CHUNK = 1536  # tiles transformed at once: bounds the memory of intermediate values
 SMALLEST = 256  # channels from which saved multiplications outweigh the transforms
 
 _KERNEL_TRANSFORM = (

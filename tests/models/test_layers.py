@@ -1,0 +1,63 @@
+"""Quicker ways to compute a convolution give what the convolution gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models import winograd
+from models.layers import DepthwiseConv1d, RowConv1d, RowOutput, ScaledDropPath, convolve_rows
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 63, 64, 7000])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_winograd_is_a_convolution(length: int, batch: int) -> None:
+    torch.manual_seed(length)
+    x, weight = torch.randn(batch, length, 24), torch.randn(32, 24, 3) / 8
+    ours = winograd.convolve(x, winograd.transform_weight(weight))
+    exact = F.conv1d(x.transpose(1, 2).double(), weight.double(), padding=1).transpose(1, 2)
+    torch.testing.assert_close(ours.double(), exact, rtol=1e-5, atol=1e-5)
+
+
+def test_wide_convolutions_follow_their_weights() -> None:
+    """The transformed weight is kept, but not beyond a change of the weight."""
+    torch.manual_seed(0)
+    conv, x = RowConv1d(256, 256, 3), torch.randn(1, 40, 256)
+    with torch.inference_mode():
+        assert winograd.worthwhile(x, conv.weight)
+        before = conv(x)
+        torch.testing.assert_close(before, convolve_rows(x, conv.weight, None).transpose(1, 2), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        conv.weight.mul_(2.0)
+    with torch.inference_mode():
+        torch.testing.assert_close(conv(x), 2 * before)
+    assert not winograd.worthwhile(x, conv.weight)
+    torch.testing.assert_close(conv(x), 2 * before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 7])
+def test_outputs_by_taps(kernel: int) -> None:
+    torch.manual_seed(0)
+    layer, x = RowOutput(16, 5, kernel), torch.randn(2, 11, 16)
+    plain = F.conv1d(x.transpose(1, 2), layer.weight, layer.bias, padding=kernel // 2)
+    torch.testing.assert_close(layer(x), plain)
+    torch.testing.assert_close(convolve_rows(x, layer.weight, layer.bias), plain)
+
+
+@pytest.mark.parametrize("kernel", [1, 5, 15])
+@pytest.mark.parametrize("length", [1, 4, 40])
+def test_depthwise_by_taps(kernel: int, length: int) -> None:
+    torch.manual_seed(0)
+    layer, x = DepthwiseConv1d(8, kernel), torch.randn(2, 8, length)
+    torch.testing.assert_close(layer(x), nn.Conv1d.forward(layer, x))
+
+
+def test_drop_path_keeps_the_expectation() -> None:
+    torch.manual_seed(0)
+    layer = ScaledDropPath(4, 0.5, 0.25).train()
+    out = layer(torch.ones(4000, 4, 1))
+    assert set(out.unique().tolist()) == {0.0, pytest.approx(0.5 / 0.75)}
+    assert out.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert torch.equal(layer.eval()(torch.ones(2, 4, 1)), torch.full((2, 4, 1), 0.5))
