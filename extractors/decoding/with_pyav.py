@@ -41,6 +41,8 @@ class PyavSource:
         self._container = open_container(path)
         self._stream = first_video_stream(self._container)
         context = self._stream.codec_context
+        if context is None:
+            raise DecodeError("its codec is not known")
         pixels = context.width * context.height
         if pixels > MAX_PIXELS:
             raise DecodeError(f"its pictures claim {context.width}x{context.height} pixels, more than is accepted")
@@ -163,7 +165,7 @@ def open_container(path: str) -> av.container.InputContainer:
     except av.error.InvalidDataError:
         raise DecodeError("it is not a video file, or its index is lost") from None
     except (FFmpegError, ValueError, OSError) as error:
-        raise DecodeError(getattr(error, "strerror", None) or str(error)) from None
+        raise DecodeError(f"it cannot be opened ({getattr(error, 'strerror', None) or error})") from None
 
 
 def decoding_threads(pixels: int) -> int:

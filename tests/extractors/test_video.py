@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -232,3 +233,15 @@ def test_a_summary_before_the_end_is_an_error(plain: Path) -> None:
     with read_frames(plain, frame_size=small) as stream, pytest.raises(RuntimeError, match="after its last frame"):
         assert isinstance(stream, FrameStream)
         _ = stream.summary
+
+
+def test_damaged_bytes_give_frames_or_one_line(plain: Path, tmp_path: Path) -> None:
+    good, chance = plain.read_bytes(), random.Random(11)
+    for _ in range(24):
+        content = bytearray(good)
+        for _ in range(chance.choice([1, 10, 100])):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        path = tmp_path / "damaged.mp4"
+        path.write_bytes(content)
+        outcome = outcome_of(path)
+        assert isinstance(outcome, VideoSummary) or "Error" not in outcome.split(":")[0]
