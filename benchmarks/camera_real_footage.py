@@ -1,7 +1,7 @@
 """How `camera` carries over from rendered to real footage, with PySceneDetect beside it.
 
-Takes real clips, joins pieces of them by cuts, dissolves, fades and wipes, and moves a crop over each piece (pans, tilts,
-zooms), so that the labels are exact while the pictures are real. The clips' own hand-held motion stays unlabelled.
+Takes real clips, joins pieces of them by cuts, dissolves, fades and wipes, and moves a crop over each piece (pans,
+tilts, zooms), so that the labels are exact while the pictures are real. The clips' own hand-held motion stays unlabelled.
 
     python benchmarks/camera_real_footage.py OUT CLIP... [--videos 24] [--seed 0] [--model camera] [--scenedetect]
 
@@ -246,7 +246,6 @@ def main() -> None:
     subprocess.run([*run, "-o", str(predictions)], check=True)
     from models.recipe import load_recipe
     from models.zoo import resolve_model
-    from tal_cli.evaluation.average_precision import evaluate
 
     recipe = load_recipe(resolve_model(arguments.model) / "recipe.yaml")
     threshold = arguments.threshold or recipe.inference.display_score
@@ -259,7 +258,15 @@ def main() -> None:
             figures[f"pyscenedetect {detector}"] = dict(zip(("f1", "precision", "recall"), score, strict=True))
     print(json.dumps(figures, indent=1))
     (out / "figures.json").write_text(json.dumps(figures, indent=1))
-    eval_run = [sys.executable, "-m", "tal_cli", "eval", str(predictions), "--annotations", str(out / "annotations.json")]
+    eval_run = [
+        sys.executable,
+        "-m",
+        "tal_cli",
+        "eval",
+        str(predictions),
+        "--annotations",
+        str(out / "annotations.json"),
+    ]
     subprocess.run(eval_run, check=True)
 
 

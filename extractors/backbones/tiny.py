@@ -32,8 +32,8 @@ PAIRS_AT_ONCE = 32
 @dataclass(frozen=True)
 class _Measures:
     """Per frame, compared with earlier ones: ``motion`` [N, 4] compressed rates (right, down, larger, clockwise),
-    ``sharp`` [N, K] scalars of lag up to 4, ``wide`` [N, M] scalars of lag 8 and 14, ``residual`` [N, 16] unexplained change per
-    block, ``thumbnail`` [N, 48] mean colour per block. Values that would need frames before the first are zero."""
+    ``sharp`` [N, K] scalars of lag up to 4, ``wide`` [N, M] scalars of lag 8 and 14, ``residual`` [N, 16] unexplained
+    change per block, ``thumbnail`` [N, 48] mean colour per block. Where frames before the first are needed: zero."""
 
     motion: Tensor
     sharp: Tensor
@@ -102,8 +102,8 @@ class Tiny:
 
 
 def _block_changes(thumbnail: Tensor) -> list[Tensor]:
-    """How the blocks' colours change over a window, from ``thumbnail`` [B, 48, L]: over its middle half and over all of it
-    [B, 16], and how sudden it was (1: in one frame, 1/15: evenly) [B, 16]."""
+    """How the blocks' colours change over a window, from ``thumbnail`` [B, 48, L]: over its middle half, over all of
+    it, and how suddenly (1: in one frame, 1/15: evenly), each [B, 16]."""
     blocks = thumbnail.unflatten(1, (3, -1))
 
     def distance(last: Tensor, first: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ def _residual_measures(residual: Tensor, inliers: Tensor) -> list[Tensor]:
 
 
 def _change_measures(luma: Tensor, picture: Tensor) -> list[Tensor]:
-    """Of the bare difference of pixels: size at three lags, how still the picture is, whether change goes on steadily."""
+    """Of the bare difference of pixels: its size at three lags, and how still the picture is."""
     one = _lag(luma, 1).flatten(1).abs()
     colour = _lag(F.avg_pool2d(picture - luma, 4), 1)
     return [
@@ -196,7 +196,7 @@ def _change_measures(luma: Tensor, picture: Tensor) -> list[Tensor]:
 
 
 def _alignment_measures(half: Tensor, motion: Tensor, aspect: float) -> list[Tensor]:
-    """Change over 2 and 4 frames once the camera's motion is taken out, and whether change at 1 and 2 frames is steady."""
+    """Change over 2 and 4 frames with the camera's motion taken out, and whether change over 1 and 2 is steady."""
     travelled = motion.cumsum(0)
     aligned = []
     for lag in (2, 4):
@@ -233,8 +233,8 @@ def _cumulative_histogram(half: Tensor) -> Tensor:
 
 
 def _steadiness(values: Tensor, lag: int) -> Tensor:
-    """Correlation of the change over the last ``lag`` frames with that over the ``lag`` before, [N]: near 1 while one picture
-    turns into another, near 0 or below under motion and noise."""
+    """Correlation of the change over the last ``lag`` frames with that over the ``lag`` before, [N]: near 1 while one
+    picture turns into another, near 0 or below under motion and noise."""
     change = _lag(values, lag).flatten(1)
     out = torch.zeros(len(values), device=values.device)
     if len(values) > 2 * lag:
@@ -263,8 +263,8 @@ def _box(pictures: Tensor, size: int) -> Tensor:
 
 
 def _global_motion(levels: list[Tensor], aspect: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The picture's motion since the frame before, [N, 4] as (right, down, larger, clockwise) in units of half the height
-    and radians; the change it leaves unexplained [N, 1, H, W]; the share of the picture that follows it [N].
+    """The picture's motion since the frame before, [N, 4] as (right, down, larger, clockwise) in units of half the
+    height and radians; the change it leaves unexplained [N, 1, H, W]; the share of the picture that follows it [N].
 
     Gauss-Newton from the coarsest level with Geman-McClure weights, so that things moving on their own are left out."""
     count = len(levels[0])
@@ -305,7 +305,8 @@ def _weights(error: Tensor) -> Tensor:
 def _error(now: Tensor, before: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
     """``now`` minus ``before`` moved by ``motion``, and which pixels are inside both pictures, both [N, H W].
 
-    Each goes half of the way: interpolation blurs, and were only one blurred, the fit would lean to where it is most."""
+    Each goes half of the way: interpolation blurs, and were only one blurred, the fit would lean to where that is
+    most."""
     forward, inside_now = _warp(now, motion / 2, aspect)
     backward, inside_before = _warp(before, -motion / 2, aspect)
     return (forward - backward).flatten(1), (inside_now * inside_before).flatten(1)

@@ -44,7 +44,7 @@ def evaluate(
     annotations: Annotated[
         Path | None, typer.Option(metavar="FILE", help="ActivityNet-style JSON, may be .gz.")
     ] = None,
-    subset: Annotated[str | None, typer.Option(metavar="S", help="Default: validation, else test.")] = None,
+    subset: Annotated[str | None, typer.Option(metavar="S", help="`all`, or one; default: the one predicted.")] = None,
     tiou: Annotated[
         str | None,
         typer.Option(metavar="A:STEP:B", help="Overlap thresholds. Default: 0.3:0.1:0.7, or the data set's."),

@@ -16,6 +16,7 @@ from tal_cli.datasets.json_files import read_json
 from tal_cli.errors import InputProblem
 from tal_cli.output.files import write_atomically
 
+ALL_SUBSETS = "all"
 TRAINING_NAMES = ("training", "train")
 VALIDATION_NAMES = ("validation", "val", "valid")
 TEST_NAMES = ("test", "testing")
@@ -68,8 +69,8 @@ class Annotations:
         return counts
 
     def of(self, subset: str) -> list[VideoAnnotation]:
-        """The videos of a subset, in file order."""
-        return [video for video in self.videos.values() if video.subset == subset]
+        """The videos of a subset, in file order; those of every subset for `all`."""
+        return [video for video in self.videos.values() if subset in (video.subset, ALL_SUBSETS)]
 
 
 def load_annotations(path: str | Path, label_key: str = "label") -> Annotations:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tal_cli.datasets.annotations import load_annotations, split_names
+from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, load_annotations, split_names
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
-from tal_cli.evaluation.predictions import load_predictions
+from tal_cli.evaluation.predictions import Predictions, load_predictions
 
 EPIC_TIOU = "0.1:0.1:0.5"
 
@@ -31,14 +31,21 @@ EPIC_TASKS = {"verb": Task("verb_id", "verb"), "noun": Task("noun_id", "noun"), 
 def evaluate_files(
     predictions: Path, annotations: Path, task: Task, subset: str | None, tiou: Sequence[float]
 ) -> Evaluation:
-    """Evaluate a file on another; without a subset on the one that is usually evaluated on.
+    """Evaluate a file on another; without a subset on the one whose videos are predicted, on `all` if several are.
 
     Raises:
         InputProblem: a file cannot be read.
         UsageProblem: the subset has no instance.
     """
     truth = load_annotations(annotations, task.truth_key)
-    if subset is None:
-        train, test = split_names(truth, annotations)
-        subset = test or train
-    return evaluate(load_predictions(predictions, task.prediction_key), truth, subset, tiou)
+    found = load_predictions(predictions, task.prediction_key)
+    return evaluate(found, truth, subset or predicted_subset(found, truth, annotations), tiou)
+
+
+def predicted_subset(predictions: Predictions, truth: Annotations, path: Path) -> str:
+    """The subset whose videos have predictions; `all` for several, the usual one to evaluate on for none."""
+    names = {truth.videos[video].subset for video in set(predictions.videos) & truth.videos.keys()}
+    if len(names) > 1:
+        return ALL_SUBSETS
+    train, test = split_names(truth, path)
+    return next(iter(names), test or train)

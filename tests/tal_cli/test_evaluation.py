@@ -16,6 +16,7 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotati
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.evaluation.average_precision import evaluate, parse_tiou
 from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
+from tal_cli.evaluation.protocols import Task, evaluate_files
 
 CASES = {
     "anet_sample.activitynet": "activitynet13_val",
@@ -183,3 +184,14 @@ def test_bad_rows_name_their_video(tmp_path: Path, rows: str) -> None:
     path.write_text(f'{{"results": {{"some video": {rows}}}}}')
     with pytest.raises(InputProblem, match="some video"):
         load_predictions(path)
+
+
+def test_without_a_subset_what_is_predicted_is_evaluated(tmp_path: Path) -> None:
+    video = {"duration": 9, "annotations": [{"label": "a", "segment": [1, 2]}]}
+    truth = {"database": {name: {"subset": name, **video} for name in ("training", "validation")}}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    for predicted, subset in ((["training"], "training"), (["training", "validation"], "all"), ([], "validation")):
+        found = {name: [{"label": "a", "score": 1, "segment": [1, 2]}] for name in predicted}
+        (tmp_path / "found.json").write_text(json.dumps({"results": found}))
+        result = evaluate_files(tmp_path / "found.json", tmp_path / "truth.json", Task("label", "label"), None, [0.5])
+        assert (result.subset, result.average) == (subset, 1.0 if predicted else 0.0)

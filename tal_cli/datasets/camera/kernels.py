@@ -21,8 +21,8 @@ def _reflect(value: float, size: int) -> float:
 
 @numba.njit(cache=True, nogil=True)
 def warp(out: UInt8, texture: UInt8, matrix: Float32, rows: Float32, columns: Float32) -> None:
-    """Fill ``out`` [H, W, 3] with ``texture`` [h, w, 3] seen through ``matrix`` [2, 3], which takes (x, y, 1) of ``out``
-    to a texture position. Bilinear; beyond its edges the texture goes on as its own mirror image. ``rows`` [H] and
+    """Fill ``out`` [H, W, 3] with ``texture`` [h, w, 3] seen through ``matrix`` [2, 3], which takes (x, y, 1) of
+    ``out`` to a texture position. Bilinear; beyond its edges the texture goes on as its own mirror image. ``rows`` [H] and
     ``columns`` [W] shift each row sideways and each column up or down by so many texture pixels."""
     height, width = texture.shape[0], texture.shape[1]
     for y in range(out.shape[0]):
@@ -50,7 +50,7 @@ def warp(out: UInt8, texture: UInt8, matrix: Float32, rows: Float32, columns: Fl
 
 @numba.njit(cache=True, nogil=True)
 def draw(out: UInt8, sprite: UInt8, matrix: Float32, box: tuple[int, int, int, int]) -> None:
-    """Blend ``sprite`` [h, w, 4] (RGBA) over ``out`` inside ``box`` (left, top, right, bottom); ``matrix`` as in ``warp``."""
+    """Blend ``sprite`` [h, w, 4] (RGBA) over ``out`` inside ``box`` (left, top, right, bottom); ``matrix`` as above."""
     height, width = sprite.shape[0], sprite.shape[1]
     for y in range(max(0, box[1]), min(out.shape[0], box[3])):
         for x in range(max(0, box[0]), min(out.shape[1], box[2])):
@@ -91,8 +91,8 @@ def mix(out: UInt8, other: UInt8, weight: Float32) -> None:
 def finish(
     out: UInt8, gain: float, plain: Float32, plain_weight: float, noise: NDArray[np.int8], row: int, column: int
 ) -> None:
-    """Apply exposure ``gain``, blend towards the colour ``plain`` [3] and add ``noise`` [h, w], read from (row, column);
-    it reaches at least H + row and W + column."""
+    """Apply exposure ``gain``, blend towards the colour ``plain`` [3] and add ``noise`` [h, w], read from (row,
+    column); it reaches at least H + row and W + column."""
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             grain = noise[y + row, x + column]

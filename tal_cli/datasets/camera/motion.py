@@ -90,9 +90,9 @@ def _bounded(rate: Float, fps: float, limit: float) -> Float:
 def _drift(rng: np.random.Generator, frames: int, fps: float, deviation: float) -> Float:
     """Slow motion below every threshold: none on a tripod, a wander in the hand, sometimes a creep."""
     time = np.arange(frames) / fps
-    wander = sum(
-        rng.normal() * np.sin(2 * np.pi * (rng.uniform(0.1, 1.5) * time + rng.random())) for _ in range(4)
-    ) * (deviation / 2 * rng.uniform(0.1, 1) * (rng.random() < 0.7))
+    wander = sum(rng.normal() * np.sin(2 * np.pi * (rng.uniform(0.1, 1.5) * time + rng.random())) for _ in range(4)) * (
+        deviation / 2 * rng.uniform(0.1, 1) * (rng.random() < 0.7)
+    )
     creep = rng.uniform(-1.5, 1.5) * deviation * (rng.random() < 0.2)
     return np.clip(wander + creep, -2.2 * deviation, 2.2 * deviation) * np.ones(frames)
 

@@ -148,7 +148,7 @@ def _plain_colour(rng: np.random.Generator) -> Float32:
 
 
 def _wipe_pattern(rng: np.random.Generator, width: int, height: int) -> Float32:
-    """When each pixel turns over, in [0, 1]: a straight edge in any direction, an iris, doors, a clock's hand, blinds."""
+    """When each pixel turns over, in [0, 1]: a straight edge in any direction, iris, doors, a clock's hand, blinds."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     u, v = x / width - 0.5, y / height - 0.5
     kind = rng.choice(5, p=[0.6, 0.14, 0.12, 0.07, 0.07])

@@ -99,9 +99,7 @@ class Scene:
         draw(out, thing.picture, matrix.astype(np.float32), (left, top, right, bottom))
 
 
-def _random_things(
-    rng: np.random.Generator, size: Float, centre: Float, frames: int, fps: float
-) -> list[Thing]:
+def _random_things(rng: np.random.Generator, size: Float, centre: Float, frames: int, fps: float) -> list[Thing]:
     """One foreground thing, of one part or of several that swing about their common place."""
     time = np.arange(frames)[:, None] / fps
     tracked = bool(rng.random() < 0.35)

@@ -1,4 +1,4 @@
-"""What happens when in a rendered video: shots, transitions, flashes, freezes, and the exact labels that follow from them."""
+"""What happens when in a rendered video: shots, transitions, flashes, freezes, and the exact labels that follow."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Join:
-    """Where one shot becomes the next: frames ``first`` to ``last`` (excluded) show both, or, for a fade, are not whole.
+    """Where one shot becomes the next: frames ``first`` to ``last`` (excluded) show both, or, in a fade, are not whole.
 
-    A cut has ``first == last``, the new shot's first frame. ``outward``: frames of a fade that lead to the plain picture;
-    ``inward``: those that lead out of it.
+    A cut has ``first == last``, the new shot's first frame. ``outward``: frames of a fade that lead to the plain
+    picture; ``inward``: those that lead out of it.
     """
 
     kind: Kind
