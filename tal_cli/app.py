@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -119,14 +121,29 @@ def _report(error: Exception, arguments: list[str]) -> int:
     return code
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, except inside an import: libraries swallow it there and go on half imported."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _leave()
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _leave() -> NoReturn:
+    # Without waiting for videos that other threads are still busy with; nothing of theirs is worth saving.
+    console.end_progress()
+    sys.stderr.flush()
+    os._exit(errors.EXIT_INTERRUPTED)
+
+
 def main() -> None:
     """Entry point of the console script."""
+    signal.signal(signal.SIGINT, _interrupt)
     if not sys.warnoptions:
         # What libraries tell their programmers is nothing that a user can act on.
         warnings.simplefilter("ignore")
     code = run(sys.argv[1:])
     if code == errors.EXIT_INTERRUPTED:
-        # Without waiting for videos that other threads are still busy with; nothing of theirs is worth saving.
-        sys.stderr.flush()
-        os._exit(code)
+        _leave()
     sys.exit(code)

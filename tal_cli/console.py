@@ -111,6 +111,12 @@ def progress(description: str, total: float | None = None, unit: str = "it") -> 
             _state.progress = None
 
 
+def end_progress() -> None:
+    """Give the terminal back as it was, from wherever the end comes."""
+    if _state.progress is not None:
+        _state.progress.stop()
+
+
 def _new_progress() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn

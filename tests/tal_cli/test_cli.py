@@ -233,6 +233,17 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing(
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in decoders))
 
 
+def test_an_interrupt_during_an_import_is_not_swallowed(environment: dict[str, str], tmp_path: Path) -> None:
+    swallowing = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
+    (tmp_path / "swallowing.py").write_text(swallowing)
+    code = (
+        "import signal, sys; from tal_cli import app; signal.signal(signal.SIGINT, app._interrupt);"
+        f"sys.path.insert(0, {str(tmp_path)!r}); import swallowing; print('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def children_of(pid: int) -> list[int]:
     """Processes that a process has started, on Linux."""
     found = []
