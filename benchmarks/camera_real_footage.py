@@ -1,7 +1,7 @@
 """How `camera` carries over from rendered to real footage, with PySceneDetect beside it.
 
 Takes real clips, joins pieces of them by cuts, dissolves, fades and wipes, and moves a crop over each piece (pans,
-tilts, zooms), so that the labels are exact while the pictures are real. The clips' own hand-held motion stays unlabelled.
+tilts, zooms), so that labels are exact while pictures are real. The clips' own hand-held motion stays unlabelled.
 
     python benchmarks/camera_real_footage.py OUT CLIP... [--videos 24] [--seed 0] [--model camera] [--scenedetect]
 

@@ -22,8 +22,8 @@ def _reflect(value: float, size: int) -> float:
 @numba.njit(cache=True, nogil=True)
 def warp(out: UInt8, texture: UInt8, matrix: Float32, rows: Float32, columns: Float32) -> None:
     """Fill ``out`` [H, W, 3] with ``texture`` [h, w, 3] seen through ``matrix`` [2, 3], which takes (x, y, 1) of
-    ``out`` to a texture position. Bilinear; beyond its edges the texture goes on as its own mirror image. ``rows`` [H] and
-    ``columns`` [W] shift each row sideways and each column up or down by so many texture pixels."""
+    ``out`` to a texture position. Bilinear; beyond its edges the texture goes on as its own mirror image. ``rows`` [H]
+    and ``columns`` [W] shift each row sideways and each column up or down by so many texture pixels."""
     height, width = texture.shape[0], texture.shape[1]
     for y in range(out.shape[0]):
         row_u = matrix[0, 1] * y + matrix[0, 2] + rows[y]
