@@ -136,6 +136,8 @@ class PyavSource:
         self._packets += packet.size > 0
         try:
             frames = packet.decode()
+        except MemoryError:
+            raise
         except (FFmpegError, ValueError):
             if packet.size:
                 self._fail()

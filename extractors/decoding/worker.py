@@ -169,7 +169,7 @@ def main() -> None:
     except DecodeError as error:
         failure = Failure(reason=str(error))
     except MemoryError:
-        failure = Failure(reason=f"decoding it takes more than {MEMORY_LIMIT >> 30} GiB of memory")
+        failure = Failure(reason=f"decoding it takes more than {MEMORY_LIMIT / (1 << 30):g} GiB of memory")
     except BrokenPipeError:
         pass
     except Exception as error:

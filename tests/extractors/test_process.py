@@ -95,11 +95,21 @@ def test_a_forgotten_stream_ends_its_child(long_video: Path) -> None:
 
 
 def test_too_much_memory_costs_this_video(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited = process.BOOTSTRAP.replace("main()", "worker.MEMORY_LIMIT = 1 << 26; worker.main()")
-    limited = limited.replace("from extractors.decoding.worker import main", "from extractors.decoding import worker")
-    monkeypatch.setattr(process, "BOOTSTRAP", limited)
-    with pytest.raises(VideoError):
+    run_after(monkeypatch, "import extractors.decoding.worker as worker; worker.MEMORY_LIMIT = 1 << 26")
+    with pytest.raises(VideoError, match="takes more than 0.0625 GiB of memory"):
         list(read_frames(long_video, frame_size=lambda width, height: (8000, 6000)))
+
+
+def test_pictures_that_claim_to_be_huge_cost_this_video(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_after(monkeypatch, "import extractors.decoding.with_pyav as source; source.MAX_PIXELS = 76_799")
+    with pytest.raises(VideoError, match="its pictures claim 320x240 pixels"):
+        read_frames(long_video, frame_size=stay)
+
+
+def run_after(monkeypatch: pytest.MonkeyPatch, statements: str) -> None:
+    """Let the child run some statements before it begins."""
+    path, work = process.BOOTSTRAP.split("from extractors", 1)
+    monkeypatch.setattr(process, "BOOTSTRAP", f"{path}{statements}; from extractors{work}")
 
 
 SCRIPT = """
