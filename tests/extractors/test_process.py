@@ -96,7 +96,7 @@ def test_a_forgotten_stream_ends_its_child(long_video: Path) -> None:
 
 def test_too_much_memory_costs_this_video(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_after(monkeypatch, "import extractors.decoding.worker as worker; worker.MEMORY_LIMIT = 1 << 26")
-    with pytest.raises(VideoError, match="takes more than 0.0625 GiB of memory"):
+    with pytest.raises(VideoError, match=r"takes more than 0\.0625 GiB of memory"):
         list(read_frames(long_video, frame_size=lambda width, height: (8000, 6000)))
 
 
