@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ from models.detector import TemporalDetector
 from models.nms import Candidates, concatenate, suppress
 from models.postprocess import Core, GridSegments, find_candidates
 from models.pyramid import pad_batch, padded_length
-from models.recipe import InferenceConfig, Recipe
+from models.recipe import InferenceConfig, ModelConfig, Recipe
+
+BATCH_CELLS = 2048  # grid cells computed at once when stretches are shorter than this
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,29 @@ def collect_candidates(detector: TemporalDetector, features: Tensor, config: Inf
     detector.eval()
     found = []
     multiple = 1 << (detector.config.levels - 1)
-    for stretch in plan_stretches(features.shape[0], config, multiple=multiple):
-        piece = features[stretch.first : stretch.end].to(weights.device, weights.dtype)
-        predictions = detector(*pad_batch([piece], padded_length(detector.config, piece.shape[0])))
-        core = Core(stretch.core_first - stretch.first, stretch.core_end - stretch.first)
-        candidates = find_candidates(predictions, config, core)
-        shift = np.float32(stretch.first)
-        found.append(
-            Candidates(candidates.labels, candidates.starts + shift, candidates.ends + shift, candidates.scores)
-        )
+    for group in _batches(plan_stretches(features.shape[0], config, multiple=multiple), detector.config):
+        pieces = [features[stretch.first : stretch.end].to(weights.device, weights.dtype) for stretch in group]
+        length = padded_length(detector.config, max(piece.shape[0] for piece in pieces))
+        predictions = detector(*pad_batch(pieces, length))
+        for video, stretch in enumerate(group):
+            core = Core(stretch.core_first - stretch.first, stretch.core_end - stretch.first)
+            candidates = find_candidates(predictions, config, core, video)
+            found.append(candidates.shift(stretch.first))
     return concatenate(found)
+
+
+def _batches(stretches: list[Stretch], config: ModelConfig) -> Iterator[list[Stretch]]:
+    """Neighbouring stretches of one padded length, as many at once as fill BATCH_CELLS."""
+    batch: list[Stretch] = []
+    previous = 0
+    for stretch in stretches:
+        length = padded_length(config, stretch.end - stretch.first)
+        if batch and (length != previous or len(batch) >= BATCH_CELLS // length):
+            yield batch
+            batch = []
+        batch.append(stretch)
+        previous = length
+    yield batch
 
 
 def _check(features: Tensor, channels: int) -> None:

@@ -44,6 +44,12 @@ class RowConv1d(nn.Conv1d):
             return winograd.convolve(x, self._winograd_weight())
         return convolve_rows(x, self.weight, None).transpose(1, 2)
 
+    def train(self, mode: bool = True) -> RowConv1d:
+        """Training changes weights, so nothing derived from them is kept through it."""
+        if mode:
+            self._transformed = None
+        return super().train(mode)
+
     def _winograd_weight(self) -> Tensor:
         """The transformed weight, kept until the weight changes."""
         if self.weight.is_inference():

@@ -35,6 +35,11 @@ class Candidates:
         """Those at an index array or mask."""
         return Candidates(self.labels[index], self.starts[index], self.ends[index], self.scores[index])
 
+    def shift(self, cells: int) -> Candidates:
+        """The same segments, later by a number of grid cells."""
+        offset = np.float32(cells)
+        return Candidates(self.labels, self.starts + offset, self.ends + offset, self.scores)
+
 
 def concatenate(parts: list[Candidates]) -> Candidates:
     """All parts one after the other; empty when there are none."""

@@ -36,13 +36,15 @@ class Core:
     end: int
 
 
-def find_candidates(predictions: Predictions, config: InferenceConfig, core: Core | None = None) -> Candidates:
-    """Candidates of a batch of one video, level after level, by falling score within a level.
+def find_candidates(
+    predictions: Predictions, config: InferenceConfig, core: Core | None = None, video: int = 0
+) -> Candidates:
+    """Candidates of one video of the batch, level after level, by falling score within a level.
 
     `core` keeps only points inside it (grid cells). Starts and ends are in grid cells.
     """
-    cells, labels, scores = _select(predictions, config, core)
-    distances = decode_distances(predictions, torch.zeros_like(cells), cells, labels).refined
+    cells, labels, scores = _select(predictions, config, core, video)
+    distances = decode_distances(predictions, torch.full_like(cells, video), cells, labels).refined
     points = pyramid_points(predictions.layout, cells.device)
     time, stride = points.time[cells], points.stride[cells]
     starts, ends = time - distances[:, 0] * stride, time + distances[:, 1] * stride
@@ -55,11 +57,13 @@ def find_candidates(predictions: Predictions, config: InferenceConfig, core: Cor
     )
 
 
-def _select(predictions: Predictions, config: InferenceConfig, core: Core | None) -> tuple[Tensor, Tensor, Tensor]:
+def _select(
+    predictions: Predictions, config: InferenceConfig, core: Core | None, video: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Packed cells, labels and scores of the best entries of every level above the score cut."""
     layout = predictions.layout
     classes = predictions.refined.shape[1]
-    scores = torch.sigmoid(predictions.refined[0].float()) * predictions.valid[0]
+    scores = torch.sigmoid(predictions.refined[video].float()) * predictions.valid[video]
     cells_found, labels_found, scores_found = [], [], []
     for level, start in enumerate(layout.starts):
         first, end = 0, layout.lengths[level]

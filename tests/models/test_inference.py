@@ -124,17 +124,18 @@ def spike_detector(recipe: Recipe) -> TemporalDetector:
     class Rule(TemporalDetector):
         def forward(self, features_BCT: Tensor, mask_B1T: Tensor) -> Predictions:
             layout = PyramidLayout(tuple(features_BCT.shape[-1] >> level for level in range(4)), 4)
+            videos = len(features_BCT)
             ones = features_BCT[:, :1, ::4]
             onset = (ones - torch.nn.functional.pad(ones, (1, 0))[..., :-1]).clamp(min=0)
-            levels = [torch.full((1, 3, length), -20.0) for length in layout.lengths]
+            levels = [torch.full((videos, 3, length), -20.0) for length in layout.lengths]
             levels[2] = levels[2] + 40.0 * onset * torch.tensor([1.0, 0.0, 0.0])[:, None]
             logits = layout.pack(levels)
             zeros = torch.zeros_like(logits)
-            offsets = torch.zeros(1, 2 * 17, layout.total)
+            offsets = torch.zeros(videos, 2 * 17, layout.total)
             offsets[:, 17 + 5] = 100.0  # the end lies 5 cells further on,
             offsets[:, 16] = 100.0  # the start right here
             return Predictions(
-                layout=layout, valid=layout.inside(logits.device)[None, None], coarse=logits, refined=logits,
+                layout=layout, valid=layout.inside(logits.device).expand(videos, 1, -1), coarse=logits, refined=logits,
                 factor=zeros, offsets=offsets, starts=zeros, ends=zeros, start_shift=zeros, end_shift=zeros,
                 shift_in_level_cells=False,
             )  # fmt: skip
