@@ -81,7 +81,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "executed",))
 
     np.save(tmp_path / "x.npy", np.array([[Bomb()]], object), allow_pickle=True)
-    (tmp_path / "x.pt").write_bytes(pickle.dumps(Bomb()))
+    (tmp_path / "x.pt").write_bytes(pickle.dumps(Bomb(), protocol=2))
     for name in ("x.npy", "x.pt"):
         with pytest.raises(FeatureError):
             load_features(tmp_path / name)
