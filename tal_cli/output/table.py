@@ -32,13 +32,14 @@ class TableWriter:
         text = io.StringIO()
         width = shutil.get_terminal_size().columns if self._run.terminal else FILE_WIDTH
         console = Console(file=text, force_terminal=self._run.terminal, width=width)
-        console.print(self._table(detections))
+        console.print(self.table(detections))
         return text.getvalue().encode()
 
     def finish(self) -> bytes:
         return b""
 
-    def _table(self, detections: Detections) -> Table:
+    def table(self, detections: Detections) -> Table:
+        """The table of one video, to be printed by rich."""
         found = counted(len(detections.segments), "segment")
         caption = f"{found} in {seconds_as_clock(detections.duration)} · {self._run.model}"
         table = Table(
