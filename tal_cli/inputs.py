@@ -92,6 +92,9 @@ def _expand_stdin(arguments: Iterable[str], null_separated: bool, stdin: BinaryI
 
 
 def _find(argument: str) -> list[_Found]:
+    if not argument:
+        # As from an unset variable; Path("") would be the current folder and all that is in it.
+        raise InputProblem("''", "an empty path")
     path = Path(argument)
     try:
         if path.is_dir():

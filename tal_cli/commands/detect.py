@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +30,7 @@ from tal_cli.commands.options import (
 from tal_cli.errors import UsageProblem
 from tal_cli.inputs import Inputs, Source, gather
 from tal_cli.output import FORMATS, Format, RunInfo, format_for
-from tal_cli.output.files import Folder, OneFile, Sink, StandardOutput, check_writable, is_folder
+from tal_cli.output.files import Folder, OneFile, Sink, StandardOutput, check_writable, is_device, is_folder
 
 if TYPE_CHECKING:
     from tal_cli.segments import Detections
@@ -142,7 +141,7 @@ def choose_format(output: str, name: str | None) -> Format:
         return FORMATS[name]
     if output == "-":
         return FORMATS["table" if sys.stdout.isatty() else "json"]
-    if is_folder(output) or (os.path.exists(output) and not os.path.isfile(output)):
+    if is_folder(output) or is_device(Path(output)):
         return FORMATS["json"]
     return format_for(Path(output))
 

@@ -22,14 +22,21 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
-            # A device or a named pipe is written to, not replaced.
+        if is_device(path):
             with path.open("wb") as device:
                 device.write(data)
         else:
-            _replace(path, data)
+            # Where a link leads is replaced, never the link.
+            _replace(Path(os.path.realpath(path)), data)
     except OSError as error:
         raise InputProblem(path, f"cannot be written: {error.strerror or error}") from error
+
+
+def is_device(path: Path) -> bool:
+    """Whether a path is written to and must not be replaced: a device, a named pipe, or a name like /dev/stdout, which
+    may lead to a regular file and is still the system's."""
+    system = Path(os.path.abspath(path)).parts[1:3]
+    return (path.exists() and not path.is_file()) or (system[:1] in (("dev",), ("proc",)) and system != ("dev", "shm"))
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -69,8 +76,13 @@ class StandardOutput:
 
     @staticmethod
     def _write(data: bytes) -> None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise InputProblem("standard output", f"cannot be written: {error.strerror or error}") from error
 
 
 class OneFile:

@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import LABELS, Tal, render_clip
+from small_runs import LABELS, TAL, Tal, render_clip
 
 from tal_cli import VideoDetector
 from tal_cli.errors import UsageProblem
@@ -110,6 +111,17 @@ def test_output_files(run: Tal, clips: Path, tmp_path: Path) -> None:
     both = run("detect", clips / "first.mp4", "-o", "-", "-o", tmp_path / "table.txt")
     assert json.loads(both.out)["results"]
     assert "segments in 0:02.40" in (tmp_path / "table.txt").read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_is_one_line(environment: dict[str, str], run: Tal, clips: Path) -> None:
+    done = run("detect", clips / "first.mp4", "-f", "csv", "-o", "/dev/full")
+    assert (done.code, done.err) == (3, "error: /dev/full: cannot be written: No space left on device\n")
+    with open("/dev/full", "wb") as full:
+        command = [*TAL, "detect", str(clips / "first.mp4")]
+        piped = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment)
+    assert piped.returncode == 3
+    assert piped.stderr == b"error: standard output: cannot be written: No space left on device\n"
 
 
 def test_clashing_stems_and_many_workers(run: Tal, clips: Path, tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def test_what_is_missing_is_one_line_each_and_the_rest_is_found(tmp_path: Path) 
     assert all("\n" not in str(problem) for problem in found.problems)
 
 
+def test_an_empty_argument_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a.mp4")
+    monkeypatch.chdir(tmp_path)
+    found = gather([""])
+    assert (found.sources, [problem.reason for problem in found.problems]) == ((), ["an empty path"])
+    assert names(["."]) == ["a"]
+
+
 def test_a_file_is_taken_once(tmp_path: Path) -> None:
     make(tmp_path, "a.mp4")
     assert names([str(tmp_path), str(tmp_path / "a.mp4"), str(tmp_path / "*.mp4")]) == ["a"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.output import FORMATS, RunInfo, format_for
-from tal_cli.output.files import Folder, OneFile, file_for, is_folder, write_atomically
+from tal_cli.output.files import Folder, OneFile, file_for, is_device, is_folder, write_atomically
 from tal_cli.segments import Detections, Segment
 from tal_cli.text import seconds_as_clock
 
@@ -136,6 +136,20 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_device_is_written_to_and_not_replaced() -> None:
     write_atomically(Path("/dev/null"), b"x")
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "target.json").write_bytes(b"old")
+    (tmp_path / "link.json").symlink_to("target.json")
+    write_atomically(tmp_path / "link.json", b"new")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "target.json").read_bytes() == b"new"
+
+
+def test_the_systems_names_are_never_replaced() -> None:
+    for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/../dev/null"):
+        assert is_device(Path(name))
+    assert not is_device(Path("device/stdout")) and not is_device(Path("/dev/shm/new.json"))
 
 
 def test_a_folder_holds_one_file_per_video(tmp_path: Path) -> None:
