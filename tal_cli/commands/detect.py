@@ -28,7 +28,7 @@ from tal_cli.commands.options import (
     batch_size_of,
 )
 from tal_cli.errors import UsageProblem
-from tal_cli.inputs import Inputs, Source, gather
+from tal_cli.inputs import VIDEO_SUFFIXES, Inputs, Source, gather
 from tal_cli.output import FORMATS, Format, RunInfo, format_for
 from tal_cli.output.files import Folder, OneFile, Sink, StandardOutput, check_writable, is_device, is_folder
 
@@ -133,8 +133,13 @@ def choose_format(output: str, name: str | None) -> Format:
     """The format asked for by name or by the output's suffix; a table on a terminal; json elsewhere.
 
     Raises:
-        UsageProblem: an unknown format or suffix.
+        UsageProblem: an unknown format or suffix, or an output that is a video's name.
     """
+    if Path(output).suffix.lower() in VIDEO_SUFFIXES and not is_folder(output):
+        # What `-o *.mp4` comes to: results over somebody's recording.
+        raise UsageProblem(
+            f"--output {output}: this is the name of a video", "name the inputs first, and the output last"
+        )
     if name is not None:
         if name not in FORMATS:
             raise UsageProblem(f"--format {name}: no such format", f"use one of {', '.join(FORMATS)}")
