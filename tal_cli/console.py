@@ -111,6 +111,20 @@ def progress(description: str, total: float | None = None, unit: str = "it") -> 
             _state.progress = None
 
 
+@contextmanager
+def paused() -> Iterator[None]:
+    """The bar out of the way, for results that go to the same terminal."""
+    bars = _state.progress
+    if bars is None or not sys.stdout.isatty():
+        yield
+        return
+    bars.stop()
+    try:
+        yield
+    finally:
+        bars.start()
+
+
 def end_progress() -> None:
     """Give the terminal back as it was, from wherever the end comes."""
     if _state.progress is not None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from tal_cli import console
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.output import Format, RunInfo
 from tal_cli.segments import Detections
@@ -77,8 +78,9 @@ class StandardOutput:
     @staticmethod
     def _write(data: bytes) -> None:
         try:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            with console.paused():
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise
         except OSError as error:

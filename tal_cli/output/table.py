@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 
 from rich.console import Console
@@ -10,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tal_cli.output import RunInfo
-from tal_cli.segments import Detections
+from tal_cli.segments import Detections, Segment
 from tal_cli.text import counted, seconds_as_clock
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
 # Wide enough for any row where nobody's screen sets a limit.
 FILE_WIDTH = 120
+BAR_WIDTH = 20
 
 
 class TableWriter:
@@ -48,6 +50,7 @@ class TableWriter:
         table.add_column("label", no_wrap=True)
         for name in ("start", "end", "seconds", "score"):
             table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("when", no_wrap=True)
         for segment in sorted(detections.segments, key=lambda s: (s.start, s.end)):
             table.add_row(
                 Text(segment.label, style=self._style(segment.label)),
@@ -55,8 +58,20 @@ class TableWriter:
                 seconds_as_clock(segment.end),
                 f"{segment.end - segment.start:.2f}",
                 Text(f"{segment.score:.2f}", style="bold" if segment.score >= 0.5 else "dim"),
+                Text(bar(segment, detections.duration), style=self._style(segment.label)),
             )
         return table
 
     def _style(self, label: str) -> str:
         return self._styles.setdefault(label, COLOURS[len(self._styles) % len(COLOURS)])
+
+
+def bar(segment: Segment, duration: float) -> str:
+    """Where in its video a segment lies, in BAR_WIDTH characters.
+
+    >>> bar(Segment("cut", 5.0, 10.0, 1.0), 20.0)
+    '·····█████··········'
+    """
+    first = min(int(BAR_WIDTH * segment.start / duration), BAR_WIDTH - 1)
+    last = min(max(math.ceil(BAR_WIDTH * segment.end / duration), first + 1), BAR_WIDTH)
+    return "·" * first + "█" * (last - first) + "·" * (BAR_WIDTH - last)

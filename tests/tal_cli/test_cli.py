@@ -152,18 +152,24 @@ def on_a_terminal(arguments: list[str], env: dict[str, str], cwd: Path) -> tuple
     master, slave = pty.openpty()
     process = subprocess.Popen([*TAL, *arguments], stdout=subprocess.PIPE, stderr=slave, env=env, cwd=cwd)
     os.close(slave)
+    seen = read_all(master)
+    out = process.communicate()[0]
+    return process.returncode, out, seen
+
+
+def read_all(master: int) -> bytes:
+    """Everything that a terminal shows until nobody writes to it any more."""
     seen = b""
     while True:
         try:
             piece = os.read(master, 65536)
         except OSError:
-            break
+            # Linux says so where others give nothing.
+            piece = b""
         if not piece:
-            break
+            os.close(master)
+            return seen
         seen += piece
-    out = process.communicate()[0]
-    os.close(master)
-    return process.returncode, out, seen
 
 
 def test_progress_only_on_a_terminal(environment: dict[str, str], clips: Path, tmp_path: Path) -> None:
@@ -194,6 +200,17 @@ def test_a_bar_does_not_swallow_messages(monkeypatch: pytest.MonkeyPatch, capfd:
         outer.advance()
         console.warn("look [red]here")
     assert "warning: look [red]here" in capfd.readouterr().err
+
+
+def test_a_bar_makes_way_for_results_on_its_terminal(environment: dict[str, str], clips: Path, tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    command = [*TAL, "detect", str(clips / "first.mp4"), "--top-k", "1"]
+    process = subprocess.Popen(command, stdout=slave, stderr=slave, env=environment, cwd=tmp_path)
+    os.close(slave)
+    seen = read_all(master).decode()
+    assert process.wait() == 0
+    table = seen[seen.index("┏") : seen.index("1 segment in 0:02.40")]
+    assert "videos" not in table
 
 
 def start(arguments: list[object], env: dict[str, str], cwd: Path) -> subprocess.Popen[bytes]:

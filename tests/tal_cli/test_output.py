@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.output import FORMATS, RunInfo, format_for
 from tal_cli.output.files import Folder, OneFile, file_for, is_device, is_folder, write_atomically
+from tal_cli.output.table import BAR_WIDTH, bar
 from tal_cli.segments import Detections, Segment
 from tal_cli.text import seconds_as_clock
 
@@ -72,6 +73,13 @@ def test_table_is_in_the_order_of_time_and_plain_in_a_file() -> None:
     assert text.index("cut") < text.index("pan, left")
     assert "\x1b" not in text
     assert "0 segments" in text
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(1e-3, 1e5))
+def test_a_bar_shows_something_and_never_more_than_its_width(one: float, two: float, duration: float) -> None:
+    text = bar(Segment("cut", min(one, two) * duration, max(one, two) * duration, 1.0), duration)
+    assert len(text) == BAR_WIDTH and "█" in text
+    assert bar(Segment("cut", 5.0, 10.0, 1.0), 20.0) == "·····█████··········"
 
 
 def test_table_on_a_terminal_has_colours(monkeypatch: pytest.MonkeyPatch) -> None:
