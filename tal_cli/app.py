@@ -77,24 +77,22 @@ app.add_typer(datasets.app, name="datasets")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; every error has been reported on standard error by then."""
+    """Run one command line and return its exit code; every error has been reported on standard error by then.
+
+    Raises:
+        ClosedPipe: whoever read standard output has gone.
+    """
     try:
         result = typer.main.get_command(app).main(list(arguments), prog_name="tal", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except ClosedPipe:
-        _forget_stdout()
-        return 0
+        raise
     except (KeyboardInterrupt, typer.Abort):
         return errors.EXIT_INTERRUPTED
     except UsageError as error:
         return _report_usage(error)
     except Exception as error:
         return _report(error, list(arguments))
-
-
-def _forget_stdout() -> None:
-    # What is still buffered has no reader; without this the interpreter complains about it when it ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report_usage(error: Any) -> int:
@@ -125,16 +123,16 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, except inside an import: libraries swallow it there and go on half imported."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            _leave()
+            _leave(errors.EXIT_INTERRUPTED)
         frame = frame.f_back
     raise KeyboardInterrupt
 
 
-def _leave() -> NoReturn:
-    # Without waiting for videos that other threads are still busy with; nothing of theirs is worth saving.
+def _leave(code: int) -> NoReturn:
+    # Without waiting for videos that other threads are still busy with, and without writing what nobody reads.
     console.end_progress()
     sys.stderr.flush()
-    os._exit(errors.EXIT_INTERRUPTED)
+    os._exit(code)
 
 
 def main() -> None:
@@ -143,7 +141,10 @@ def main() -> None:
     if not sys.warnoptions:
         # What libraries tell their programmers is nothing that a user can act on.
         warnings.simplefilter("ignore")
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except ClosedPipe:
+        _leave(0)
     if code == errors.EXIT_INTERRUPTED:
-        _leave()
+        _leave(code)
     sys.exit(code)

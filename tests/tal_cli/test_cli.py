@@ -227,8 +227,11 @@ def wait_for(condition: object, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-def test_a_closed_pipe_ends_quietly(environment: dict[str, str], clips: Path, tmp_path: Path) -> None:
-    process = start(["detect", clips / "first.mp4", clips / "second.mp4", "-f", "jsonl"], environment, tmp_path)
+def test_a_closed_pipe_ends_quietly_and_at_once(
+    environment: dict[str, str], clips: Path, long_clip: Path, tmp_path: Path
+) -> None:
+    videos = [clips / "first.mp4", long_clip]
+    process = start(["detect", *videos, "-f", "jsonl", "--workers", "2"], environment, tmp_path)
     assert process.stdout and process.stderr
     process.stdout.close()
     assert process.stderr.read() == b""
