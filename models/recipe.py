@@ -130,6 +130,7 @@ class TrainingConfig(Strict):
     initial_loss_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     center_sample_radius: Annotated[float, Field(gt=0)] | None = 1.5  # strides; None: every point inside the segment
+    objective: Literal["released", "paper"] | None = None  # whose loss; None: that of the model's variant
     refined_weight: NonNegative = 0.7
     coarse_weight: NonNegative = 0.3
     regression_weight: NonNegative = 1.0

@@ -108,9 +108,9 @@ def prediction_loss(
     normalizer: LossNormalizer,
     training: TrainingConfig,
 ) -> Losses:
-    """Loss of predictions against targets, with the arithmetic of the model's variant. Updates `normalizer`."""
+    """Loss of predictions against targets, with the arithmetic of `training.objective`. Updates `normalizer`."""
     positives = find_positives(predictions, targets)
-    if config.variant == "paper":
+    if (training.objective or config.variant) == "paper":
         return _paper_loss(predictions, targets, positives, training)
     return _released_loss(predictions, targets, positives, config, normalizer, training)
 
