@@ -35,7 +35,10 @@ class Strict(BaseModel):
 
 
 class FeatureSpec(Strict):
-    """What the feature sequence must be: one vector of `channels` per `stride` frames, each seeing `window` frames."""
+    """What the feature sequence must be: one vector of `channels` per `stride` frames, each seeing `window` frames.
+
+    The fields of a feature contract; those from `alignment` on may be left unsaid (None) and are then not compared.
+    """
 
     extractor: str
     channels: Positive
@@ -43,6 +46,13 @@ class FeatureSpec(Strict):
     stride: Positive
     sampling_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # frames/s resampled to first
     max_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # frames/s, decimated to at most this
+    alignment: str | None = None
+    resize: str | None = None
+    crop: str | None = None
+    value_range: str | None = None
+    layer: str | None = None
+    pooling: str | None = None
+    weights_sha256: str | None = None
 
 
 class ModelConfig(Strict):

@@ -6,6 +6,8 @@ from extractors.contract import FeatureContract
 from models.recipe import FeatureSpec
 
 UNKNOWN = "unknown"
+UNSAID = {None, UNKNOWN}
+ALWAYS_SAID = ("extractor", "channels", "window", "stride", "sampling_rate", "max_rate")
 
 
 def differences(wanted: FeatureSpec, found: FeatureContract) -> list[str]:
@@ -14,6 +16,7 @@ def differences(wanted: FeatureSpec, found: FeatureContract) -> list[str]:
         f"{name}: wanted {getattr(wanted, name)}, found {getattr(found, name)}"
         for name in FeatureSpec.model_fields
         if getattr(wanted, name) != getattr(found, name)
+        and (name in ALWAYS_SAID or UNSAID.isdisjoint((getattr(wanted, name), getattr(found, name))))
     ]
 
 
@@ -21,16 +24,16 @@ def of_recipe(spec: FeatureSpec) -> FeatureContract:
     """The contract that features without one are taken to follow: what the recipe says, nothing about pictures."""
     return FeatureContract(
         extractor=spec.extractor,
-        weights_sha256=None,
+        weights_sha256=spec.weights_sha256,
         sampling_rate=spec.sampling_rate,
         max_rate=spec.max_rate,
         window=spec.window,
         stride=spec.stride,
-        alignment="center",
-        resize=UNKNOWN,
-        crop=UNKNOWN,
-        value_range=UNKNOWN,
-        layer=UNKNOWN,
-        pooling=UNKNOWN,
+        alignment=spec.alignment or "center",
+        resize=spec.resize or UNKNOWN,
+        crop=spec.crop or UNKNOWN,
+        value_range=spec.value_range or UNKNOWN,
+        layer=spec.layer or UNKNOWN,
+        pooling=spec.pooling or UNKNOWN,
         channels=spec.channels,
     )
