@@ -15,7 +15,7 @@ from models.postprocess import Core, GridSegments, find_candidates
 from models.pyramid import pad_batch, padded_length
 from models.recipe import InferenceConfig, ModelConfig, Recipe
 
-BATCH_CELLS = 2048  # grid cells computed at once when stretches are shorter than this
+BATCH_CELLS = 1024  # grid cells computed at once when stretches are shorter than this
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ BLOCKS = 4  # the picture in BLOCKS × BLOCKS parts
 # Rates at which motion is worth a word, per second: widths, heights, logarithm of scale, radians.
 REFERENCE_RATE = (0.08, 0.08, 0.08, 0.087)
 HISTOGRAM_STEPS = 8
-PAIRS_AT_ONCE = 32
+PAIRS_AT_ONCE = 48
 
 
 @dataclass(frozen=True)
@@ -132,16 +132,16 @@ def _measure(frames: Tensor, times: Tensor) -> _Measures:
         *_change_measures(luma, picture),
         *_alignment_measures(half, motion, aspect),
         *_light_measures(luma, half),
-        *(_log(_lag(thumbnail, lag).abs().mean(1), 0.01) for lag in (1, 2, 4)),
+        *(_log(_mean_size(_lag(thumbnail, lag)), 0.01) for lag in (1, 2, 4)),
     ]
     wide = [
-        _log(_lag(half, 8).flatten(1).abs().mean(1), 0.01),
-        _log(_lag(half, 14).flatten(1).abs().mean(1), 0.01),
+        _log(_mean_size(_lag(half, 8)), 0.01),
+        _log(_mean_size(_lag(half, 14)), 0.01),
         2 * _steadiness(half, 7),
         2 * _steadiness(half, 5),
-        _log(_lag(_cumulative_histogram(half), 8).abs().mean(1), 0.01),
-        _log(_lag(thumbnail, 8).abs().mean(1), 0.01),
-        _log(_lag(thumbnail, 14).abs().mean(1), 0.01),
+        _log(_mean_size(_lag(_cumulative_histogram(half), 8)), 0.01),
+        _log(_mean_size(_lag(thumbnail, 8)), 0.01),
+        _log(_mean_size(_lag(thumbnail, 14)), 0.01),
     ]
     return _Measures(
         motion=rates.sign() * torch.log1p(rates.abs()),
@@ -154,6 +154,12 @@ def _measure(frames: Tensor, times: Tensor) -> _Measures:
 
 def _log(values: Tensor, floor: float) -> Tensor:
     return torch.log1p(values / floor)
+
+
+def _mean_size(values: Tensor) -> Tensor:
+    """Mean absolute value per frame, [N], without a copy of ``values`` [N, ...]."""
+    flat = values.flatten(1)
+    return torch.linalg.vector_norm(flat, 1, dim=1) / flat.shape[1]
 
 
 def _lag(values: Tensor, lag: int) -> Tensor:
@@ -182,16 +188,16 @@ def _residual_measures(residual: Tensor, inliers: Tensor) -> list[Tensor]:
 
 def _change_measures(luma: Tensor, picture: Tensor) -> list[Tensor]:
     """Of the bare difference of pixels: its size at three lags, and how still the picture is."""
-    one = _lag(luma, 1).flatten(1).abs()
-    colour = _lag(F.avg_pool2d(picture - luma, 4), 1)
+    one = _lag(luma, 1).flatten(1).abs_()
+    colour = _lag(F.avg_pool2d(picture, 4) - F.avg_pool2d(luma, 4), 1)
     return [
         _log(one.mean(1), 0.01),
-        _log(_lag(luma, 2).flatten(1).abs().mean(1), 0.01),
-        _log(_lag(luma, 4).flatten(1).abs().mean(1), 0.01),
+        _log(_mean_size(_lag(luma, 2)), 0.01),
+        _log(_mean_size(_lag(luma, 4)), 0.01),
         _log(one.mean(1), 0.0005),
         _log(one.amax(1), 0.01),
         (one < 1.5 / 255).float().mean(1),
-        _log(colour.flatten(1).abs().mean(1), 0.01),
+        _log(_mean_size(colour), 0.01),
     ]
 
 
@@ -203,7 +209,7 @@ def _alignment_measures(half: Tensor, motion: Tensor, aspect: float) -> list[Ten
         back = torch.zeros_like(half)
         if len(half) > lag:
             back[lag:] = half[lag:] - _warp(half[:-lag], -(travelled[lag:] - travelled[:-lag]), aspect)[0]
-        aligned.append(_log(back.flatten(1).abs().mean(1), 0.01))
+        aligned.append(_log(_mean_size(back), 0.01))
     return [*aligned, 2 * _steadiness(half, 1), 2 * _steadiness(half, 2)]
 
 
@@ -214,10 +220,10 @@ def _light_measures(luma: Tensor, half: Tensor) -> list[Tensor]:
     return [
         2 * mean,
         4 * deviation,
-        20 * (luma[..., 1:] - luma[..., :-1]).abs().mean((1, 2, 3)),
+        20 * _mean_size(luma[..., 1:] - luma[..., :-1]),
         *(_signed_log(_lag(mean, lag), 0.01) for lag in (1, 4)),
         *(_signed_log(_lag(deviation, lag), 0.005) for lag in (1, 4)),
-        *(_log(_lag(histogram, lag).abs().mean(1), 0.01) for lag in (1, 4)),
+        *(_log(_mean_size(_lag(histogram, lag)), 0.01) for lag in (1, 4)),
     ]
 
 
@@ -314,12 +320,20 @@ def _error(now: Tensor, before: Tensor, motion: Tensor, aspect: float) -> tuple[
 
 def _warp(pictures: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
     """Look up ``pictures`` [N, 1, H, W] at positions displaced by ``motion`` [N, 4]; and whether they lie inside."""
-    right, down, larger, turn = motion.unbind(1)
-    zero_row = torch.stack([1 + larger, -turn / aspect, right / aspect], 1)
-    one_row = torch.stack([turn * aspect, 1 + larger, down], 1)
-    grid = F.affine_grid(torch.stack([zero_row, one_row], 1), list(pictures.shape), align_corners=False)
-    inside = (grid.abs() <= 1).all(-1)
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False), inside.float()
+    right, down, larger, turn = motion.view(-1, 4, 1, 1).unbind(1)
+    count, _, height, width = pictures.shape
+    x, y = _centres(width, pictures.device), _centres(height, pictures.device).view(-1, 1)
+    # Written into one array row by row: F.affine_grid does the same through many tiny matrix products.
+    grid = torch.empty(count, height, width, 2, device=pictures.device)
+    u = torch.add((1 + larger) * x, right / aspect - turn / aspect * y, out=grid[..., 0])
+    v = torch.add(turn * aspect * x, (1 + larger) * y + down, out=grid[..., 1])
+    moved = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    return moved, (u.abs_() <= 1).logical_and_(v.abs_() <= 1)
+
+
+def _centres(pixels: int, device: torch.device) -> Tensor:
+    """Where the centres of so many pixels lie between -1 and 1."""
+    return (torch.arange(pixels, device=device) * 2 + 1 - pixels) / pixels
 
 
 def _jacobian(pictures: Tensor, aspect: float) -> Tensor:
@@ -329,6 +343,6 @@ def _jacobian(pictures: Tensor, aspect: float) -> Tensor:
     # A pixel is 2 / height units wide, so a central difference spans 4 / height.
     gx = (padded[:, 0, 1:-1, 2:] - padded[:, 0, 1:-1, :-2]) * (height / 4)
     gy = (padded[:, 0, 2:, 1:-1] - padded[:, 0, :-2, 1:-1]) * (height / 4)
-    x = (torch.arange(width, device=pictures.device) * 2 + 1 - width) / height
-    y = ((torch.arange(height, device=pictures.device) * 2 + 1 - height) / height).view(-1, 1)
+    x = _centres(width, pictures.device) * (width / height)
+    y = _centres(height, pictures.device).view(-1, 1)
     return torch.stack([gx, gy, gx * x + gy * y, gy * x - gx * y], 1).flatten(2)
