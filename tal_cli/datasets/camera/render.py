@@ -68,7 +68,7 @@ def _render(job: _Job) -> VideoAnnotation:
     rng = np.random.default_rng([job.seed, job.index])
     timeline = random_timeline(rng)
     if not job.path.exists():
-        part = job.path.with_suffix(".part.mp4")
+        part = job.path.with_name(f".{job.path.stem}.part")  # a rerun begins it anew; nobody takes it for a video
         _encode(part, rng, timeline)
         os.replace(part, job.path)
     subset = "validation" if job.index % VALIDATION_EVERY == VALIDATION_EVERY - 1 else "training"
@@ -84,7 +84,7 @@ def _encode(path: Path, rng: np.random.Generator, timeline: Timeline) -> None:
         "g": str(rng.choice([12, 48, 250])),
         "threads": "1",  # one thread: the same bytes on every machine
     }
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=timeline.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for picture in _paint(rng, timeline, width, height):
