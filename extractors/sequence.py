@@ -66,11 +66,12 @@ class FeatureSequence:
         """Grid positions and their times, both increasing: the windows, and the two ends of the video."""
         assert self.window_times is not None
         windows, fps = self._clock()
-        knots, times = np.arange(len(self.window_times), dtype=np.float64), self.window_times
-        first, last = -0.5 * windows.window / windows.stride, knots[-1]
+        times = self.window_times
+        centres = np.arange(len(times), dtype=np.float64)
+        first, last = -0.5 * windows.window / windows.stride, centres[-1]
         step = windows.stride / fps
         end = max(self.duration, times[-1] + step)
-        knots = np.concatenate([[first], knots, [last + (end - times[-1]) / step]])
+        knots = np.concatenate([[first], centres, [last + (end - times[-1]) / step]])
         return knots, np.concatenate([[min(0.0, times[0] - 1e-9)], times, [end]])
 
 

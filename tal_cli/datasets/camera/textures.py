@@ -124,8 +124,8 @@ def _grid(rng: np.random.Generator, canvas: Image.Image, palette: UInt8) -> None
     step_x, step_y = width * rng.uniform(0.015, 0.06), height * rng.uniform(0.02, 0.08)
     red, green, blue = (int(v) for v in palette[rng.integers(6)])
     fill = rng.uniform(0.3, 0.8)
-    for x in np.arange(left, right, step_x):
-        for y in np.arange(top, bottom, step_y):
+    for x in np.arange(left, right, step_x).tolist():
+        for y in np.arange(top, bottom, step_y).tolist():
             pen.rectangle((x, y, x + step_x * fill, y + step_y * fill), fill=(red, green, blue))
 
 
