@@ -24,6 +24,8 @@ set_up() {
         echo "making $venv with $python" >&2
         "$python" -m venv "$venv"
     fi
+    # What the tests were set up with holds all that running needs.
+    if [ -f "$venv/installed-dev" ]; then extra=dev; fi
     stamp="$venv/installed-${extra:-run}"
     if [ ! -f "$stamp" ] || ! cmp -s "$root/pyproject.toml" "$stamp"; then
         echo "installing (minutes, the first time)" >&2

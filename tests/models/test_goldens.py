@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run_script(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "check_goldens"), str(folder)]
+    command = [str(ROOT / "scripts" / "check_goldens"), str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
