@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 
@@ -15,8 +13,6 @@ from extractors.contract import FeatureContract
 from extractors.extract import Progress, extract_features
 from extractors.store import FeatureError, FeatureSequence, is_finished, load_contract, save_features
 from extractors.video import VideoError
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -34,16 +30,6 @@ class Outcome:
     job: Job
     sequence: FeatureSequence | None = None
     error: VideoError | FeatureError | OSError | None = None
-
-
-def share(items: Sequence[Item], index: int, count: int) -> list[Item]:
-    """The index-th of count shares (from 1), every count-th item; together the shares are all items, each once.
-
-    Raises ValueError unless 1 <= index <= count.
-    """
-    if not 1 <= index <= count:
-        raise ValueError(f"share {index}/{count}: use I/N with I from 1 to N")
-    return list(items[index - 1 :: count])
 
 
 def is_done(target: Path, contract: FeatureContract) -> bool:
@@ -75,32 +61,3 @@ def run_job(
     except (VideoError, FeatureError, OSError) as error:
         return Outcome(job, error=error)
     return Outcome(job, sequence=sequence)
-
-
-def extract_corpus(
-    jobs: Sequence[Job],
-    backbone: Backbone,
-    *,
-    device: str | torch.device = "cpu",
-    batch_size: int | Literal["auto"] = "auto",
-    decoder: str = "auto",
-    overwrite: bool = False,
-    workers: int = 1,
-) -> Iterator[Outcome]:
-    """Do all jobs, `workers` videos at a time, and yield each outcome as soon as it is there.
-
-    The videos share one backbone: their decoders are processes of their own, and computing shares the cores anyway.
-    """
-
-    def run(job: Job) -> Outcome:
-        return run_job(job, backbone, device=device, batch_size=batch_size, decoder=decoder, overwrite=overwrite)
-
-    if workers == 1:
-        yield from map(run, jobs)
-        return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="video")
-    try:
-        for future in as_completed([pool.submit(run, job) for job in jobs]):
-            yield future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

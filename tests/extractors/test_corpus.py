@@ -1,4 +1,4 @@
-"""Many videos: shares, failures, and runs that are killed."""
+"""Many videos: failures, and runs that are killed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from extractors.backbones import create_backbone
-from extractors.corpus import Job, extract_corpus, share
+from extractors.corpus import Job, run_job
 from extractors.store import is_finished, load_features
 from extractors.video import VideoError
 
@@ -26,53 +23,40 @@ Encode = Callable[..., Path]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@given(st.lists(st.integers(), max_size=40), st.integers(1, 9))
-def test_shares_are_everything_once(items: list[int], count: int) -> None:
-    shares = [share(items, index, count) for index in range(1, count + 1)]
-    assert sorted(item for part in shares for item in part) == sorted(items)
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-@pytest.mark.parametrize("index", [0, 4])
-def test_shares_that_do_not_exist_are_errors(index: int) -> None:
-    with pytest.raises(ValueError, match="I from 1 to N"):
-        share([1, 2, 3], index, 3)
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_one_failure_costs_one_video(plain: Path, tmp_path: Path, workers: int) -> None:
+def test_one_failure_costs_one_video(plain: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"broken")
     videos = [plain, tmp_path / "broken.mp4", tmp_path / "absent.mp4", plain]
     jobs = [Job(video, tmp_path / "out" / f"{index}.npy") for index, video in enumerate(videos)]
     backbone = create_backbone("tiny")
-    outcomes = {outcome.job: outcome for outcome in extract_corpus(jobs, backbone, workers=workers)}
+    outcomes = {job: run_job(job, backbone) for job in jobs}
     assert [isinstance(outcomes[job].error, VideoError) for job in jobs] == [False, True, True, False]
     assert [is_finished(job.target) for job in jobs] == [True, False, False, True]
-    again = [outcome.sequence for outcome in extract_corpus(jobs, backbone, workers=workers)]
+    again = [run_job(job, backbone).sequence for job in jobs]
     assert again == [None] * 4
-    redone = [outcome.sequence is not None for outcome in extract_corpus(jobs, backbone, overwrite=True)]
+    redone = [run_job(job, backbone, overwrite=True).sequence is not None for job in jobs]
     assert redone == [True, False, False, True]
 
 
 def test_files_of_another_contract_are_redone(plain: Path, tmp_path: Path) -> None:
     job = Job(plain, tmp_path / "x.npy")
     backbone = create_backbone("tiny")
-    list(extract_corpus([job], backbone))
+    run_job(job, backbone)
     description = json.loads((tmp_path / "x.json").read_text())
     description["contract"]["layer"] = "another"
     (tmp_path / "x.json").write_text(json.dumps(description))
-    assert [outcome.sequence is not None for outcome in extract_corpus([job], backbone)] == [True]
+    assert run_job(job, backbone).sequence is not None
 
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from extractors.backbones import create_backbone
-from extractors.corpus import Job, extract_corpus
+from extractors.corpus import Job, run_job
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 jobs = [Job(video, folder / "out" / f"{video.stem}.npy") for video in sorted(folder.glob("*.mp4"))]
-print([outcome.error for outcome in extract_corpus(jobs, create_backbone("tiny"))])
+backbone = create_backbone("tiny")
+print([run_job(job, backbone).error for job in jobs])
 """
 
 
