@@ -133,18 +133,11 @@ def _paint(rng: np.random.Generator, timeline: Timeline, width: int, height: int
 
 
 def _exposure(rng: np.random.Generator, timeline: Timeline) -> NDArray[np.float64]:
-    """Gain per frame: flicker of lamps, slow changes of light, and the steps of a camera that sets itself anew."""
+    """Gain per frame: flicker of lamps, slow changes of light."""
     time = np.arange(timeline.frames) / timeline.fps
     flicker = rng.normal(0, 0.02 * rng.random() * (rng.random() < 0.4), timeline.frames)
     breathing = rng.uniform(0, 0.08) * np.sin(2 * np.pi * (rng.uniform(0.03, 0.4) * time + rng.random()))
-    steps = np.zeros(timeline.frames)
-    if rng.random() < 0.25:
-        for at in rng.integers(0, timeline.frames, rng.poisson(timeline.frames / timeline.fps / 6)):
-            steps[at:] = rng.uniform(-0.25, 0.3)
-        length = int(rng.integers(1, 9))
-        steps = np.convolve(np.pad(steps, (length, 0), mode="edge"), np.ones(length) / length, "full")[length:]
-        steps = steps[: timeline.frames]
-    return 1 + flicker + breathing * (rng.random() < 0.5) + steps
+    return 1 + flicker + breathing * (rng.random() < 0.5)
 
 
 def _plain_colour(rng: np.random.Generator) -> Float32:

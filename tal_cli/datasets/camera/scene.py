@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.camera import textures
-from tal_cli.datasets.camera.kernels import draw, mix, warp
+from tal_cli.datasets.camera.kernels import draw, warp
 from tal_cli.datasets.camera.motion import CameraPath
 
 Float = NDArray[np.float64]
@@ -16,7 +16,6 @@ UInt8 = NDArray[np.uint8]
 
 WORLD = 1.6  # the background's size in pictures; beyond it the background goes on as its mirror image
 SPRITE_PIXELS = 96
-BLURRED = 0.008  # picture widths per frame from which a moving camera blurs
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,6 @@ class Scene:
         step = -np.stack([path.x, path.y], 1) * self._size / fps / self._scale[:, None]
         self._centre = rng.uniform(0.3, 0.7, 2) * WORLD * self._size + np.cumsum(_rotate(step, self._angle), 0)
         self._ripple = _Ripple.random(rng, width, height, fps)
-        self._exposed = rng.uniform(0.2, 1.0) * (rng.random() < 0.5)
-        self._earlier = np.empty((height, width, 3), np.uint8)
         self._things = [
             thing
             for _ in range(rng.choice([0, 1, 2, 4], p=[0.25, 0.3, 0.3, 0.15]))
@@ -78,15 +75,7 @@ class Scene:
     def paint(self, out: UInt8, frame: int) -> None:
         """Fill ``out`` [H, W, 3] with frame ``frame`` of the shot."""
         view = self._view(frame)
-        shifts = self._ripple.shifts(frame)
-        warp(out, self._texture, view.astype(np.float32), *shifts)
-        before = self._view(max(frame - 1, 0))
-        if self._exposed and np.hypot(*(view - before)[:, 2]) > BLURRED * self._size[0]:
-            # While the shutter is open the camera moves on: thirds of the way that it was open for.
-            for index in (1, 2):
-                earlier = view + (before - view) * self._exposed * index / 2
-                warp(self._earlier, self._texture, earlier.astype(np.float32), *shifts)
-                mix(out, self._earlier, np.full(out.shape[:2], 1 / (index + 1), np.float32))
+        warp(out, self._texture, view.astype(np.float32), *self._ripple.shifts(frame))
         for thing in self._things:
             self._draw(out, thing, frame, view)
 
