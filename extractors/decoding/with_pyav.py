@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import av
 from av.error import FFmpegError
@@ -19,6 +20,8 @@ FORMATS = (
     "rm,wtv,mjpeg,gif,yuv4mpegpipe"
 )
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+# Titles that are not UTF-8 are no reason to refuse a video. From version 19 on PyAV takes them by itself.
+METADATA: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # Area averaging, with colour at full width: without it swscale shares one chroma value between two columns of the
 # small picture, which costs 1 to 4 grey levels of mean error and saves 30 us per frame.
 SCALING = 0x20 | 0x2000 | 0x40000  # SWS_AREA, SWS_FULL_CHR_H_INT, SWS_ACCURATE_RND
@@ -161,7 +164,7 @@ def first_video_stream(container: av.container.InputContainer) -> av.VideoStream
 def open_container(path: str) -> av.container.InputContainer:
     """Open a local file and nothing else. Raises DecodeError."""
     try:
-        return av.open("file:" + path, options=OPTIONS, metadata_errors="replace")
+        return av.open("file:" + path, options=OPTIONS, **METADATA)
     except av.error.ArgumentError:
         raise DecodeError("it is not in a video format that is accepted") from None
     except av.error.InvalidDataError:

@@ -245,3 +245,16 @@ def test_damaged_bytes_give_frames_or_one_line(plain: Path, tmp_path: Path) -> N
         path.write_bytes(content)
         outcome = outcome_of(path)
         assert isinstance(outcome, VideoSummary) or "Error" not in outcome.split(":")[0]
+
+
+def test_a_title_that_is_not_utf8_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    path = tmp_path / "title.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        container.metadata["title"] = "abcdefgh"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"\xff\xfebad\xc3\x28\x80"))
+    with read_frames(path, frame_size=lambda width, height: (width, height)) as frames:
+        assert sum(len(chunk.times) for chunk in frames) == 1
