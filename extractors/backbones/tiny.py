@@ -127,11 +127,12 @@ def _measure(frames: Tensor, times: Tensor) -> _Measures:
     rates = motion / motion.new_tensor([2 * aspect, 2, 1, 1]) / seconds[:, None]
     rates = rates / rates.new_tensor(REFERENCE_RATE)
     thumbnail = F.adaptive_avg_pool2d(picture, BLOCKS).flatten(1)
+    histogram = _cumulative_histogram(half)
     sharp = [
         *_residual_measures(residual, inliers),
         *_change_measures(luma, picture),
         *_alignment_measures(half, motion, aspect),
-        *_light_measures(luma, half),
+        *_light_measures(luma, histogram),
         *(_log(_mean_size(_lag(thumbnail, lag)), 0.01) for lag in (1, 2, 4)),
     ]
     wide = [
@@ -139,7 +140,7 @@ def _measure(frames: Tensor, times: Tensor) -> _Measures:
         _log(_mean_size(_lag(half, 14)), 0.01),
         2 * _steadiness(half, 7),
         2 * _steadiness(half, 5),
-        _log(_mean_size(_lag(_cumulative_histogram(half), 8)), 0.01),
+        _log(_mean_size(_lag(histogram, 8)), 0.01),
         _log(_mean_size(_lag(thumbnail, 8)), 0.01),
         _log(_mean_size(_lag(thumbnail, 14)), 0.01),
     ]
@@ -189,12 +190,13 @@ def _residual_measures(residual: Tensor, inliers: Tensor) -> list[Tensor]:
 def _change_measures(luma: Tensor, picture: Tensor) -> list[Tensor]:
     """Of the bare difference of pixels: its size at three lags, and how still the picture is."""
     one = _lag(luma, 1).flatten(1).abs_()
+    size = one.mean(1)
     colour = _lag(F.avg_pool2d(picture, 4) - F.avg_pool2d(luma, 4), 1)
     return [
-        _log(one.mean(1), 0.01),
+        _log(size, 0.01),
         _log(_mean_size(_lag(luma, 2)), 0.01),
         _log(_mean_size(_lag(luma, 4)), 0.01),
-        _log(one.mean(1), 0.0005),
+        _log(size, 0.0005),
         _log(one.amax(1), 0.01),
         (one < 1.5 / 255).float().mean(1),
         _log(_mean_size(colour), 0.01),
@@ -213,10 +215,9 @@ def _alignment_measures(half: Tensor, motion: Tensor, aspect: float) -> list[Ten
     return [*aligned, 2 * _steadiness(half, 1), 2 * _steadiness(half, 2)]
 
 
-def _light_measures(luma: Tensor, half: Tensor) -> list[Tensor]:
+def _light_measures(luma: Tensor, histogram: Tensor) -> list[Tensor]:
     """Brightness, contrast, fineness, and how they change."""
     mean, deviation = luma.mean((1, 2, 3)), luma.flatten(1).std(1)
-    histogram = _cumulative_histogram(half)
     return [
         2 * mean,
         4 * deviation,

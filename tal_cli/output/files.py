@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from extractors.store import write_whole
 from tal_cli import console
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.output import Format, RunInfo
@@ -28,7 +28,7 @@ def write_atomically(path: Path, data: bytes) -> None:
                 device.write(data)
         else:
             # Where a link leads is replaced, never the link.
-            _replace(Path(os.path.realpath(path)), data)
+            write_whole(Path(os.path.realpath(path)), lambda file: file.write(data))
     except OSError as error:
         raise InputProblem(path, f"cannot be written: {error.strerror or error}") from error
 
@@ -38,20 +38,6 @@ def is_device(path: Path) -> bool:
     may lead to a regular file and is still the system's."""
     system = Path(os.path.abspath(path)).parts[1:3]
     return (path.exists() and not path.is_file()) or (system[:1] in (("dev",), ("proc",)) and system != ("dev", "shm"))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 class Sink(Protocol):
