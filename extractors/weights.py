@@ -1,0 +1,190 @@
+"""Weights files of backbones: where they are published, where they lie, and how they get into a network.
+
+Declaring and finding files imports no torch. Downloading is the application's (`tal_cli.downloads`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+# Names under which published files keep the state dict that is meant, the wanted one first.
+WRAPPERS = ("model", "module", "state_dict", "model_state")
+
+
+class WeightsMissing(Exception):
+    """A backbone needs trained weights that were not given. `remedy` says how to get them."""
+
+    def __init__(self, backbone: str, remedy: str) -> None:
+        super().__init__(f"the backbone {backbone} needs trained weights")
+        self.backbone = backbone
+        self.remedy = remedy
+
+
+class WeightsError(Exception):
+    """A file that does not hold the weights of this backbone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsSource:
+    """A published weights file.
+
+    file: its name on this machine. url: `https://...`, `hf://OWNER/REPOSITORY/PATH` (Hugging Face), `gdrive://ID`
+    (Google Drive); None where there is no public link. page: where people read about it, and how to ask for it.
+    licence: as its publishers state it. sha256: hexadecimal digits that are known for certain, all 64 or the first few,
+    as PyTorch's file names carry them; None: pinned when it is first downloaded. size: bytes, None where unknown.
+    """
+
+    file: str
+    url: str | None
+    page: str
+    licence: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+def home() -> Path:
+    """Where downloaded weights live: TAL_HOME, or the platform's cache folder."""
+    return Path(os.environ.get("TAL_HOME") or platformdirs.user_cache_dir("tal"))
+
+
+def weights_path(backbone: str, source: WeightsSource) -> Path:
+    """Where a backbone's weights file is looked for; whether it is there is another question."""
+    return home() / "extractors" / backbone / source.file
+
+
+def find_weights(backbone: str, source: WeightsSource, given: str | os.PathLike[str] | None = None) -> Path:
+    """The weights file to load: the one given, else the one under `home()`.
+
+    Raises WeightsMissing, whose remedy names the three ways to get one.
+    """
+    path = weights_path(backbone, source) if given is None else Path(given)
+    if path.is_file():
+        return path
+    raise WeightsMissing(backbone, ways_to_get(backbone, source))
+
+
+def ways_to_get(backbone: str, source: WeightsSource) -> str:
+    """The three ways to get a weights file, in one line."""
+    place = weights_path(backbone, source)
+    if source.url is None:
+        return (
+            f"there is no public download of {source.file}: ask for it at {source.page}; then give it as --weights FILE,"
+            f" or put it at {place}"
+        )
+    return (
+        f"`tal extractors pull {backbone}` downloads them; or give a file of your own as --weights FILE; or put"
+        f" {source.file} from {source.page} at {place}"
+    )
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
+    """The state dict in a file, mapped into memory where its format allows, its numbers read when they are used.
+
+    `.safetensors`, or anything that torch.save wrote (`.pth`, `.pt`, `.pth.tar`, `.pyth`), which is read with
+    weights_only=True, so nothing in it is executed. A dict under one of WRAPPERS is taken for the state dict itself;
+    each of `prefixes` is taken off the names that begin with it, in that order. Raises WeightsError.
+    """
+    name = os.fspath(path)
+    try:
+        content = read_safetensors(name) if name.endswith(".safetensors") else read_pickle(name)
+    except Exception as error:  # each format raises its own kinds, and a hostile file any of them
+        raise WeightsError(f"{name}: no weights can be read from it ({one_line(error)})") from None
+    state = {key: value for key, value in unwrapped(content).items() if hasattr(value, "untyped_storage")}
+    if not state:
+        raise WeightsError(f"{name}: it holds no tensors under names")
+    for prefix in prefixes:
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def read_safetensors(name: str) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(name)
+
+
+def read_pickle(name: str) -> Any:
+    import zipfile
+
+    import torch
+
+    # Files of PyTorch before 1.6 are no archives and cannot be mapped.
+    return torch.load(name, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(name))
+
+
+def unwrapped(content: Any) -> dict[str, Any]:
+    """The dict of names and tensors inside what a file holds; empty where there is none."""
+    if not isinstance(content, Mapping):
+        return {}
+    for wrapper in WRAPPERS:
+        if isinstance(content.get(wrapper), Mapping):
+            return unwrapped(content[wrapper])
+    return {str(key): value for key, value in content.items()}
+
+
+def load_state(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    origin: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype | None = None,
+    ignored: Iterable[str] = (),
+) -> None:
+    """Give a network (it may be on the meta device) the tensors of `state`, without a copy where the type fits.
+
+    dtype: of floating-point tensors afterwards; None: float32. ignored: beginnings of names in the file that the
+    network has no use for, such as other heads. Counters of batches (`num_batches_tracked`) may be missing or in excess.
+    Raises WeightsError that names the first tensors that are missing, unknown or of another shape.
+    """
+    import torch
+
+    wanted = network.state_dict()
+    skip = tuple(ignored)
+    given = {key: value for key, value in state.items() if key in wanted or not (skip and key.startswith(skip))}
+    problems = [f"{key} is missing" for key in wanted.keys() - given.keys() if not is_counter(key)]
+    problems += [f"{key} is unknown" for key in given.keys() - wanted.keys() if not is_counter(key)]
+    problems += [
+        f"{key} is {list(given[key].shape)}, not {list(wanted[key].shape)}"
+        for key in wanted.keys() & given.keys()
+        if given[key].shape != wanted[key].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise WeightsError(f"{os.fspath(origin)}: not the weights of this backbone: {'; '.join(sorted(problems)[:3])}{more}")
+    target = torch.float32 if dtype is None else dtype
+    fitting = {
+        key: given[key].to(target) if given[key].is_floating_point() else given[key] for key in wanted.keys() & given.keys()
+    }
+    for key in wanted.keys() - given.keys():
+        fitting[key] = torch.zeros(wanted[key].shape, dtype=wanted[key].dtype)
+    network.load_state_dict(fitting, assign=True)
+
+
+def is_counter(key: str) -> bool:
+    """Whether a name is that of a counter of training batches, which inference never reads."""
+    return key.endswith("num_batches_tracked")
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, on one line of bounded length."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
