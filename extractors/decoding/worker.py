@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from extractors.decoding import messages
+from extractors.decoding.ahead import ahead
 from extractors.decoding.clock import Clock, decimate, decimation, resample
 from extractors.decoding.messages import DecodeError, DecoderMissing, Failure, Opened, Request, Summary
 
@@ -24,6 +25,9 @@ SOURCES = {
 CHUNK_FRAMES = 64
 CHUNK_BYTES = 2 << 20
 SIGN_OF_LIFE = 1.0
+# Decoded pictures that wait to be scaled, as many as fit.
+FRAMES_AHEAD = 32
+PIXELS_AHEAD = 1 << 25
 # What one video may take before it counts as a decompression bomb.
 MEMORY_LIMIT = 4 << 30
 
@@ -97,7 +101,8 @@ def write_all(output: int, data: bytes | bytearray) -> None:
 def send_frames(source: Source, request: Request, opened: Opened, size: tuple[int, int], output: int) -> Summary:
     """Decode to the end and send every frame that is asked for."""
     clock = Clock(opened.fps)
-    timed = ((clock.tick(stamp), picture) for stamp, picture in source.frames())
+    depth = max(2, min(FRAMES_AHEAD, PIXELS_AHEAD // (opened.width * opened.height)))
+    timed = ((clock.tick(stamp), picture) for stamp, picture in ahead(source.frames(), depth))
     factor = 1
     if request.sampling_rate is not None:
         selected = resample(timed, request.sampling_rate, 1.0 / opened.fps)
