@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,34 +58,25 @@ def home() -> Path:
     return Path(os.environ.get("TAL_HOME") or platformdirs.user_cache_dir("tal"))
 
 
-def weights_path(backbone: str, source: WeightsSource) -> Path:
-    """Where a backbone's weights file is looked for; whether it is there is another question."""
-    return home() / "extractors" / backbone / source.file
+def weights_path(source: WeightsSource) -> Path:
+    """Where a published file is looked for; backbones that share a file share the place."""
+    return home() / "extractors" / source.file
 
 
-def find_weights(backbone: str, source: WeightsSource, given: str | os.PathLike[str] | None = None) -> Path:
-    """The weights file to load: the one given, else the one under `home()`.
-
-    Raises WeightsMissing, whose remedy names the three ways to get one.
-    """
-    path = weights_path(backbone, source) if given is None else Path(given)
-    if path.is_file():
-        return path
-    raise WeightsMissing(backbone, ways_to_get(backbone, source))
+def locate(source: WeightsSource) -> Path | None:
+    """A published file on this machine, None where it has not been put or pulled there."""
+    path = weights_path(source)
+    return path if path.is_file() else None
 
 
-def ways_to_get(backbone: str, source: WeightsSource) -> str:
-    """The three ways to get a weights file, in one line."""
-    place = weights_path(backbone, source)
-    if source.url is None:
-        return (
-            f"there is no public download of {source.file}: ask for it at {source.page}; then give it as --weights FILE,"
-            f" or put it at {place}"
-        )
-    return (
-        f"`tal extractors pull {backbone}` downloads them; or give a file of your own as --weights FILE; or put"
-        f" {source.file} from {source.page} at {place}"
-    )
+def remedy(backbone: str, sources: Sequence[WeightsSource]) -> str:
+    """The three ways to get a backbone's weights files, in one line."""
+    files = ", ".join(source.file for source in sources)
+    folder, pages = home() / "extractors", ", ".join(dict.fromkeys(source.page for source in sources))
+    own = f"give files of your own as --weights FILE; or put {files} from {pages} into {folder}"
+    if any(source.url is None for source in sources):
+        return f"there is no public download (ask for it at {pages}): {own}"
+    return f"`tal extractors pull {backbone}` downloads them; or {own}"
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -170,10 +161,13 @@ def load_state(
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise WeightsError(f"{os.fspath(origin)}: not the weights of this backbone: {'; '.join(sorted(problems)[:3])}{more}")
+        raise WeightsError(
+            f"{os.fspath(origin)}: not the weights of this backbone: {'; '.join(sorted(problems)[:3])}{more}"
+        )
     target = torch.float32 if dtype is None else dtype
     fitting = {
-        key: given[key].to(target) if given[key].is_floating_point() else given[key] for key in wanted.keys() & given.keys()
+        key: given[key].to(target) if given[key].is_floating_point() else given[key]
+        for key in wanted.keys() & given.keys()
     }
     for key in wanted.keys() - given.keys():
         fitting[key] = torch.zeros(wanted[key].shape, dtype=wanted[key].dtype)
