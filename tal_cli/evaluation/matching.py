@@ -40,15 +40,18 @@ class Matching:
 
     Attributes:
         labels: those with instances, L; instances: how many each has, [L].
-        label_of: label of each prediction, [P].
+        row: each prediction's row in the file, [P]; label_of: its label, [P].
         rank: how many predictions of the same label and video come before, [P].
         pair_first, pair_count: each prediction's slice of the pairs, [P]; its pairs fall in overlap, nan first.
         pair_prediction, pair_instance, pair_overlap: [K].
         instance_label: label of each instance, [G]; instance_group: instances of its label in its video, [G].
+        instance_row: each instance's position in file order, [G].
+        ignored: predictions that are left out because their label has no instance.
     """
 
     labels: tuple[str, ...]
     instances: Ints
+    row: Ints
     label_of: Ints
     rank: Ints
     pair_first: Ints
@@ -58,6 +61,7 @@ class Matching:
     pair_overlap: Floats
     instance_label: Ints
     instance_group: Ints
+    instance_row: Ints
     ignored: int
 
     @classmethod
@@ -79,6 +83,7 @@ class Matching:
         return cls(
             labels=truth.labels,
             instances=np.bincount(truth.label, minlength=len(truth.labels)),
+            row=order,
             label_of=label,
             rank=_rank_within(group),
             pair_first=np.cumsum(count) - count,
@@ -88,11 +93,16 @@ class Matching:
             pair_overlap=overlap[by_overlap],
             instance_label=truth.label,
             instance_group=truth.count[truth.group],
+            instance_row=truth.row,
             ignored=len(predictions.labels) - len(order),
         )
 
     def true_positives(self, threshold: float) -> NDArray[np.bool_]:
-        """Which predictions claim an instance, bool [P].
+        """Which predictions claim an instance, bool [P]."""
+        return self.claims(threshold) >= 0
+
+    def claims(self, threshold: float) -> Ints:
+        """The instance that each prediction claims, -1 for none, [P].
 
         Taking turns by falling score is the stable matching in which every instance prefers the better score, so it is
         found by rounds of proposals over all labels and videos at once.
@@ -112,9 +122,10 @@ class Matching:
             active = np.unique(np.concatenate([lost, displaced]))
             tried[active] += 1
             active = active[tried[active] < count[active]]
-        matched = np.zeros(nobody, dtype=bool)
-        matched[holder[holder < nobody]] = True
-        return matched
+        claimed = np.full(nobody, -1)
+        held = np.flatnonzero(holder < nobody)
+        claimed[holder[held]] = held
+        return claimed
 
     def recall(self, multiple: int, threshold: float) -> float:
         """Mean over labels of the share of instances that any of the best predictions overlaps enough."""
@@ -133,6 +144,7 @@ class _Instances:
     label: Ints
     starts: Floats
     ends: Floats
+    row: Ints
     group: Ints
     first: Ints
     count: Ints
@@ -146,12 +158,14 @@ class _Instances:
             for index, video in enumerate(videos)
             for item in video.segments
         ]
-        table = np.asarray(sorted(rows, key=lambda row: row[0]), dtype=np.float64).reshape(-1, 3)
+        table = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
+        row = np.argsort(table[:, 0], kind="stable")
+        table = table[row]
         group = table[:, 0].astype(np.int64)
         count = np.bincount(group, minlength=len(labels) * len(videos))
         names = tuple(video.name for video in videos)
         first = np.cumsum(count) - count
-        return cls(labels, names, group // max(len(videos), 1), table[:, 1], table[:, 2], group, first, count)
+        return cls(labels, names, group // max(len(videos), 1), table[:, 1], table[:, 2], row, group, first, count)
 
     @cached_property
     def numbers(self) -> dict[str, int]:
