@@ -6,8 +6,9 @@ Declaring and finding files imports no torch. Downloading is the application's (
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,13 +92,13 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
     """The state dict in a file, mapped into memory where its format allows, its numbers read when they are used.
 
-    `.safetensors`, or anything that torch.save wrote (`.pth`, `.pt`, `.pth.tar`, `.pyth`), which is read with
-    weights_only=True, so nothing in it is executed. A dict under one of WRAPPERS is taken for the state dict itself;
+    `.safetensors`, a `.safetensors.index.json` beside its parts, or anything that torch.save wrote (`.pth`, `.pt`,
+    `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed. A dict under one of WRAPPERS is taken for the state dict itself;
     each of `prefixes` is taken off the names that begin with it, in that order. Raises WeightsError.
     """
     name = os.fspath(path)
     try:
-        content = read_safetensors(name) if name.endswith(".safetensors") else read_pickle(name)
+        content = next((read for suffix, read in READERS.items() if name.endswith(suffix)), read_pickle)(name)
     except Exception as error:  # each format raises its own kinds, and a hostile file any of them
         raise WeightsError(f"{name}: no weights can be read from it ({one_line(error)})") from None
     state = {key: value for key, value in unwrapped(content).items() if hasattr(value, "untyped_storage")}
@@ -114,6 +115,16 @@ def read_safetensors(name: str) -> dict[str, Any]:
     return load_file(name)
 
 
+def read_parts(name: str) -> dict[str, Any]:
+    """The tensors of a file in parts, given its index. Parts lie beside it: their names are no paths."""
+    content = json.loads(Path(name).read_text(encoding="utf8"))
+    parts = sorted({os.path.basename(part) for part in content["weight_map"].values()})
+    state: dict[str, Any] = {}
+    for part in parts:
+        state.update(read_safetensors(os.path.join(os.path.dirname(name), part)))
+    return state
+
+
 def read_pickle(name: str) -> Any:
     import zipfile
 
@@ -121,6 +132,9 @@ def read_pickle(name: str) -> Any:
 
     # Files of PyTorch before 1.6 are no archives and cannot be mapped.
     return torch.load(name, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(name))
+
+
+READERS: dict[str, Callable[[str], Any]] = {".safetensors": read_safetensors, ".safetensors.index.json": read_parts}
 
 
 def unwrapped(content: Any) -> dict[str, Any]:
@@ -144,7 +158,7 @@ def load_state(
     """Give a network (it may be on the meta device) the tensors of `state`, without a copy where the type fits.
 
     dtype: of floating-point tensors afterwards; None: float32. ignored: beginnings of names in the file that the
-    network has no use for, such as other heads. Counters of batches (`num_batches_tracked`) may be missing or in excess.
+    network has no use for, such as other heads. Counters of batches (`num_batches_tracked`) may be missing or extra.
     Raises WeightsError that names the first tensors that are missing, unknown or of another shape.
     """
     import torch
@@ -165,10 +179,8 @@ def load_state(
             f"{os.fspath(origin)}: not the weights of this backbone: {'; '.join(sorted(problems)[:3])}{more}"
         )
     target = torch.float32 if dtype is None else dtype
-    fitting = {
-        key: given[key].to(target) if given[key].is_floating_point() else given[key]
-        for key in wanted.keys() & given.keys()
-    }
+    used = {key: given[key] for key in wanted.keys() & given.keys()}
+    fitting = {key: value.to(target) if value.is_floating_point() else value for key, value in used.items()}
     for key in wanted.keys() - given.keys():
         fitting[key] = torch.zeros(wanted[key].shape, dtype=wanted[key].dtype)
     network.load_state_dict(fitting, assign=True)
