@@ -93,8 +93,9 @@ def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) ->
     """The state dict in a file, mapped into memory where its format allows, its numbers read when they are used.
 
     `.safetensors`, a `.safetensors.index.json` beside its parts, or anything that torch.save wrote (`.pth`, `.pt`,
-    `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed. A dict under one of WRAPPERS is taken for the state dict itself;
-    each of `prefixes` is taken off the names that begin with it, in that order. Raises WeightsError.
+    `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed. A dict under one of
+    WRAPPERS is taken for the state dict itself; each of `prefixes` is taken off the names that begin with it, in that
+    order. Raises WeightsError.
     """
     name = os.fspath(path)
     try:
