@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ class Predictions:
         videos, labels, *numbers = columns
         starts, ends, scores = (np.asarray(column, dtype=np.float64) for column in numbers)
         return cls(tuple(videos), tuple(labels), starts, ends, scores)
+
+    def take(self, rows: NDArray[np.bool_]) -> Predictions:
+        """Those rows, bool [n]."""
+        return Predictions(
+            tuple(compress(self.videos, rows.tolist())),
+            tuple(compress(self.labels, rows.tolist())),
+            self.starts[rows],
+            self.ends[rows],
+            self.scores[rows],
+        )
 
 
 def load_predictions(path: str | Path, label_key: str = "label") -> Predictions:

@@ -1,0 +1,88 @@
+"""What kind of error each prediction is, after Alwassel et al. (2018), Figure 2.
+
+A prediction that claims no instance is judged by the segment of the ground truth that it overlaps most, whatever its
+label; among equal overlaps, the first in file order. Shapes: P predictions, N thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli.datasets.annotations import VideoAnnotation
+from tal_cli.evaluation.matching import CHUNK, Floats, Ints, overlaps
+from tal_cli.evaluation.predictions import Predictions
+
+LOCALIZATION_FLOOR = 0.1  # less overlap than this with anything is background
+
+
+class Kind(IntEnum):
+    """A prediction's kind; the order is that of the published figures."""
+
+    TRUE_POSITIVE = 0
+    DOUBLE_DETECTION = 1
+    WRONG_LABEL = 2
+    LOCALIZATION = 3
+    CONFUSION = 4
+    BACKGROUND = 5
+
+    @property
+    def published_name(self) -> str:
+        """As the published tool writes it."""
+        words = self.name.replace("_", " ").title()
+        return words if self is Kind.TRUE_POSITIVE else f"{words} Err"
+
+
+ERRORS = tuple(kind for kind in Kind if kind is not Kind.TRUE_POSITIVE)
+
+
+def classify(
+    predictions: Predictions, rows: Ints, videos: Sequence[VideoAnnotation], matched: NDArray[np.bool_], tiou: Floats
+) -> Ints:
+    """The kind of each prediction at each threshold, [N, P].
+
+    Args:
+        predictions: all.
+        rows: which of them, [P].
+        videos: the ground truth.
+        matched: which of them claim an instance, [N, P].
+        tiou: thresholds, [N].
+    """
+    overlap, same = _nearest(predictions, rows, videos)
+    found = overlap >= tiou[:, None]
+    kinds = np.where(
+        found,
+        np.where(same, Kind.DOUBLE_DETECTION, Kind.WRONG_LABEL),
+        np.where(same, Kind.LOCALIZATION, Kind.CONFUSION),
+    )
+    kinds = np.where(found | (overlap >= LOCALIZATION_FLOOR), kinds, Kind.BACKGROUND)
+    return np.where(matched, Kind.TRUE_POSITIVE, kinds).astype(np.int64)
+
+
+def _nearest(
+    predictions: Predictions, rows: Ints, videos: Sequence[VideoAnnotation]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Overlap with the nearest segment of the video, and whether that has the prediction's label, both [P]."""
+    by_name: dict[str, list[int]] = {}
+    for position, row in enumerate(rows.tolist()):
+        by_name.setdefault(predictions.videos[row], []).append(position)
+    numbers: dict[str, int] = {}
+    label = np.asarray([numbers.setdefault(predictions.labels[row], len(numbers)) for row in rows.tolist()], np.int64)
+    overlap, same = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
+    for video in videos:
+        positions = np.asarray(by_name.get(video.name, []), dtype=np.int64)
+        if not positions.size or not video.segments:
+            continue
+        starts, ends = np.asarray([(item.start, item.end) for item in video.segments]).T
+        truth = np.asarray([numbers.get(item.label, -1) for item in video.segments], dtype=np.int64)
+        for part in np.array_split(positions, -(-len(positions) * len(truth) // CHUNK)):
+            row = rows[part]
+            ratio = overlaps(predictions.starts[row, None], predictions.ends[row, None], starts, ends)
+            ratio[np.isnan(ratio)] = 0
+            best = ratio.argmax(axis=1)
+            overlap[part] = ratio[np.arange(len(part)), best]
+            same[part] = truth[best] == label[part]
+    return overlap, same
