@@ -59,9 +59,11 @@ class Missing(TalError):
 FOREIGN: dict[tuple[str, str], int] = {
     ("extractors.video", "VideoError"): EXIT_INPUT,
     ("extractors.video", "DecoderUnavailable"): EXIT_MISSING,
-    ("extractors.backbones", "WeightsMissing"): EXIT_MISSING,
-    ("extractors.backbones", "WeightsError"): EXIT_USAGE,
+    ("extractors.weights", "WeightsMissing"): EXIT_MISSING,
+    ("extractors.weights", "WeightsError"): EXIT_USAGE,
     ("extractors.store", "FeatureError"): EXIT_INPUT,
+    ("extractors.places", "PlaceError"): EXIT_INPUT,
+    ("extractors.extras", "ExtraMissing"): EXIT_MISSING,
     ("models.recipe", "RecipeError"): EXIT_USAGE,
     ("models.checkpoint", "CheckpointError"): EXIT_USAGE,
     ("models.zoo", "UnknownModel"): EXIT_USAGE,
