@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+
+from extractors.preparation import Crop, Flow, Resize, ValueRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +17,9 @@ class FeatureContract:
     max_rate: with sampling_rate None, faster videos keep every k-th frame, k the smallest that leaves at most so many.
     window, stride: frames per window and from one window to the next.
     alignment: what grid position g stands for; "center" is the centre of window g.
-    resize, crop, value_range, layer, pooling: short free text, compared verbatim.
+    resize, crop, value_range, flow: how frames become the network's input, in the words of `extractors.preparation`,
+    in that order (flow, where there is any, between resize and crop).
+    layer, pooling: short free text, compared verbatim.
     channels: values per window.
     """
 
@@ -31,6 +36,7 @@ class FeatureContract:
     layer: str
     pooling: str
     channels: int
+    flow: str | None = None
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.stride < 1 or self.channels < 1:
@@ -46,3 +52,70 @@ class FeatureContract:
             for field in fields(self)
             if getattr(self, field.name) != getattr(other, field.name)
         ]
+
+    def changed(self, settings: Mapping[str, object]) -> FeatureContract:
+        """This contract with some fields changed, given as text or as values of their type.
+
+        Preparations are written canonically, so that the same preparation is the same contract. Raises ValueError for
+        a field that cannot be set, a value that it cannot have, or a crop larger than the picture it is cut from.
+        """
+        values: dict[str, object] = {}
+        for key, value in settings.items():
+            if key not in READERS:
+                raise ValueError(f"{key}: cannot be set; there are {', '.join(READERS)}")
+            values[key] = READERS[key](key, value)
+        made = replace(self, **values)  # type: ignore[arg-type]
+        if {"resize", "crop"} & set(settings):
+            fit(Resize.parse(made.resize), Crop.parse(made.crop))
+        return made
+
+
+def fit(resize: Resize, crop: Crop) -> None:
+    """Raises ValueError where a crop is larger than every picture that a resize gives."""
+    if resize.method is None or crop.size is None:
+        return
+    if isinstance(resize.size, tuple):
+        crop.box(*resize.size)
+    elif min(crop.size) > resize.size:
+        raise ValueError(f"crop={crop} does not fit into pictures made by resize={resize}")
+
+
+def whole(key: str, value: object) -> int:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = 0.0
+    if not number.is_integer() or not 1 <= number < 1 << 20:
+        raise ValueError(f"{key}={value}: a whole number of frames, at least 1")
+    return int(number)
+
+
+def rate(key: str, value: object) -> float | None:
+    if value is None or str(value) in ("none", "null"):
+        return None
+    try:
+        return float(str(value))
+    except ValueError:
+        raise ValueError(f"{key}={value}: a number of frames per second, or none") from None
+
+
+def words(key: str, value: object) -> str:
+    text = " ".join(str(value).split())
+    if not text:
+        raise ValueError(f"{key}: says nothing")
+    return text
+
+
+# What may be set, and how its text is read.
+READERS: dict[str, Callable[[str, object], object]] = {
+    "sampling_rate": rate,
+    "max_rate": rate,
+    "window": whole,
+    "stride": whole,
+    "resize": lambda key, value: str(Resize.parse(str(value))),
+    "crop": lambda key, value: str(Crop.parse(str(value))),
+    "value_range": lambda key, value: str(ValueRange.parse(str(value))),
+    "flow": lambda key, value: str(Flow.parse(str(value))),
+    "layer": words,
+    "pooling": words,
+}

@@ -81,7 +81,8 @@ def extract_features(
 def forward(backbone: Backbone, block: FrameChunk, device: str | torch.device) -> NDArray[np.float32]:
     """float32 [B, channels] for one block. Raises ValueError for a backbone that breaks its contract."""
     frames = torch.from_numpy(block.frames).to(device, non_blocking=True)
-    rows: NDArray[np.float32] = backbone(frames, torch.from_numpy(block.times)).float().cpu().numpy()
+    prepared = backbone.prepare(frames)
+    rows: NDArray[np.float32] = backbone(prepared, torch.from_numpy(block.times)).float().cpu().numpy()
     contract = backbone.contract
     windows = (len(block.times) - contract.window) // contract.stride + 1
     if rows.shape != (windows, contract.channels):

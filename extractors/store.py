@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -163,8 +163,9 @@ def parse_contract(path: Path, content: dict[str, Any]) -> FeatureContract:
     """The contract in VIDEO.json. Raises FeatureError, naming unknown and missing fields."""
     values = content.get("contract")
     names = {field.name for field in fields(FeatureContract)}
-    if not isinstance(values, dict) or set(values) != names:
-        odd = sorted(set(values) ^ names) if isinstance(values, dict) else sorted(names)
+    needed = {field.name for field in fields(FeatureContract) if field.default is MISSING}
+    if not isinstance(values, dict) or not needed <= set(values) <= names:
+        odd = sorted((needed - set(values)) | (set(values) - names)) if isinstance(values, dict) else sorted(names)
         raise FeatureError(path, f"its feature contract lacks or does not know: {', '.join(map(str, odd))}")
     try:
         return FeatureContract(**values)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from extractors.backbones import Backbone, create_backbone
-from extractors.backbones.windowed import WindowedBackbone
+from extractors.backbones import Backbone, create_backbone, find
 from models.recipe import FeatureSpec
 from tal_cli.errors import UsageProblem
 
@@ -28,26 +28,26 @@ class Framing:
     max_rate: float | None = None
 
 
-def make_backbone(name: str, framing: Framing = Framing(), weights: Path | None = None) -> Backbone:
-    """A backbone by name whose contract says the framing asked for.
+def make_backbone(
+    name: str,
+    framing: Framing = Framing(),
+    weights: Path | Sequence[Path] | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> Backbone:
+    """A backbone by name whose contract says the framing and the other settings asked for.
 
     Raises:
-        UsageProblem: an unknown name, or windows that this backbone cannot have.
-        extractors.backbones.WeightsMissing: it needs weights that are not given.
-        extractors.backbones.WeightsError: the file does not hold its weights.
+        UsageProblem: an unknown name, or settings that this backbone cannot have.
+        extractors.weights.WeightsMissing: it needs weights that are not given.
+        extractors.weights.WeightsError: the file does not hold its weights.
     """
     try:
-        backbone = create_backbone(name, weights)
+        asked = {key: value for key, value in vars(framing).items() if value is not None}
+        published = vars(find(name).contract)
+        changes = {key: value for key, value in asked.items() if published[key] != value} | dict(settings or {})
+        return create_backbone(name, weights, changes)
     except ValueError as error:
         raise UsageProblem(str(error)) from error
-    asked = {key: value for key, value in vars(framing).items() if value is not None}
-    contract = replace(backbone.contract, **asked)
-    windows = (contract.window, contract.stride)
-    fixed = (backbone.contract.window, backbone.contract.stride)
-    if windows != fixed and not isinstance(backbone, WindowedBackbone):
-        raise UsageProblem(f"extractor {name}: its windows are fixed at {fixed[0]} frames, step {fixed[1]}")
-    backbone.contract = contract
-    return backbone
 
 
 def backbone_for(spec: FeatureSpec) -> Backbone:

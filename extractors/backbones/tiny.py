@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from extractors.backbones.blueprint import Measured
 from extractors.contract import FeatureContract
 
 WINDOW, STRIDE = 16, 4
@@ -45,25 +46,12 @@ class _Measures:
 class Tiny:
     """The ``camera`` model's backbone. Needs no weights."""
 
-    def __init__(self) -> None:
+    lookahead = 0
+    window_bytes = 2 << 20
+
+    def __init__(self, contract: FeatureContract) -> None:
         self._device = torch.device("cpu")
-        # Asked of a grey clip, so that the number follows from what is measured and cannot disagree with it.
-        channels = self(torch.zeros(WINDOW, 8, 8, 3, dtype=torch.uint8), torch.arange(WINDOW) / 25.0).shape[1]
-        self.contract = FeatureContract(
-            extractor="tiny",
-            weights_sha256=None,
-            sampling_rate=None,
-            max_rate=36.0,
-            window=WINDOW,
-            stride=STRIDE,
-            alignment="center",
-            resize=f"area to about {PIXELS} pixels, aspect kept",
-            crop="none",
-            value_range="0..1 RGB",
-            layer="measures 1",
-            pooling="frames of the window side by side",
-            channels=channels,
-        )
+        self.contract = contract
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """The small picture's (width, height), multiples of 4, for a video of ``width`` × ``height``."""
@@ -74,6 +62,10 @@ class Tiny:
     def to(self, device: torch.device | str) -> Tiny:
         self._device = torch.device(device)
         return self
+
+    def prepare(self, frames: Tensor) -> Tensor:
+        """The frames as they are: what is measured of one depends on those before it."""
+        return frames
 
     @torch.inference_mode()
     def __call__(self, frames: Tensor, times: Tensor) -> Tensor:
@@ -347,3 +339,6 @@ def _jacobian(pictures: Tensor, aspect: float) -> Tensor:
     x = _centres(width, pictures.device) * (width / height)
     y = _centres(height, pictures.device).view(-1, 1)
     return torch.stack([gx, gy, gx * x + gy * y, gy * x - gx * y], 1).flatten(2)
+
+
+TINY = Measured(Tiny)

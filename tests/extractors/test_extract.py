@@ -22,6 +22,9 @@ Encode = Callable[..., Path]
 class MeanColour:
     """A backbone whose features can be computed by hand: the mean colour of a window."""
 
+    lookahead = 0
+    window_bytes = 1 << 20
+
     def __init__(self, contract: FeatureContract) -> None:
         self.contract = contract
         self.blocks: list[int] = []
@@ -31,6 +34,9 @@ class MeanColour:
 
     def to(self, device: str | torch.device) -> MeanColour:
         return self
+
+    def prepare(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames
 
     def __call__(self, frames: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         assert frames.dtype == torch.uint8

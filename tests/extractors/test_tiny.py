@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from extractors.backbones import tiny
-from extractors.backbones.tiny import REFERENCE_RATE, STRIDE, WINDOW, Tiny
+from extractors.backbones import create_backbone
+from extractors.backbones.tiny import REFERENCE_RATE, STRIDE, WINDOW
 
 FPS = 25.0
 WIDTH, HEIGHT = 108, 76
@@ -69,7 +70,7 @@ def test_rates_are_per_second_not_per_frame() -> None:
 
 def test_a_window_does_not_depend_on_what_is_read_with_it() -> None:
     frames = torch.cat([clip(20, right=0.3), clip(20, zoom=0.4, seed=1)])
-    backbone = Tiny()
+    backbone = create_backbone("tiny")
     together = backbone(frames, times(40))
     assert together.shape == ((40 - WINDOW) // STRIDE + 1, backbone.contract.channels)
     for index in range(len(together)):
@@ -84,7 +85,7 @@ def test_a_cut_stands_out_from_motion() -> None:
 
 
 def test_a_repeated_frame_is_perfectly_still() -> None:
-    backbone = Tiny()
+    backbone = create_backbone("tiny")
     frozen = backbone(clip(1).repeat(16, 1, 1, 1), times(16))
     assert torch.isfinite(frozen).all()
     measures = tiny._measure(clip(1).repeat(16, 1, 1, 1), times(16))
@@ -94,7 +95,7 @@ def test_a_repeated_frame_is_perfectly_still() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (7680, 4320), (50, 2000), (320, 240)])
 def test_any_shape_of_picture_gives_finite_features(size: tuple[int, int]) -> None:
-    backbone = Tiny()
+    backbone = create_backbone("tiny")
     width, height = backbone.frame_size(*size)
     assert width % 4 == height % 4 == 0
     frames = torch.randint(0, 256, (WINDOW + STRIDE, height, width, 3), dtype=torch.uint8)

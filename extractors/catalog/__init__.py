@@ -1,0 +1,21 @@
+"""Which backbones there are. Reading this loads no torch.
+
+A new backbone is a module under `extractors.backbones` and an entry here.
+"""
+
+from __future__ import annotations
+
+from extractors.catalog import tiny, torchvision_video
+from extractors.catalog.entry import BackboneEntry
+
+__all__ = ["ENTRIES", "BackboneEntry", "find"]
+
+ENTRIES: tuple[BackboneEntry, ...] = (*tiny.ENTRIES, *torchvision_video.ENTRIES)
+
+
+def find(name: str) -> BackboneEntry:
+    """The entry of that name. Raises ValueError, listing the names there are."""
+    entry = next((entry for entry in ENTRIES if entry.name == name), None)
+    if entry is None:
+        raise ValueError(f"unknown extractor {name!r}; there are {', '.join(entry.name for entry in ENTRIES)}")
+    return entry

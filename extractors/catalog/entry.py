@@ -1,0 +1,51 @@
+"""What is known of a backbone before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from extractors.contract import READERS, FeatureContract
+from extractors.weights import WeightsSource
+
+PREPARED = tuple(key for key in READERS if key != "flow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneEntry:
+    """A backbone: its name, one line of description, and the contract of its published features.
+
+    blueprint: `MODULE:OBJECT` under `extractors.backbones`, what builds it. weights: the files it needs, in the order
+    in which they are given; none for a backbone that measures. used_by: names of recipes made for its features.
+    settable: the contract's fields that may be changed. choices: what `layer` and `pooling` may say besides what the
+    contract says; nothing where a field is not named. notes: what is and is not published about it, a sentence
+    each. extra: the optional dependency it needs, by name.
+    """
+
+    name: str
+    description: str
+    contract: FeatureContract
+    blueprint: str
+    weights: tuple[WeightsSource, ...] = ()
+    used_by: tuple[str, ...] = ()
+    settable: tuple[str, ...] = PREPARED
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    extra: str | None = None
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether it cannot run without a weights file."""
+        return bool(self.weights)
+
+    def contract_with(self, settings: Mapping[str, object]) -> FeatureContract:
+        """The contract with some fields changed. Raises ValueError for what this backbone cannot have."""
+        wrong = [key for key in settings if key not in self.settable]
+        if wrong:
+            raise ValueError(f"{self.name}: {', '.join(wrong)} cannot be set; there are {', '.join(self.settable)}")
+        made = self.contract.changed(settings)
+        for key in ("layer", "pooling"):
+            known = (getattr(self.contract, key), *self.choices.get(key, ()))
+            if getattr(made, key) not in known:
+                raise ValueError(f"{self.name}: {key}={getattr(made, key)}; there are: {'; '.join(known)}")
+        return made

@@ -1,0 +1,31 @@
+"""The `camera` model's backbone."""
+
+from __future__ import annotations
+
+from extractors.catalog.entry import BackboneEntry
+from extractors.contract import FeatureContract
+
+ENTRIES = (
+    BackboneEntry(
+        name="tiny",
+        description="what camera and edit do to the picture, measured; needs no weights",
+        contract=FeatureContract(
+            extractor="tiny",
+            weights_sha256=None,
+            sampling_rate=None,
+            max_rate=36.0,
+            window=16,
+            stride=4,
+            alignment="center",
+            resize="area to about 8000 pixels, aspect kept",
+            crop="none",
+            value_range="0..1 RGB",
+            layer="measures 1",
+            pooling="frames of the window side by side",
+            channels=378,
+        ),
+        blueprint="tiny:TINY",
+        used_by=("camera",),
+        settable=("sampling_rate", "max_rate"),
+    ),
+)
