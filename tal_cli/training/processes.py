@@ -1,0 +1,98 @@
+"""The processes that train together, as `torchrun` starts them; one process alone is the group of itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from tal_cli.errors import UsageProblem
+
+# Evaluation can leave a process waiting for another for long.
+PATIENCE = timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Who I am among how many.
+
+    Attributes:
+        rank: of this process, from 0; process 0 writes files and speaks.
+        count: of processes.
+        local: rank on this machine, which chooses the GPU.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def share(self, items: int) -> range:
+        """Which of a number of items are this process's: consecutive ones, the first processes taking one more."""
+        size, more = divmod(items, self.count)
+        first = self.rank * size + min(self.rank, more)
+        return range(first, first + size + (self.rank < more))
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a scalar over all processes, in place."""
+        if self.count > 1:
+            dist.all_reduce(value)
+        return value
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Add up the gradients of all processes, in one message; a parameter without one counts as zero."""
+        if self.count == 1:
+            return
+        gradients = []
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def gather(self, item: Any) -> list[Any]:
+        """One item of every process, by rank, in every process."""
+        if self.count == 1:
+            return [item]
+        items: list[Any] = [None] * self.count
+        dist.all_gather_object(items, item)
+        return items
+
+    def agree(self, item: Any) -> Any:
+        """What process 0 has, in every process."""
+        return self.gather(item)[0]
+
+
+def join(device: str) -> Processes:
+    """The group that `torchrun` made for this process, or a group of one.
+
+    `device` as on the command line: GPUs talk through NCCL, processors through Gloo.
+
+    Raises:
+        UsageProblem: a single GPU is named for several processes.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return Processes()
+    if device.startswith("cuda:"):
+        raise UsageProblem(f"--device {device}: several processes cannot share it", "leave --device to torchrun")
+    on_gpu = device in ("auto", "cuda") and torch.cuda.is_available()
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    processes = Processes(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+    if on_gpu:
+        torch.cuda.set_device(processes.local)
+    return processes
