@@ -96,6 +96,8 @@ def detect(
     """
     targets = [(path, choose_format(path, format)) for path in output or ["-"]]
     found = gather(inputs or [], null_separated=null)
+    for path, kind in targets:
+        check_target(path, kind, len(found.sources))
     size = batch_size_of(batch_size)
     for path, _ in targets:
         if path != "-":
@@ -124,7 +126,7 @@ def detect(
                 progress=progress,
             )
 
-    run = RunInfo(__version__, detector.name, detector.weights_sha256)
+    run = RunInfo(__version__, detector.name, detector.weights_sha256, detector.labels)
     sinks = [make_sink(path, kind, run) for path, kind in targets]
     raise typer.Exit(run_all(found, work, sinks, workers))
 
@@ -149,6 +151,21 @@ def choose_format(output: str, name: str | None) -> Format:
     if is_folder(output) or is_device(Path(output)):
         return FORMATS["json"]
     return format_for(Path(output))
+
+
+def check_target(output: str, kind: Format, videos: int) -> None:
+    """Find out before hours of work that an output could not hold the result.
+
+    Raises:
+        UsageProblem: several videos for a file that can hold only one.
+        Missing: the format's package is not installed.
+    """
+    kind.check_installed()
+    if kind.single and videos > 1 and (output == "-" or not is_folder(output)):
+        raise UsageProblem(
+            f"--output {output}: a file of the format {kind.name} holds one video, and there are {videos}",
+            "name a folder for one file per video: --output DIR/",
+        )
 
 
 def make_sink(output: str, kind: Format, run: RunInfo) -> Sink:

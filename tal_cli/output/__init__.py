@@ -7,11 +7,12 @@ module with such a class and add one line to `FORMATS`.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tal_cli.errors import UsageProblem
+from tal_cli.errors import Missing, UsageProblem
 from tal_cli.segments import Detections
 
 
@@ -23,13 +24,17 @@ class RunInfo:
         version: tal's version.
         model: the model's name.
         weights_sha256: hex digest of its weights.
+        labels: what the model can find, where that is known.
         terminal: whether a person looks at it: the only case in which colours are written.
+        file: the file that is written; None for standard output.
     """
 
     version: str
     model: str
     weights_sha256: str
+    labels: tuple[str, ...] = ()
     terminal: bool = False
+    file: Path | None = None
 
 
 class Writer(Protocol):
@@ -46,11 +51,24 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of output, told from the others by its name or by a file's suffix."""
+    """A kind of output, told from the others by its name or by a file's suffix.
+
+    writer: "module:class", imported when used. single: whether a file of this kind can only speak of one video.
+    needs: the package that the extra of the format's name installs; None where nothing is needed.
+    """
 
     name: str
     suffix: str
-    writer: str  # "module:class", imported when used
+    writer: str
+    single: bool = False
+    needs: str | None = None
+
+    def check_installed(self) -> None:
+        """Raises Missing where the package is not installed that this format needs."""
+        if self.needs is not None and importlib.util.find_spec(self.needs) is None:
+            raise Missing(
+                f"the format {self.name} needs the package {self.needs}", f"pip install 'tal-cli[{self.name}]'"
+            )
 
     def create(self, run: RunInfo) -> Writer:
         """A writer for one new output."""
@@ -66,6 +84,13 @@ FORMATS = {
         Format("json", ".json", "tal_cli.output.activitynet:JsonWriter"),
         Format("jsonl", ".jsonl", "tal_cli.output.lines:JsonLinesWriter"),
         Format("csv", ".csv", "tal_cli.output.rows:CsvWriter"),
+        Format("parquet", ".parquet", "tal_cli.output.parquet:ParquetWriter", needs="pyarrow"),
+        Format("srt", ".srt", "tal_cli.output.subtitles:SrtWriter", single=True),
+        Format("vtt", ".vtt", "tal_cli.output.subtitles:VttWriter", single=True),
+        Format("elan", ".eaf", "tal_cli.output.elan:ElanWriter", single=True),
+        Format("edl", ".edl", "tal_cli.output.edl:EdlWriter", single=True),
+        Format("otio", ".otio", "tal_cli.output.otio:OtioWriter", needs="opentimelineio"),
+        Format("labelstudio", ".labelstudio.json", "tal_cli.output.labelstudio:LabelStudioWriter"),
     )
 }
 
@@ -76,8 +101,9 @@ def format_for(path: Path) -> Format:
     Raises:
         UsageProblem: no format has this suffix.
     """
-    for format in FORMATS.values():
-        if format.suffix == path.suffix.lower():
+    # The longest first, since `.labelstudio.json` is also `.json`.
+    for format in sorted(FORMATS.values(), key=lambda format: -len(format.suffix)):
+        if path.name.lower().endswith(format.suffix):
             return format
     suffixes = ", ".join(format.suffix for format in FORMATS.values())
     raise UsageProblem(

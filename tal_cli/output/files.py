@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -78,7 +79,7 @@ class OneFile:
 
     def __init__(self, path: Path, format: Format, run: RunInfo) -> None:
         self._path = path
-        self._writer = format.create(run)
+        self._writer = format.create(replace(run, file=path))
         self._parts = tempfile.SpooledTemporaryFile(max_size=1 << 24)  # noqa: SIM115 - it lives as long as the sink
         self._parts.write(self._writer.start())
 
@@ -102,9 +103,9 @@ class Folder:
         path.mkdir(parents=True, exist_ok=True)
 
     def add(self, detections: Detections) -> None:
-        writer = self._format.create(self._run)
-        data = writer.start() + writer.add(detections) + writer.finish()
-        write_atomically(file_for(self._folder, detections.video, self._format.suffix), data)
+        path = file_for(self._folder, detections.video, self._format.suffix)
+        writer = self._format.create(replace(self._run, file=path))
+        write_atomically(path, writer.start() + writer.add(detections) + writer.finish())
 
     def finish(self) -> None:
         pass
