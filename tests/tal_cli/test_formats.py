@@ -203,7 +203,9 @@ def test_edl_strings_the_segments_together() -> None:
     assert first.source_range.start_time.value == 90 and first.source_range.duration.value == 60
     assert second.source_range.start_time.value == 1798 and second.source_range.duration.value == 30
     assert first.name == "my film é.mp4"
-    assert [clip.markers[0].name for clip in (first, second)] == ["pan, left 0.75", "cut 0.50"]
+    assert lines[6] == "* LOC: 01:00:00;00 CYAN    pan, left 0.75"
+    marked = [clip.markers[0].name for clip in events(written("edl", TWO), timecode_rate(25))]
+    assert marked == ["pan, left 0.75", "cut 0.25"]
 
 
 @given(st.lists(spans, min_size=1, max_size=8), st.sampled_from([24000 / 1001, 24.0, 25.0, NTSC, 60000 / 1001, 19.62]))
