@@ -14,7 +14,18 @@ import typer
 from typer.core import TyperGroup
 
 from tal_cli import __version__, console, errors
-from tal_cli.commands import datasets, detect, evaluate, extractors, features, models, selftest, train
+from tal_cli.commands import (
+    compare,
+    datasets,
+    detect,
+    diagnose,
+    evaluate,
+    extractors,
+    features,
+    models,
+    selftest,
+    train,
+)
 from tal_cli.text import one_line
 
 # typer carries its own copy of click in new releases and imports it in old ones; this is the class in both.
@@ -70,6 +81,8 @@ app.command("detect", epilog=detect.EXAMPLE)(detect.detect)
 app.command("extract-features", epilog=features.EXAMPLE)(features.extract_features)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("diagnose", epilog=diagnose.EXAMPLE)(diagnose.diagnose)
+app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("selftest", epilog=selftest.EXAMPLE)(selftest.selftest)
 app.add_typer(models.app, name="models")
 app.add_typer(extractors.app, name="extractors")

@@ -52,7 +52,9 @@ class Characteristic:
         return tuple(f"{text} {self.unit}".rstrip() for text in (first, *middle, last))
 
 
-def _scale(coverage: Sequence[float], length: Sequence[float], instances: Sequence[float]) -> tuple[Characteristic, ...]:
+def _scale(
+    coverage: Sequence[float], length: Sequence[float], instances: Sequence[float]
+) -> tuple[Characteristic, ...]:
     return (
         Characteristic("coverage", "Coverage", tuple(coverage), "of the video"),
         Characteristic("length", "Length", tuple(length), "s"),

@@ -1,0 +1,67 @@
+"""`tal compare`: two prediction files side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tal_cli.commands.ground_truth import (
+    AnnotationFile,
+    Dataset,
+    Format,
+    OneEpicTask,
+    ResultFormat,
+    Subset,
+    find_ground_truth,
+)
+from tal_cli.commands.options import Quiet
+from tal_cli.commands.tables import print_table
+
+if TYPE_CHECKING:
+    from tal_cli.evaluation.comparison import Row
+
+EXAMPLE = "Example: tal compare before.json after.json --dataset thumos"
+DEFAULT_TIOU = "0.3:0.1:0.7"
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Predictions, JSON of `tal detect --min-score 0`.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Other predictions for the same videos.")],
+    dataset: Dataset = None,
+    annotations: AnnotationFile = None,
+    subset: Subset = None,
+    tiou: Annotated[
+        str | None,
+        typer.Option(metavar="A:STEP:B", help="Overlap thresholds. Default: 0.3:0.1:0.7, or the data set's."),
+    ] = None,
+    task: OneEpicTask = None,
+    format: Format = ResultFormat.table,
+    quiet: Quiet = False,
+) -> None:
+    """What B does better and worse than A: mAP, each label, each kind of error."""
+    from tal_cli.evaluation.average_precision import parse_tiou
+    from tal_cli.evaluation.comparison import compare as lay_side_by_side
+    from tal_cli.evaluation.predictions import load_predictions
+
+    truth = find_ground_truth(dataset, annotations, subset, task)
+    thresholds = parse_tiou(tiou or truth.tiou or DEFAULT_TIOU)
+    one, known, chosen = truth.load(first)
+    other = load_predictions(second, truth.task.prediction_key)
+    result = lay_side_by_side(one, other, known, chosen, thresholds)
+    if format is ResultFormat.json:
+        print(json.dumps(result.as_json(), ensure_ascii=False, indent=1))
+        return
+    _print("mAP at tIoU", result.precision)
+    _print("label (mean AP)", result.labels)
+    _print("of the best G", [*result.shares, result.missed])
+    _print("costs mAP_N", result.costs)
+
+
+def _print(title: str, rows: Sequence[Row]) -> None:
+    cells = [(row.name, f"{row.first:.4f}", f"{row.second:.4f}", f"{row.difference:+.4f}") for row in rows]
+    print_table((title, "A", "B", "B - A"), cells)
+    print()

@@ -1,0 +1,132 @@
+"""`tal diagnose`: what a detector does wrong, and what that costs."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tal_cli import console
+from tal_cli.commands.ground_truth import (
+    AnnotationFile,
+    Dataset,
+    Format,
+    OneEpicTask,
+    PredictionFile,
+    ResultFormat,
+    Subset,
+    find_ground_truth,
+)
+from tal_cli.commands.options import Quiet
+from tal_cli.commands.tables import print_facts, print_table
+
+if TYPE_CHECKING:
+    from tal_cli.evaluation.diagnosis import Diagnosis
+
+EXAMPLE = "Example: tal diagnose predictions.json --dataset thumos --out diagnosis"
+DEFAULT_TIOU = "0.5"
+
+
+class Scale(str, Enum):
+    auto = "auto"
+    thumos = "thumos"
+    activitynet = "activitynet"
+
+
+def diagnose(
+    predictions: PredictionFile,
+    dataset: Dataset = None,
+    annotations: AnnotationFile = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where figures (PNG, SVG), diagnosis.json and index.html go.")
+    ] = None,
+    subset: Subset = None,
+    tiou: Annotated[str, typer.Option(metavar="A:STEP:B", help="Overlap thresholds.")] = DEFAULT_TIOU,
+    scale: Annotated[
+        Scale,
+        typer.Option(metavar="auto|thumos|activitynet", help="Buckets; auto: those that spread instances most evenly."),
+    ] = Scale.auto,
+    task: OneEpicTask = None,
+    format: Format = ResultFormat.table,
+    quiet: Quiet = False,
+) -> None:
+    """Error analysis after Alwassel et al. (2018): false positives, sensitivity, false negatives.
+
+    Characteristics of instances (coverage, length, number) are computed from the annotations, whatever the data set.
+    """
+    from tal_cli.evaluation.average_precision import parse_tiou
+    from tal_cli.evaluation.diagnosis import diagnose as analyse
+    from tal_cli.evaluation.diagnosis_document import as_json
+    from tal_cli.output.files import write_atomically
+
+    thresholds = parse_tiou(tiou)
+    truth = find_ground_truth(dataset, annotations, subset, task)
+    found, known, chosen = truth.load(predictions)
+    diagnosis = analyse(found, known, chosen, thresholds, scale.value)
+    if diagnosis.left_out:
+        console.warn(
+            f"{diagnosis.left_out} predictions are in videos or of labels without instances; they are left out"
+        )
+    document = json.dumps(as_json(diagnosis), ensure_ascii=False, indent=1) + "\n"
+    if out is not None:
+        _write_page(diagnosis, out, predictions.name, truth.path.name)
+        write_atomically(out / "diagnosis.json", document.encode())
+        console.note(f"figures and {out / 'index.html'} are written")
+    if format is ResultFormat.json:
+        print(document, end="")
+    else:
+        _print(diagnosis)
+
+
+def _write_page(diagnosis: Diagnosis, out: Path, predictions: str, annotations: str) -> None:
+    from tal_cli.evaluation.diagnosis_page import render
+    from tal_cli.evaluation.figures import draw
+    from tal_cli.output.files import write_atomically
+
+    pictures = draw(diagnosis)
+    page = render(diagnosis, pictures, predictions, annotations)
+    for picture in pictures:
+        write_atomically(out / f"{picture.name}.png", picture.png)
+        write_atomically(out / f"{picture.name}.svg", picture.svg)
+    write_atomically(out / "index.html", page.encode())
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    from tal_cli.evaluation.error_types import Kind
+
+    found = diagnosis.false_positives
+    print_facts(
+        [
+            ("subset", f"{diagnosis.subset}, {int(diagnosis.instances.sum())} instances"),
+            ("tIoU", ", ".join(f"{threshold:.6g}" for threshold in diagnosis.tiou)),
+            ("average mAP_N", f"{diagnosis.sensitivity.precision.mean():.4f}"),
+            ("instances missed", f"{diagnosis.false_negatives.rate:.4f}"),
+        ]
+    )
+    print()
+    gains = ("", *(f"{gain:+.4f}" for gain in found.gain))
+    shares = found.total.mean(axis=0) / max(found.kept, 1)
+    rows = [(_words(kind), f"{found.profile[0, kind]:.4f}", f"{shares[kind]:.4f}", gains[kind]) for kind in Kind]
+    print_table(("predictions", "of the best G", "of the best 10 G", "mAP_N without them"), rows)
+    print()
+    rows = [
+        (item.characteristic.title, name, text, str(count), f"{value:.4f}", f"{missed:.4f}")
+        for item, values, rates in zip(
+            diagnosis.characteristics,
+            diagnosis.sensitivity.by_bucket,
+            diagnosis.false_negatives.by_bucket,
+            strict=True,
+        )
+        for name, text, count, value, missed in zip(
+            item.characteristic.buckets, item.characteristic.ranges, item.counts, values, rates, strict=True
+        )
+        if count
+    ]
+    print_table(("characteristic", "bucket", "range", "instances", "mAP_N", "missed"), rows)
+
+
+def _words(kind: object) -> str:
+    return str(getattr(kind, "name", kind)).replace("_", " ").lower()

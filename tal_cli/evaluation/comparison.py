@@ -1,0 +1,105 @@
+"""Two prediction files side by side, on the same ground truth: per threshold, per label, per kind of error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tal_cli.datasets.annotations import Annotations
+from tal_cli.evaluation.average_precision import Evaluation, evaluate
+from tal_cli.evaluation.diagnosis import Diagnosis, diagnose
+from tal_cli.evaluation.error_types import ERRORS, Kind
+from tal_cli.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of both files, and what the second has more than the first."""
+
+    name: str
+    first: float
+    second: float
+
+    @property
+    def difference(self) -> float:
+        """Second less first."""
+        return self.second - self.first
+
+    def as_json(self) -> dict[str, float]:
+        """Both and their difference."""
+        return {"a": self.first, "b": self.second, "difference": self.difference}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All in [0, 1].
+
+    Attributes:
+        subset: which was evaluated.
+        precision: mAP per threshold and on average.
+        labels: average precision per label, mean over thresholds; the largest gain first.
+        shares: of each kind of prediction among the best G of each label.
+        costs: what each kind of error costs in average mAP_N.
+        missed: instances that are not found.
+    """
+
+    subset: str
+    precision: tuple[Row, ...]
+    labels: tuple[Row, ...]
+    shares: tuple[Row, ...]
+    costs: tuple[Row, ...]
+    missed: Row
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `tal compare --format json` prints."""
+        return {
+            "subset": self.subset,
+            "mAP": {row.name: row.as_json() for row in self.precision},
+            "per_label": {row.name: row.as_json() for row in self.labels},
+            "share_of_best_G": {row.name: row.as_json() for row in self.shares},
+            "mAP_N_cost": {row.name: row.as_json() for row in self.costs},
+            "missed": self.missed.as_json(),
+        }
+
+
+def compare(
+    first: Predictions, second: Predictions, annotations: Annotations, subset: str, tiou: Sequence[float]
+) -> Comparison:
+    """Evaluate and diagnose both.
+
+    Raises:
+        UsageProblem: the subset has no instance.
+    """
+    pair = [evaluate(found, annotations, subset, tiou) for found in (first, second)]
+    errors = [diagnose(found, annotations, subset, tiou) for found in (first, second)]
+    columns = zip(*([*item.mean.tolist(), item.average] for item in pair), strict=True)
+    names = [*(f"{threshold:.6g}" for threshold in tiou), "average"]
+    return Comparison(
+        subset=subset,
+        precision=tuple(Row(name, *values) for name, values in zip(names, columns, strict=True)),
+        labels=_labels(pair[0], pair[1]),
+        shares=tuple(Row(_words(kind), *(_share(item, kind) for item in errors)) for kind in Kind),
+        costs=tuple(Row(_words(kind), *(_cost(item, kind) for item in errors)) for kind in ERRORS),
+        missed=Row("missed", *(item.false_negatives.rate for item in errors)),
+    )
+
+
+def _labels(first: Evaluation, second: Evaluation) -> tuple[Row, ...]:
+    rows = [
+        Row(label, float(a.mean()), float(b.mean()))
+        for label, a, b in zip(first.labels, first.precision, second.precision, strict=True)
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.difference))
+
+
+def _share(diagnosis: Diagnosis, kind: Kind) -> float:
+    return float(diagnosis.false_positives.profile[0, kind])
+
+
+def _cost(diagnosis: Diagnosis, kind: Kind) -> float:
+    return float(diagnosis.false_positives.gain[ERRORS.index(kind)])
+
+
+def _words(kind: Kind) -> str:
+    return kind.name.replace("_", " ").lower()
