@@ -1,13 +1,14 @@
 """What instances are like: how much of their video they cover, how long they are, how many their video has.
 
-The three that can be computed from any annotations, of those that Alwassel et al. (2018) analyse, in their buckets. Their
-tool has one scale of buckets for ActivityNet and one for THUMOS14.
+The three that can be computed from any annotations, of those that Alwassel et al. (2018) analyse, in their buckets.
+Their tool has one scale of buckets for ActivityNet and one for THUMOS14.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class Characteristic:
         """What each bucket holds, as text."""
         bounds = [f"{edge:g}" for edge in self.edges]
         first, last = f"up to {bounds[0]}", f"above {bounds[-1]}"
-        middle = [f"{low} to {high}" for low, high in zip(bounds, bounds[1:], strict=False)]
+        middle = [f"{low} to {high}" for low, high in pairwise(bounds)]
         return tuple(f"{text} {self.unit}".rstrip() for text in (first, *middle, last))
 
 

@@ -2,13 +2,13 @@
 
 Three analyses, to the numbers of the authors' tool (DETAD):
 
-- false positives: the best 10 G predictions of each label, G being how many instances it has, by kind of error; and what
-  average mAP_N would gain if the errors of one kind were not there;
+- false positives: the best 10 G predictions of each label, G being how many instances it has, by kind of error; and
+  what average mAP_N would gain if the errors of one kind were not there;
 - sensitivity: average mAP_N over the instances of one bucket of a characteristic alone;
 - false negatives: the share of a bucket's instances that no prediction finds at a normalised precision above 0.05.
 
-mAP_N is mAP with precision as if every label had the average number of instances, N: R N / (R N + F), R being recall and F
-the number of false positives so far. Predictions in videos without instances are left out, as their number says.
+mAP_N is mAP with precision as if every label had the average number of instances, N: R N / (R N + F), R being recall
+and F the number of false positives so far. Predictions in videos without instances are left out; their number is told.
 
 Shapes: N thresholds, L labels, P predictions sorted by label and falling score, G instances in file order.
 """

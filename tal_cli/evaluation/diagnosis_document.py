@@ -1,4 +1,4 @@
-"""A diagnosis as a JSON document. Names are those of the published tool, so that its figures can be laid beside ours."""
+"""A diagnosis as a JSON document, in the published tool's names, so that its figures can be laid beside ours."""
 
 from __future__ import annotations
 

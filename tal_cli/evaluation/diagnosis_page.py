@@ -6,7 +6,6 @@ import base64
 from collections.abc import Sequence
 from importlib import resources
 
-from tal_cli.errors import Missing
 from tal_cli.evaluation.diagnosis import Diagnosis
 from tal_cli.evaluation.error_types import ERRORS, Kind
 from tal_cli.evaluation.figures import Picture
@@ -21,14 +20,9 @@ def render(diagnosis: Diagnosis, pictures: Sequence[Picture], predictions: str, 
         diagnosis: what it shows.
         pictures: its figures.
         predictions, annotations: names of the files, as the page shows them.
-
-    Raises:
-        Missing: jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise Missing("the page needs jinja2", "pip install 'tal-cli[plots]'") from error
+    from jinja2 import Environment, StrictUndefined
+
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = resources.files("tal_cli.evaluation").joinpath(TEMPLATE).read_text(encoding="utf-8")
     found = diagnosis.false_positives

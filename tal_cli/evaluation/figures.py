@@ -1,5 +1,6 @@
-"""The figures of a diagnosis, in the manner of Alwassel et al. (2018): profile and impact of false positives, sensitivity,
-false negatives; and scores against overlaps. Drawn with matplotlib, without its global state.
+"""The figures of a diagnosis, in the manner of Alwassel et al. (2018), and scores against overlaps.
+
+Drawn with matplotlib, without its global state.
 """
 
 from __future__ import annotations
