@@ -1,6 +1,7 @@
 """Non-maximum suppression of segments: Gaussian Soft-NMS (Bodla et al. 2017), hard NMS and segment voting.
 
 Compiled with numba at first use and cached on disk; arrays are float32 starts, ends, scores and int64 labels.
+`models/device_nms.py` computes the same where the candidates lie on a GPU.
 """
 
 from __future__ import annotations
@@ -58,13 +59,10 @@ def suppress(candidates: Candidates, config: InferenceConfig) -> Candidates:
     """
     if not len(candidates) or config.nms == "none":
         return _best(candidates, config.max_segments) if config.nms != "none" else candidates
-    if config.multiclass:
-        groups = [np.flatnonzero(candidates.labels == label) for label in np.unique(candidates.labels)]
-        kept = concatenate([_suppress_group(candidates.take(group), config) for group in groups])
-    else:
-        kept = _suppress_group(candidates, config)
-        if config.voting_threshold > 0:
-            kept = vote(kept, candidates, config.voting_threshold, by_overlap=config.voting_weight == "score-iou")
+    labels = candidates.labels if config.multiclass else np.zeros_like(candidates.labels)
+    kept = _suppress_groups(candidates, labels, config)
+    if not config.multiclass and config.voting_threshold > 0:
+        kept = vote(kept, candidates, config.voting_threshold, by_overlap=config.voting_weight == "score-iou")
     return _best(kept, config.max_segments)
 
 
@@ -72,24 +70,26 @@ def _best(candidates: Candidates, limit: int) -> Candidates:
     return candidates.take(np.argsort(-candidates.scores, kind="stable")[:limit])
 
 
-def _suppress_group(candidates: Candidates, config: InferenceConfig) -> Candidates:
-    if config.nms == "hard":
-        candidates = candidates.take(candidates.scores > np.float32(config.min_score))
-        order = np.argsort(-candidates.scores, kind="stable")
-        kept = _compiled(_hard_nms)(
-            candidates.starts[order], candidates.ends[order], np.float32(config.iou_threshold), config.max_segments
-        )
-        return candidates.take(order[kept])
+def _suppress_groups(candidates: Candidates, labels: Integers, config: InferenceConfig) -> Candidates:
+    """Suppression within each group of equal `labels`, at most `max_segments` of each, group after group."""
+    hard = config.nms == "hard"
+    if hard:
+        enough = candidates.scores > np.float32(config.min_score)
+        candidates, labels = candidates.take(enough), labels[enough]
+    order = np.argsort(labels, kind="stable")
+    edges = np.flatnonzero(np.diff(labels[order])) + 1
+    bounds = np.concatenate([[0], edges, [len(order)]]).astype(np.int64)
+    group = candidates.take(order)
+    if hard:
+        threshold = np.float32(config.iou_threshold)
+        kept = _compiled(_hard_nms)(group.starts, group.ends, group.scores, bounds, threshold, config.max_segments)
+        return group.take(kept)
+    sigma, least = np.float32(config.sigma), np.float32(config.min_score)
     index, scores = _compiled(_soft_nms)(
-        candidates.starts,
-        candidates.ends,
-        candidates.scores,
-        np.float32(config.sigma),
-        np.float32(config.min_score),
-        config.max_segments,
+        group.starts, group.ends, group.scores, bounds, sigma, least, config.max_segments
     )
-    kept_candidates = candidates.take(index)
-    return Candidates(kept_candidates.labels, kept_candidates.starts, kept_candidates.ends, scores)
+    kept_group = group.take(index)
+    return Candidates(kept_group.labels, kept_group.starts, kept_group.ends, scores)
 
 
 def vote(kept: Candidates, everyone: Candidates, threshold: float, *, by_overlap: bool) -> Candidates:
@@ -114,62 +114,81 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _soft_nms(
-    starts: Floats, ends: Floats, scores: Floats, sigma: np.float32, min_score: np.float32, limit: int
+    starts: Floats,
+    ends: Floats,
+    scores: Floats,
+    bounds: Integers,
+    sigma: np.float32,
+    min_score: np.float32,
+    limit: int,
 ) -> tuple[Integers, Floats]:
-    """Indices and decayed scores in order of selection.
+    """Indices and decayed scores, group after group (group g is bounds[g] to bounds[g + 1]), in order of selection.
 
-    Ties go to the one that stands first; a dropped candidate's place is taken by the last one. Candidates are tested
-    against `min_score` only after a selection, so that the best one always stays.
+    Ties go to the one that stands first. Candidates are tested against `min_score` only after a selection, so that the
+    best one always stays. One pass decays, drops and finds the next best; a place that falls free is taken by the
+    group's last candidate. The exponential is rounded once, from float64, so that every device finds the same one.
     """
     starts, ends, scores = starts.copy(), ends.copy(), scores.copy()
     lengths = ends - starts + np.float32(1e-6)
-    index = np.arange(len(starts))
-    count = len(starts)
-    position = 0
-    while position < count and position < limit:
-        best = position
-        for other in range(position + 1, count):
+    place = np.arange(len(starts))
+    index = np.empty(len(starts), np.int64)
+    selected = np.empty(len(starts), np.float32)
+    total = 0
+    for group in range(len(bounds) - 1):
+        first, count = bounds[group], bounds[group + 1]
+        enough = total + limit
+        best = first
+        for other in range(first + 1, count):
             if scores[other] > scores[best]:
                 best = other
-        start, end, score, length, chosen = starts[best], ends[best], scores[best], lengths[best], index[best]
-        starts[best], ends[best], scores[best] = starts[position], ends[position], scores[position]
-        lengths[best], index[best] = lengths[position], index[position]
-        starts[position], ends[position], scores[position] = start, end, score
-        lengths[position], index[position] = length, chosen
-        other = position + 1
-        while other < count:
-            inner = min(end, ends[other]) - max(start, starts[other])
-            if inner > 0:
-                overlap = inner / (length + lengths[other] - inner)
-                scores[other] *= np.exp(-(overlap * overlap) / sigma)
-            if scores[other] < min_score:
-                count -= 1
-                starts[other], ends[other], scores[other] = starts[count], ends[count], scores[count]
-                lengths[other], index[other] = lengths[count], index[count]
-            else:
+        while count > first and total < enough:
+            start, end, length = starts[best], ends[best], lengths[best]
+            index[total], selected[total] = place[best], scores[best]
+            total += 1
+            count -= 1
+            starts[best], ends[best], lengths[best] = starts[count], ends[count], lengths[count]
+            scores[best], place[best] = scores[count], place[count]
+            best = other = first
+            while other < count:
+                inner = min(end, ends[other]) - max(start, starts[other])
+                if inner > 0:
+                    overlap = inner / (length + lengths[other] - inner)
+                    scores[other] *= np.float32(np.exp(np.float64(-(overlap * overlap) / sigma)))
+                if scores[other] < min_score:
+                    count -= 1
+                    starts[other], ends[other], lengths[other] = starts[count], ends[count], lengths[count]
+                    scores[other], place[other] = scores[count], place[count]
+                    continue
+                if scores[other] > scores[best] or (scores[other] == scores[best] and place[other] < place[best]):
+                    best = other
                 other += 1
-        position += 1
-    return index[:position], scores[:position]
+    return index[:total], selected[:total]
 
 
-def _hard_nms(starts: Floats, ends: Floats, threshold: np.float32, limit: int) -> Integers:
-    """Indices kept of segments sorted by falling score: each one whose IoU with every kept one is below threshold."""
+def _hard_nms(
+    starts: Floats, ends: Floats, scores: Floats, bounds: Integers, threshold: np.float32, limit: int
+) -> Integers:
+    """Indices kept, group after group, by falling score: each whose IoU with every kept one is below threshold."""
     lengths = ends - starts + np.float32(1e-6)
     dropped = np.zeros(len(starts), np.bool_)
     kept = np.empty(len(starts), np.int64)
-    count = 0
-    for position in range(len(starts)):
-        if dropped[position]:
-            continue
-        kept[count] = position
-        count += 1
-        if count == limit:
-            break
-        for other in range(position + 1, len(starts)):
-            inner = max(np.float32(0), min(ends[position], ends[other]) - max(starts[position], starts[other]))
-            if inner / (lengths[position] + lengths[other] - inner) >= threshold:
-                dropped[other] = True
-    return kept[:count]
+    total = 0
+    for group in range(len(bounds) - 1):
+        order = bounds[group] + np.argsort(-scores[bounds[group] : bounds[group + 1]], kind="mergesort")
+        enough = total + limit
+        for rank in range(len(order)):
+            best = order[rank]
+            if dropped[best]:
+                continue
+            if total == enough:
+                break
+            kept[total] = best
+            total += 1
+            for other in order[rank + 1 :]:
+                inner = max(np.float32(0), min(ends[best], ends[other]) - max(starts[best], starts[other]))
+                if inner / (lengths[best] + lengths[other] - inner) >= threshold:
+                    dropped[other] = True
+    return kept[:total]
 
 
 def _vote(
