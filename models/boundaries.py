@@ -1,4 +1,5 @@
-"""What a decoder predicts, and relative boundary bins decoded to distances (paper: "Trident-head"; Shi et al. 2023).
+"""What a decoder predicts, and boundaries decoded to distances: plain ones, or relative boundary bins (paper:
+"Trident-head"; Shi et al. 2023).
 
 Only the entries that are asked for are decoded: training needs the positives, inference the candidates.
 """
@@ -6,28 +7,92 @@ Only the entries that are asked for are decoded: training needs the positives, i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from models.pyramid import PyramidLayout, pyramid_points
+from models.pyramid import Points, PyramidLayout, pyramid_points
+
+
+@dataclass(frozen=True)
+class PlainBoundaries:
+    """Distances to start and end in cells of the level, the same for all classes."""
+
+    distances: Tensor  # [B, 2, S], non-negative
+    per_class: ClassVar[bool] = False
+
+    def decode(self, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """Distances [n, 2] at n entries given as int64 [n] indices."""
+        return self.distances[video, :, cell].float()
+
+
+@dataclass(frozen=True)
+class BinnedBoundaries:
+    """Logits whose softmax over N + 1 neighbouring cells gives the distance as an expectation."""
+
+    offsets: Tensor  # [B, 2 (N + 1), S] centre-offset logits of the start, then of the end bins
+    starts: Tensor  # [B, C, S] start boundary logits
+    ends: Tensor  # [B, C, S] end boundary logits
+    per_class: ClassVar[bool] = True
+
+    def decode(self, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """Distances [n, 2] at n entries given as int64 [n] indices, in cells of the level.
+
+        Each side's distance is the expected bin under softmax(boundary logits around the point + the point's own
+        offset logits). Boundary logits outside the level count as 0, as published.
+        """
+        sides = self.offsets[video, :, cell].float().unflatten(1, (2, -1))
+        bins = torch.arange(sides.shape[-1], device=cell.device)
+        backward = cell[:, None] - bins.flip(0)
+        forward = cell[:, None] + bins
+        in_level = backward >= points.first[cell][:, None]
+        near_start = self.starts[video[:, None], label[:, None], backward.clamp(min=0)].float() * in_level
+        in_level = forward <= points.last[cell][:, None]
+        last = self.starts.shape[-1] - 1
+        near_end = self.ends[video[:, None], label[:, None], forward.clamp(max=last)].float() * in_level
+        left = torch.softmax(near_start + sides[:, 0], dim=-1) @ bins.flip(0).float()
+        right = torch.softmax(near_end + sides[:, 1], dim=-1) @ bins.float()
+        return torch.stack((left, right), dim=-1)
+
+
+@dataclass(frozen=True)
+class BoundaryShift:
+    """Correction of decoded boundaries."""
+
+    start: Tensor  # [B, C or 1, S], added to the start
+    end: Tensor  # [B, C or 1, S], added to the end
+    in_level_cells: bool  # in cells of the level (True) or of level 0 (False)
+
+    def apply(self, distances: Tensor, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """Corrected distances [n, 2], clamped at 0."""
+        target = torch.zeros_like(label) if self.start.shape[1] == 1 else label
+        shift = torch.stack((-self.start[video, target, cell], self.end[video, target, cell]), dim=-1).float()
+        if not self.in_level_cells:
+            shift = shift / points.stride[cell][:, None]
+        return (distances + shift).clamp(min=0)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Everything predicted for B videos at the S packed cells of the pyramid (C classes, N bins)."""
+    """Everything predicted for B videos at the S packed cells of the pyramid (C classes).
+
+    A decoder that refines class scores gives `factor`, one that refines boundaries gives `shift`; where it gives
+    neither, `refined` is `coarse`.
+    """
 
     layout: PyramidLayout
     valid: Tensor  # bool [B, 1, S]: inside a level and not padding
     coarse: Tensor  # [B, C, S] class logits before refinement
     refined: Tensor  # [B, C, S] class logits after refinement: scores are their sigmoid
-    factor: Tensor  # [B, C, S] raw refinement factor
-    offsets: Tensor  # [B, 2 (N + 1), S] centre-offset logits of the start, then of the end bins
-    starts: Tensor  # [B, C, S] start boundary logits
-    ends: Tensor  # [B, C, S] end boundary logits
-    start_shift: Tensor  # [B, C or 1, S] correction added to the start
-    end_shift: Tensor  # [B, C or 1, S] correction added to the end
-    shift_in_level_cells: bool  # corrections are in cells of the level (True) or of level 0 (False)
+    boundaries: PlainBoundaries | BinnedBoundaries
+    factor: Tensor | None = None  # [B, C, S] raw refinement factor
+    shift: BoundaryShift | None = None
+
+    @property
+    def refines(self) -> bool:
+        """Whether refined predictions differ from coarse ones."""
+        return self.factor is not None or self.shift is not None
 
 
 @dataclass(frozen=True)
@@ -39,30 +104,9 @@ class Distances:
 
 
 def decode_distances(predictions: Predictions, video: Tensor, cell: Tensor, label: Tensor) -> Distances:
-    """Distances at n entries given as int64 [n] indices of video, packed cell and class.
-
-    Each side's distance is the expected bin under softmax(boundary logits around the point + the point's own offset
-    logits). Boundary logits outside the level count as 0, as published. Refined distances are clamped at 0.
-    """
+    """Distances at n entries given as int64 [n] indices of video, packed cell and class."""
     points = pyramid_points(predictions.layout, cell.device)
-    sides = predictions.offsets[video, :, cell].float().unflatten(1, (2, -1))
-    bins = torch.arange(sides.shape[-1], device=cell.device)
-    backward = cell[:, None] - bins.flip(0)
-    forward = cell[:, None] + bins
-    in_level = backward >= points.first[cell][:, None]
-    near_start = predictions.starts[video[:, None], label[:, None], backward.clamp(min=0)].float() * in_level
-    in_level = forward <= points.last[cell][:, None]
-    last = predictions.layout.total - 1
-    near_end = predictions.ends[video[:, None], label[:, None], forward.clamp(max=last)].float() * in_level
-    left = torch.softmax(near_start + sides[:, 0], dim=-1) @ bins.flip(0).float()
-    right = torch.softmax(near_end + sides[:, 1], dim=-1) @ bins.float()
-    coarse = torch.stack((left, right), dim=-1)
-
-    shared = predictions.start_shift.shape[1] == 1
-    target = torch.zeros_like(label) if shared else label
-    shift = torch.stack(
-        (-predictions.start_shift[video, target, cell], predictions.end_shift[video, target, cell]), dim=-1
-    ).float()
-    if not predictions.shift_in_level_cells:
-        shift = shift / points.stride[cell][:, None]
-    return Distances(coarse=coarse, refined=(coarse + shift).clamp(min=0))
+    coarse = predictions.boundaries.decode(points, video, cell, label)
+    shift = predictions.shift
+    refined = coarse if shift is None else shift.apply(coarse, points, video, cell, label)
+    return Distances(coarse=coarse, refined=refined)

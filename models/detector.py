@@ -1,17 +1,18 @@
-"""The detector as one module: embedding, encoder, one norm per level, decoder."""
+"""The detector as one module: embedding, encoder, neck, decoder."""
 
 from __future__ import annotations
 
-from typing import cast
-
+import torch
 from torch import Tensor, nn
 
+from models.architectures import ModelConfig
 from models.boundaries import Predictions
 from models.decoders import create_decoder
 from models.encoders import create_encoder
-from models.layers import ChannelNorm, ConvEmbedding
+from models.layers import ConvEmbedding
+from models.neck import apply_norms, create_neck, create_norms
 from models.pyramid import level_masks
-from models.recipe import ModelConfig, Recipe
+from models.recipe import Recipe
 
 
 class TemporalDetector(nn.Module):
@@ -32,19 +33,14 @@ class TemporalDetector(nn.Module):
             table_length=config.pad_length if config.position_table else None,
         )
         self.encoder = create_encoder(config, drop_path)
-        self.norms = nn.ModuleList(ChannelNorm(config.width) for _ in range(config.levels))
+        self.neck = create_neck(config)
+        self.norms = create_norms(config)
         self.decoder = create_decoder(config)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> TemporalDetector:
         """A freshly initialised detector of the recipe's shape."""
         return cls(recipe.model, channels=recipe.features.channels, drop_path=recipe.training.drop_path)
-
-    def encode(self, features_BCT: Tensor, mask_B1T: Tensor) -> list[Tensor]:
-        """features [B, C, T], mask bool [B, 1, T] -> encoder output [B, D, T_l] per level, before the level norms."""
-        masks = self._optional_masks(mask_B1T)
-        levels: list[Tensor] = self.encoder(self.embedding(features_BCT, masks[0]), masks)
-        return levels
 
     def forward(self, features_BCT: Tensor, mask_B1T: Tensor) -> Predictions:
         """features [B, C, T], mask bool [B, 1, T], True where a cell is valid -> Predictions.
@@ -56,18 +52,26 @@ class TemporalDetector(nn.Module):
             raise ValueError(f"features have {features_BCT.shape[1]} channels, the detector takes {self.channels}")
         if features_BCT.shape[2] % multiple:
             raise ValueError(f"{features_BCT.shape[2]} grid cells are not a multiple of {multiple}: pad them")
-        levels = self.encode(features_BCT, mask_B1T)
-        valid = [mask.transpose(1, 2) for mask in level_masks(mask_B1T, self.config.levels)]
-        masks = [None] * len(valid) if bool(mask_B1T.all()) else valid
-        predictions: Predictions = self.decoder(self.normalise(levels), masks, valid)
+        valid, masks = self._masks(mask_B1T)
+        levels = self.mix(self.encoder(self.embedding(features_BCT, masks[0]), masks), masks)
+        predictions: Predictions = self.decoder(levels, masks, valid)
         return predictions
 
-    def normalise(self, levels: list[Tensor]) -> list[Tensor]:
-        """Encoder output [B, D, T_l] -> rows [B, T_l, D], each level under its own norm; what the decoder reads."""
-        norms = (cast(ChannelNorm, norm) for norm in self.norms)
-        return [norm.rows(level.transpose(1, 2)) for norm, level in zip(norms, levels, strict=True)]
+    def encode(self, features_BCT: Tensor, mask_B1T: Tensor) -> list[Tensor]:
+        """features [B, C, T], mask bool [B, 1, T] -> encoder output as rows [B, T_l, D] per level, before the neck."""
+        _, masks = self._masks(mask_B1T)
+        levels: list[Tensor] = self.encoder(self.embedding(features_BCT, masks[0]), masks)
+        return levels
 
-    def _optional_masks(self, mask_B1T: Tensor) -> list[Tensor | None]:
-        if bool(mask_B1T.all()):
-            return [None] * self.config.levels
-        return list(level_masks(mask_B1T, self.config.levels))
+    def mix(self, levels: list[Tensor], masks: list[Tensor | None]) -> list[Tensor]:
+        """Encoder output, rows [B, T_l, D] -> rows after neck and norms: what the decoder reads."""
+        if self.neck is not None:
+            levels = self.neck(levels, masks)
+        return apply_norms(self.norms, levels)
+
+    def _masks(self, mask_B1T: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Validity per level, bool [B, T_l, 1]; and the same to mask with, None where nothing needs masking."""
+        valid = level_masks(mask_B1T.transpose(1, 2), self.config.levels)
+        # Looking at values would break a compiled graph in two.
+        whole = not torch.compiler.is_compiling() and bool(mask_B1T.all())
+        return valid, [None] * len(valid) if whole else list(valid)

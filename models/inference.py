@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.architectures import ModelConfig
 from models.detector import TemporalDetector
-from models.nms import Candidates, concatenate, suppress
+from models.device_nms import DeviceCandidates, concatenate_on_device, suppress_in_place
+from models.nms import Candidates
 from models.postprocess import Core, GridSegments, find_candidates
 from models.pyramid import pad_batch, padded_length
-from models.recipe import InferenceConfig, ModelConfig, Recipe
+from models.recipe import InferenceConfig, Recipe
 
 BATCH_CELLS = 1024  # grid cells computed at once when stretches are shorter than this
 
@@ -57,8 +59,8 @@ def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> Grid
     Runs on the detector's device and leaves it in evaluation mode. Raises ValueError for features of the wrong shape
     or with values that are not finite, naming the first bad window.
     """
-    candidates = collect_candidates(detector, features, recipe.inference)
-    kept = suppress(candidates, recipe.inference)
+    candidates = _collect(detector, features, recipe.inference)
+    kept = suppress_in_place(candidates, recipe.inference)
     return GridSegments(
         labels=kept.labels,
         starts=kept.starts.astype(np.float64),
@@ -70,6 +72,10 @@ def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> Grid
 @torch.inference_mode()
 def collect_candidates(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> Candidates:
     """All candidates of one sequence before NMS, in grid cells of the whole sequence. Raises ValueError as `detect`."""
+    return _collect(detector, features, config).to_host()
+
+
+def _collect(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> DeviceCandidates:
     _check(features, detector.channels)
     weights = next(detector.parameters())
     detector.eval()
@@ -83,7 +89,7 @@ def collect_candidates(detector: TemporalDetector, features: Tensor, config: Inf
             core = Core(stretch.core_first - stretch.first, stretch.core_end - stretch.first)
             candidates = find_candidates(predictions, config, core, video)
             found.append(candidates.shift(stretch.first))
-    return concatenate(found)
+    return concatenate_on_device(found)
 
 
 def _batches(stretches: list[Stretch], config: ModelConfig) -> Iterator[list[Stretch]]:

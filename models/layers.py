@@ -98,6 +98,19 @@ class DepthwiseConv1d(nn.Conv1d):
         return out
 
 
+class DepthwiseRowConv1d(nn.Conv1d):
+    """Depth-wise convolution of rows that keeps the length, or halves it with `stride` 2: one multiply-add per tap."""
+
+    def __init__(self, channels: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(channels, channels, kernel, padding=kernel // 2, stride=stride, groups=channels, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T or T/2, D]; T is even where it is halved."""
+        if x.device.type != "cpu":
+            return super().forward(x.transpose(1, 2)).transpose(1, 2)
+        return depthwise_rows(x, self.weight, self.bias, stride=self.stride[0])
+
+
 class ScaledDropPath(nn.Module):
     """A residual branch's per-channel scale (Touvron et al. 2021, CaiT) and stochastic depth (Huang et al. 2016).
 
@@ -136,14 +149,12 @@ class ConvEmbedding(nn.Module):
         self.register_buffer("positions", table, persistent=False)
 
     def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """features [B, C, T], mask bool [B, 1, T] (None: everything is valid) -> [B, D, T]."""
+        """features [B, C, T], mask bool [B, T, 1] (None: everything is valid) -> rows [B, T, D]."""
         x = features.transpose(1, 2)
-        row_mask = None if mask is None else mask.transpose(1, 2)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(cast(ChannelNorm, norm).rows(apply_mask(conv(x), row_mask)))
-        x = x.transpose(1, 2).contiguous()
+            x = F.relu(cast(ChannelNorm, norm).rows(apply_mask(conv(x), mask)))
         if self.positions is not None:
-            x = x + apply_mask(self._positions(x.shape[-1]).to(x.dtype), mask)
+            x = x + apply_mask(self._positions(x.shape[1]).transpose(1, 2).to(x.dtype), mask)
         return x
 
     def _positions(self, length: int) -> Tensor:
@@ -160,6 +171,20 @@ def convolve_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     picture = x.transpose(1, 2).unsqueeze(2)
     return F.conv2d(picture, weight.unsqueeze(2), bias, padding=(0, weight.shape[2] // 2)).squeeze(2)
+
+
+def depthwise_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1) -> Tensor:
+    """Rows [B, T, D] convolved channel by channel with [D, 1, k] -> [B, T / stride, D]."""
+    taps = weight.shape[2]
+    padded = F.pad(x, (0, 0, taps // 2, taps // 2)) if taps > 1 else x
+    end = x.shape[1] - stride + 1
+    by_tap = weight[:, 0].t().to(x.dtype)
+    shifted = [padded[:, tap : tap + end : stride] for tap in range(taps)]
+    first = shifted[0] * by_tap[0]
+    out = first if bias is None else first + bias.to(x.dtype)
+    for tap in range(1, taps):
+        out = torch.addcmul(out, shifted[tap], by_tap[tap])
+    return out
 
 
 def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,3 +50,10 @@ def centred_diou_loss(predicted: Tensor, target: Tensor) -> Tensor:
     difference = predicted - target
     centres = 0.5 * (difference[:, 1] - difference[:, 0])
     return centred_iou_loss(predicted, target) + (centres / hull) ** 2
+
+
+CLASS_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"focal": focal_loss, "varifocal": varifocal_loss}
+REGRESSION_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "diou": centred_diou_loss,
+    "giou": centred_iou_loss,
+}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.recipe import ModelConfig
+from models.architectures import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def pyramid_points(layout: PyramidLayout, device: torch.device) -> Points:
     return Points(time=(index - first).float() * stride, stride=stride, first=first, last=last)
 
 
-def level_masks(mask_B1T: Tensor, levels: int) -> list[Tensor]:
-    """Validity per level, bool [B, 1, T_l]: cell i of level l is valid when input cell i * 2**l is."""
-    return [mask_B1T[..., :: 1 << level] for level in range(levels)]
+def level_masks(mask_BT1: Tensor, levels: int) -> list[Tensor]:
+    """Validity per level, bool [B, T_l, 1]: cell i of level l is valid when input cell i * 2**l is."""
+    return [mask_BT1[:, :: 1 << level] for level in range(levels)]
 
 
 def padded_length(config: ModelConfig, length: int) -> int:

@@ -6,32 +6,38 @@ Imports no torch, so that listing and checking recipes stays quick.
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+
+from models.architectures import ModelConfig, NonNegative, Positive, Share, Strict, by_name
+
+__all__ = [
+    "CenterAssignment",
+    "CostAssignment",
+    "FeatureSpec",
+    "InferenceConfig",
+    "ModelConfig",
+    "Published",
+    "Recipe",
+    "RecipeError",
+    "TrainingConfig",
+    "dump_recipe",
+    "list_recipes",
+    "load_recipe",
+    "override",
+    "parse_recipe",
+]
 
 RECIPES = Path(__file__).parent / "recipes"
 LARGEST_RECIPE = 1 << 20  # bytes; a recipe is a page of text, anything larger is not one
-NORM_GROUPS = 16  # groups of the group normalisation in every GMG block
-
-Positive = Annotated[int, Field(ge=1)]
-OddKernel = Annotated[int, Field(ge=1, le=255)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class RecipeError(Exception):
     """A recipe that cannot be read or breaks the schema; the message names the dotted path of each bad value."""
-
-
-class Strict(BaseModel):
-    """Base of every section: unknown keys are refused and values never change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class FeatureSpec(Strict):
@@ -55,70 +61,29 @@ class FeatureSpec(Strict):
     weights_sha256: str | None = None
 
 
-class ModelConfig(Strict):
-    """Architecture and initialisation of a detector. Lengths and windows are in grid cells of the level they act on."""
+class CenterAssignment(Strict):
+    """A point learns the shortest segment that it lies in, near the segment's centre (center sampling)."""
 
-    variant: Literal["released", "paper"] = "released"
-    encoder: str = "gmg"
-    decoder: str = "cltdr"
-    classes: Positive
-    width: Positive = 512
-    levels: Annotated[int, Field(ge=1, le=12)] = 6
-    embedding_layers: Positive = 2
-    embedding_kernel: OddKernel = 3
-    position_table: bool = False
-    pad_length: Positive = 2304  # every sequence is padded to this; a longer one to a multiple of `length_multiple`
-    stem_blocks: Annotated[int, Field(ge=0)] = 2
-    windows: Positive | tuple[Positive, ...] = 1  # kernel of the local branch, one for all levels or one each
-    mlp_width: Positive = 768
-    branch_scale: float | None = 1e-4  # start of the residual branches' per-channel scales; None: no scales
-    conv_init_std: NonNegative = 0.0  # instant and local convolutions start as normal noise of this deviation
-    head_width: Positive = 512
-    head_layers: Positive = 3  # counting the output layer
-    head_kernel: OddKernel = 3
-    boundary_kernel: OddKernel = 3
-    bins: Positive = 16
-    class_prior: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    regression_ranges: tuple[tuple[float, float], ...] = ()  # grid units per level; empty: (0, 4), (4, 8), (8, 16), ...
+    name: Literal["center"] = "center"
+    radius: Annotated[float, Field(gt=0)] | None = 1.5  # strides; None: every point inside the segment
 
-    @model_validator(mode="after")
-    def _consistent(self) -> ModelConfig:
-        top = 1 << (self.levels - 1)
-        if isinstance(self.windows, tuple) and len(self.windows) != self.levels:
-            raise ValueError(f"windows: {len(self.windows)} values for {self.levels} levels")
-        if self.regression_ranges and len(self.regression_ranges) != self.levels:
-            raise ValueError(f"regression_ranges: {len(self.regression_ranges)} ranges for {self.levels} levels")
-        if any(low > high for low, high in self.regression_ranges):
-            raise ValueError("regression_ranges: a range ends before it starts")
-        kernels = (self.embedding_kernel, self.head_kernel, self.boundary_kernel, *self.level_windows)
-        if any(kernel % 2 == 0 for kernel in kernels):
-            raise ValueError("embedding_kernel, head_kernel, boundary_kernel and windows must be odd")
-        if self.width % NORM_GROUPS:
-            raise ValueError(f"width: {self.width} is not a multiple of {NORM_GROUPS}")
-        if self.pad_length % top:
-            raise ValueError(f"pad_length: {self.pad_length} is not a multiple of {top}, as {self.levels} levels need")
-        return self
 
-    @property
-    def level_windows(self) -> tuple[int, ...]:
-        """Window of the local branch per level; the stem (level 0) of the released code always uses 1."""
-        return self.windows if isinstance(self.windows, tuple) else (self.windows,) * self.levels
+class CostAssignment(Strict):
+    """Center sampling's points learn the boundaries that suit their predictions best (TemporalMaxer).
 
-    @property
-    def level_ranges(self) -> tuple[tuple[float, float], ...]:
-        """Lowest and highest boundary distance (level-0 grid units) that each level regresses."""
-        if self.regression_ranges:
-            return self.regression_ranges
-        edges = [0.0, *(4.0 * 2**level for level in range(self.levels - 1)), 10000.0]
-        return tuple(itertools.pairwise(edges))
+    Of the points inside a segment, the share `keep` of least cost counts fully, the others by `confuse_weight`; cost =
+    class_weight * focal loss + iou_weight * DIoU loss.
+    """
 
-    @property
-    def length_multiple(self) -> int:
-        """What the length of a sequence longer than `pad_length` is rounded up to: the published rule, the largest
-        window in level-0 cells, made a multiple of the coarsest stride."""
-        top = 1 << (self.levels - 1)
-        widest = max(window << level for level, window in enumerate(self.level_windows))
-        return -(-widest // top) * top
+    name: Literal["cost"] = "cost"
+    radius: Annotated[float, Field(gt=0)] = 1.5
+    iou_weight: NonNegative = 2.0
+    class_weight: NonNegative = 1.0
+    keep: Share = 1.0
+    confuse_weight: NonNegative = 0.0
+
+
+AnyAssignment = Annotated[CenterAssignment | CostAssignment, Field(discriminator="name"), BeforeValidator(by_name)]
 
 
 class TrainingConfig(Strict):
@@ -139,13 +104,14 @@ class TrainingConfig(Strict):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
     initial_loss_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    center_sample_radius: Annotated[float, Field(gt=0)] | None = 1.5  # strides; None: every point inside the segment
+    assignment: AnyAssignment = CenterAssignment()
     objective: Literal["released", "paper"] | None = None  # whose loss; None: that of the model's variant
-    refined_weight: NonNegative = 0.7
-    coarse_weight: NonNegative = 0.3
-    regression_weight: NonNegative = 1.0
     class_loss: Literal["varifocal", "focal"] = "varifocal"
-    iou_weight_power: NonNegative = 1.0
+    regression_loss: Literal["diou", "giou"] = "diou"
+    iou_weight_power: NonNegative = 1.0  # a positive's class loss counts by IoU to this power; 0: fully
+    regression_weight: NonNegative = 1.0
+    refined_weight: NonNegative = 0.7  # of refined and coarse predictions where a decoder has both
+    coarse_weight: NonNegative = 0.3
     select: Literal["last", "best-test"] = "last"
     seed: int = 0
 
@@ -180,7 +146,7 @@ class Published(Strict):
 
     metric: str
     average: float
-    by_tiou: dict[str, float] = {}
+    by_tiou: dict[str, float] = Field(default_factory=dict)
 
 
 class Recipe(Strict):
@@ -272,20 +238,36 @@ def _validated(data: Any, origin: str) -> Recipe:
 
 
 def _explain(item: Any) -> str:
-    path = ".".join(str(part) for part in item["loc"])
+    path, schema = _locate(item["loc"])
     if item["type"] == "extra_forbidden":
-        known = _known_keys(item["loc"][:-1])
+        known = list(schema.model_fields) if schema else []
         close = difflib.get_close_matches(str(item["loc"][-1]), known, 1)
         return f"{path}: unknown key" + (f"; did you mean {close[0]}?" if close else "")
+    if item["type"] == "union_tag_invalid":
+        there_are = item["ctx"]["expected_tags"].replace("'", "")
+        return f"{path}: there is no {item['ctx']['tag']}; there are {there_are}"
+    if item["type"] == "union_tag_not_found":
+        return f"{path}: expected a name, or settings with a `name`"
     message = item["msg"].removeprefix("Value error, ")
     return f"{path}: {message}" if path else message
 
 
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    schema: type[BaseModel] = Recipe
+def _locate(location: tuple[Any, ...]) -> tuple[str, type[BaseModel] | None]:
+    """An error's place as a dotted path, without the names that tell parts of a union apart, and the last section."""
+    schema: type[BaseModel] | None = Recipe
+    union: tuple[type[BaseModel], ...] = ()
+    path = []
     for part in location:
-        field = schema.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return []
-        schema = field.annotation
-    return list(schema.model_fields)
+        chosen = next((member for member in union if member.model_fields["name"].default == part), None)
+        if chosen:
+            schema, union = chosen, ()
+            continue
+        path.append(str(part))
+        field = schema.model_fields.get(str(part)) if schema else None
+        if field is None:
+            continue
+        members = get_args(field.annotation) or (field.annotation,)
+        sections = tuple(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
+        union = sections if field.discriminator else ()
+        schema = sections[0] if len(sections) == 1 else None
+    return ".".join(path), schema

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim.optimizer import ParamsT
 
+from models.architectures import ModelConfig
 from models.boundaries import Predictions, decode_distances
 from models.detector import TemporalDetector
-from models.losses import centred_diou_loss, centred_iou_loss, focal_loss, varifocal_loss
+from models.losses import CLASS_LOSSES, REGRESSION_LOSSES, centred_iou_loss, focal_loss, varifocal_loss
 from models.pyramid import pyramid_points
-from models.recipe import ModelConfig, TrainingConfig
-from models.targets import Targets, assign_targets
+from models.recipe import CenterAssignment, CostAssignment, TrainingConfig
+from models.targets import ASSIGNMENTS, PointRanges, Targets, pad_ground_truth
 
 MOMENTUM = 0.9  # of the running number of positives
 
@@ -31,8 +33,8 @@ class LossNormalizer:
 
     value: float
 
-    def update(self, positives: int) -> float:
-        """Take one batch's number of positive points in and give the new value."""
+    def update(self, positives: float) -> float:
+        """Take one batch's number of positive points (or their weight) in and give the new value."""
         self.value = MOMENTUM * self.value + (1 - MOMENTUM) * max(positives, 1)
         return self.value
 
@@ -61,7 +63,9 @@ class Positives:
     target: Tensor  # float32 [P, 2], cells of the level
     coarse: Tensor  # float32 [P, 2]
     refined: Tensor  # float32 [P, 2]
+    weight: Tensor  # float32 [P], of the distances' loss
     points: int  # number of positive points, fewer than P where a point has two labels
+    total: float  # of the points' weights
 
 
 def batch_loss(
@@ -81,24 +85,25 @@ def batch_loss(
     if detector.training and training.input_noise > 0:
         features_BCT = features_BCT + torch.randn_like(features_BCT) * training.input_noise
     predictions = detector(features_BCT, mask_B1T)
-    targets = batch_targets(predictions, detector.config, segments, labels, radius=training.center_sample_radius)
+    targets = batch_targets(predictions, detector.config, segments, labels, training.assignment)
     return prediction_loss(predictions, targets, detector.config, normalizer, training)
 
 
+@torch.no_grad()
 def batch_targets(
     predictions: Predictions,
     config: ModelConfig,
     segments: Sequence[Tensor],
     labels: Sequence[Tensor],
-    *,
-    radius: float | None,
+    assignment: CenterAssignment | CostAssignment,
 ) -> Targets:
     """Targets for the points of `predictions`, before label smoothing."""
     device = predictions.coarse.device
     layout = predictions.layout
     low, high = (layout.spread([edges[side] for edges in config.level_ranges], device) for side in (0, 1))
-    points = pyramid_points(layout, device)
-    return assign_targets(points, (low, high), segments, labels, classes=config.classes, radius=radius)
+    assign = ASSIGNMENTS[assignment.name]
+    truth = pad_ground_truth(segments, labels, device)
+    return assign(predictions, PointRanges(pyramid_points(layout, device), low, high), truth, assignment)
 
 
 def prediction_loss(
@@ -112,14 +117,23 @@ def prediction_loss(
     positives = find_positives(predictions, targets)
     if (training.objective or config.variant) == "paper":
         return _paper_loss(predictions, targets, positives, training)
-    return _released_loss(predictions, targets, positives, config, normalizer, training)
+    return _released_loss(predictions, targets, positives, normalizer, training)
 
 
 def find_positives(predictions: Predictions, targets: Targets) -> Positives:
-    """Positive entries at valid cells, with their distances decoded."""
+    """Positive entries at valid cells, with their distances decoded.
+
+    Where all classes share one prediction of the boundaries, a point with several labels counts once.
+    """
     wanted = (targets.classes > 0) & predictions.valid
     video, cell, label = wanted.transpose(1, 2).nonzero(as_tuple=True)
     distances = decode_distances(predictions, video, cell, label)
+    positive = wanted.any(dim=1)
+    counts = positive.float() if targets.weights is None else positive * targets.weights
+    weight = counts[video, cell]
+    if not predictions.boundaries.per_class:
+        same = (video[1:] == video[:-1]) & (cell[1:] == cell[:-1])
+        weight = weight * F.pad(~same, (1, 0), value=True)[: len(weight)]
     return Positives(
         video=video,
         cell=cell,
@@ -127,7 +141,9 @@ def find_positives(predictions: Predictions, targets: Targets) -> Positives:
         target=targets.distances[video, cell],
         coarse=distances.coarse,
         refined=distances.refined,
-        points=int(wanted.any(dim=1).sum()),
+        weight=weight,
+        points=int(positive.sum()),
+        total=float(counts.sum()),
     )
 
 
@@ -135,38 +151,58 @@ def _released_loss(
     predictions: Predictions,
     targets: Targets,
     positives: Positives,
-    config: ModelConfig,
     normalizer: LossNormalizer,
     training: TrainingConfig,
 ) -> Losses:
-    smoothing = training.label_smoothing
-    wanted = targets.classes * (1 - smoothing) + smoothing / (config.classes + 1)
-    valid = predictions.valid.to(torch.float32)
-    entries = (positives.video, positives.label, positives.cell)
-
-    class_loss = varifocal_loss if training.class_loss == "varifocal" else focal_loss
-    iou = 1 - centred_iou_loss(positives.refined, positives.target)
-    weight = iou.new_ones(wanted.shape).index_put(entries, iou**training.iou_weight_power)
-    norm = normalizer.update(positives.points)
-    refined_classification = (class_loss(predictions.refined, wanted) * weight * valid).sum() / norm
-    refined_regression = centred_diou_loss(positives.refined, positives.target).sum() / norm
-
-    norm = normalizer.update(positives.points)
-    coarse_classification = (focal_loss(predictions.coarse, wanted) * valid).sum() / norm
-    coarse_regression = centred_diou_loss(positives.coarse, positives.target).sum() / norm
-
-    classification = training.refined_weight * refined_classification + training.coarse_weight * coarse_classification
-    regression = training.refined_weight * refined_regression + training.coarse_weight * coarse_regression
+    shares = (training.refined_weight, training.coarse_weight) if predictions.refines else (1.0, 0.0)
+    refined = coarse = (predictions.refined.new_zeros(()),) * 2
+    norm = normalizer.update(positives.total)
+    refined = _stage_loss(
+        predictions.refined, positives.refined, predictions, targets, positives, training, weighted=True
+    )
+    refined = refined[0] / norm, refined[1] / norm
+    if predictions.refines:
+        norm = normalizer.update(positives.total)
+        coarse = _stage_loss(
+            predictions.coarse, positives.coarse, predictions, targets, positives, training, weighted=False
+        )
+        coarse = coarse[0] / norm, coarse[1] / norm
+    classification, regression = (shares[0] * a + shares[1] * b for a, b in zip(refined, coarse, strict=True))
     return Losses(
         total=classification + training.regression_weight * regression,
         classification=classification,
         regression=regression,
-        refined_classification=refined_classification,
-        refined_regression=refined_regression,
-        coarse_classification=coarse_classification,
-        coarse_regression=coarse_regression,
+        refined_classification=refined[0],
+        refined_regression=refined[1],
+        coarse_classification=coarse[0],
+        coarse_regression=coarse[1],
         positives=positives.points,
     )
+
+
+def _stage_loss(
+    logits: Tensor,
+    distances: Tensor,
+    predictions: Predictions,
+    targets: Targets,
+    positives: Positives,
+    training: TrainingConfig,
+    *,
+    weighted: bool,
+) -> tuple[Tensor, Tensor]:
+    """Sums of class and distance losses. `weighted`: by the recipe's class loss, positives counting by their IoU."""
+    smoothing = training.label_smoothing
+    wanted = targets.classes * (1 - smoothing) + smoothing / (logits.shape[1] + 1)
+    class_loss = CLASS_LOSSES[training.class_loss] if weighted else focal_loss
+    loss = class_loss(logits, wanted) * predictions.valid
+    if weighted and training.iou_weight_power:
+        iou = 1 - centred_iou_loss(distances, positives.target)
+        entries = (positives.video, positives.label, positives.cell)
+        loss = loss * torch.ones_like(loss).index_put(entries, iou**training.iou_weight_power)
+    if targets.weights is not None:
+        loss = loss * targets.weights[:, None]
+    regression = REGRESSION_LOSSES[training.regression_loss](distances, positives.target) * positives.weight
+    return loss.sum(), regression.sum()
 
 
 def _paper_loss(predictions: Predictions, targets: Targets, positives: Positives, training: TrainingConfig) -> Losses:

@@ -1,21 +1,20 @@
-"""Decoders: pyramid to predictions. A new one is a file here and a line in `DECODERS`."""
+"""Decoders: pyramid to predictions. A new one is a file here, a line in `DECODERS`, and its settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
+from models.architectures import ModelConfig
 from models.decoders.cltdr import CltdrDecoder
-from models.recipe import ModelConfig, RecipeError
 
-# name -> factory(config). The module maps levels as rows [B, T_l, D], masks (bool [B, T_l, 1] or None) and
-# validity (the masks, never None) to Predictions.
-DECODERS: dict[str, Callable[[ModelConfig], nn.Module]] = {"cltdr": CltdrDecoder}
+# name -> factory(config, the decoder's own settings). The module maps levels as rows [B, T_l, D], masks (bool
+# [B, T_l, 1], or None where all is valid) and validity (the masks, never None) to Predictions.
+DECODERS: dict[str, Callable[[ModelConfig, Any], nn.Module]] = {"cltdr": CltdrDecoder}
 
 
 def create_decoder(config: ModelConfig) -> nn.Module:
-    """The decoder that the recipe names. Raises RecipeError for a name that is not registered."""
-    if config.decoder not in DECODERS:
-        raise RecipeError(f"model.decoder: no decoder named {config.decoder}; there are {', '.join(DECODERS)}")
-    return DECODERS[config.decoder](config)
+    """The decoder that the recipe names."""
+    return DECODERS[config.decoder.name](config, config.decoder)

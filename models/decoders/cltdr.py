@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.boundaries import Predictions
+from models.architectures import CltdrSettings, ModelConfig
+from models.boundaries import BinnedBoundaries, BoundaryShift, Predictions
 from models.decoders.cross_level import PAPER_KERNEL, CrossLevel
-from models.decoders.heads import ClassHead, HeadTrunk, OffsetHead, PackedMasks
+from models.decoders.heads import ClassHead, HeadTrunk, OffsetHead, PackedMasks, pack_masks, packing_gap
 from models.layers import RowOutput
 from models.pyramid import PyramidLayout
-from models.recipe import ModelConfig
 
 REFINE_KERNEL = 7  # of the released boundary refinement
 
@@ -55,7 +55,7 @@ class RefineHead(nn.Module):
 class CltdrDecoder(nn.Module):
     """Pyramid of features to predictions per point."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, settings: CltdrSettings) -> None:
         super().__init__()
         self.paper = config.variant == "paper"
         self.cross = CrossLevel(config)
@@ -63,21 +63,19 @@ class CltdrDecoder(nn.Module):
         kernel, prior = config.head_kernel, config.class_prior
         self.classes = ClassHead(config.width, width, classes, layers=layers, kernel=kernel, prior=prior)
         self.starts, self.ends = (
-            ClassHead(config.width, width, classes, layers=layers, kernel=config.boundary_kernel, prior=prior)
+            ClassHead(config.width, width, classes, layers=layers, kernel=settings.boundary_kernel, prior=prior)
             for _ in range(2)
         )
         self.offsets = OffsetHead(
-            config.width, width, bins=config.bins, levels=config.levels, layers=layers, kernel=kernel
+            config.width, width, bins=settings.bins, levels=config.levels, layers=layers, kernel=kernel
         )
         self.refine = RefineHead(config)
-        # Gaps as wide as the widest kernel reaches, and even, so that levels start at even packed cells.
-        widest = max(config.head_kernel, config.boundary_kernel, REFINE_KERNEL)
-        self.gap = 2 * (widest // 4 + 1)
+        self.gap = packing_gap(config.head_kernel, settings.boundary_kernel, REFINE_KERNEL)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
         """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None when all is valid; valid: the masks, never None."""
         layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
-        packed_masks, valid_packed = self._masks(layout, levels[0], masks, valid)
+        packed_masks = pack_masks(layout, valid, levels[0].dtype, clean=self.paper or all(m is None for m in masks))
         packed = layout.pack(levels, dim=1)
         if self.paper:
             packed = packed * packed_masks.valid
@@ -90,27 +88,17 @@ class CltdrDecoder(nn.Module):
         level_index = layout.spread(range(len(levels)), coarse.device).long()
         return Predictions(
             layout=layout,
-            valid=valid_packed.transpose(1, 2),
+            valid=packed_masks.inside,
             coarse=coarse,
             refined=refine_logits(coarse, factor, paper=self.paper),
+            boundaries=BinnedBoundaries(
+                offsets=self.offsets(regression, packed_masks, level_index),
+                starts=self.starts(boundary, packed_masks),
+                ends=self.ends(boundary, packed_masks),
+            ),
             factor=factor,
-            offsets=self.offsets(regression, packed_masks, level_index),
-            starts=self.starts(boundary, packed_masks),
-            ends=self.ends(boundary, packed_masks),
-            start_shift=start_shift,
-            end_shift=end_shift,
-            shift_in_level_cells=self.paper,
+            shift=BoundaryShift(start_shift, end_shift, in_level_cells=self.paper),
         )
-
-    def _masks(
-        self, layout: PyramidLayout, like: Tensor, masks: list[Tensor | None], valid: list[Tensor]
-    ) -> tuple[PackedMasks, Tensor]:
-        packed = layout.pack(valid, dim=1)
-        if any(mask is not None for mask in masks) and not self.paper:
-            padded = (layout.inside(like.device)[:, None] & ~packed).to(like.dtype)
-        else:
-            padded = None
-        return PackedMasks(valid=packed.to(like.dtype), padded=padded), packed
 
 
 def refine_logits(coarse: Tensor, factor: Tensor, *, paper: bool) -> Tensor:

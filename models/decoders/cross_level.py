@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.architectures import ModelConfig
 from models.layers import convolve_rows
 from models.pyramid import PyramidLayout
-from models.recipe import ModelConfig
 
 PAPER_KERNEL = 3  # paper, section C
 

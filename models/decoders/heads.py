@@ -12,18 +12,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.layers import ChannelNorm, RowConv1d, RowOutput
+from models.pyramid import PyramidLayout
 
 
 @dataclass(frozen=True)
 class PackedMasks:
-    """Validity of packed cells in the features' type, 1 or 0.
+    """Validity of packed cells; `valid` and `padded` in the features' type, 1 or 0."""
 
-    valid [B, S, 1] is 1 where a level holds a valid cell; padded [B, S, 1] is 1 at cells inside a level that are
-    invalid, None when there are none.
-    """
+    inside: Tensor  # bool [B, 1, S]: in a level and not padding
+    valid: Tensor  # [B, S, 1], the same
+    padded: Tensor | None  # [B, S, 1]: in a level but padding; None where there is none, or where it is zeroed too
 
-    valid: Tensor
-    padded: Tensor | None
+
+def pack_masks(layout: PyramidLayout, valid: list[Tensor], dtype: torch.dtype, *, clean: bool) -> PackedMasks:
+    """Masks of a packed pyramid; valid: bool [B, T_l, 1] per level; `clean`: padding is zeroed or there is none."""
+    packed = layout.pack(valid, dim=1)
+    padded = None if clean else (layout.inside(packed.device)[:, None] & ~packed).to(dtype)
+    return PackedMasks(inside=packed.transpose(1, 2), valid=packed.to(dtype), padded=padded)
+
+
+def packing_gap(*kernels: int) -> int:
+    """Cells between packed levels: as many as the widest kernel reaches, and even, so that levels start at even
+    packed cells."""
+    return 2 * (max(kernels) // 4 + 1)
 
 
 class HeadTrunk(nn.Module):

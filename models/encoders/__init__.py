@@ -1,21 +1,20 @@
-"""Encoders: embedded features [B, D, T] to a pyramid. A new one is a file here and a line in `ENCODERS`."""
+"""Encoders: embedded features to a pyramid. A new one is a file here, a line in `ENCODERS`, and its settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
+from models.architectures import ModelConfig
 from models.encoders.gmg import GmgEncoder
-from models.recipe import ModelConfig, RecipeError
 
-# name -> factory(config, drop_path). The module maps (x [B, D, T], masks: one bool [B, 1, T_l] or None per level)
-# to one tensor [B, D, T_l] per level.
-ENCODERS: dict[str, Callable[[ModelConfig, float], nn.Module]] = {"gmg": GmgEncoder}
+# name -> factory(config, the encoder's own settings, drop_path). The module maps (x: rows [B, T, D], masks: one
+# bool [B, T_l, 1] or None per level) to rows [B, T_l, D] per level; T is a multiple of 2 ** (levels - 1).
+ENCODERS: dict[str, Callable[[ModelConfig, Any, float], nn.Module]] = {"gmg": GmgEncoder}
 
 
 def create_encoder(config: ModelConfig, drop_path: float) -> nn.Module:
-    """The encoder that the recipe names. Raises RecipeError for a name that is not registered."""
-    if config.encoder not in ENCODERS:
-        raise RecipeError(f"model.encoder: no encoder named {config.encoder}; there are {', '.join(ENCODERS)}")
-    return ENCODERS[config.encoder](config, drop_path)
+    """The encoder that the recipe names."""
+    return ENCODERS[config.encoder.name](config, config.encoder, drop_path)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.architectures import NORM_GROUPS, GmgSettings, ModelConfig
 from models.layers import ChannelNorm, DepthwiseConv1d, ScaledDropPath, apply_mask
-from models.recipe import NORM_GROUPS, ModelConfig
 
 SHRINK = 0.001  # soft threshold on the released filter
 FREQUENCY_KERNEL = 3  # paper, section C
@@ -71,9 +71,11 @@ class PaperGlobalFilter(nn.Module):
 class GmgBlock(nn.Module):
     """One GMG block; `downsample` halves the length first (max pooling, kernel 3, stride 2)."""
 
-    def __init__(self, config: ModelConfig, *, window: int, downsample: bool, drop_path: float) -> None:
+    def __init__(
+        self, config: ModelConfig, settings: GmgSettings, *, window: int, downsample: bool, drop_path: float
+    ) -> None:
         super().__init__()
-        width = config.width
+        width, mlp_width = config.width, settings.mlp_width
         self.paper = config.variant == "paper"
         self.downsample = downsample
         self.norm = ChannelNorm(width)
@@ -81,20 +83,20 @@ class GmgBlock(nn.Module):
         self.instant = nn.Conv1d(width, width, 1) if self.paper else DepthwiseConv1d(width, 1)
         self.local = DepthwiseConv1d(width, window)
         self.ffn_norm = nn.GroupNorm(NORM_GROUPS, width)
-        self.ffn_in = nn.Conv1d(width, config.mlp_width, 1)
-        self.ffn_out = nn.Conv1d(config.mlp_width, width, 1)
-        scale, rate = (config.branch_scale, drop_path) if downsample else (None, 0.0)
+        self.ffn_in = nn.Conv1d(width, mlp_width, 1)
+        self.ffn_out = nn.Conv1d(mlp_width, width, 1)
+        scale, rate = (settings.branch_scale, drop_path) if downsample else (None, 0.0)
         self.drop_mix = ScaledDropPath(width, scale, rate)
         self.drop_ffn = ScaledDropPath(width, scale, rate)
-        self._initialise(config)
+        self._initialise(settings.conv_init_std)
 
-    def _initialise(self, config: ModelConfig) -> None:
+    def _initialise(self, deviation: float) -> None:
         for conv in (self.ffn_in, self.ffn_out, self.instant, self.local):
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
         if not self.paper:
-            nn.init.normal_(self.instant.weight, 0, config.conv_init_std)
-            nn.init.normal_(self.local.weight, 0, config.conv_init_std)
+            nn.init.normal_(self.instant.weight, 0, deviation)
+            nn.init.normal_(self.local.weight, 0, deviation)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """[B, D, T] -> [B, D, T or T/2]; mask is the output's validity, bool [B, 1, ...], None: all valid."""
@@ -120,26 +122,29 @@ class GmgBlock(nn.Module):
 class GmgEncoder(nn.Module):
     """Stem blocks at full length, then one pooling block per further level."""
 
-    def __init__(self, config: ModelConfig, drop_path: float) -> None:
+    def __init__(self, config: ModelConfig, settings: GmgSettings, drop_path: float) -> None:
         super().__init__()
-        windows = config.level_windows
+        windows = settings.level_windows(config.levels)
         stem_window = windows[0] if config.variant == "paper" else 1
         self.stem = nn.ModuleList(
-            GmgBlock(config, window=stem_window, downsample=False, drop_path=drop_path)
-            for _ in range(config.stem_blocks)
+            GmgBlock(config, settings, window=stem_window, downsample=False, drop_path=drop_path)
+            for _ in range(settings.stem_blocks)
         )
         self.branch = nn.ModuleList(
-            GmgBlock(config, window=window, downsample=True, drop_path=drop_path) for window in windows[1:]
+            GmgBlock(config, settings, window=window, downsample=True, drop_path=drop_path) for window in windows[1:]
         )
 
     def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
-        """x [B, D, T], masks per level (bool [B, 1, T_l], None: all valid) -> features [B, D, T_l] per level."""
+        """x rows [B, T, D], masks per level (bool [B, T_l, 1], None: all valid) -> rows [B, T_l, D] per level."""
+        # Transforms over time want each channel's cells side by side.
+        x = x.transpose(1, 2).contiguous()
+        column_masks = [None if mask is None else mask.transpose(1, 2) for mask in masks]
         for block in self.stem:
-            x = block(x, masks[0])
+            x = block(x, column_masks[0])
         levels = [x]
-        for block, mask in zip(self.branch, masks[1:], strict=True):
+        for block, mask in zip(self.branch, column_masks[1:], strict=True):
             levels.append(block(levels[-1], mask))
-        return levels
+        return [level.transpose(1, 2) for level in levels]
 
 
 def _float_conv(conv: nn.Conv1d, x: Tensor) -> Tensor:

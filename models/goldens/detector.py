@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from models.boundaries import Distances, Predictions, decode_distances
+from models.boundaries import BinnedBoundaries, Distances, Predictions, decode_distances
 from models.checkpoint import build_detector
 from models.decoders.cltdr import CltdrDecoder
 from models.detector import TemporalDetector
@@ -16,7 +16,7 @@ from models.inference import collect_candidates
 from models.nms import Candidates, suppress
 from models.pyramid import level_masks, pad_batch, padded_length, pyramid_points
 from models.recipe import FeatureSpec, Recipe
-from models.released import translate_config, translate_key, translate_state, translate_tensor
+from models.released import find_family, translate_options
 from models.training import Losses, LossNormalizer, batch_targets, prediction_loss
 
 STEP = 1e-4  # of a grid cell: tolerance of segments after NMS on recorded candidates
@@ -27,7 +27,8 @@ def check_detector(description: dict[str, Any], recorder: Recorder, device: torc
     """Compare all that the case records."""
     recipe = _recipe(description)
     state = {name[6:]: value for name, value in recorder.tensors.items() if name.startswith("state/")}
-    detector = build_detector(recipe, translate_state(state), "recorded weights").to(device)
+    table = find_family(list(state))
+    detector = build_detector(recipe, table.translate_state(state), "recorded weights").to(device)
     if "aux/pos_embd" in recorder and detector.embedding.positions is not None:
         recorder.compare("aux/pos_embd", detector.embedding.positions, atol=1e-6)
     for prefix, video in description["videos"].items():
@@ -39,7 +40,7 @@ def check_detector(description: dict[str, Any], recorder: Recorder, device: torc
 
 def _recipe(description: dict[str, Any]) -> Recipe:
     options = description["config"]["model"]
-    model, training, inference = translate_config(options)
+    model, training, inference = translate_options(options)
     focal = any("sigmoid focal" in note for note in description["notes"])
     video = description["videos"]["infer"]
     return Recipe(
@@ -67,10 +68,13 @@ def _check_inference(recorder: Recorder, detector: TemporalDetector, recipe: Rec
     with torch.inference_mode():
         predictions = detector(batch, mask)
         encoded = detector.encode(batch, mask)
-        normed = detector.normalise(encoded)
+        normed = detector.mix(encoded, [None] * len(encoded))
         layout = predictions.layout
         crossed = cast(CltdrDecoder, detector.decoder).cross(layout.pack(normed, dim=1), layout, [None] * len(normed))
-    stages = {"backbone": encoded, "backbone_mask": level_masks(mask, len(encoded))}
+    stages = {
+        "backbone": [level.transpose(1, 2) for level in encoded],
+        "backbone_mask": [m.transpose(1, 2) for m in level_masks(mask.transpose(1, 2), len(encoded))],
+    }
     for stage, levels in zip(("decls", "dereg", "cross_level"), crossed, strict=True):
         stages[stage] = [level.transpose(1, 2) for level in layout.split(levels, dim=1)]
     stages["neck"] = [level.transpose(1, 2) for level in normed]
@@ -85,15 +89,17 @@ def _check_inference(recorder: Recorder, detector: TemporalDetector, recipe: Rec
 
 def _packed_stages(predictions: Predictions) -> dict[str, list[Tensor]]:
     split = predictions.layout.split
+    boundaries, shift, factor = predictions.boundaries, predictions.shift, predictions.factor
+    assert isinstance(boundaries, BinnedBoundaries) and shift is not None and factor is not None
     return {
         "cls_coarse": split(predictions.coarse),
         "cls_refined": [level.transpose(1, 2) for level in split(predictions.refined)],
-        "refine_prob": split(predictions.factor),
-        "refine_start": split(predictions.start_shift),
-        "refine_end": split(predictions.end_shift),
-        "start_logits": split(predictions.starts),
-        "end_logits": split(predictions.ends),
-        "offsets": split(predictions.offsets),
+        "refine_prob": split(factor),
+        "refine_start": split(shift.start),
+        "refine_end": split(shift.end),
+        "start_logits": split(boundaries.starts),
+        "end_logits": split(boundaries.ends),
+        "offsets": split(boundaries.offsets),
     }
 
 
@@ -163,8 +169,7 @@ def _check_training(
     recorder.compare("train/batched_mask", mask, atol=0)
     detector.train()
     predictions = detector(batch.to(device), mask.to(device))
-    radius = recipe.training.center_sample_radius
-    targets = batch_targets(predictions, recipe.model, segments, labels, radius=radius)
+    targets = batch_targets(predictions, recipe.model, segments, labels, recipe.training.assignment)
 
     inside = predictions.layout.inside(device)
     classes = targets.classes.transpose(1, 2)[:, inside]
@@ -210,24 +215,17 @@ def _check_losses(recorder: Recorder, losses: Losses, normalizer: LossNormalizer
 
 
 def _check_gradients(description: dict[str, Any], recorder: Recorder, detector: TemporalDetector) -> None:
-    gradients: dict[str, Tensor] = {}
-    for name, parameter in detector.named_parameters():
-        if parameter.grad is not None:
-            gradients[name] = parameter.grad
+    table = find_family(list(description["state_keys"]))
+    gradients = {name: p.grad for name, p in detector.named_parameters() if p.grad is not None}
     norms = []
     for key in description["grad_norm_names"]:
-        ours = _gradient(gradients, key)
-        norms.append(torch.tensor(torch.nan) if ours is None else ours.cpu().norm())
-        if ours is not None and f"grad/{key}" in recorder:
-            recorder.compare_with(f"grad/{key}", ours, translate_tensor(key, recorder[f"grad/{key}"]))
+        translation = table.translate(key)
+        if translation is None:
+            norms.append(torch.tensor(torch.nan))
+            continue
+        ours = gradients[translation.name]
+        ours = ours if translation.element is None else ours[translation.element]
+        norms.append(ours.cpu().norm())
+        if f"grad/{key}" in recorder:
+            recorder.compare_with(f"grad/{key}", ours, translation.of(recorder[f"grad/{key}"]))
     recorder.compare("train/grad_norms", torch.stack(norms))
-
-
-def _gradient(gradients: dict[str, Tensor], key: str) -> Tensor | None:
-    name = translate_key(key)
-    if name is None:
-        return None
-    if name.endswith("]"):
-        name, _, index = name.removesuffix("]").rpartition("[")
-        return gradients[name][int(index)]
-    return gradients[name]

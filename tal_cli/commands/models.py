@@ -69,7 +69,10 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A name from `
             ("size", _size(entry.size)),
             ("published mAP", _figures(entry.published)),
             ("shown from score", recipe.inference.display_score),
-            ("detector", f"{recipe.model.encoder} + {recipe.model.decoder}, {recipe.model.variant} arithmetic"),
+            (
+                "detector",
+                f"{recipe.model.encoder.name} + {recipe.model.decoder.name}, {recipe.model.variant} arithmetic",
+            ),
             *((f"features.{key}", value) for key, value in recipe.features.model_dump().items()),
             ("labels", _labels(entry.folder) or recipe.model.classes),
             ("weights", entry.folder),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from extractors.contract import FeatureContract
+from models.architectures import GmgSettings
 from models.recipe import FeatureSpec, ModelConfig, Recipe, TrainingConfig
 from tal_cli.datasets.features import FeatureVideo
 
@@ -64,10 +65,9 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             classes=classes,
             width=WIDTH,
             head_width=WIDTH,
-            mlp_width=2 * WIDTH,
+            encoder=GmgSettings(windows=5, mlp_width=2 * WIDTH),
             levels=levels,
             pad_length=length,
-            windows=5,
         ),
         training=TrainingConfig(
             max_length=length, batch_size=batch, learning_rate=1e-3 if batch > 2 else 1e-4, epochs=40, warmup_epochs=5

@@ -18,8 +18,9 @@ from models.zoo import ModelMissing, UnknownModel, available_models, resolve_mod
 
 @pytest.fixture
 def recipe() -> Recipe:
-    small = ["model.width=32", "model.head_width=32", "model.mlp_width=48", "model.classes=3", "features.channels=8"]
-    return override(load_recipe("thumos-i3d"), [*small, "model.pad_length=64", "model.position_table=true"])
+    small = ["model.width=32", "model.head_width=32", "model.encoder.mlp_width=48", "model.classes=3"]
+    small += ["features.channels=8", "model.pad_length=64", "model.position_table=true"]
+    return override(load_recipe("thumos-i3d"), small)
 
 
 @pytest.fixture
@@ -65,8 +66,8 @@ def test_weights_of_another_shape_are_named(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(text.replace("bins: 16", "bins: 12"))
     with pytest.raises(CheckpointError, match=r"decoder\.offsets\.output\.bias is \[34\], the recipe asks for \[26\]"):
         load_model(folder)
-    (folder / "recipe.yaml").write_text(text.replace("encoder: gmg", "encoder: gnu"))
-    with pytest.raises(CheckpointError, match="no encoder named gnu"):
+    (folder / "recipe.yaml").write_text(text.replace("name: gmg", "name: gnu"))
+    with pytest.raises(CheckpointError, match=r"model\.encoder: there is no gnu"):
         load_model(folder)
     (folder / "recipe.yaml").write_text(text + "surprise: 1\n")
     with pytest.raises(CheckpointError, match="surprise: unknown key"):

@@ -14,11 +14,11 @@ from models.recipe import Recipe, RecipeError, load_recipe, override
 SMALL = [
     "model.width=32",
     "model.head_width=32",
-    "model.mlp_width=48",
+    "model.encoder.mlp_width=48",
     "model.classes=3",
     "model.pad_length=64",
-    "model.conv_init_std=0.3",
-    "model.branch_scale=0.5",
+    "model.encoder.conv_init_std=0.3",
+    "model.encoder.branch_scale=0.5",
     "features.channels=8",
 ]
 
@@ -53,30 +53,30 @@ def test_layout_packs_and_splits() -> None:
 @pytest.mark.parametrize("levels", [1, 2, 3, 6])
 @pytest.mark.parametrize("windows", [1, 5])
 def test_any_number_of_levels(variant: str, levels: int, windows: int) -> None:
-    recipe = small(f"model.variant={variant}", f"model.levels={levels}", f"model.windows={windows}")
+    recipe = small(f"model.variant={variant}", f"model.levels={levels}", f"model.encoder.windows={windows}")
     detector = build(recipe)
     sequences = [features(64), features(37, seed=1)]
     predictions = detector(*pad_batch(sequences, 64))
     assert predictions.layout.lengths == tuple(64 >> level for level in range(levels))
     assert predictions.refined.shape == (2, 3, predictions.layout.total)
-    assert torch.isfinite(predictions.refined).all() and torch.isfinite(predictions.offsets).all()
+    assert torch.isfinite(predictions.refined).all() and torch.isfinite(predictions.boundaries.offsets).all()
     for level, valid in enumerate(predictions.layout.split(predictions.valid)):
         assert valid[1].sum() == -(-37 // (1 << level))
     invalid = ~predictions.valid.expand_as(predictions.coarse)
-    assert not predictions.coarse[invalid].any() and not predictions.starts[invalid].any()
+    assert not predictions.coarse[invalid].any() and not predictions.boundaries.starts[invalid].any()
 
 
 @pytest.mark.parametrize("variant", ["released", "paper"])
 def test_a_video_does_not_see_its_neighbours_in_the_batch(variant: str) -> None:
-    detector = build(small(f"model.variant={variant}", "model.windows=3"))
+    detector = build(small(f"model.variant={variant}", "model.encoder.windows=3"))
     alone = detector(*pad_batch([features(41)], 64))
     together = detector(*pad_batch([features(64, seed=2), features(41), features(50, seed=3)], 64))
     torch.testing.assert_close(together.refined[1], alone.refined[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(together.offsets[1], alone.offsets[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(together.boundaries.offsets[1], alone.boundaries.offsets[0], rtol=1e-4, atol=1e-5)
 
 
 def test_paper_variant_ignores_what_stands_in_the_padding() -> None:
-    detector = build(small("model.variant=paper", "model.windows=3"))
+    detector = build(small("model.variant=paper", "model.encoder.windows=3"))
     batch, mask = pad_batch([features(41)], 64)
     soiled = batch.clone()
     soiled[..., 41:] = 7.0
@@ -86,9 +86,9 @@ def test_paper_variant_ignores_what_stands_in_the_padding() -> None:
 
 
 def test_padded_length_follows_the_published_rule() -> None:
-    config = small("model.windows=5").model
+    config = small("model.encoder.windows=5").model
     assert [padded_length(config, n) for n in (1, 64, 65, 160, 161)] == [64, 64, 160, 160, 320]
-    uneven = small("model.windows=[1, 15, 1, 1, 1, 1]").model
+    uneven = small("model.encoder.windows=[1, 15, 1, 1, 1, 1]").model
     assert uneven.length_multiple == 32
 
 
@@ -104,7 +104,7 @@ def test_wrong_shapes_are_refused() -> None:
 
 @pytest.mark.parametrize("variant", ["released", "paper"])
 def test_bfloat16_stays_close(variant: str) -> None:
-    detector = build(small(f"model.variant={variant}", "model.windows=3"))
+    detector = build(small(f"model.variant={variant}", "model.encoder.windows=3"))
     batch, mask = pad_batch([features(64)], 64)
     with torch.inference_mode():
         exact = torch.sigmoid(detector(batch, mask).refined)
@@ -117,31 +117,31 @@ def test_bfloat16_stays_close(variant: str) -> None:
 
 def test_evaluation_computes_what_training_computes() -> None:
     """The quicker path without gradients gives the same numbers."""
-    detector = build(small("model.windows=5", "training.drop_path=0"))
+    detector = build(small("model.encoder.windows=5", "training.drop_path=0"))
     batch, mask = pad_batch([features(64), features(50)], 64)
     with torch.no_grad():
         quick = detector(batch, mask)
     slow = detector.train()(batch, mask)
     torch.testing.assert_close(quick.refined, slow.refined, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(quick.offsets, slow.offsets, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(quick.boundaries.offsets, slow.boundaries.offsets, rtol=1e-4, atol=1e-5)
 
 
 def test_unknown_parts_are_named() -> None:
-    with pytest.raises(RecipeError, match="no decoder named oracle; there are cltdr"):
+    with pytest.raises(RecipeError, match=r"model\.decoder: there is no oracle; there are cltdr"):
         build(small("model.decoder=oracle"))
 
 
 def test_distances_by_hand() -> None:
     """One class, boundary logits far apart: the expected bin is where the logit stands."""
-    detector = build(small("model.levels=1", "model.classes=1", "model.bins=4"))
+    detector = build(small("model.levels=1", "model.classes=1", "model.decoder.bins=4"))
     with torch.no_grad():
         predictions = detector(*pad_batch([features(64)], 64))
-        for tensor in (predictions.offsets, predictions.starts, predictions.ends):
+        for tensor in (predictions.boundaries.offsets, predictions.boundaries.starts, predictions.boundaries.ends):
             tensor.zero_()
-        predictions.start_shift.fill_(-0.5)
-        predictions.end_shift.fill_(-9.0)
-        predictions.starts[0, 0, 7] = 50.0
-        predictions.ends[0, 0, 12] = 50.0
+        predictions.shift.start.fill_(-0.5)
+        predictions.shift.end.fill_(-9.0)
+        predictions.boundaries.starts[0, 0, 7] = 50.0
+        predictions.boundaries.ends[0, 0, 12] = 50.0
         entry = [torch.tensor([value]) for value in (0, 10, 0)]
         distances = decode_distances(predictions, *entry)
     assert distances.coarse[0].tolist() == pytest.approx([3.0, 2.0])

@@ -18,7 +18,7 @@ from models.recipe import InferenceConfig, Recipe, load_recipe, override
 SMALL = [
     "model.width=16",
     "model.head_width=16",
-    "model.mlp_width=16",
+    "model.encoder.mlp_width=16",
     "model.classes=3",
     "model.levels=4",
     "model.pad_length=64",
@@ -118,7 +118,7 @@ def test_a_segment_on_a_seam_is_found_once(recipe: Recipe) -> None:
 
 def spike_detector(recipe: Recipe) -> TemporalDetector:
     """Replaces the network by a rule: a point of level 2 right behind the onset of ones scores high."""
-    from models.boundaries import Predictions
+    from models.boundaries import BinnedBoundaries, Predictions
     from models.pyramid import PyramidLayout
 
     class Rule(TemporalDetector):
@@ -136,8 +136,7 @@ def spike_detector(recipe: Recipe) -> TemporalDetector:
             offsets[:, 16] = 100.0  # the start right here
             return Predictions(
                 layout=layout, valid=layout.inside(logits.device).expand(videos, 1, -1), coarse=logits, refined=logits,
-                factor=zeros, offsets=offsets, starts=zeros, ends=zeros, start_shift=zeros, end_shift=zeros,
-                shift_in_level_cells=False,
+                boundaries=BinnedBoundaries(offsets=offsets, starts=zeros, ends=zeros),
             )  # fmt: skip
 
     return Rule.from_recipe(recipe).eval()

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.detector import TemporalDetector
 from models.pyramid import PyramidLayout, pad_batch, pyramid_points
 from models.recipe import Recipe, load_recipe, override
-from models.targets import assign_targets
+from models.targets import PointRanges, label_points, match_centers, pad_ground_truth
 from models.training import LossNormalizer, batch_loss, parameter_groups
 
 LAYOUT = PyramidLayout((32, 16, 8), gap=4)
@@ -59,14 +59,13 @@ def test_targets_are_what_their_definition_says(drawn: list[tuple[float, float, 
     points = pyramid_points(LAYOUT, torch.device("cpu"))
     low, high = (LAYOUT.spread([edges[side] for edges in RANGES], torch.device("cpu")) for side in (0, 1))
     other = torch.tensor([[1.0, 3.0]])
-    targets = assign_targets(
-        points,
-        (low, high),
+    truth = pad_ground_truth(
         [other, torch.tensor(segments).reshape(-1, 2)],
         [torch.tensor([1]), torch.tensor(labels, dtype=torch.int64)],
-        classes=3,
-        radius=radius,
+        points.time.device,
     )
+    matches, shortest = match_centers(PointRanges(points, low, high), truth, radius)
+    targets = label_points(matches, shortest, points, truth, classes=3)
     expected = slow_targets(segments, labels, radius)
     classes = LAYOUT.split(targets.classes[1])
     distances = LAYOUT.split(targets.distances[1].t())
@@ -80,8 +79,9 @@ def test_targets_are_what_their_definition_says(drawn: list[tuple[float, float, 
 
 
 def small(*assignments: str) -> Recipe:
-    shape = ["model.width=32", "model.head_width=32", "model.mlp_width=48", "model.classes=3", "model.pad_length=64"]
-    return override(load_recipe("thumos-i3d"), [*shape, "features.channels=8", *assignments])
+    shape = ["model.width=32", "model.head_width=32", "model.encoder.mlp_width=48", "model.classes=3"]
+    shape += ["model.pad_length=64", "features.channels=8"]
+    return override(load_recipe("thumos-i3d"), [*shape, *assignments])
 
 
 def batch() -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
@@ -127,7 +127,7 @@ def test_a_batch_without_any_segment_still_learns(variant: str) -> None:
 
 
 def test_decay_falls_on_convolutions_and_filter_weights_only() -> None:
-    detector = TemporalDetector.from_recipe(small("model.windows=3"))
+    detector = TemporalDetector.from_recipe(small("model.encoder.windows=3"))
     groups = parameter_groups(detector, 0.05)
     names = {id(parameter): name for name, parameter in detector.named_parameters()}
     decayed, free = ({names[id(p)] for p in group["params"]} for group in groups)  # type: ignore[index]
@@ -144,7 +144,7 @@ def test_decay_falls_on_convolutions_and_filter_weights_only() -> None:
 
 
 def test_drop_path_only_drops_while_training() -> None:
-    recipe = small("training.drop_path=0.9", "model.branch_scale=1.0")
+    recipe = small("training.drop_path=0.9", "model.encoder.branch_scale=1.0")
     detector = TemporalDetector.from_recipe(recipe)
     features, mask, _, _ = batch()
     with torch.no_grad():

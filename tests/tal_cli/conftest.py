@@ -17,13 +17,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from extractors.backbones import create_backbone
+    from models.architectures import CltdrSettings, GmgSettings
     from models.checkpoint import save_model
     from models.detector import TemporalDetector
     from models.recipe import FeatureSpec, InferenceConfig, ModelConfig, Recipe
 
     contract = create_backbone("tiny").contract
     spec = FeatureSpec(**{name: getattr(contract, name) for name in FeatureSpec.model_fields})
-    config = ModelConfig(classes=3, width=32, levels=3, mlp_width=32, head_width=32, bins=4, pad_length=64)
+    parts = {"encoder": GmgSettings(mlp_width=32), "decoder": CltdrSettings(bins=4)}
+    config = ModelConfig(classes=3, width=32, levels=3, head_width=32, pad_length=64, **parts)
     inference = InferenceConfig(display_score=0.0, pre_nms_threshold=0.0, min_score=0.0, max_segments=20)
     recipe = Recipe(name="small", features=spec, model=config, inference=inference)
     torch.manual_seed(0)

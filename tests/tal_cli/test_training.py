@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from extractors.contract import FeatureContract
 from extractors.store import FeatureSequence, save_features
+from models.architectures import CltdrSettings, GmgSettings
 from models.checkpoint import load_model
 from models.recipe import FeatureSpec, ModelConfig, Recipe, TrainingConfig, dump_recipe, override
 from tal_cli import app
@@ -54,8 +55,9 @@ RECIPE = Recipe(
     name="small",
     features=FeatureSpec(extractor="made-up", channels=CHANNELS, window=16, stride=4),
     model=ModelConfig(
-        classes=3, width=32, head_width=32, mlp_width=32, levels=4, pad_length=LENGTH, bins=8, windows=5, stem_blocks=1,
-        embedding_layers=1, head_layers=2, branch_scale=None, conv_init_std=0.1,
+        classes=3, width=32, head_width=32, levels=4, pad_length=LENGTH, embedding_layers=1, head_layers=2,
+        encoder=GmgSettings(mlp_width=32, windows=5, stem_blocks=1, branch_scale=None, conv_init_std=0.1),
+        decoder=CltdrSettings(bins=8),
     ),
     training=TrainingConfig(
         epochs=28, warmup_epochs=2, batch_size=4, learning_rate=4e-3, max_length=LENGTH, drop_path=0.1, ema_decay=0.95,
@@ -135,7 +137,7 @@ def test_learns_its_training_videos_by_heart(data: Path, recipe_file: Path, tmp_
 
 def test_trains_from_the_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    small = ["model.width=16", "model.head_width=16", "model.mlp_width=16", "training.warmup_epochs=0"]
+    small = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "training.warmup_epochs=0"]
     arguments = [
         "train",
         "--dataset",
@@ -367,5 +369,5 @@ def test_damaged_state_is_an_input_problem(data: Path, recipe_file: Path, tmp_pa
 
 
 def test_overrides_reach_the_run(data: Path, recipe_file: Path, tmp_path: Path) -> None:
-    run = short_run(data, recipe_file, tmp_path, "model.bins=4")
-    assert run.recipe == override(RECIPE, ["model.bins=4", "training.epochs=2", "training.warmup_epochs=1"])
+    run = short_run(data, recipe_file, tmp_path, "model.decoder.bins=4")
+    assert run.recipe == override(RECIPE, ["model.decoder.bins=4", "training.epochs=2", "training.warmup_epochs=1"])

@@ -1,0 +1,110 @@
+"""Names and layouts of released parameters against ours, as data that reads the same both ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+# What a placeholder of a rule stands for.
+_PLACEHOLDERS = {"n": r"\d+", "m": r"\d+", "part": "stem|branch", "p": "weight|bias"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a released tensor becomes ours, and back."""
+
+    ours: Callable[[Tensor], Tensor]
+    released: Callable[[Tensor], Tensor]
+
+
+SAME = Layout(lambda t: t, lambda t: t)
+CHANNELS = Layout(lambda t: t.reshape(-1), lambda t: t[None, :, None])  # [1, D, 1] and [D]
+LINEAR = Layout(lambda t: t[..., 0] if t.ndim == 3 else t, lambda t: t[..., None] if t.ndim == 2 else t)  # [O, I, 1]
+PARTS = Layout(lambda t: t.t().contiguous(), lambda t: t.t().contiguous())  # complex, [2, D] and [D, 2]
+PARTS_1 = Layout(lambda t: t[:, :, 0].t().contiguous(), lambda t: t.t()[:, :, None].contiguous())  # [2, D, 1]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A released name and ours with the same placeholders; ours ends in `[{n}]` where it is one element of a vector."""
+
+    released: str
+    ours: str
+    layout: Layout = SAME
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What released names look like."""
+        return _pattern(self.released)
+
+    @cached_property
+    def our_pattern(self) -> re.Pattern[str]:
+        """What our names look like."""
+        return _pattern(self.ours)
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Our name of a released parameter, which element of ours it is (None: the whole), and its layout."""
+
+    name: str
+    element: int | None
+    layout: Layout
+
+    def of(self, value: Tensor) -> Tensor:
+        """A released value (or gradient) in our layout; an element becomes a scalar."""
+        return self.layout.ours(value) if self.element is None else value.reshape(())
+
+
+@dataclass(frozen=True)
+class KeyTable:
+    """All parameters of one released code base."""
+
+    rules: tuple[Rule, ...]
+    unused: tuple[str, ...] = ()  # released names that no computation reads
+
+    def translate(self, key: str) -> Translation | None:
+        """What a released parameter is called here; None for those nothing reads. Raises KeyError for foreign ones."""
+        if any(_pattern(name).fullmatch(key) for name in self.unused):
+            return None
+        for rule in self.rules:
+            match = rule.pattern.fullmatch(key)
+            if match:
+                name, _, element = rule.ours.format(**match.groupdict()).partition("[")
+                return Translation(name, int(element[:-1]) if element else None, rule.layout)
+        raise KeyError(key)
+
+    def knows(self, key: str) -> bool:
+        """Whether this code base has a parameter of that name."""
+        try:
+            self.translate(key)
+        except KeyError:
+            return False
+        return True
+
+    def translate_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A released state dictionary in our names and layout; elements become vectors. Raises KeyError."""
+        ours: dict[str, Tensor] = {}
+        elements: dict[str, dict[int, Tensor]] = {}
+        for key, value in state.items():
+            translation = self.translate(key)
+            if translation is None:
+                continue
+            if translation.element is not None:
+                elements.setdefault(translation.name, {})[translation.element] = translation.of(value)
+            else:
+                ours[translation.name] = translation.of(value)
+        for name, values in elements.items():
+            ours[name] = torch.stack([values[index] for index in sorted(values)])
+        return ours
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    fixed = re.split(r"\{\w+\}", template)
+    named = [f"(?P<{name}>{_PLACEHOLDERS[name]})" for name in re.findall(r"\{(\w+)\}", template)]
+    return re.compile("".join(re.escape(a) + b for a, b in zip(fixed, [*named, ""], strict=True)))
