@@ -133,6 +133,11 @@ class MambaSettings(EncoderSettings):
     state: Positive = 16  # size of the hidden state per channel
     kernel: Positive = 4  # of the causal convolution before the scan
     branch_scale: float | None = 1e-4
+    padding_window: Positive = 19  # the published files carry ActionFormer's window, which here only rules padding
+
+    def reach(self, levels: int) -> int:
+        """The published rule, ActionFormer's: a level's stride times the window, less its middle cell."""
+        return max(self.padding_window - 1, 1) << (levels - 1)
 
 
 class DecoderSettings(Strict):

@@ -9,10 +9,11 @@ from torch import nn
 
 from models.architectures import ModelConfig
 from models.encoders.gmg import GmgEncoder
+from models.encoders.mamba import MambaEncoder
 
 # name -> factory(config, the encoder's own settings, drop_path). The module maps (x: rows [B, T, D], masks: one
 # bool [B, T_l, 1] or None per level) to rows [B, T_l, D] per level; T is a multiple of 2 ** (levels - 1).
-ENCODERS: dict[str, Callable[[ModelConfig, Any, float], nn.Module]] = {"gmg": GmgEncoder}
+ENCODERS: dict[str, Callable[[ModelConfig, Any, float], nn.Module]] = {"gmg": GmgEncoder, "mamba": MambaEncoder}
 
 
 def create_encoder(config: ModelConfig, drop_path: float) -> nn.Module:

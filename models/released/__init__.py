@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
-from models.released import cltdr
+from models.released import actionmamba, cltdr
 from models.released.keys import KeyTable, Translation
 from models.released.options import translate_options
 
 __all__ = ["FAMILIES", "Translation", "find_family", "read_released", "translate_options", "translate_state"]
 
-FAMILIES: dict[str, KeyTable] = {"cltdr-gmg": cltdr.TABLE}
+FAMILIES: dict[str, KeyTable] = {"cltdr-gmg": cltdr.TABLE, "actionmamba": actionmamba.TABLE}
 
 
 def find_family(keys: list[str]) -> KeyTable:

@@ -1,0 +1,111 @@
+"""ActionMamba's encoder (Chen et al. 2024, "Video Mamba Suite"): bidirectional selective state spaces.
+
+The block DBM ("decomposed bidirectional") splits its input projection between the two directions; both use the same
+convolution, projections and decays, one on the reversed sequence. Only the mixing branch is masked, so that padding
+takes part in the backward scan, as published. A branch block mixes at its input's length and then pools.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.architectures import MambaSettings, ModelConfig
+from models.layers import ChannelNorm, ScaledDropPath, apply_mask
+from models.selective_scan import selective_scan
+
+STEPS = (1e-3, 0.1)  # smallest and largest step that the step projection's bias starts at
+
+
+class BidirectionalMamba(nn.Module):
+    """Rows to rows: gated selective scans over both directions of time, with shared weights."""
+
+    def __init__(self, width: int, *, state: int, kernel: int) -> None:
+        super().__init__()
+        self.state, self.rank = state, math.ceil(width / 16)
+        self.project_in = nn.Linear(width, 4 * width, bias=False)
+        self.conv = nn.Conv1d(width, width, kernel, groups=width)
+        self.project_scan = nn.Linear(width, self.rank + 2 * state, bias=False)
+        self.project_step = nn.Linear(self.rank, width)
+        self.log_decay = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(width, 1))
+        self.skip = nn.Parameter(torch.ones(width))
+        self.project_out = nn.Linear(2 * width, width, bias=False)
+        self._initialise_steps()
+
+    def _initialise_steps(self) -> None:
+        """Steps start log-uniform in STEPS, through the inverse of softplus (Gu and Dao 2024)."""
+        nn.init.uniform_(self.project_step.weight, -(self.rank**-0.5), self.rank**-0.5)
+        low, high = (math.log(step) for step in STEPS)
+        steps = torch.exp(low + (high - low) * torch.rand(self.project_step.out_features)).clamp(min=1e-4)
+        with torch.no_grad():
+            self.project_step.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
+        forward, backward = self.project_in(x).chunk(2, -1)
+        # Weights are shared, so both directions are one batch.
+        both, gate = torch.cat((forward, backward.flip(1))).chunk(2, -1)
+        there, back = (self._scan(both) * F.silu(gate)).chunk(2)
+        mixed: Tensor = self.project_out(torch.cat((there, back.flip(1)), -1))
+        return mixed
+
+    def _scan(self, x: Tensor) -> Tensor:
+        """Causal convolution and selective scan of [B, T, D]."""
+        x = F.silu(self._convolve(x))
+        step, inputs, outputs = self.project_scan(x).split((self.rank, self.state, self.state), -1)
+        delta = F.softplus(self.project_step(step).float())
+        return selective_scan(x, delta, -torch.exp(self.log_decay.float()), inputs, outputs, self.skip)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """Depth-wise convolution over a cell and those before it, as one multiply-add per tap."""
+        taps, length = self.conv.kernel_size[0], x.shape[1]
+        padded = F.pad(x, (0, 0, taps - 1, 0))
+        assert self.conv.bias is not None
+        out = self.conv.bias.to(x.dtype)
+        for tap in range(taps):
+            out = torch.addcmul(out, padded[:, tap : tap + length], self.conv.weight[:, 0, tap].to(x.dtype))
+        return out
+
+
+class MambaBlock(nn.Module):
+    """x + scale * mamba(norm(x)), then, in branch blocks, max pooling by two."""
+
+    def __init__(self, width: int, settings: MambaSettings, *, downsample: bool, drop_path: float) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.norm = ChannelNorm(width)
+        self.mamba = BidirectionalMamba(width, state=settings.state, kernel=settings.kernel)
+        self.drop_mix = ScaledDropPath(width, settings.branch_scale, drop_path)
+
+    def forward(self, x: Tensor, mask: Tensor | None, mask_out: Tensor | None) -> Tensor:
+        """Rows [B, T, D] with their validity, bool [B, T, 1] -> [B, T or T/2, D], masked by `mask_out` where halved."""
+        mixed = apply_mask(self.mamba(self.norm.rows(x)), mask)
+        x = x + self.drop_mix(mixed.transpose(1, 2)).transpose(1, 2)
+        if self.downsample:
+            x = apply_mask(F.max_pool1d(x.transpose(1, 2), 3, stride=2, padding=1).transpose(1, 2), mask_out)
+        return x
+
+
+class MambaEncoder(nn.Module):
+    """Stem blocks at full length, then one pooling block per further level."""
+
+    def __init__(self, config: ModelConfig, settings: MambaSettings, drop_path: float) -> None:
+        super().__init__()
+        self.stem, self.branch = (
+            nn.ModuleList(
+                MambaBlock(config.width, settings, downsample=downsample, drop_path=drop_path) for _ in range(count)
+            )
+            for downsample, count in ((False, settings.stem_blocks), (True, config.levels - 1))
+        )
+
+    def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
+        """x rows [B, T, D], masks per level (bool [B, T_l, 1], None: all valid) -> rows [B, T_l, D] per level."""
+        for block in self.stem:
+            x = block(x, masks[0], masks[0])
+        levels = [x]
+        for level, block in enumerate(self.branch):
+            levels.append(block(levels[-1], masks[level], masks[level + 1]))
+        return levels
