@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # Names under which published files keep the state dict that is meant, the wanted one first.
 WRAPPERS = ("model", "module", "state_dict", "model_state")
+
+
+DIGITS = 64  # of a whole SHA-256
 
 
 class WeightsMissing(Exception):
@@ -68,6 +72,28 @@ def locate(source: WeightsSource) -> Path | None:
     """A published file on this machine, None where it has not been put or pulled there."""
     path = weights_path(source)
     return path if path.is_file() else None
+
+
+def pin_path(path: Path) -> Path:
+    """Where the SHA-256 of a file under `home()` is kept that was pinned when it was first downloaded."""
+    place = path.relative_to(home()) if path.is_relative_to(home()) else Path(path.name)
+    return home() / "pins" / place.with_name(f"{place.name}.sha256")
+
+
+def pinned(path: Path) -> str | None:
+    """The SHA-256 that was pinned for a file under `home()`, None where there is none."""
+    try:
+        digits = pin_path(path).read_text(encoding="utf8")[:DIGITS]
+    except (OSError, ValueError):
+        return None
+    return digits if re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", digits) else None
+
+
+def check_digest(source: WeightsSource, path: Path, digest: str) -> None:
+    """Raises WeightsError where a file under `home()` is not the published one, or not the one first downloaded."""
+    for wanted, whose in ((source.sha256, "the published file's"), (pinned(path), "the first download's")):
+        if wanted is not None and not digest.startswith(wanted.lower()):
+            raise WeightsError(f"{path}: its SHA-256 is {digest}, {whose} is {wanted}; remove it and pull it again")
 
 
 def remedy(backbone: str, sources: Sequence[WeightsSource]) -> str:

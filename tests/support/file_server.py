@@ -1,0 +1,232 @@
+"""A real HTTP server on this machine that serves one file, well or badly."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+CONTENT = bytes(range(256)) * 1024  # 256 KiB
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+CHUNK = 70_000
+
+
+@dataclass
+class FileServer:
+    """url: of its root. asked: how often each path was asked for; ranges: what was asked of it, in order."""
+
+    url: str
+    asked: Counter[str] = field(default_factory=Counter)
+    ranges: list[str | None] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    content: bytes = CONTENT
+    tag: str = '"one"'
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The first part of the path says what goes wrong."""
+
+    protocol_version = "HTTP/1.1"
+    serves: FileServer
+
+    def do_GET(self) -> None:
+        what = urlsplit(self.path).path.split("/")[1]  # a proxy is asked for a whole URL
+        self.serves.asked[what] += 1
+        self.serves.ranges.append(self.headers.get("Range"))
+        self.serves.headers.append(dict(self.headers))
+        BEHAVIOURS[what](self)
+
+    def do_HEAD(self) -> None:
+        self.serves.asked["HEAD"] += 1
+        hub(self)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+    def start(self) -> int:
+        """Where the answer begins: at the range asked for, where the file is still the one it was asked of."""
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        same = self.headers.get("If-Range") in (None, self.serves.tag)
+        return int(match[1]) if match and same else 0
+
+    def answer(self, start: int, *, length: int | None = None, kind: str = "application/octet-stream") -> bytes:
+        """Send the headers, and give what belongs behind them."""
+        content = self.serves.content
+        if start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return b""
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start if length is None else length))
+        self.send_header("Content-Type", kind)
+        if self.serves.tag:
+            self.send_header("ETag", self.serves.tag)
+        self.end_headers()
+        return content[start:]
+
+
+def whole(handler: Handler) -> None:
+    handler.wfile.write(handler.answer(handler.start()))
+
+
+def breaks_off(handler: Handler) -> None:
+    handler.wfile.write(handler.answer(handler.start())[:CHUNK])
+    handler.close_connection = True
+
+
+def ignores_ranges(handler: Handler) -> None:
+    """Breaks off the first time, and always begins at the beginning."""
+    body = handler.answer(0)
+    handler.wfile.write(body[:CHUNK] if handler.serves.asked["ignores-ranges"] == 1 else body)
+    handler.close_connection = True
+
+
+def never_whole(handler: Handler) -> None:
+    """Breaks off at the same place for ever."""
+    handler.wfile.write(handler.answer(0)[:CHUNK])
+    handler.close_connection = True
+
+
+def promises_more(handler: Handler) -> None:
+    body = handler.answer(0, length=len(handler.serves.content) + 1000)
+    handler.wfile.write(body)
+    handler.close_connection = True
+
+
+def promises_less(handler: Handler) -> None:
+    body = handler.answer(0, length=len(handler.serves.content) - 1000)
+    handler.wfile.write(body[:-1000])
+
+
+def another_part(handler: Handler) -> None:
+    """Breaks off, and then answers every range with a wrong one."""
+    if handler.headers.get("Range") is None:
+        handler.wfile.write(
+            handler.answer(0)[:CHUNK] if handler.serves.asked["another-part"] == 1 else handler.answer(0)
+        )
+        handler.close_connection = True
+        return
+    handler.wfile.write(handler.answer(1))
+
+
+def changes(handler: Handler) -> None:
+    """Breaks off, and has another version of the file by the next time."""
+    body = handler.answer(handler.start())
+    if handler.serves.asked["changes"] == 1:
+        handler.wfile.write(body[:CHUNK])
+        handler.close_connection = True
+        handler.serves.content, handler.serves.tag = bytes(reversed(CONTENT)), '"two"'
+    else:
+        handler.wfile.write(body)
+
+
+def redirects(handler: Handler) -> None:
+    handler.send_response(302)
+    handler.send_header("Location", "/whole/elsewhere")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def in_circles(handler: Handler) -> None:
+    handler.send_response(302)
+    handler.send_header("Location", handler.path)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def to_a_file(handler: Handler) -> None:
+    handler.send_response(302)
+    handler.send_header("Location", "file:///etc/passwd")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def busy(handler: Handler) -> None:
+    if handler.serves.asked["busy"] > 2:
+        return whole(handler)
+    handler.send_error(503)
+
+
+def gone(handler: Handler) -> None:
+    handler.send_error(404)
+
+
+def web_page(handler: Handler) -> None:
+    handler.wfile.write(handler.answer(0, kind="text/html; charset=utf-8"))
+
+
+def endless(handler: Handler) -> None:
+    """No length: the end of the connection is the end of the file."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/octet-stream")
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    handler.wfile.write(CONTENT)
+    handler.close_connection = True
+
+
+def in_chunks(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    for first in range(0, len(CONTENT), CHUNK):
+        piece = CONTENT[first : first + CHUNK]
+        handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+    handler.wfile.write(b"0\r\n\r\n")
+
+
+def hub(handler: Handler) -> None:
+    """What Hugging Face says of a large file: where it is, how long, and its SHA-256."""
+    handler.send_response(302)
+    handler.send_header("X-Repo-Commit", "0" * 40)
+    handler.send_header("X-Linked-Size", str(len(handler.serves.content)))
+    handler.send_header("X-Linked-Etag", f'"{SHA256}"')
+    handler.send_header("Location", f"{handler.serves.url}/breaks-off/from-the-hub")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+BEHAVIOURS: dict[str, Callable[[Handler], None]] = {
+    "whole": whole,
+    "breaks-off": breaks_off,
+    "ignores-ranges": ignores_ranges,
+    "never-whole": never_whole,
+    "promises-more": promises_more,
+    "promises-less": promises_less,
+    "another-part": another_part,
+    "changes": changes,
+    "redirects": redirects,
+    "in-circles": in_circles,
+    "to-a-file": to_a_file,
+    "busy": busy,
+    "gone": gone,
+    "web-page": web_page,
+    "endless": endless,
+    "in-chunks": in_chunks,
+}
+
+
+@contextmanager
+def serve() -> Iterator[FileServer]:
+    """A server on a free port, for as long as the context lasts."""
+    state = FileServer("")
+    handler = type("Bound", (Handler,), {"serves": state})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        state.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield state
+        finally:
+            server.shutdown()
+            thread.join()
