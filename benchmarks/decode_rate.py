@@ -18,11 +18,13 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 
 from extractors.backbones import create_backbone
+from extractors.batches import PreparedFrames, iterate_windows
 from extractors.extract import extract_features
 from extractors.video import read_frames
-from extractors.windows import WindowGrid, iterate_windows
+from extractors.windows import WindowGrid
 
 WINDOW = WindowGrid(window=16, stride=4)
 
@@ -72,7 +74,8 @@ def decord_in_order(path: Path) -> int:
 def windows(path: Path) -> int:
     """Ours: overlapping windows of small frames, as a backbone gets them."""
     with read_frames(path, frame_size=create_backbone("tiny").frame_size) as stream:
-        for _ in iterate_windows(stream, WINDOW, 64):
+        frames = (PreparedFrames(torch.from_numpy(chunk.frames), chunk.times) for chunk in stream)
+        for _ in iterate_windows(frames, WINDOW, 64):
             pass
         return stream.summary.frames
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
 
+from extractors.arithmetic import arithmetic as arithmetic_of
 from tal_cli.errors import UsageProblem
 from tal_cli.text import counted
-
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
@@ -40,12 +39,10 @@ def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[o
     Raises:
         UsageProblem: an unknown precision.
     """
-    if precision == "auto":
-        return nullcontext()
-    if precision not in PRECISIONS:
-        raise UsageProblem(f"no precision named {precision!r}", f"use auto, {', '.join(PRECISIONS)}")
-    dtype = PRECISIONS[precision]
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+    try:
+        return arithmetic_of(device, precision)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from None
 
 
 def seed_everything(seed: int) -> None:

@@ -12,8 +12,8 @@ from importlib import import_module
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from extractors.ahead import ahead
 from extractors.decoding import messages
-from extractors.decoding.ahead import ahead
 from extractors.decoding.clock import Clock, decimate, decimation, resample
 from extractors.decoding.messages import DecodeError, DecoderMissing, Failure, Opened, Request, Summary
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extractors.decoding.ahead import ahead
+from extractors.ahead import ahead
 
 
 @given(st.integers(0, 100), st.integers(1, 40))
@@ -45,3 +45,18 @@ def test_it_stays_within_its_depth(depth: int) -> None:
         assert next(stream) == index
         stalled.wait(0.001)
         assert taken <= index + 1 + depth + 8
+
+
+def test_leaving_early_ends_the_taking() -> None:
+    ended = threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            yield from range(10**9)
+        finally:
+            ended.set()
+
+    stream = ahead(items(), 4)
+    assert next(stream) == 0
+    stream.close()
+    assert ended.wait(10)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from extractors.contract import FeatureContract
-from extractors.extract import block_windows, extract_features
+from extractors.extract import Extractor, extract_features
 from extractors.lanes import in_lanes
 from extractors.video import VideoError, read_frames
 from extractors.windows import WindowGrid
@@ -20,13 +20,18 @@ Encode = Callable[..., Path]
 
 
 class MeanColour:
-    """A backbone whose features can be computed by hand: the mean colour of a window."""
+    """A backbone whose features can be computed by hand: the mean colour of a window.
 
-    lookahead = 0
-    window_bytes = 1 << 20
+    prepared: how many frames it prepared. blocks: how many frames each forward pass took. most: windows that a pass has
+    memory for.
+    """
 
-    def __init__(self, contract: FeatureContract) -> None:
+    def __init__(self, contract: FeatureContract, *, lookahead: int = 0, most: int = 1000) -> None:
         self.contract = contract
+        self.window_bytes = 1 << 20
+        self.lookahead = lookahead
+        self.most = most
+        self.prepared = 0
         self.blocks: list[int] = []
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
@@ -36,14 +41,20 @@ class MeanColour:
         return self
 
     def prepare(self, frames: torch.Tensor) -> torch.Tensor:
-        return frames
-
-    def __call__(self, frames: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """The mean colour of each frame, or how it changes to the next."""
         assert frames.dtype == torch.uint8
+        self.prepared += len(frames) - self.lookahead
+        colours = frames.float().mean((1, 2))
+        return colours[1:] - colours[:-1] if self.lookahead else colours
+
+    def __call__(self, prepared: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         assert times.dtype == torch.float64
-        assert len(times) == len(frames)
-        self.blocks.append(len(frames))
-        return frames.float().mean((1, 2)).unfold(0, self.contract.window, self.contract.stride).mean(-1)
+        assert len(times) == len(prepared)
+        windows = (len(prepared) - self.contract.window) // self.contract.stride + 1
+        if windows > self.most:
+            raise torch.OutOfMemoryError("no memory")
+        self.blocks.append(len(prepared))
+        return prepared.unfold(0, self.contract.window, self.contract.stride).mean(-1)
 
 
 def by_hand(path: Path, grid: WindowGrid) -> np.ndarray:
@@ -125,8 +136,101 @@ def test_blocks_stay_small_however_long_the_video(encode: Encode, contract: Make
     backbone = MeanColour(contract())
     extract_features(path, backbone)
     assert max(backbone.blocks) == 16 + 63 * 4
-    assert block_windows((640, 480), WindowGrid(16, 4)) == 1
-    assert block_windows((100, 70), WindowGrid(16, 4)) == 64
+    assert backbone.prepared == 900
+
+
+@pytest.mark.parametrize(("window_bytes", "windows"), [(1, 64), (100 << 20, 3), (4 << 30, 1)])
+def test_windows_per_pass_follow_from_their_memory(
+    plain: Path, contract: MakeContract, window_bytes: int, windows: int
+) -> None:
+    backbone = MeanColour(contract())
+    backbone.window_bytes = window_bytes
+    assert Extractor(backbone).passes.most == windows
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_too_little_memory_makes_batches_smaller_and_changes_nothing(
+    plain: Path, contract: MakeContract, most: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extractors.extract.lanes_for", lambda device: threads)
+    backbone = MeanColour(contract(), most=most)
+    extractor = Extractor(backbone)
+    sequence = extractor.extract(plain)
+    assert np.array_equal(sequence.features, extract_features(plain, MeanColour(contract())).features)
+    assert max(backbone.blocks) <= WindowGrid(16, 4).frames(most)
+    assert 1 <= extractor.passes.most <= most
+    assert backbone.prepared == 60
+
+
+def test_no_memory_at_all_costs_the_video(plain: Path, contract: MakeContract) -> None:
+    with pytest.raises(VideoError, match=r"plain.mp4: cpu has too little memory for one window of it"):
+        extract_features(plain, MeanColour(contract(), most=0))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7, 64])
+def test_frames_are_prepared_in_smaller_pieces_too(
+    plain: Path, contract: MakeContract, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = extract_features(plain, MeanColour(contract(), lookahead=1)).features
+    backbone = MeanColour(contract(), lookahead=1)
+    whole = backbone.prepare
+
+    def prepare(frames: torch.Tensor) -> torch.Tensor:
+        if len(frames) - 1 > size:
+            raise torch.OutOfMemoryError("no memory")
+        return whole(frames)
+
+    monkeypatch.setattr(backbone, "prepare", prepare)
+    assert np.array_equal(extract_features(plain, backbone).features, expected)
+
+
+@pytest.mark.parametrize("batch", [1, 4, "auto"])
+@pytest.mark.parametrize("frames", [1, 2, 3, 16, 17, 18, 40])
+def test_changes_between_frames_take_one_frame_less(
+    encode: Encode, contract: MakeContract, tmp_path: Path, frames: int, batch: int
+) -> None:
+    path = encode(tmp_path / "x.mp4", np.stack([np.full((32, 32, 3), 20 + 4 * n, np.uint8) for n in range(frames)]))
+    backbone = MeanColour(contract(), lookahead=1)
+    sequence = extract_features(path, backbone, batch_size=batch)
+    changes = max(1, frames - 1)
+    assert backbone.prepared == changes
+    assert len(sequence.features) == WindowGrid(16, 4).count(changes)
+    assert np.allclose(sequence.features, 4 if frames > 1 else 0, atol=1.5)
+    assert sequence.frames == frames
+
+
+def test_features_that_are_not_finite_are_an_error(plain: Path, contract: MakeContract) -> None:
+    backbone = MeanColour(contract())
+    backbone.prepare = lambda frames: frames.float().mean((1, 2)) / 0  # type: ignore[method-assign]
+    with pytest.raises(VideoError, match="its features are not finite in auto arithmetic"):
+        extract_features(plain, backbone)
+
+
+def test_lower_precision_is_close(plain: Path, contract: MakeContract) -> None:
+    network = torch.nn.Conv2d(3, 8, 5)
+
+    class Network(MeanColour):
+        def __call__(self, prepared: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+            maps = network(prepared)
+            seen.append(maps.dtype)
+            return maps.float().mean((2, 3)).unfold(0, 16, 4).mean(-1)
+
+        def prepare(self, frames: torch.Tensor) -> torch.Tensor:
+            return frames.permute(0, 3, 1, 2).float() / 255
+
+    found = {}
+    for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        seen: list[torch.dtype] = []
+        found[precision] = extract_features(plain, Network(contract(channels=8)), precision=precision).features
+        assert set(seen) == {kind}
+    assert 0 < abs(found["bf16"] - found["fp32"]).max() < 0.02
+    assert 0 < abs(found["fp16"] - found["fp32"]).max() < 0.002
+
+
+def test_compiling_needs_a_network(contract: MakeContract) -> None:
+    with pytest.raises(ValueError, match="mean is no network that could be compiled"):
+        Extractor(MeanColour(contract()), compiled=True)
 
 
 def test_a_backbone_that_breaks_its_contract_is_found_out(plain: Path, contract: MakeContract) -> None:

@@ -6,11 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extractors.batches import PreparedFrames, iterate_windows, with_lookahead
 from extractors.video import FrameChunk
-from extractors.windows import WindowGrid, iterate_windows
+from extractors.windows import WindowGrid
 
 
 def chunks(frames: int, cuts: list[int]) -> list[FrameChunk]:
@@ -21,9 +23,14 @@ def chunks(frames: int, cuts: list[int]) -> list[FrameChunk]:
     return [FrameChunk(pictures[start:stop], values[start:stop] / 10) for start, stop in itertools.pairwise(edges)]
 
 
-def windows_of(block: FrameChunk, grid: WindowGrid) -> list[list[int]]:
+def prepared(chunks: list[FrameChunk]) -> list[PreparedFrames]:
+    return [PreparedFrames(torch.from_numpy(chunk.frames), chunk.times) for chunk in chunks]
+
+
+def windows_of(block: PreparedFrames, grid: WindowGrid) -> list[list[int]]:
     """The frames' numbers in each window of a block."""
-    numbers = block.frames[:, 0, 0, 0].astype(int) * 256 + block.frames[:, 0, 0, 1]
+    pixels = block.frames[:, 0, 0].numpy().astype(int)
+    numbers = pixels[:, 0] * 256 + pixels[:, 1]
     count = (len(numbers) - grid.window) // grid.stride + 1
     assert grid.frames(count) == len(numbers) == len(block.times)
     return [list(numbers[index * grid.stride :][: grid.window]) for index in range(count)]
@@ -40,7 +47,7 @@ def test_every_window_comes_once_and_in_order(
     frames: int, cuts: list[int], window: int, stride: int, batch: int
 ) -> None:
     grid = WindowGrid(window, stride)
-    blocks = list(iterate_windows(chunks(frames, cuts), grid, batch))
+    blocks = list(iterate_windows(prepared(chunks(frames, cuts)), grid, batch))
     found = [numbers for block in blocks for numbers in windows_of(block, grid)]
     if frames < window:
         expected = [[*range(frames), *[frames - 1] * (window - frames)]]
@@ -54,6 +61,33 @@ def test_every_window_comes_once_and_in_order(
 
 def test_no_frames_give_no_window() -> None:
     assert list(iterate_windows([], WindowGrid(16, 4), 8)) == []
+
+
+def test_the_batch_may_follow_from_the_first_frames() -> None:
+    seen: list[int] = []
+
+    def batch(first: PreparedFrames) -> int:
+        seen.append(len(first.times))
+        return 3
+
+    blocks = list(iterate_windows(prepared(chunks(40, [7])), WindowGrid(4, 2), batch))
+    assert seen == [7]
+    assert [len(windows_of(block, WindowGrid(4, 2))) for block in blocks] == [3, 3, 3, 3, 3, 3, 1]
+
+
+@given(frames=st.integers(1, 60), cuts=st.lists(st.integers(1, 59), max_size=12), lookahead=st.integers(0, 3))
+def test_every_frame_but_the_last_has_what_comes_after_it(frames: int, cuts: list[int], lookahead: int) -> None:
+    seen = []
+    for chunk in with_lookahead(chunks(frames, cuts), lookahead):
+        assert (np.diff(chunk.times) > 0).all()
+        numbers = chunk.frames[:, 0, 0, 0].astype(int) * 256 + chunk.frames[:, 0, 0, 1]
+        ready = len(numbers) - lookahead
+        assert ready > 0
+        for index in range(ready):
+            after = numbers[index : index + lookahead + 1]
+            assert list(after) == [min(after[0] + ahead, frames - 1) for ahead in range(lookahead + 1)]
+        seen += list(numbers[:ready])
+    assert seen == list(range(max(1, frames - lookahead) if frames > lookahead else 1))
 
 
 def test_seconds_are_the_published_formula() -> None:
