@@ -36,21 +36,6 @@ class Candidates:
         """Those at an index array or mask."""
         return Candidates(self.labels[index], self.starts[index], self.ends[index], self.scores[index])
 
-    def shift(self, cells: int) -> Candidates:
-        """The same segments, later by a number of grid cells."""
-        offset = np.float32(cells)
-        return Candidates(self.labels, self.starts + offset, self.ends + offset, self.scores)
-
-
-def concatenate(parts: list[Candidates]) -> Candidates:
-    """All parts one after the other; empty when there are none."""
-    return Candidates(
-        labels=np.concatenate([np.empty(0, np.int64), *(part.labels for part in parts)]),
-        starts=np.concatenate([np.empty(0, np.float32), *(part.starts for part in parts)]),
-        ends=np.concatenate([np.empty(0, np.float32), *(part.ends for part in parts)]),
-        scores=np.concatenate([np.empty(0, np.float32), *(part.scores for part in parts)]),
-    )
-
 
 def suppress(candidates: Candidates, config: InferenceConfig) -> Candidates:
     """Candidates after NMS and voting, by falling score, at most `max_segments`.

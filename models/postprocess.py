@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.boundaries import Predictions, decode_distances
-from models.nms import Candidates
+from models.device_nms import DeviceCandidates
 from models.pyramid import pyramid_points
 from models.recipe import InferenceConfig
 
@@ -38,7 +38,7 @@ class Core:
 
 def find_candidates(
     predictions: Predictions, config: InferenceConfig, core: Core | None = None, video: int = 0
-) -> Candidates:
+) -> DeviceCandidates:
     """Candidates of one video of the batch, level after level, by falling score within a level.
 
     `core` keeps only points inside it (grid cells). Starts and ends are in grid cells.
@@ -48,13 +48,7 @@ def find_candidates(
     points = pyramid_points(predictions.layout, cells.device)
     time, stride = points.time[cells], points.stride[cells]
     starts, ends = time - distances[:, 0] * stride, time + distances[:, 1] * stride
-    long_enough = ends - starts > config.min_duration
-    return Candidates(
-        labels=labels[long_enough].cpu().numpy(),
-        starts=starts[long_enough].cpu().numpy(),
-        ends=ends[long_enough].cpu().numpy(),
-        scores=scores[long_enough].cpu().numpy(),
-    )
+    return DeviceCandidates(labels, starts, ends, scores).take(ends - starts > config.min_duration)
 
 
 def _select(
