@@ -1,18 +1,16 @@
-"""Ground truth: ActivityNet-style JSON, as THUMOS14, MultiTHUMOS, ActivityNet, HACS and people's own data have it.
+"""Ground truth in memory: one form, whatever the file it comes from (`tal_cli.datasets.formats` reads them).
 
-`{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`,
-seconds. HACS writes durations as strings; files without annotations (test sets) leave the list out.
+It is written as ActivityNet-style JSON,
+`{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tal_cli.datasets.json_files import read_json
 from tal_cli.errors import InputProblem
 from tal_cli.output.files import write_atomically
 
@@ -53,7 +51,8 @@ class Annotations:
     Attributes:
         version: as the file has it.
         videos: by name, in file order.
-        labels: every label that occurs, by the file's ids where it has consistent ones, else in alphabetical order.
+        labels: every label that occurs, by the file's ids where it has consistent ones, else in alphabetical order;
+            where the data set has a list of its classes, all of them, in its order.
     """
 
     version: str
@@ -73,30 +72,30 @@ class Annotations:
         return [video for video in self.videos.values() if subset in (video.subset, ALL_SUBSETS)]
 
 
-def load_annotations(path: str | Path, label_key: str = "label") -> Annotations:
-    """Read an annotation file, gzipped or not.
+def load_annotations(path: str | Path, label_key: str = "label", fps: float | None = None) -> Annotations:
+    """Read an annotation file of any known form, gzipped or not; what it is its content tells, not its name.
 
     Args:
         path: the file.
         label_key: which entry of an annotation is its label; EPIC-KITCHENS files have `verb`, `verb_id` and others.
+        fps: the rate of frame numbers, for files that count frames and do not say how fast.
 
     Raises:
         AnnotationError: the file is not such a file; the message names the video that is wrong.
     """
-    content = read_json(path)
-    database = content.get("database") if isinstance(content, dict) else None
-    if not isinstance(database, dict):
-        raise AnnotationError(path, 'not an annotation file: expected {"database": {VIDEO: ...}} at the top')
-    reader = _Reader(path, label_key)
-    videos = {name: reader.video(name, entry) for name, entry in database.items()}
-    return Annotations(str(content.get("version", "")), videos, reader.labels())
+    from tal_cli.datasets.formats import read
+    from tal_cli.datasets.formats.values import How
+
+    return read(path, How(label_key, fps))
 
 
 def save_annotations(annotations: Annotations, path: str | Path) -> None:
     """Write an annotation file that `load_annotations` reads back to an equal value; it appears whole or not at all."""
     ids = {label: index for index, label in enumerate(annotations.labels)}
     database = {video.name: _video_json(video, ids) for video in annotations.videos.values()}
-    document = {"version": annotations.version, "database": database}
+    document: dict[str, Any] = {"version": annotations.version, "database": database}
+    if len({item.label for video in annotations.videos.values() for item in video.segments}) < len(ids):
+        document["labels"] = list(annotations.labels)
     write_atomically(Path(path), (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
 
 
@@ -128,64 +127,3 @@ def _video_json(video: VideoAnnotation, ids: dict[str, int]) -> dict[str, Any]:
         {"label": item.label, "label_id": ids[item.label], "segment": [item.start, item.end]} for item in video.segments
     ]
     return entry
-
-
-class _Reader:
-    """Checks one file's entries and collects its labels."""
-
-    def __init__(self, path: str | Path, label_key: str) -> None:
-        self._path = path
-        self._label_key = label_key
-        self._ids: dict[str, set[int | None]] = {}
-
-    def labels(self) -> tuple[str, ...]:
-        ids = {label: next(iter(found)) for label, found in self._ids.items() if len(found) == 1}
-        numbered = {label: index for label, index in ids.items() if index is not None}
-        if len(numbered) == len(self._ids) == len(set(numbered.values())):
-            return tuple(sorted(numbered, key=numbered.__getitem__))
-        return tuple(sorted(self._ids))
-
-    def video(self, name: str, entry: Any) -> VideoAnnotation:
-        if not isinstance(entry, dict):
-            raise self._error(name, "expected an object")
-        subset = entry.get("subset")
-        if not isinstance(subset, str) or not subset:
-            raise self._error(name, "no subset")
-        duration = self._number(name, "duration", entry.get("duration"))
-        fps = self._number(name, "fps", entry["fps"]) if entry.get("fps") is not None else None
-        if duration < 0 or (fps is not None and fps <= 0):
-            raise self._error(name, "a negative duration" if duration < 0 else "fps is not above zero")
-        items = entry.get("annotations") or []
-        if not isinstance(items, list):
-            raise self._error(name, "annotations are not a list")
-        segments = tuple(self._segment(name, index, item) for index, item in enumerate(items))
-        return VideoAnnotation(name, subset.lower(), duration, fps, segments)
-
-    def _segment(self, video: str, index: int, item: Any) -> GroundTruth:
-        where = f"annotation {index + 1}"
-        if not isinstance(item, dict):
-            raise self._error(video, f"{where}: expected an object")
-        label = item.get(self._label_key)
-        if isinstance(label, int) and not isinstance(label, bool):
-            label = str(label)
-        if not isinstance(label, str) or not label:
-            raise self._error(video, f"{where}: no {self._label_key}")
-        bounds = item.get("segment")
-        if not isinstance(bounds, list) or len(bounds) != 2:
-            raise self._error(video, f"{where}: segment is not [start, end]")
-        start, end = (self._number(video, f"{where}: segment", bound) for bound in bounds)
-        identity = item.get(f"{self._label_key}_id")
-        self._ids.setdefault(label, set()).add(identity if isinstance(identity, int) else None)
-        return GroundTruth(label, start, end)
-
-    def _number(self, video: str, what: str, value: Any) -> float:
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise self._error(video, f"{what} is not a number: {value!r}"[:200])
-        return number
-
-    def _error(self, video: str, reason: str) -> AnnotationError:
-        return AnnotationError(self._path, f"video {video}: {reason}")

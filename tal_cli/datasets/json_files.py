@@ -42,7 +42,15 @@ def read_json(path: str | Path) -> Any:
     Raises:
         InputProblem: the file cannot be read or is not JSON.
     """
-    text = read_text(path)
+    return parse_json(path, read_text(path))
+
+
+def parse_json(path: str | Path, text: str) -> Any:
+    """What a JSON text holds; `path` is where it comes from.
+
+    Raises:
+        InputProblem: it is not JSON.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

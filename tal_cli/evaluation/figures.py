@@ -174,7 +174,10 @@ def _scatter(diagnosis: Diagnosis) -> Figure:
     axes.set_ylim(-0.02 * top, 1.02 * top)
     axes.set_xlabel("tIoU with the nearest instance of the label")
     axes.set_ylabel("Score")
-    axes.legend(loc="upper left", frameon=False, fontsize=9.5, markerscale=1.0)
+    legend = axes.legend(loc="upper left", frameon=False, fontsize=9.5)
+    for handle in legend.legend_handles[:2]:
+        if handle is not None:
+            handle.set(sizes=[28], alpha=1, rasterized=False)
     _grid(axes)
     return figure
 

@@ -1,0 +1,75 @@
+"""Annotation files of any form into one: merged, with what their videos tell, and with videos kept for validation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tal_cli.datasets.annotations import AnnotationError, Annotations, VideoAnnotation, load_annotations
+
+TRAINING, VALIDATION = "training", "validation"
+Progress = Callable[[int, int], None]
+
+
+def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotations:
+    """Read files and put their videos together; labels keep their order where the files agree on it.
+
+    Raises:
+        AnnotationError: a file cannot be understood, or a video is in two of them.
+    """
+    videos: dict[str, VideoAnnotation] = {}
+    labels: list[tuple[str, ...]] = []
+    version = ""
+    for file in files:
+        found = load_annotations(file, label_key, fps)
+        twice = videos.keys() & found.videos.keys()
+        if twice:
+            raise AnnotationError(file, f"video {min(twice)}: it is in another of the files as well")
+        videos |= found.videos
+        labels.append(found.labels)
+        version = version or found.version
+    longest = max(labels, key=len, default=())
+    if not all(set(names) <= set(longest) for names in labels):
+        longest = tuple(sorted({name for names in labels for name in names}))
+    return Annotations(version, videos, longest)
+
+
+def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progress | None = None) -> Annotations:
+    """The same with durations and frame rates as the video files have them; they are told by their stems.
+
+    Raises:
+        AnnotationError: a video is not among the files; the first is named.
+        extractors.video.VideoError: a file is no video.
+    """
+    from extractors.video import probe
+
+    by_stem = {file.stem: file for file in files}
+    known = {}
+    for number, (name, video) in enumerate(annotations.videos.items(), start=1):
+        if name not in by_stem:
+            folder = files[0].parent if files else "the folder"
+            raise AnnotationError(folder, f"video {name}: there is no file of it")
+        information = probe(by_stem[name])
+        known[name] = replace(video, duration=information.duration or video.duration, fps=information.fps)
+        if progress is not None:
+            progress(number, len(annotations.videos))
+    return replace(annotations, videos=known)
+
+
+def with_validation(annotations: Annotations, share: float) -> Annotations:
+    """The same with about this share of the training videos in the subset `validation`.
+
+    Which ones a hash of their names decides, so that a video stays where it is when others come.
+    """
+    videos = {
+        name: replace(video, subset=VALIDATION) if video.subset == TRAINING and _place(name) < share else video
+        for name, video in annotations.videos.items()
+    }
+    return replace(annotations, videos=videos)
+
+
+def _place(name: str) -> float:
+    """A number in [0, 1) that depends on the name alone."""
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:6], "big") / 2**48

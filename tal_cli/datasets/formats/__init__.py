@@ -1,0 +1,49 @@
+"""Annotation files of every form that is read: one module per form, one line here.
+
+A module has `NAME`, `recognises(head)`, which tells its files by how they begin, and `read(path, text, how)`, which makes
+`Annotations` of one. Nothing in a file is executed, and no other file is opened because a file says so.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from tal_cli.datasets.annotations import AnnotationError, Annotations
+from tal_cli.datasets.formats.values import How
+from tal_cli.datasets.json_files import read_text
+
+MODULES = ("activitynet", "labelstudio", "elan", "epic", "table")
+HEAD = 1 << 16  # characters by which a form is told
+
+
+class Reader(Protocol):
+    """What a module of this package has."""
+
+    NAME: str
+
+    def recognises(self, head: str) -> bool: ...
+
+    def read(self, path: Path, text: str, how: How) -> Annotations: ...
+
+
+def readers() -> list[Reader]:
+    """All of them, in the order in which they are asked."""
+    return [cast(Reader, import_module(f"{__name__}.{module}")) for module in MODULES]
+
+
+def read(path: str | Path, how: How) -> Annotations:
+    """Read a file in whichever form it is.
+
+    Raises:
+        AnnotationError: it is in none, or something in it is wrong; the message names the video.
+        InputProblem: the file cannot be read.
+    """
+    text = read_text(path)
+    head = text[:HEAD].lstrip()
+    for reader in readers():
+        if reader.recognises(head):
+            return reader.read(Path(path), text, how)
+    known = ", ".join(reader.NAME for reader in readers())
+    raise AnnotationError(path, f"not an annotation file: none of {known}")

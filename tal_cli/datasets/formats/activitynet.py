@@ -1,0 +1,112 @@
+"""ActivityNet-style JSON, as THUMOS14, MultiTHUMOS, ActivityNet, HACS and people's own data have it.
+
+`{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`,
+seconds. HACS writes durations as strings; files without annotations (test sets) leave the list out. Files with
+DETAD's characteristics have no durations; each annotation's length and coverage tell them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tal_cli.datasets.annotations import AnnotationError, Annotations, GroundTruth, VideoAnnotation
+from tal_cli.datasets.formats.values import How, finite
+from tal_cli.datasets.json_files import parse_json
+
+NAME = "ActivityNet-style JSON"
+
+
+def recognises(head: str) -> bool:
+    """Whether a file begins as a JSON object."""
+    return head.startswith("{")
+
+
+def read(path: Path, text: str, how: How) -> Annotations:
+    """Read such a file.
+
+    Raises:
+        AnnotationError: it is not such a file; the message names the video that is wrong.
+    """
+    content = parse_json(path, text)
+    database = content.get("database")
+    if not isinstance(database, dict):
+        raise AnnotationError(path, 'not an annotation file: expected {"database": {VIDEO: ...}} at the top')
+    reader = _Reader(path, how.label_key)
+    videos = {name: reader.video(name, entry) for name, entry in database.items()}
+    return Annotations(str(content.get("version", "")), videos, reader.labels(content.get("labels")))
+
+
+class _Reader:
+    """Checks one file's entries and collects its labels."""
+
+    def __init__(self, path: str | Path, label_key: str) -> None:
+        self._path = path
+        self._label_key = label_key
+        self._ids: dict[str, set[int | None]] = {}
+
+    def labels(self, listed: Any) -> tuple[str, ...]:
+        """In the file's own order where it lists them all, else by number, else in alphabetical order."""
+        if isinstance(listed, list) and all(isinstance(label, str) for label in listed):
+            named = tuple(dict.fromkeys(listed))
+            if self._ids.keys() <= set(named):
+                return named
+        ids = {label: next(iter(found)) for label, found in self._ids.items() if len(found) == 1}
+        numbered = {label: index for label, index in ids.items() if index is not None}
+        if len(numbered) == len(self._ids) == len(set(numbered.values())):
+            return tuple(sorted(numbered, key=numbered.__getitem__))
+        return tuple(sorted(self._ids))
+
+    def video(self, name: str, entry: Any) -> VideoAnnotation:
+        if not isinstance(entry, dict):
+            raise self._error(name, "expected an object")
+        subset = entry.get("subset")
+        if not isinstance(subset, str) or not subset:
+            raise self._error(name, "no subset")
+        duration = self._number(name, "duration", _duration(entry))
+        fps = self._number(name, "fps", entry["fps"]) if entry.get("fps") is not None else None
+        if duration < 0 or (fps is not None and fps <= 0):
+            raise self._error(name, "a negative duration" if duration < 0 else "fps is not above zero")
+        items = entry.get("annotations") or []
+        if not isinstance(items, list):
+            raise self._error(name, "annotations are not a list")
+        segments = tuple(self._segment(name, index, item) for index, item in enumerate(items))
+        return VideoAnnotation(name, subset.lower(), duration, fps, segments)
+
+    def _segment(self, video: str, index: int, item: Any) -> GroundTruth:
+        where = f"annotation {index + 1}"
+        if not isinstance(item, dict):
+            raise self._error(video, f"{where}: expected an object")
+        label = item.get(self._label_key, item.get("label"))
+        if isinstance(label, int) and not isinstance(label, bool):
+            label = str(label)
+        if not isinstance(label, str) or not label:
+            raise self._error(video, f"{where}: no {self._label_key}")
+        bounds = item.get("segment")
+        if not isinstance(bounds, list) or len(bounds) != 2:
+            raise self._error(video, f"{where}: segment is not [start, end]")
+        start, end = (self._number(video, f"{where}: segment", bound) for bound in bounds)
+        identity = item.get(f"{self._label_key}_id")
+        self._ids.setdefault(label, set()).add(identity if isinstance(identity, int) else None)
+        return GroundTruth(label, start, end)
+
+    def _number(self, video: str, what: str, value: Any) -> float:
+        number = finite(value)
+        if number is None:
+            raise self._error(video, f"{what} is not a number: {value!r}"[:200])
+        return number
+
+    def _error(self, video: str, reason: str) -> AnnotationError:
+        return AnnotationError(self._path, f"video {video}: {reason}")
+
+
+def _duration(entry: dict[str, Any]) -> Any:
+    """The duration in a video's entry, or what its annotations say of it: length / coverage."""
+    items = entry.get("annotations")
+    if "duration" in entry or not isinstance(items, list):
+        return entry.get("duration")
+    for item in items:
+        length, coverage = (finite(item.get(key)) if isinstance(item, dict) else None for key in ("length", "coverage"))
+        if length and coverage:
+            return length / coverage
+    return None
