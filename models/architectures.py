@@ -27,6 +27,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def by_name(value: Any) -> Any:
+    """A bare name stands for the part with its default settings."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 class EncoderSettings(Strict):
     """What every encoder's settings answer for; subclasses add the encoder's own."""
 
@@ -63,12 +68,49 @@ class WindowedSettings(EncoderSettings):
         return max(window << level for level, window in enumerate(self.level_windows(levels)))
 
 
+class FilterBranch(Strict):
+    """GMG's global branch as published: a learnt filter on the sequence's spectrum."""
+
+    name: Literal["fft"] = "fft"
+
+
+class AttentionBranch(Strict):
+    """Self-attention over all cells as GMG's global branch (paper, table 8)."""
+
+    name: Literal["attention"] = "attention"
+    heads: Positive = 4
+
+
+AnyGlobalBranch = Annotated[FilterBranch | AttentionBranch, Field(discriminator="name"), BeforeValidator(by_name)]
+
+
 class GmgSettings(WindowedSettings):
-    """Gated Multi-Granularity blocks (CLTDR-GMG). `windows`: kernel of the local branch."""
+    """Gated Multi-Granularity blocks (CLTDR-GMG). `windows`: kernel of the local branch.
+
+    branches: those there are (paper, table 6). gate: whether the next coarser branch there is gates a branch (table 7).
+    """
 
     name: Literal["gmg"] = "gmg"
     mlp_width: Positive = 768
     conv_init_std: NonNegative = 0.0  # instant and local convolutions start as normal noise of this deviation
+    branches: Annotated[tuple[Literal["instant", "local", "global"], ...], Field(min_length=1)] = (
+        "instant",
+        "local",
+        "global",
+    )
+    gate: bool = True
+    global_branch: AnyGlobalBranch = FilterBranch()
+
+    def check(self, width: int, levels: int) -> None:
+        """As for all windows; branches once each; a kind of global branch only where there is one."""
+        super().check(width, levels)
+        if len(set(self.branches)) != len(self.branches):
+            raise ValueError("encoder.branches names a branch twice")
+        if isinstance(self.global_branch, AttentionBranch):
+            if "global" not in self.branches:
+                raise ValueError("encoder.global_branch is chosen, and encoder.branches leaves global out")
+            if width % self.global_branch.heads:
+                raise ValueError(f"encoder.global_branch.heads: {self.global_branch.heads} do not divide width {width}")
 
 
 class SgpSettings(WindowedSettings):
@@ -76,7 +118,7 @@ class SgpSettings(WindowedSettings):
 
     name: Literal["sgp"] = "sgp"
     mlp_width: Positive = 768
-    k: Annotated[float, Field(gt=0, le=64)] = 1.5  # the wide branch's kernel is about k (w + 1)
+    k: Annotated[float, Field(ge=1, le=64)] = 1.5  # the wide branch's kernel is about k (w + 1)
     downsample: Literal["max", "avg"] = "max"
     conv_init_std: NonNegative = 0.0  # all depth-wise convolutions start as normal noise of this deviation
 
@@ -161,10 +203,28 @@ class BinnedSettings(DecoderSettings):
             raise ValueError("decoder.boundary_kernel must be odd")
 
 
+Neighbour = Literal["above", "below"]
+
+
 class CltdrSettings(BinnedSettings):
-    """Cross-Layer Task Decoupling and Refinement (CLTDR-GMG)."""
+    """Cross-Layer Task Decoupling and Refinement (CLTDR-GMG).
+
+    class_levels, regression_levels: which neighbours join a level for either task (paper, table 9). refine: which
+    predictions the third head corrects (table 10). fusion: how a neighbour joins a level for either task (table 11).
+    """
 
     name: Literal["cltdr"] = "cltdr"
+    class_levels: tuple[Neighbour, ...] = ("above",)
+    regression_levels: tuple[Neighbour, ...] = ("below",)
+    refine: Literal["both", "class", "boundaries", "neither"] = "both"
+    fusion: Literal["attention", "addition", "concatenation"] = "attention"
+
+    def check(self) -> None:
+        """As for all bins; neighbours once each."""
+        super().check()
+        for key in ("class_levels", "regression_levels"):
+            if len(set(getattr(self, key))) != len(getattr(self, key)):
+                raise ValueError(f"decoder.{key} names a neighbour twice")
 
 
 class TridentSettings(BinnedSettings):
@@ -200,11 +260,6 @@ class FpnNeck(NeckSettings):
     """Top-down pyramid: each level adds the level above it, then a depth-wise convolution; then the norm."""
 
     name: Literal["fpn"] = "fpn"
-
-
-def by_name(value: Any) -> Any:
-    """A bare name stands for the part with its default settings."""
-    return {"name": value} if isinstance(value, str) else value
 
 
 AnyEncoder = Annotated[

@@ -31,25 +31,27 @@ REFINE_KERNEL = 7  # of the released boundary refinement
 
 
 class RefineHead(nn.Module):
-    """Trunk with three outputs: class factor and the corrections of both boundaries."""
+    """Trunk with up to three outputs: class factor and the corrections of both boundaries (paper, table 10)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, scores: bool, boundaries: bool) -> None:
         super().__init__()
         self.trunk = HeadTrunk(
             config.width, config.head_width, layers=config.head_layers - 1, kernel=config.head_kernel
         )
-        paper = config.variant == "paper"
-        kernel, targets = (PAPER_KERNEL, 1) if paper else (REFINE_KERNEL, config.classes)
+        self.paper = config.variant == "paper"
+        kernel, targets = (PAPER_KERNEL, 1) if self.paper else (REFINE_KERNEL, config.classes)
         width = config.head_width
-        self.start = RowOutput(width, targets, kernel)
-        self.end = RowOutput(width, targets, kernel)
-        self.factor = RowOutput(width, config.classes, config.head_kernel)
+        self.start, self.end = (RowOutput(width, targets, kernel) if boundaries else None for _ in range(2))
+        self.factor = RowOutput(width, config.classes, config.head_kernel) if scores else None
 
-    def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor, Tensor, Tensor]:
-        """Packed rows [B, S, D] -> class factor [B, C, S], start and end corrections [B, C or 1, S]."""
+    def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor | None, BoundaryShift | None]:
+        """Packed rows [B, S, D] -> class factor [B, C, S] and boundary corrections, None for what is not refined."""
         x = self.trunk(x, masks)
         valid = masks.valid.transpose(1, 2)
-        return self.factor(x) * valid, self.start(x) * valid, self.end(x) * valid
+        factor = None if self.factor is None else self.factor(x) * valid
+        if self.start is None or self.end is None:
+            return factor, None
+        return factor, BoundaryShift(self.start(x) * valid, self.end(x) * valid, in_level_cells=self.paper)
 
 
 class CltdrDecoder(nn.Module):
@@ -58,7 +60,7 @@ class CltdrDecoder(nn.Module):
     def __init__(self, config: ModelConfig, settings: CltdrSettings) -> None:
         super().__init__()
         self.paper = config.variant == "paper"
-        self.cross = CrossLevel(config)
+        self.cross = CrossLevel(config, settings)
         width, layers, classes = config.head_width, config.head_layers, config.classes
         kernel, prior = config.head_kernel, config.class_prior
         self.classes = ClassHead(config.width, width, classes, layers=layers, kernel=kernel, prior=prior)
@@ -69,7 +71,8 @@ class CltdrDecoder(nn.Module):
         self.offsets = OffsetHead(
             config.width, width, bins=settings.bins, levels=config.levels, layers=layers, kernel=kernel
         )
-        self.refine = RefineHead(config)
+        scores, boundaries = (settings.refine in ("both", part) for part in ("class", "boundaries"))
+        self.refine = RefineHead(config, scores=scores, boundaries=boundaries) if scores or boundaries else None
         self.gap = packing_gap(config.head_kernel, settings.boundary_kernel, REFINE_KERNEL)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
@@ -84,20 +87,20 @@ class CltdrDecoder(nn.Module):
             classes, regression, fusion = (x * packed_masks.valid for x in (classes, regression, fusion))
         boundary = regression if self.paper else packed.detach()
         coarse = self.classes(classes, packed_masks)
-        factor, start_shift, end_shift = self.refine(fusion, packed_masks)
+        factor, shift = (None, None) if self.refine is None else self.refine(fusion, packed_masks)
         level_index = layout.spread(range(len(levels)), coarse.device).long()
         return Predictions(
             layout=layout,
             valid=packed_masks.inside,
             coarse=coarse,
-            refined=refine_logits(coarse, factor, paper=self.paper),
+            refined=coarse if factor is None else refine_logits(coarse, factor, paper=self.paper),
             boundaries=BinnedBoundaries(
                 offsets=self.offsets(regression, packed_masks, level_index),
                 starts=self.starts(boundary, packed_masks),
                 ends=self.ends(boundary, packed_masks),
             ),
             factor=factor,
-            shift=BoundaryShift(start_shift, end_shift, in_level_cells=self.paper),
+            shift=shift,
         )
 
 

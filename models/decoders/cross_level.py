@@ -2,22 +2,29 @@
 
 All levels go through one matrix product each way: levels start at even packed cells and zero gaps lie between them, so
 that resampling by two never mixes levels.
+
+The paper's ablations are settings: which neighbours join a level for classification and regression (table 9), and how
+(table 11): gated by attention, added, or side by side through a linear map. The refinement's features are always sums.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import ModelConfig
+from models.architectures import CltdrSettings, ModelConfig
 from models.layers import convolve_rows
 from models.pyramid import PyramidLayout
 
 PAPER_KERNEL = 3  # paper, section C
 
 
-class CrossGate(nn.Module):
+class AttentionJoin(nn.Module):
     """P_l + sigmoid(FC(average over time of ReLU(f + W P_l))) * f, f the resampled neighbour (equations 5 to 8)."""
 
     def __init__(self, width: int, kernel: int) -> None:
@@ -25,8 +32,12 @@ class CrossGate(nn.Module):
         self.refine = nn.Conv1d(width, width, kernel, padding=kernel // 2)
         self.gate = nn.Conv1d(width, width, 1)
 
+    def prepare(self, x: Tensor) -> Tensor:
+        """What a level brings itself, W P_l, for several packed levels at once."""
+        return _same_length(self.refine, x)
+
     def forward(self, x: Tensor, refined: Tensor, neighbour: Tensor, mask: Tensor | None) -> Tensor:
-        """x, `refine` of x and the resampled neighbour, rows [B, T_l, D] -> [B, T_l, D].
+        """x, `prepare` of P_l and the resampled neighbour, rows [B, T_l, D] -> [B, T_l, D].
 
         With a mask (bool [B, T_l, 1]) only valid cells are averaged; the released code averages padding as well.
         """
@@ -40,77 +51,151 @@ class CrossGate(nn.Module):
         return torch.addcmul(x, gate, neighbour)
 
 
+class AdditionJoin(nn.Module):
+    """P_l + f."""
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """Nothing to prepare: the rows as they are."""
+        return x
+
+    def forward(self, x: Tensor, refined: Tensor, neighbour: Tensor, mask: Tensor | None) -> Tensor:
+        """x and the resampled neighbour, rows [B, T_l, D] -> [B, T_l, D]."""
+        return x + neighbour
+
+
+class ConcatenationJoin(AdditionJoin):
+    """W [P_l, f]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor, refined: Tensor, neighbour: Tensor, mask: Tensor | None) -> Tensor:
+        """x and the resampled neighbour, rows [B, T_l, D] -> [B, T_l, D]."""
+        mixed: Tensor = self.mix(torch.cat((x, neighbour), -1))
+        return mixed
+
+
+# name -> factory(width, kernel of a level's own features)
+JOINS: dict[str, Callable[[int, int], nn.Module]] = {
+    "attention": AttentionJoin,
+    "addition": lambda width, kernel: AdditionJoin(),
+    "concatenation": lambda width, kernel: ConcatenationJoin(width),
+}
+
+
+@dataclass(frozen=True)
+class Link:
+    """One neighbour joining a level for one task; names of the modules that resample it and join it."""
+
+    task: int
+    above: bool
+    resample: str
+    join: str
+
+
+CLASSES, REGRESSION, REFINEMENT = range(3)
+LINKS = (
+    Link(CLASSES, True, "up_gate", "class_gate"),
+    Link(REGRESSION, True, "regression_up", "regression_up_gate"),
+    Link(REFINEMENT, True, "up_fusion", "sum"),
+    Link(CLASSES, False, "class_down", "class_down_gate"),
+    Link(REGRESSION, False, "down_gate", "regression_gate"),
+    Link(REFINEMENT, False, "down_fusion", "sum"),
+)
+
+
 class CrossLevel(nn.Module):
     """From the pyramid P to the three sets of features that the class, regression and refinement heads read."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, settings: CltdrSettings) -> None:
         super().__init__()
-        width = config.width
         self.paper = config.variant == "paper"
-        kernel = PAPER_KERNEL if self.paper else 1
-        self.up_gate, self.up_fusion = (
-            nn.ConvTranspose1d(width, width, 3, stride=2, padding=1, output_padding=1) for _ in range(2)
-        )
-        self.down_gate, self.down_fusion = (
-            nn.Conv1d(width, width, 3, stride=2, padding=1, groups=groups) for groups in (1, width if self.paper else 1)
-        )
-        self.class_gate = CrossGate(width, kernel)
-        self.regression_gate = CrossGate(width, kernel)
+        tasks = (settings.class_levels, settings.regression_levels, ("above", "below"))
+        tasks = tasks if settings.refine != "neither" else tasks[:REFINEMENT]
+        # The text changes intermediate levels only; a pyramid without any has nothing to learn here.
+        joined = config.levels > (2 if self.paper else 1)
+        wanted = {(task, side == "above") for task, sides in enumerate(tasks) for side in sides if joined}
+        self.links = tuple(link for link in LINKS if (link.task, link.above) in wanted)
+        width, kernel = config.width, PAPER_KERNEL if self.paper else 1
+        for link in self.links:
+            depthwise = self.paper and link.task == REFINEMENT
+            self.add_module(link.resample, _upsampling(width) if link.above else _downsampling(width, depthwise))
+        self.sum = AdditionJoin()
+        for link in self.links:
+            if link.task != REFINEMENT:
+                self.add_module(link.join, JOINS[settings.fusion](width, kernel))
 
     def forward(self, x: Tensor, layout: PyramidLayout, masks: list[Tensor | None]) -> tuple[Tensor, Tensor, Tensor]:
         """Packed P [B, S, D] with zero gaps, masks bool [B, T_l, 1] -> features for classification, regression and
         refinement, packed alike."""
-        top = len(layout.lengths) - 1
-        if top == 0:
+        if not self.links:
             return x, x, x
+        top = len(layout.lengths) - 1
         second, last = layout.starts[1], layout.starts[top]
-        up_gate, up_fusion = self._upsample(x[:, second:])
-        down_gate, down_fusion = self._downsample(x[:, :last])
-        for_class = _same_length(self.class_gate.refine, x[:, :last])
-        for_regression = _same_length(self.regression_gate.refine, x[:, second:])
-        pieces: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
+        resampled = self._upsample(x[:, second:]) | self._downsample(x[:, :last])
+        prepared = {link: self._join(link).prepare(x[:, :last] if link.above else x[:, second:]) for link in self.links}
+        pieces: tuple[list[Tensor], ...] = ([], [], [])
         for level, (start, length) in enumerate(zip(layout.starts, layout.lengths, strict=True)):
-            features = class_features = regression_features = fusion = x[:, start : start + length]
+            features = [x[:, start : start + length]] * len(pieces)
             mask = masks[level] if self.paper else None
-            outermost = level in (0, top)
-            if level < top and not (self.paper and outermost):
-                cells = slice(at := 2 * (layout.starts[level + 1] - second), at + length)
-                refined = for_class[:, start : start + length]
-                class_features = self.class_gate(features, refined, up_gate[:, cells], mask)
-                fusion = fusion + up_fusion[:, cells]
-            if level > 0 and not (self.paper and outermost):
-                cells = slice(at := layout.starts[level - 1] // 2, at + length)
-                refined = for_regression[:, start - second : start - second + length]
-                regression_features = self.regression_gate(features, refined, down_gate[:, cells], mask)
-                fusion = fusion + down_fusion[:, cells]
-            for found, piece in zip(pieces, (class_features, regression_features, fusion), strict=True):
+            for link in () if self.paper and level in (0, top) else self.links:
+                if level == (top if link.above else 0):
+                    continue
+                at = 2 * (layout.starts[level + 1] - second) if link.above else layout.starts[level - 1] // 2
+                own = start if link.above else start - second
+                refined = prepared[link][:, own : own + length]
+                neighbour = resampled[link][:, at : at + length]
+                features[link.task] = self._join(link)(features[link.task], refined, neighbour, mask)
+            for found, piece in zip(pieces, features, strict=True):
                 found.append(piece)
         classes, regressions, fusions = (layout.pack(found, dim=1) for found in pieces)
         return classes, regressions, fusions
 
-    def _upsample(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Both transposed convolutions of rows [B, n, D] -> [B, 2n, D] each."""
-        taps = torch.cat((self.up_gate.weight, self.up_fusion.weight), 1).permute(2, 1, 0)  # [3, 2D, D]
-        bias = _both_biases(self.up_gate, self.up_fusion)
+    def _join(self, link: Link) -> AttentionJoin | AdditionJoin:
+        return cast(AttentionJoin | AdditionJoin, self.get_submodule(link.join))
+
+    def _upsample(self, x: Tensor) -> dict[Link, Tensor]:
+        """The transposed convolutions of rows [B, n, D] -> [B, 2n, D] each."""
+        links = [link for link in self.links if link.above]
+        if not links:
+            return {}
+        convs = [cast(nn.ConvTranspose1d, self.get_submodule(link.resample)) for link in links]
+        taps = torch.cat([conv.weight for conv in convs], 1).permute(2, 1, 0)  # [3, convolutions * D, D]
+        bias = torch.cat([cast(Tensor, conv.bias) for conv in convs])
         # Even and odd outputs of a row side by side are two rows one after the other.
         out = F.linear(x, torch.cat((taps[1], taps[2])), torch.cat((bias, bias)))
         out[:, :-1, len(bias) :] += F.linear(x[:, 1:], taps[0].contiguous())
-        return out.view(x.shape[0], 2 * x.shape[1], -1).chunk(2, -1)
+        return dict(zip(links, out.view(x.shape[0], 2 * x.shape[1], -1).chunk(len(links), -1), strict=True))
 
-    def _downsample(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Both strided convolutions of rows [B, 2n, D] -> [B, n, D] each."""
-        pairs = x.reshape(x.shape[0], -1, 2 * x.shape[2])  # rows 2i and 2i + 1, the centre and the right tap
+    def _downsample(self, x: Tensor) -> dict[Link, Tensor]:
+        """The strided convolutions of rows [B, 2n, D] -> [B, n, D] each."""
+        links = [link for link in self.links if not link.above]
+        convs = {link: cast(nn.Conv1d, self.get_submodule(link.resample)) for link in links}
+        dense = [link for link in links if convs[link].groups == 1]
         left = x[:, 1:-1:2]
-        bias = _both_biases(self.down_gate, self.down_fusion)
-        convs = (self.down_gate,) if self.paper else (self.down_gate, self.down_fusion)
-        taps = torch.cat([conv.weight for conv in convs])  # [D or 2D, D, 3]
-        out = F.linear(pairs, torch.cat((taps[:, :, 1], taps[:, :, 2]), 1))
-        out[:, 1:] += F.linear(left, taps[:, :, 0].contiguous())
-        if self.paper:
-            weight = self.down_fusion.weight[:, 0].t()
-            fusion = x[:, 0::2] * weight[1] + x[:, 1::2] * weight[2] + F.pad(left, (0, 0, 1, 0)) * weight[0]
-            out = torch.cat((out, fusion), -1)
-        return (out + bias).chunk(2, -1)
+        found = {}
+        if dense:
+            pairs = x.reshape(x.shape[0], -1, 2 * x.shape[2])  # rows 2i and 2i + 1, the centre and the right tap
+            taps = torch.cat([convs[link].weight for link in dense])  # [convolutions * D, D, 3]
+            bias = torch.cat([cast(Tensor, convs[link].bias) for link in dense])
+            out = F.linear(pairs, torch.cat((taps[:, :, 1], taps[:, :, 2]), 1))
+            out[:, 1:] += F.linear(left, taps[:, :, 0].contiguous())
+            found = dict(zip(dense, (out + bias).chunk(len(dense), -1), strict=True))
+        for link in links:
+            if link not in found:
+                weight = convs[link].weight[:, 0].t()
+                out = x[:, 0::2] * weight[1] + x[:, 1::2] * weight[2] + F.pad(left, (0, 0, 1, 0)) * weight[0]
+                found[link] = out + cast(Tensor, convs[link].bias)
+        return found
+
+
+def _upsampling(width: int) -> nn.ConvTranspose1d:
+    return nn.ConvTranspose1d(width, width, 3, stride=2, padding=1, output_padding=1)
+
+
+def _downsampling(width: int, depthwise: bool) -> nn.Conv1d:
+    return nn.Conv1d(width, width, 3, stride=2, padding=1, groups=width if depthwise else 1)
 
 
 def _same_length(conv: nn.Conv1d, x: Tensor) -> Tensor:
@@ -118,8 +203,3 @@ def _same_length(conv: nn.Conv1d, x: Tensor) -> Tensor:
     if conv.kernel_size[0] == 1:
         return F.linear(x, conv.weight[:, :, 0], conv.bias)
     return convolve_rows(x, conv.weight, conv.bias).transpose(1, 2)
-
-
-def _both_biases(first: nn.Conv1d | nn.ConvTranspose1d, second: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
-    assert first.bias is not None and second.bias is not None
-    return torch.cat((first.bias, second.bias))

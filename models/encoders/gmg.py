@@ -9,15 +9,21 @@ released  global filter pointwise in frequency with a soft shrink; instant branc
 paper     equation 2's convolutions run over neighbouring frequencies (depth-wise, kernel 3, real and imaginary part
           together); FC is dense; ReLU gates of equation 4; "the original feature x" of the residual is read as the
           pooled input; the stem uses level 0's window; padding is zeroed before and after every block.
+
+The paper's ablations are settings: without some branches (table 6), where a branch is gated by the next coarser one
+there is; without gates (table 7); with self-attention as the global branch (table 8).
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import NORM_GROUPS, GmgSettings, ModelConfig
+from models.architectures import NORM_GROUPS, AttentionBranch, FilterBranch, GmgSettings, ModelConfig
 from models.layers import ChannelNorm, DepthwiseConv1d, ScaledDropPath, apply_mask
 
 SHRINK = 0.001  # soft threshold on the released filter
@@ -37,8 +43,8 @@ class GlobalFilter(nn.Module):
         self.weight_out = nn.Parameter(0.02 * torch.randn(width, 2))
         self.bias_out = nn.Parameter(0.02 * torch.randn(width, 2))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, D, T] -> [B, D, T]; padding takes part in the transform."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[B, D, T] -> [B, D, T]; padding takes part in the transform, so the mask is of no use."""
         with torch.autocast(x.device.type, enabled=False):
             spectrum = torch.fft.rfft(x.float(), norm="ortho")
             hidden = spectrum * _per_channel(self.weight_in) + _per_channel(self.bias_in)
@@ -58,14 +64,39 @@ class PaperGlobalFilter(nn.Module):
             for _ in range(2)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, D, T] -> [B, D, T]."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[B, D, T] -> [B, D, T]; padding, which is zero, takes part in the transform."""
         with torch.autocast(x.device.type, enabled=False):
             spectrum = torch.fft.rfft(x.float(), norm="ortho")
             parts = torch.view_as_real(spectrum).transpose(2, 3).flatten(1, 2)
             gate = _float_conv(self.conv_out, F.relu(_float_conv(self.conv_in, parts)))
             gate = torch.view_as_complex(gate.unflatten(1, (-1, 2)).transpose(2, 3).contiguous())
             return torch.fft.irfft(spectrum * gate, n=x.shape[-1], norm="ortho").to(x.dtype)
+
+
+class GlobalAttention(nn.Module):
+    """Self-attention over all valid cells, in place of a global filter (paper, table 8)."""
+
+    def __init__(self, width: int, *, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project_in = nn.Linear(width, 3 * width)
+        self.project_out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, D, T], mask bool [B, 1, T] or None -> [B, D, T]."""
+        projected = self.project_in(x.transpose(1, 2)).unflatten(2, (3, self.heads, -1))
+        query, key, value = projected.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value, None if mask is None else mask[:, None])
+        rows: Tensor = self.project_out(attended.transpose(1, 2).flatten(2))
+        return rows.transpose(1, 2)
+
+
+def create_global_branch(config: ModelConfig, branch: FilterBranch | AttentionBranch) -> nn.Module:
+    """The global branch that the settings choose, maps (x [B, D, T], mask bool [B, 1, T] or None) to [B, D, T]."""
+    if isinstance(branch, AttentionBranch):
+        return GlobalAttention(config.width, heads=branch.heads)
+    return PaperGlobalFilter(config.width) if config.variant == "paper" else GlobalFilter(config.width)
 
 
 class GmgBlock(nn.Module):
@@ -76,12 +107,12 @@ class GmgBlock(nn.Module):
     ) -> None:
         super().__init__()
         width, mlp_width = config.width, settings.mlp_width
-        self.paper = config.variant == "paper"
-        self.downsample = downsample
+        self.paper, self.gated, self.downsample = config.variant == "paper", settings.gate, downsample
         self.norm = ChannelNorm(width)
-        self.filter = PaperGlobalFilter(width) if self.paper else GlobalFilter(width)
-        self.instant = nn.Conv1d(width, width, 1) if self.paper else DepthwiseConv1d(width, 1)
-        self.local = DepthwiseConv1d(width, window)
+        there = settings.branches
+        self.filter = create_global_branch(config, settings.global_branch) if "global" in there else None
+        self.instant = self._instant(width) if "instant" in there else None
+        self.local = DepthwiseConv1d(width, window) if "local" in there else None
         self.ffn_norm = nn.GroupNorm(NORM_GROUPS, width)
         self.ffn_in = nn.Conv1d(width, mlp_width, 1)
         self.ffn_out = nn.Conv1d(mlp_width, width, 1)
@@ -90,33 +121,44 @@ class GmgBlock(nn.Module):
         self.drop_ffn = ScaledDropPath(width, scale, rate)
         self._initialise(settings.conv_init_std)
 
+    def _instant(self, width: int) -> nn.Conv1d:
+        return nn.Conv1d(width, width, 1) if self.paper else DepthwiseConv1d(width, 1)
+
     def _initialise(self, deviation: float) -> None:
         for conv in (self.ffn_in, self.ffn_out, self.instant, self.local):
-            assert conv.bias is not None
-            nn.init.zeros_(conv.bias)
-        if not self.paper:
-            nn.init.normal_(self.instant.weight, 0, deviation)
-            nn.init.normal_(self.local.weight, 0, deviation)
+            if conv is not None and conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+        for conv in (self.instant, self.local):
+            if conv is not None and not self.paper:
+                nn.init.normal_(conv.weight, 0, deviation)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """[B, D, T] -> [B, D, T or T/2]; mask is the output's validity, bool [B, 1, ...], None: all valid."""
         if self.downsample:
             x = F.max_pool1d(x, 3, stride=2, padding=1)
         skip = apply_mask(x, mask)
-        hidden = skip + self.drop_mix(self._mix_paper(skip, mask) if self.paper else self._mix_released(x))
+        hidden = skip + self.drop_mix(self._mix_paper(skip, mask) if self.paper else self._mix_released(x, mask))
         hidden = hidden + self.drop_ffn(self.ffn_out(F.gelu(self.ffn_in(self.ffn_norm(hidden)))))
         return apply_mask(hidden, mask) if self.paper else hidden
 
-    def _mix_released(self, x: Tensor) -> Tensor:
+    def _mix_released(self, x: Tensor, mask: Tensor | None) -> Tensor:
         x = self.norm(x)
+        if self.filter is None or self.local is None or self.instant is None or not self.gated:
+            return x + self._branches(x, mask, lambda coarser: coarser)
         # instant + local + global = fc * (conv * g) + conv * g + g
-        return torch.addcmul(x, self.filter(x), 1 + self.local(x) * (1 + self.instant(x)))
+        return torch.addcmul(x, self.filter(x, mask), 1 + self.local(x) * (1 + self.instant(x)))
 
     def _mix_paper(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = apply_mask(self.norm(x), mask)
-        overall = self.filter(x)
-        local = F.relu(overall) * self.local(x)
-        return F.relu(local) * self.instant(x) + local + overall
+        return self._branches(apply_mask(self.norm(x), mask), mask, F.relu)
+
+    def _branches(self, x: Tensor, mask: Tensor | None, gate: Callable[[Tensor], Tensor]) -> Tensor:
+        """Sum of the branches there are, each times the gate that the next coarser one there is makes (equation 4)."""
+        found: list[Tensor] = [] if self.filter is None else [self.filter(x, mask)]
+        for conv in (self.local, self.instant):
+            if conv is not None:
+                own = conv(x)
+                found.append(gate(found[-1]) * own if found and self.gated else own)
+        return functools.reduce(torch.add, reversed(found))
 
 
 class GmgEncoder(nn.Module):
