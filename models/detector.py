@@ -9,9 +9,10 @@ from models.architectures import ModelConfig
 from models.boundaries import Predictions
 from models.decoders import create_decoder
 from models.encoders import create_encoder
-from models.layers import ConvEmbedding
+from models.layers import ConvEmbedding, ScaledDropPath
 from models.neck import apply_norms, create_neck, create_norms
 from models.pyramid import level_masks
+from models.randomness import BatchPart
 from models.recipe import Recipe
 
 
@@ -36,6 +37,14 @@ class TemporalDetector(nn.Module):
         self.neck = create_neck(config)
         self.norms = create_norms(config)
         self.decoder = create_decoder(config)
+        self.part: BatchPart | None = None
+
+    def take_part(self, part: BatchPart | None) -> None:
+        """From now on passes are about a part of a batch: what is drawn at random is as for the whole of it."""
+        self.part = part
+        for module in self.modules():
+            if isinstance(module, ScaledDropPath):
+                module.part = part
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> TemporalDetector:

@@ -8,7 +8,7 @@ points being positive or negative as a whole; the IoU that weighs a positive's c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,11 +20,14 @@ from models.architectures import ModelConfig
 from models.boundaries import Predictions, decode_distances
 from models.detector import TemporalDetector
 from models.losses import CLASS_LOSSES, REGRESSION_LOSSES, centred_iou_loss, focal_loss, varifocal_loss
-from models.pyramid import pyramid_points
+from models.pyramid import PyramidLayout, level_masks, pyramid_points
+from models.randomness import draw
 from models.recipe import CenterAssignment, CostAssignment, TrainingConfig
-from models.targets import ASSIGNMENTS, PointRanges, Targets, pad_ground_truth
+from models.targets import ASSIGNMENTS, PointRanges, Targets, match_centers, pad_ground_truth
 
 MOMENTUM = 0.9  # of the running number of positives
+# Counts of a part of a batch -> of the whole batch, float64 [3]: positive points, their weight, negative points.
+Tally = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -66,6 +69,7 @@ class Positives:
     weight: Tensor  # float32 [P], of the distances' loss
     points: int  # number of positive points, fewer than P where a point has two labels
     total: float  # of the points' weights
+    negatives: int  # number of valid points that are not positive
 
 
 def batch_loss(
@@ -76,17 +80,38 @@ def batch_loss(
     labels: Sequence[Tensor],
     normalizer: LossNormalizer,
     training: TrainingConfig,
+    tally: Tally | None = None,
 ) -> Losses:
-    """Forward pass and loss of a padded batch.
+    """Forward pass and loss of a padded batch, or of a part of one.
 
     features [B, C, T]; mask bool [B, 1, T]; per video segments float [n, 2] in grid cells and labels int64 [n].
-    Adds the recipe's input noise to the features while the detector trains. Updates `normalizer`.
+    Adds the recipe's input noise to the features while the detector trains. Updates `normalizer`. `tally` gives the
+    counts of the whole batch for those of this part; the losses of all parts then add up to the batch's.
     """
     if detector.training and training.input_noise > 0:
-        features_BCT = features_BCT + torch.randn_like(features_BCT) * training.input_noise
+        noise = draw(torch.randn, features_BCT, tuple(features_BCT.shape[1:]), detector.part)
+        features_BCT = features_BCT + noise * training.input_noise
     predictions = detector(features_BCT, mask_B1T)
     targets = batch_targets(predictions, detector.config, segments, labels, training.assignment)
-    return prediction_loss(predictions, targets, detector.config, normalizer, training)
+    return prediction_loss(predictions, targets, detector.config, normalizer, training, tally)
+
+
+@torch.no_grad()
+def count_points(
+    config: ModelConfig,
+    mask_B1T: Tensor,
+    segments: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    assignment: CenterAssignment,
+) -> Tensor:
+    """What `Tally` counts, for padded videos, before any forward pass; see `batch_loss` for the shapes."""
+    masks = level_masks(mask_B1T.transpose(1, 2), config.levels)
+    layout = PyramidLayout(tuple(mask.shape[1] for mask in masks), 0)
+    ranges = point_ranges(config, layout, mask_B1T.device)
+    matches, _ = match_centers(ranges, pad_ground_truth(segments, labels, mask_B1T.device), assignment.radius)
+    valid = layout.pack(masks, dim=1)[..., 0]
+    positives = (matches.any(dim=1) & valid).sum()
+    return torch.stack((positives, positives, valid.sum() - positives)).double()
 
 
 @torch.no_grad()
@@ -99,11 +124,15 @@ def batch_targets(
 ) -> Targets:
     """Targets for the points of `predictions`, before label smoothing."""
     device = predictions.coarse.device
-    layout = predictions.layout
-    low, high = (layout.spread([edges[side] for edges in config.level_ranges], device) for side in (0, 1))
-    assign = ASSIGNMENTS[assignment.name]
     truth = pad_ground_truth(segments, labels, device)
-    return assign(predictions, PointRanges(pyramid_points(layout, device), low, high), truth, assignment)
+    ranges = point_ranges(config, predictions.layout, device)
+    return ASSIGNMENTS[assignment.name](predictions, ranges, truth, assignment)
+
+
+def point_ranges(config: ModelConfig, layout: PyramidLayout, device: torch.device) -> PointRanges:
+    """The points of a layout and the distances that each answers for."""
+    low, high = (layout.spread([edges[side] for edges in config.level_ranges], device) for side in (0, 1))
+    return PointRanges(pyramid_points(layout, device), low, high)
 
 
 def prediction_loss(
@@ -112,12 +141,18 @@ def prediction_loss(
     config: ModelConfig,
     normalizer: LossNormalizer,
     training: TrainingConfig,
+    tally: Tally | None = None,
 ) -> Losses:
     """Loss of predictions against targets, with the arithmetic of `training.objective`. Updates `normalizer`."""
     positives = find_positives(predictions, targets)
+    counts = torch.tensor([positives.points, positives.total, positives.negatives], dtype=torch.float64)
+    if tally is not None:
+        counts = tally(counts)
+    points, weight, negatives = (max(count, 1.0) for count in counts.tolist())
     if (training.objective or config.variant) == "paper":
-        return _paper_loss(predictions, targets, positives, training)
-    return _released_loss(predictions, targets, positives, normalizer, training)
+        return _paper_loss(predictions, targets, positives, training, points, negatives)
+    norms = [normalizer.update(weight) for _ in range(2 if predictions.refines else 1)]
+    return _released_loss(predictions, targets, positives, norms, training)
 
 
 def find_positives(predictions: Predictions, targets: Targets) -> Positives:
@@ -144,6 +179,7 @@ def find_positives(predictions: Predictions, targets: Targets) -> Positives:
         weight=weight,
         points=int(positive.sum()),
         total=float(counts.sum()),
+        negatives=int((predictions.valid[:, 0] & ~positive).sum()),
     )
 
 
@@ -151,22 +187,20 @@ def _released_loss(
     predictions: Predictions,
     targets: Targets,
     positives: Positives,
-    normalizer: LossNormalizer,
+    norms: Sequence[float],
     training: TrainingConfig,
 ) -> Losses:
     shares = (training.refined_weight, training.coarse_weight) if predictions.refines else (1.0, 0.0)
     refined = coarse = (predictions.refined.new_zeros(()),) * 2
-    norm = normalizer.update(positives.total)
     refined = _stage_loss(
         predictions.refined, positives.refined, predictions, targets, positives, training, weighted=True
     )
-    refined = refined[0] / norm, refined[1] / norm
+    refined = refined[0] / norms[0], refined[1] / norms[0]
     if predictions.refines:
-        norm = normalizer.update(positives.total)
         coarse = _stage_loss(
             predictions.coarse, positives.coarse, predictions, targets, positives, training, weighted=False
         )
-        coarse = coarse[0] / norm, coarse[1] / norm
+        coarse = coarse[0] / norms[1], coarse[1] / norms[1]
     classification, regression = (shares[0] * a + shares[1] * b for a, b in zip(refined, coarse, strict=True))
     return Losses(
         total=classification + training.regression_weight * regression,
@@ -205,17 +239,22 @@ def _stage_loss(
     return loss.sum(), regression.sum()
 
 
-def _paper_loss(predictions: Predictions, targets: Targets, positives: Positives, training: TrainingConfig) -> Losses:
+def _paper_loss(
+    predictions: Predictions,
+    targets: Targets,
+    positives: Positives,
+    training: TrainingConfig,
+    points: float,
+    negatives: float,
+) -> Losses:
     valid = predictions.valid
     is_positive = (targets.classes > 0).any(dim=1, keepdim=True) & valid
     loss = varifocal_loss(predictions.refined, targets.classes)
     iou_loss = centred_iou_loss(positives.refined, positives.target)
     entries = (positives.video, positives.label, positives.cell)
     weight = torch.ones_like(loss).index_put(entries, (1 - iou_loss).detach())
-    count = max(positives.points, 1)
-    negatives = (valid & ~is_positive).sum().clamp(min=1)
-    classification = (loss * weight * is_positive).sum() / count + (loss * (valid & ~is_positive)).sum() / negatives
-    regression = iou_loss.sum() / count
+    classification = (loss * weight * is_positive).sum() / points + (loss * (valid & ~is_positive)).sum() / negatives
+    regression = iou_loss.sum() / points
     nothing = torch.zeros_like(classification).detach()
     return Losses(
         total=classification + training.regression_weight * regression,
