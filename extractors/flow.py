@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from extractors.catalog.flow import RAFT
 from extractors.extras import ExtraMissing
 from extractors.preparation import Flow
-from extractors.weights import WeightsError, WeightsMissing, file_sha256, load_state, locate, read_state, remedy
+from extractors.weights import WeightsMissing, check_digest, file_sha256, load_state, locate, read_state, remedy
 
 RAFT_UPDATES = 20
 RAFT_CELL = 8  # RAFT works on sides that are multiples of this
@@ -52,8 +53,8 @@ def quantise(flow: Tensor, spec: Flow) -> Tensor:
     """Pixels -> whole levels from 0 to 255, as flow is stored in pictures; float32, same shape.
 
     TV-L1 and DIS: -bound to bound is spread over 0 to 255, as the programs that made the published flow pictures do.
-    RAFT: 128 + 255 / (2 bound) of the pixels, which makes bound itself 256, as in the extractor that uses it. Both round
-    half to even.
+    RAFT: 128 + 255 / (2 bound) of the pixels, which makes bound itself 256, as in the extractor that uses it. Both
+    round half to even.
     """
     cut = flow.clamp(-spec.bound, spec.bound)
     if spec.method == "raft":
@@ -114,20 +115,22 @@ class OpenCvFlow:
 
 
 class Raft:
-    """RAFT (Teed & Deng 2020), torchvision's network. Sides that are no multiples of 8 are padded by repeating the edge,
-    half on each side, and the flow keeps the padding, as in the I3D extractor that uses it."""
+    """RAFT (Teed & Deng 2020), torchvision's network.
+
+    Sides that are no multiples of 8 are padded by repeating the edge, half on each side, and the flow keeps the
+    padding, as in the I3D extractor that uses it. Raises WeightsMissing, WeightsError.
+    """
 
     def __init__(self, weights: str | os.PathLike[str] | None = None) -> None:
         from torchvision.models.optical_flow import raft_large
 
         with torch.device("meta"):
             network = raft_large(weights=None)
-        path = locate(RAFT) if weights is None else weights
-        if path is None or not os.path.isfile(path):
+        path = locate(RAFT) if weights is None else Path(weights)
+        if path is None or not path.is_file():
             raise WeightsMissing("raft", remedy("raft", (RAFT,)))
-        # A contract names the method only, so under that name there is one file.
-        if weights is None and RAFT.sha256 and not file_sha256(path).startswith(RAFT.sha256):
-            raise WeightsError(f"{os.fspath(path)}: its SHA-256 does not begin with {RAFT.sha256}")
+        if weights is None:  # a contract names the method only, so under that name there is one file
+            check_digest(RAFT, path, file_sha256(path))
         load_state(network, read_state(path), path)
         self._network: nn.Module = network.eval().requires_grad_(False)
 

@@ -15,11 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extractors.backbones.patches import Mlp, PatchEmbed, attend
+from extractors.backbones.blueprint import WindowBlueprint
+from extractors.backbones.patches import Mlp, PatchEmbed, attend, picture_side, transformer_bytes, without_prefixes
+from extractors.contract import FeatureContract
 
 EPS = 1e-6
 PATCH = 14
+SIDE = 224  # pixels; positions are for this picture and FRAMES frames
+FRAMES = 16
 POOL_HEADS = 16
+# Parts of the published files that the features do not come from: blocks behind the layer that is read, heads, and what
+# pre-training alone uses. Blocks that are needed and missing are missed all the same.
+UNUSED = ("blocks.", "clip_projector.", "fc_norm.", "head.", "clip_decoder.", "final_clip_decoder.", "clip_pos_embed")
 
 Gelu = Literal["tanh", "none"]
 Pooling = Literal["patches", "all tokens"]
@@ -33,12 +40,6 @@ class InternVideo2Shape:
     depth: int
     heads: int
     hidden: int
-
-
-SHAPES = {
-    "internvideo2-1b": InternVideo2Shape(1408, 40, 16, 6144),
-    "internvideo2-6b": InternVideo2Shape(3200, 48, 25, 12800),
-}
 
 
 class RMSNorm(nn.Module):
@@ -165,16 +166,6 @@ class InternVideo2(nn.Module):
             tokens = block(tokens)
         return tokens
 
-    def fitting(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What this network needs of a published file: without later blocks, heads, text and audio encoders; positions
-        stretched to its number of frames, linearly along time, as the published fine-tuning does."""
-        wanted = self.state_dict().keys()
-        fitting = {key: value for key, value in state.items() if key in wanted}
-        if "pos_embed" in fitting:
-            frames = (self.pos_embed.shape[1] - 1) // self.patches_per_frame
-            fitting["pos_embed"] = stretch_positions(fitting["pos_embed"], frames, self.patches_per_frame)
-        return fitting
-
 
 class InternVideo2Classifier(nn.Module):
     """The published network to its class scores: attention pooling over the last block, norm, linear head."""
@@ -195,3 +186,38 @@ def stretch_positions(table: Tensor, frames: int, patches: int) -> Tensor:
     over_time = rest.unflatten(1, (-1, patches)).flatten(2).transpose(1, 2).float()  # [1, patches * width, F]
     stretched = F.interpolate(over_time, size=frames, mode="linear", align_corners=False)
     return torch.cat([token, stretched.transpose(1, 2).unflatten(2, (patches, -1)).flatten(1, 2).to(token.dtype)], 1)
+
+
+def released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names and positions as this network has them."""
+    found = without_prefixes(state)
+    if "pos_embed" in found:
+        found["pos_embed"] = stretch_positions(found["pos_embed"], FRAMES, (SIDE // PATCH) ** 2)
+    return found
+
+
+def blueprint(shape: InternVideo2Shape) -> WindowBlueprint:
+    """The network of that shape up to the block that the contract reads."""
+
+    def network(contract: FeatureContract) -> nn.Module:
+        if picture_side(contract) != SIDE or contract.window != FRAMES:
+            raise ValueError(f"{contract.extractor} takes {FRAMES} frames of {SIDE}x{SIDE} pixels")
+        block, gelu = contract.layer.removeprefix("block ").removesuffix(" GELU").split(", ")
+        return InternVideo2(
+            shape,
+            layer=int(block),
+            pooling="patches" if contract.pooling == "mean over patches" else "all tokens",
+            gelu="tanh" if gelu == "tanh" else "none",
+        )
+
+    tokens = 1 + FRAMES * (SIDE // PATCH) ** 2
+    return WindowBlueprint(
+        network=network,
+        window_bytes=transformer_bytes(tokens, shape.width, shape.hidden),
+        ignored=UNUSED,
+        released=released,
+    )
+
+
+ONE_BILLION = blueprint(InternVideo2Shape(1408, 40, 16, 6144))
+SIX_BILLION = blueprint(InternVideo2Shape(3200, 48, 25, 12800))

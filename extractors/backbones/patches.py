@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from extractors.contract import FeatureContract
+from extractors.preparation import Crop, Resize
+
+# What published files have before the names of a backbone, from the outside inwards.
+PREFIXES = ("module.", "model.", "backbone.", "vision_encoder.", "encoder.")
 
 
 class PatchEmbed(nn.Module):
@@ -43,3 +51,27 @@ class Mlp(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(tokens), approximate=self.gelu))
+
+
+def picture_side(contract: FeatureContract) -> int:
+    """Pixels of the square pictures that a contract makes. Raises ValueError where they are not all that."""
+    size = Crop.parse(contract.crop).size or Resize.parse(contract.resize).size
+    if not isinstance(size, tuple) or size[0] != size[1]:
+        raise ValueError(
+            f"{contract.extractor} takes square pictures, not resize={contract.resize} crop={contract.crop}"
+        )
+    return size[0]
+
+
+def transformer_bytes(tokens: int, width: int, hidden: int) -> int:
+    """What one window takes in a forward pass, in single precision: its tokens, and what an MLP or attention makes."""
+    return 4 * tokens * (3 * width + max(2 * hidden, 4 * width))
+
+
+def without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names as the network has them; of a model of several parts, the vision encoder alone."""
+    part = {key: value for key, value in state.items() if "vision_encoder." in key} or state
+    found = dict(part)
+    for prefix in PREFIXES:
+        found = {key.removeprefix(prefix): value for key, value in found.items()}
+    return found

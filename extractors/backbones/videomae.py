@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extractors.backbones.patches import Mlp, PatchEmbed, attend
+from extractors.backbones.blueprint import WindowBlueprint
+from extractors.backbones.patches import Mlp, PatchEmbed, attend, picture_side, transformer_bytes, without_prefixes
+from extractors.contract import FeatureContract
 
 TUBELET = 2
 EPS = 1e-6
@@ -27,15 +29,6 @@ class VideoMAEShape:
     heads: int
     hidden: int
     patch: int = 16
-
-
-SHAPES = {
-    "videomaev2-s": VideoMAEShape(384, 12, 6, 1536),
-    "videomaev2-b": VideoMAEShape(768, 12, 12, 3072),
-    "videomaev2-l": VideoMAEShape(1024, 24, 16, 4096),
-    "videomaev2-h": VideoMAEShape(1280, 32, 16, 5120),
-    "videomaev2-g": VideoMAEShape(1408, 40, 16, 6144, patch=14),
-}
 
 
 class Attention(nn.Module):
@@ -104,3 +97,24 @@ def sine_table(tokens: int, width: int) -> Tensor:
     channel = torch.arange(width, dtype=torch.float64, device="cpu")
     angle = position / 10000 ** (2 * (channel // 2) / width)
     return torch.where(channel % 2 == 0, angle.sin(), angle.cos()).float()
+
+
+def blueprint(shape: VideoMAEShape) -> WindowBlueprint:
+    """The network of that shape for features: without class scores, on windows of an even number of frames."""
+
+    def network(contract: FeatureContract) -> nn.Module:
+        return VideoMAE(shape, frames=contract.window, size=picture_side(contract))
+
+    return WindowBlueprint(
+        network=network,
+        window_bytes=transformer_bytes(8 * (224 // shape.patch) ** 2, shape.width, shape.hidden),
+        ignored=("head.", "pos_embed"),
+        released=without_prefixes,
+    )
+
+
+S = blueprint(VideoMAEShape(384, 12, 6, 1536))
+B = blueprint(VideoMAEShape(768, 12, 12, 3072))
+L = blueprint(VideoMAEShape(1024, 24, 16, 4096))
+H = blueprint(VideoMAEShape(1280, 32, 16, 5120))
+G = blueprint(VideoMAEShape(1408, 40, 16, 6144, patch=14))

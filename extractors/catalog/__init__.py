@@ -5,12 +5,17 @@ A new backbone is a module under `extractors.backbones` and an entry here.
 
 from __future__ import annotations
 
-from extractors.catalog import tiny, torchvision_video
+from extractors.catalog import internvideo2, tiny, torchvision_video, videomae
 from extractors.catalog.entry import BackboneEntry
 
 __all__ = ["ENTRIES", "BackboneEntry", "find"]
 
-ENTRIES: tuple[BackboneEntry, ...] = (*tiny.ENTRIES, *torchvision_video.ENTRIES)
+ENTRIES: tuple[BackboneEntry, ...] = (
+    *tiny.ENTRIES,
+    *videomae.ENTRIES,
+    *internvideo2.ENTRIES,
+    *torchvision_video.ENTRIES,
+)
 
 
 def find(name: str) -> BackboneEntry:
