@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from extractors.catalog import ENTRIES, BackboneEntry, find
 from extractors.contract import FeatureContract
-from extractors.weights import WeightsError, WeightsMissing
+from extractors.weights import WeightsError, WeightsMissing, WeightsSource, file_sha256, locate, remedy
 
 if TYPE_CHECKING:
     import torch
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Backbone",
     "BackboneEntry",
+    "Resolved",
     "WeightsError",
     "WeightsMissing",
     "create_backbone",
     "find",
     "list_backbones",
+    "resolve",
 ]
 
 # A weights file, or what is in one.
@@ -62,6 +66,45 @@ def list_backbones() -> tuple[BackboneEntry, ...]:
     return ENTRIES
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A backbone that could be made: its entry, its contract with the weights' digests, and what to load, in order."""
+
+    entry: BackboneEntry
+    contract: FeatureContract
+    weights: tuple[Path | Mapping[str, Tensor], ...]
+
+
+def resolve(
+    name: str,
+    weights: Weights | Sequence[Weights] | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> Resolved:
+    """What `create_backbone` would make and from which files; raises ValueError and WeightsMissing as it does."""
+    entry = find(name)
+    contract = entry.contract_with(settings or {})
+    if weights is None or isinstance(weights, (str, os.PathLike, Mapping)):
+        given: list[Weights | None] = [weights]
+    else:
+        given = list(weights)
+    if len(given) > max(1, len(entry.weights)) or (given[0] is not None and not entry.weights):
+        raise ValueError(f"{entry.name}: {len(given)} weights files given, it takes {len(entry.weights)}")
+    given += [None] * (len(entry.weights) - len(given))
+    found = tuple(find_given(entry, source, some) for source, some in zip(entry.weights, given, strict=False))
+    digests = [file_sha256(path) for path in found if isinstance(path, Path)]
+    return Resolved(entry=entry, contract=replace(contract, weights_sha256="+".join(digests) or None), weights=found)
+
+
+def find_given(entry: BackboneEntry, source: WeightsSource, given: Weights | None) -> Path | Mapping[str, Tensor]:
+    """What was given, else the published file where it has been put. Raises WeightsMissing."""
+    if isinstance(given, Mapping):
+        return given
+    path = locate(source) if given is None else Path(given)
+    if path is None or not path.is_file():
+        raise WeightsMissing(entry.name, remedy(entry.name, entry.weights))
+    return path
+
+
 def create_backbone(
     name: str,
     weights: Weights | Sequence[Weights] | None = None,
@@ -77,9 +120,6 @@ def create_backbone(
     """
     from extractors.backbones.blueprint import build
 
-    entry = find(name)
-    module, _, attribute = entry.blueprint.partition(":")
-    blueprint = getattr(import_module(f"{__name__}.{module}"), attribute)
-    single = weights is None or isinstance(weights, (str, os.PathLike, Mapping))
-    given = [weights] if single else list(weights)  # type: ignore[list-item, arg-type]
-    return build(entry, blueprint, entry.contract_with(settings or {}), given)
+    resolved = resolve(name, weights, settings)
+    module, _, attribute = resolved.entry.blueprint.partition(":")
+    return build(resolved, getattr(import_module(f"{__name__}.{module}"), attribute))

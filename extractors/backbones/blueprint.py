@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from extractors.backbones import Backbone, Weights
+from extractors.backbones import Backbone, Resolved
 from extractors.backbones.windowed import WindowedBackbone
-from extractors.catalog import BackboneEntry
 from extractors.contract import FeatureContract
-from extractors.weights import WeightsMissing, WeightsSource, file_sha256, load_state, locate, read_state, remedy
+from extractors.weights import load_state, read_state
 
 State: TypeAlias = "Mapping[str, Tensor]"
 
@@ -85,40 +83,12 @@ class Measured:
         return self.make(contract)
 
 
-def build(
-    entry: BackboneEntry, blueprint: Blueprint, contract: FeatureContract, given: Sequence[Weights | None]
-) -> Backbone:
-    """A backbone with its weights; raises as `create_backbone`."""
-    if len(given) > max(1, len(entry.weights)):
-        raise ValueError(f"{entry.name}: {len(given)} weights files given, it takes {len(entry.weights)}")
+def build(resolved: Resolved, blueprint: Blueprint) -> Backbone:
+    """A backbone with its weights. Raises ValueError for a contract that it cannot have, WeightsError."""
     with torch.device("meta"):
-        networks = blueprint.networks(contract)
-    found = [
-        find_given(entry, source, given[index] if index < len(given) else None)
-        for index, source in enumerate(entry.weights)
-    ]
-    digests = []
-    for network, weights in zip(networks, found, strict=True):
-        digests.append(load(entry.name, blueprint, network, weights))
+        networks = blueprint.networks(resolved.contract)
+    for network, weights in zip(networks, resolved.weights, strict=True):
+        origin, state = (weights, read_state(weights)) if isinstance(weights, Path) else (resolved.entry.name, weights)
+        load_state(network, blueprint.released(state), origin, ignored=blueprint.ignored)
         network.eval().requires_grad_(False)
-    known = [digest for digest in digests if digest is not None]
-    contract = replace(contract, weights_sha256="+".join(known) or None)
-    return blueprint.assemble(contract, networks)
-
-
-def find_given(entry: BackboneEntry, source: WeightsSource, given: Weights | None) -> Path | State:
-    """What was given, else the published file where it has been put. Raises WeightsMissing."""
-    if isinstance(given, Mapping):
-        return given
-    path = locate(source) if given is None else Path(os.fspath(given))
-    if path is None or not path.is_file():
-        raise WeightsMissing(entry.name, remedy(entry.name, entry.weights))
-    return path
-
-
-def load(name: str, blueprint: Blueprint, network: nn.Module, weights: Path | State) -> str | None:
-    """Load one network and give the SHA-256 of its file. Raises WeightsError."""
-    state, origin = (read_state(weights), str(weights)) if isinstance(weights, Path) else (weights, name)
-    load_state(network, blueprint.released(state), origin, ignored=blueprint.ignored)
-    return file_sha256(weights) if isinstance(weights, Path) else None
-
+    return blueprint.assemble(resolved.contract, networks)
