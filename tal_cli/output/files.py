@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from extractors.store import write_whole
 from tal_cli import console
@@ -22,14 +23,23 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         InputProblem: the disk is full, or the place cannot be written to.
     """
+    write_streaming(path, lambda file: file.write(data))
+
+
+def write_streaming(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """`write_atomically` for what is too large to be held at once: `write` gets the open file.
+
+    Raises:
+        InputProblem: the disk is full, or the place cannot be written to.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if is_device(path):
             with path.open("wb") as device:
-                device.write(data)
+                write(device)
         else:
             # Where a link leads is replaced, never the link.
-            write_whole(Path(os.path.realpath(path)), lambda file: file.write(data))
+            write_whole(Path(os.path.realpath(path)), write)
     except OSError as error:
         raise InputProblem(path, f"cannot be written: {error.strerror or error}") from error
 

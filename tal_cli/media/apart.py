@@ -1,0 +1,115 @@
+"""The parent's side of work on a video: starts the child, hears how far it is, and ends it."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import IO, Any
+
+from extractors.decoding.process import module_path
+from extractors.video import regular_file
+from tal_cli.errors import InputProblem
+
+BOOTSTRAP = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tal_cli.media.child import main; main()"
+# Seconds without any progress that count as a hang.
+TIMEOUT = 60.0
+
+Progress = Callable[[float, "float | None"], None]
+
+
+def work_apart(task: str, path: str, request: Any, progress: Progress | None = None) -> Any:
+    """Let a child do a task of `tal_cli.media.child.TASKS` on a video.
+
+    Args:
+        task: its name.
+        path: the video.
+        request: a dataclass that JSON can hold; what the task's function takes.
+        progress: called with (done, in all).
+
+    Returns: the task's result, as JSON holds it.
+
+    Raises:
+        InputProblem: the video cannot be read, or the child failed, crashed or hung.
+        extractors.video.VideoError: the path is no regular file that may be read.
+    """
+    assert is_dataclass(request) and not isinstance(request, type)
+    message = {"task": task, "path": regular_file(path), "request": asdict(request)}
+    with tempfile.TemporaryFile() as complaints, _child(complaints) as child:
+        assert child.stdin is not None and child.stdout is not None
+        lines: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=_listen, args=(child.stdout, lines), daemon=True).start()
+        try:
+            child.stdin.write(json.dumps(message).encode("ascii") + b"\n")
+        except BrokenPipeError:
+            pass  # the child is gone; its silence says so below
+        while True:
+            try:
+                line = lines.get(timeout=TIMEOUT)
+            except queue.Empty:
+                raise InputProblem(path, f"no progress for {TIMEOUT:g} s") from None
+            if not line:
+                raise InputProblem(path, _post_mortem(child, complaints))
+            answer = json.loads(line)
+            if "failed" in answer:
+                raise InputProblem(path, answer["failed"])
+            if "result" in answer:
+                return answer["result"]
+            if progress is not None:
+                progress(answer["done"], answer["total"])
+
+
+@contextmanager
+def _child(complaints: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(module_path())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
+        bufsize=0,
+        start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends the child
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+def _listen(pipe: IO[bytes], lines: queue.Queue[bytes]) -> None:
+    """Every line of the child, and an empty one at its end."""
+    try:
+        for line in iter(lambda: _read_line(pipe), b""):
+            lines.put(line)
+    except (OSError, ValueError):
+        pass  # the parent closed the pipe
+    lines.put(b"")
+
+
+def _read_line(pipe: IO[bytes]) -> bytes:
+    """One whole line; the pipe has no buffer, so long ones come in pieces."""
+    parts = []
+    while True:
+        part = pipe.readline(1 << 20)
+        parts.append(part)
+        if not part or part.endswith(b"\n"):
+            return b"".join(parts)
+
+
+def _post_mortem(child: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
+    code = child.wait()
+    if code < 0:
+        return f"FFmpeg crashed on it ({signal.Signals(-code).name})"
+    complaints.seek(0)
+    said = [line.strip() for line in complaints.read().decode(errors="replace").splitlines() if line.strip()]
+    return f"the child ended early with code {code} ({said[-1] if said else 'no message'})"

@@ -1,0 +1,95 @@
+"""Frames of a video with their times, by the clock that detection goes by, and ways to jump ahead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import av
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+
+from extractors.decoding.clock import Clock
+from extractors.decoding.messages import DecodeError
+from extractors.decoding.with_pyav import MAX_PIXELS, first_video_stream, open_container, plausible_rate
+
+# Formats that store display times and an index; in others a jump may land anywhere.
+INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+FAILURES_IN_A_ROW = 1000
+
+
+class Reader:
+    """One open video.
+
+    rate: frames per second, as the container claims. start: the container's time of the first frame, seconds; all
+    times that are given out count from it. rotation: degrees counter-clockwise that make pictures upright.
+    Raises DecodeError where there is nothing to decode.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.container = open_container(os.path.abspath(path))
+        self.stream = first_video_stream(self.container)
+        context = self.stream.codec_context
+        if context is None or context.width * context.height > MAX_PIXELS:
+            raise DecodeError("its pictures cannot be decoded")
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        context.thread_type = "AUTO"
+        context.thread_count = max(1, min(4, os.cpu_count() or 1))
+        self.rate = plausible_rate(self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate)
+        self.can_jump = self.container.format.name in INDEXED
+        self._clock = Clock(self.rate)
+        self._frames = self._decode()
+        first = next(self._frames, None)
+        if first is None:
+            raise DecodeError("no frame of it can be decoded")
+        self._first: VideoFrame | None = first
+        self.start = self._stamp(first) or 0.0
+        self.rotation = round(first.rotation / 90) * 90 % 360
+        self.width, self.height = first.width, first.height
+        self.time_base = first.time_base
+
+    @property
+    def player_offset(self) -> float:
+        """What a browser adds to our times: its clock begins with the container's first packet of any stream."""
+        begins = self.container.start_time
+        return 0.0 if begins is None else max(0.0, self.start - begins / av.time_base)
+
+    def frames(self) -> Iterator[tuple[float, VideoFrame]]:
+        """(seconds, picture) on from where the reader is, in the order of time."""
+        frame, self._first = self._first, None
+        frame = frame or next(self._frames, None)
+        while frame is not None:
+            yield self._clock.tick(self._stamp(frame)), frame
+            frame = next(self._frames, None)
+
+    def jump(self, seconds: float) -> None:
+        """Go to the last key frame at or before a time; only where `can_jump`."""
+        base = self.stream.time_base
+        assert base is not None
+        self.container.seek(int((seconds + self.start) / base), stream=self.stream)
+        self._first = None
+        self._clock = Clock(self.rate)
+        self._clock.tick(self.start)  # time 0 stays where it is
+        self._frames = self._decode()
+
+    def _stamp(self, frame: VideoFrame) -> float | None:
+        # avi stores no display times: see extractors.decoding.with_pyav.
+        stamp = frame.dts if self.container.format.name == "avi" and frame.dts is not None else frame.pts
+        return None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        failures = 0
+        packets = self.container.demux(self.stream)
+        while failures < FAILURES_IN_A_ROW:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
+                frames = packet.decode()
+            except MemoryError:
+                raise
+            except (FFmpegError, ValueError):
+                failures += 1
+                continue
+            failures = 0
+            yield from frames

@@ -1,0 +1,78 @@
+"""Small pictures of moments in a video, as JPEG."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from PIL import Image
+
+from tal_cli.media.child import Progress
+from tal_cli.media.reader import Reader
+
+# Further ahead than this it is quicker to look for a key frame than to decode on.
+JUMP_SECONDS = 12.0
+
+
+def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The task `look`: `times` (ascending seconds), `width` and `quality` of the pictures, `poster_width`.
+
+    Result: `thumbnails`, a JPEG data URI or None for each time; `poster`, the middle one in `poster_width`; and of
+    the video `width`, `height` (upright) and `offset` (see Reader.player_offset).
+    """
+    reader = Reader(path)
+    times: list[float] = request["times"]
+    poster_at = len(times) // 2
+    pictures: list[str | None] = [None] * len(times)
+    poster = None
+    for index, frame in moments(reader, times):
+        # As wide as needed and no wider: FFmpeg scales before anything else sees the picture.
+        wide = request["poster_width"] if index == poster_at else request["width"]
+        picture = upright(frame, reader.rotation, wide)
+        if index == poster_at:
+            poster = data_uri(picture, request["quality"])
+            picture.thumbnail((request["width"], 10 * request["width"]))
+        pictures[index] = data_uri(picture, request["quality"])
+        progress(index + 1, len(times))
+    turned = reader.rotation % 180 == 90
+    width, height = (reader.height, reader.width) if turned else (reader.width, reader.height)
+    facts = {"width": width, "height": height, "offset": reader.player_offset}
+    return {"thumbnails": pictures, "poster": poster, **facts}
+
+
+def moments(reader: Reader, times: list[float]) -> Iterator[tuple[int, Any]]:
+    """(index, the frame shown at that time) for ascending times; the last frame for whatever lies after it."""
+    frames = reader.frames()
+    now, shown = next(frames)
+    following = next(frames, None)
+    for index, time in enumerate(times):
+        if reader.can_jump and time > now + JUMP_SECONDS:
+            reader.jump(time)
+            frames = reader.frames()
+            jumped = next(frames, None)
+            if jumped is not None:
+                now, shown = jumped
+                following = next(frames, None)
+        while following is not None and following[0] <= time:
+            now, shown = following
+            following = next(frames, None)
+        yield index, shown
+
+
+def upright(frame: Any, rotation: int, width: int) -> Image.Image:
+    """A picture turned upright and at most `width` pixels wide."""
+    turned = rotation % 180 == 90
+    across = frame.height if turned else frame.width
+    factor = min(1.0, width / across)
+    size = (max(1, round(frame.width * factor)), max(1, round(frame.height * factor)))
+    picture = frame.reformat(*size, format="rgb24", interpolation="AREA").to_image()
+    return picture.rotate(rotation, expand=True) if rotation else picture
+
+
+def data_uri(picture: Image.Image, quality: int) -> str:
+    """A picture as a JPEG data URI."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,110 @@
+// Data, small helpers, and the state that everything on the page follows.
+
+const find = (selector, root = document) => root.querySelector(selector);
+
+// An element with attributes, listeners (onclick: ...) and children. Text is only ever text, never markup.
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") for (const [key, text] of Object.entries(value)) element.style.setProperty(key, text);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const page = JSON.parse(find("#page").textContent);
+const labels = page.labels;
+const parsed = new Map();
+
+// A video's data is parsed when it is first wanted.
+function videoData(number) {
+  if (!parsed.has(number)) {
+    const holder = document.getElementById(`data-${number}`);
+    parsed.set(number, JSON.parse(holder.textContent));
+    holder.remove();
+  }
+  return parsed.get(number);
+}
+
+const LABEL = 0, START = 1, END = 2, SCORE = 3;
+
+const state = { lowest: 0, hidden: new Set(), video: null, dark: false };
+
+const followers = new Set();
+// Call `follow` now and after every change of the filter or the theme, until the returned function is called.
+function onChange(follow) {
+  followers.add(follow);
+  return () => followers.delete(follow);
+}
+let announced = 0;
+function changed() {
+  cancelAnimationFrame(announced);
+  announced = requestAnimationFrame(() => followers.forEach((follow) => follow()));
+}
+
+const isShown = (segment) => segment[SCORE] >= state.lowest && !state.hidden.has(segment[LABEL]);
+const colourOf = (label) => (state.dark ? labels[label].dark : labels[label].light);
+// What is less certain is fainter, and never invisible.
+const opacityOf = (score) => 0.28 + 0.72 * Math.max(0, Math.min(1, score));
+
+function clock(seconds, digits = 2) {
+  const scale = 10 ** digits;
+  const whole = Math.round(Math.max(0, seconds) * scale);
+  const minutes = Math.floor(whole / (60 * scale));
+  const rest = ((whole - minutes * 60 * scale) / scale).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
+  const hours = Math.floor(minutes / 60);
+  return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
+
+const counted = (number, thing) => `${number.toLocaleString("en")} ${thing}${number === 1 ? "" : "s"}`;
+
+function say(text) {
+  find("#said").textContent = text;
+}
+
+function swatch(label) {
+  const kind = labels[label].round ? "swatch striped" : "swatch";
+  return make("span", { class: kind, "data-label": label, "aria-hidden": "true", style: { "--c": colourOf(label) } });
+}
+
+function recolour(root) {
+  for (const element of root.querySelectorAll("[data-label]")) {
+    element.style.setProperty("--c", colourOf(Number(element.dataset.label)));
+  }
+}
+
+// A canvas as sharp as the screen; returns its context in CSS pixels and clears it.
+function sharpen(canvas, width, height) {
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.max(1, Math.round(width * ratio));
+  canvas.height = Math.max(1, Math.round(height * ratio));
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  return pen;
+}
+
+// One bar of a timeline; labels of the second round of colours carry stripes.
+function drawBar(pen, label, x, y, width, height) {
+  pen.fillStyle = colourOf(label);
+  pen.beginPath();
+  pen.roundRect(x, y, width, height, Math.min(3, width / 2));
+  pen.fill();
+  if (!labels[label].round) return;
+  pen.save();
+  pen.clip();
+  pen.strokeStyle = state.dark ? "#0008" : "#fffa";
+  pen.lineWidth = 2;
+  pen.beginPath();
+  for (let at = x - height; at < x + width; at += 6) {
+    pen.moveTo(at, y + height);
+    pen.lineTo(at + height, y);
+  }
+  pen.stroke();
+  pen.restore();
+}

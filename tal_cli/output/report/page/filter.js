@@ -1,0 +1,85 @@
+// The score slider, with a histogram behind it, and a switch per label.
+
+const MANY_LABELS = 24;
+const BINS = 50;
+
+// counts: label -> number of segments; scores: all scores, or null where they are not known yet.
+function makeFilter(counts, scores) {
+  const present = labels.map((_, label) => label).filter((label) => counts[label]);
+  present.sort((a, b) => labels[a].name.localeCompare(labels[b].name));
+  const output = make("output", { for: "lowest" });
+  const slider = make("input", {
+    type: "range", id: "lowest", min: 0, max: 1, step: 0.01,
+    oninput: () => { state.lowest = Number(slider.value); show(); changed(); },
+  });
+  slider.value = state.lowest;
+  const histogram = make("canvas", { class: "histogram", "aria-hidden": "true" });
+  const list = make("div", { class: "chips", role: "group", "aria-label": "Labels" });
+  const boxes = present.map((label) => {
+    const box = make("input", {
+      type: "checkbox",
+      onchange: () => { state.hidden[box.checked ? "delete" : "add"](label); changed(); },
+    });
+    box.checked = !state.hidden.has(label);
+    const chip = make("label", {
+      class: "chip", title: "Double-click: this one alone",
+      ondblclick: (event) => { event.preventDefault(); setAll((other) => other === label); },
+    }, box, swatch(label), make("span", { class: "name" }, labels[label].name), make("span", { class: "count" }, String(counts[label])));
+    list.append(chip);
+    return { label, box, chip };
+  });
+  function setAll(wanted) {
+    for (const { label, box } of boxes) {
+      box.checked = wanted(label);
+      state.hidden[box.checked ? "delete" : "add"](label);
+    }
+    changed();
+  }
+  const search = present.length > MANY_LABELS ? make("input", {
+    type: "search", placeholder: "Find a label", "aria-label": "Find a label",
+    oninput: () => boxes.forEach(({ label, chip }) => {
+      chip.hidden = !labels[label].name.toLowerCase().includes(search.value.toLowerCase());
+    }),
+  }) : null;
+  const root = make("section", { class: "panel filter", "aria-label": "Filter" },
+    make("div", { class: "row" },
+      make("label", { for: "lowest" }, "Lowest score"), output),
+    make("div", { class: "slider" }, histogram, slider),
+    make("div", { class: "row" },
+      make("span", { class: "caption" }, counted(present.length, "label")),
+      search,
+      make("span", { class: "buttons" },
+        make("button", { type: "button", class: "small", onclick: () => setAll(() => true) }, "All"),
+        make("button", { type: "button", class: "small", onclick: () => setAll(() => false) }, "None"))),
+    list);
+
+  function show() {
+    output.textContent = state.lowest.toFixed(2);
+    slider.setAttribute("aria-valuetext", `${Math.round(state.lowest * 100)} percent`);
+    if (scores) drawHistogram(histogram, scores);
+  }
+  function follow() {
+    recolour(root);
+    for (const { label, box } of boxes) box.checked = !state.hidden.has(label);
+    show();
+  }
+  return { root, follow };
+}
+
+function drawHistogram(canvas, scores) {
+  const { clientWidth: width, clientHeight: height } = canvas.parentElement;
+  if (!width) return;
+  const bins = new Array(BINS).fill(0);
+  for (const score of scores) bins[Math.min(BINS - 1, Math.floor(score * BINS))] += 1;
+  const most = Math.max(1, ...bins);
+  const tall = height - 16;
+  const pen = sharpen(canvas, width, tall);
+  const style = getComputedStyle(document.documentElement);
+  const room = width - 16; // the slider's thumb keeps 8 px from either end
+  bins.forEach((count, bin) => {
+    if (!count) return;
+    const high = Math.max(1.5, (tall - 2) * Math.sqrt(count / most));
+    pen.fillStyle = style.getPropertyValue((bin + 0.5) / BINS >= state.lowest ? "--accent" : "--faint");
+    pen.fillRect(8 + (room * bin) / BINS, tall - high, room / BINS - 1, high);
+  });
+}

@@ -1,0 +1,68 @@
+// Many videos: a card each, filled when it comes into sight.
+
+function openIndex() {
+  const counts = {};
+  for (const video of page.videos) for (const [label, count] of Object.entries(video.counts)) counts[label] = (counts[label] || 0) + count;
+  const filter = makeFilter(counts, null);
+  const list = make("ul", { class: "cards" });
+  const search = make("input", { type: "search", placeholder: "Find a video", "aria-label": "Find a video", oninput: arrange });
+  const sorting = make("select", { "aria-label": "Order", onchange: arrange },
+    make("option", { value: "name" }, "by name"), make("option", { value: "count" }, "most segments first"), make("option", { value: "duration" }, "longest first"));
+  const found = make("span", { class: "caption", role: "status" });
+  const root = make("div", { class: "view overview" }, filter.root,
+    make("div", { class: "row finder" }, found, make("span", { class: "buttons" }, search, sorting)), list);
+
+  const cards = page.videos.map((video, number) => {
+    const total = Object.values(video.counts).reduce((sum, count) => sum + count, 0);
+    const strip = make("canvas", { class: "strip", "aria-hidden": "true" });
+    const count = make("span", { class: "count" }, counted(total, "segment"));
+    const link = make("a", { href: placeOf(number, 0) },
+      make("div", { class: "poster" }, video.poster ? make("img", { src: video.poster, alt: "", loading: "lazy" }) : make("span", { class: "blank" }), make("span", { class: "length" }, clock(video.duration, 0))),
+      make("strong", {}, video.name), strip, count);
+    const item = make("li", { class: "card" }, link);
+    return { video, number, total, strip, count, item, seen: false };
+  });
+  const byItem = new Map(cards.map((card) => [card.item, card]));
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const card = byItem.get(entry.target);
+      card.seen = entry.isIntersecting;
+      if (card.seen) fill(card);
+    }
+  }, { rootMargin: "300px" });
+  cards.forEach((card) => watcher.observe(card.item));
+
+  function fill(card) {
+    const { segments, duration } = videoData(card.number);
+    const width = card.strip.parentElement.clientWidth;
+    const pen = sharpen(card.strip, width, 28);
+    const shown = segments.filter(isShown);
+    card.count.textContent = shown.length === card.total ? counted(card.total, "segment") : `${shown.length.toLocaleString("en")} of ${counted(card.total, "segment")}`;
+    for (const segment of shown) {
+      pen.globalAlpha = opacityOf(segment[SCORE]);
+      const left = (segment[START] / duration) * width;
+      drawBar(pen, segment[LABEL], left, 2, Math.max(2, (segment[END] / duration) * width - left), 24);
+    }
+  }
+  function arrange() {
+    const order = {
+      name: (a, b) => a.video.name.localeCompare(b.video.name, undefined, { numeric: true }),
+      count: (a, b) => b.total - a.total,
+      duration: (a, b) => b.video.duration - a.video.duration,
+    }[sorting.value];
+    const wanted = search.value.toLowerCase();
+    const shown = cards.filter((card) => card.video.name.toLowerCase().includes(wanted)).sort(order);
+    found.textContent = shown.length === cards.length ? counted(cards.length, "video") : `${shown.length} of ${counted(cards.length, "video")}`;
+    list.replaceChildren(...shown.map((card) => card.item));
+  }
+  const refill = () => { filter.follow(); cards.filter((card) => card.seen).forEach(fill); };
+  const stop = onChange(refill);
+  return {
+    root, keys: {},
+    title: counted(page.videos.length, "video"),
+    facts: `tal ${page.run.version} · ${page.run.model}`,
+    start() { arrange(); filter.follow(); },
+    seek() {},
+    close() { stop(); watcher.disconnect(); },
+  };
+}

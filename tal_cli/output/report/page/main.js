@@ -1,0 +1,75 @@
+// Which view is open, where in it, dark or light, and the keyboard.
+
+let view = null;
+
+// `#v=NAME&t=SECONDS`; one video alone needs no name.
+function placeOf(number, time) {
+  const place = new URLSearchParams();
+  if (page.videos.length > 1 && number !== null) place.set("v", page.videos[number].name);
+  if (time) place.set("t", String(Math.round(time * 100) / 100));
+  return `#${place}`;
+}
+
+function readPlace() {
+  const place = new URLSearchParams(location.hash.slice(1));
+  const name = place.get("v");
+  const number = page.videos.length === 1 ? 0 : page.videos.findIndex((video) => video.name === name);
+  const time = Number(place.get("t"));
+  return { number: number >= 0 && page.videos.length ? number : null, time: Number.isFinite(time) ? Math.max(0, time) : 0 };
+}
+
+function writePlace(number, time) {
+  history.replaceState(null, "", placeOf(number, time));
+}
+
+function show() {
+  const { number, time } = readPlace();
+  if (view && number === state.video) {
+    view.seek(time);
+    return;
+  }
+  view?.close();
+  state.video = number;
+  view = number === null ? openIndex() : openVideo(number, time);
+  find("#main").replaceChildren(view.root);
+  find("#title").textContent = view.title;
+  find("#facts").textContent = view.facts;
+  document.title = `${view.title} · tal`;
+  find("#back").hidden = number === null || page.videos.length === 1;
+  window.scrollTo(0, 0);
+  view.start();
+}
+
+const THEME = "tal-report-theme";
+function remembered() {
+  try { return localStorage.getItem(THEME); } catch { return null; }
+}
+function setTheme(dark, keep) {
+  state.dark = dark;
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+  if (keep) try { localStorage.setItem(THEME, dark ? "dark" : "light"); } catch { /* a browser that keeps nothing */ }
+  changed();
+}
+const preference = window.matchMedia("(prefers-color-scheme: dark)");
+preference.addEventListener("change", () => { if (!remembered()) setTheme(preference.matches); });
+setTheme(remembered() ? remembered() === "dark" : preference.matches);
+
+const common = {
+  t: () => setTheme(!state.dark, true),
+  "?": () => find("#help").showModal(),
+};
+document.addEventListener("keydown", (event) => {
+  const target = event.target;
+  if (event.ctrlKey || event.metaKey || event.altKey || find("#help").open) return;
+  if (target.matches("input:not([type=checkbox]), select, textarea")) return;
+  if ((event.key === " " || event.key === "Enter") && target.matches("button, a, input, summary, label")) return;
+  const act = view.keys[event.key] || common[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act(event);
+}, true); // before the film, which has keys of its own
+find("#theme").addEventListener("click", common.t);
+find("#help-open").addEventListener("click", common["?"]);
+find("#back").addEventListener("click", () => { location.hash = ""; });
+window.addEventListener("hashchange", () => { if (location.hash !== "#main") show(); });
+show();

@@ -1,0 +1,101 @@
+// Every segment as a row: what the timeline shows, for reading, sorting and for screen readers.
+
+const ROWS_AT_ONCE = 100;
+
+function makeTable(video, select) {
+  const matched = video.truth.length > 0;
+  const overlaps = matched ? overlapsOf(video) : null;
+  const columns = [
+    { name: "Label", of: (index) => labels[video.segments[index][LABEL]].name },
+    { name: "Start", of: (index) => video.segments[index][START] },
+    { name: "End", of: (index) => video.segments[index][END] },
+    { name: "Seconds", of: (index) => video.segments[index][END] - video.segments[index][START] },
+    { name: "Score", of: (index) => video.segments[index][SCORE] },
+    ...(matched ? [{ name: "Overlap", title: "Largest overlap (IoU) with an annotation of the same label", of: (index) => overlaps[index] }] : []),
+  ];
+  let sorted = { column: 1, falling: false };
+  let order = [], written = 0, chosen = null;
+  const body = make("tbody", {});
+  const heads = columns.map((column, number) => make("th", { scope: "col", "aria-sort": "none", title: column.title },
+    make("button", { type: "button", onclick: () => sort(number) }, column.name, make("span", { class: "arrow", "aria-hidden": "true" }))));
+  const table = make("table", {},
+    make("caption", { class: "unseen" }, `Segments of ${video.name}`),
+    make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "picture" }, make("span", { class: "unseen" }, "Picture")), ...heads)),
+    body);
+  const count = make("span", { class: "caption", role: "status" });
+  const more = make("button", { type: "button", class: "more", onclick: () => write() });
+  const root = make("section", { class: "panel segments", "aria-label": "Segments" },
+    make("div", { class: "row" }, count), make("div", { class: "scroll" }, table), more);
+  const seen = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) write(); }, { rootMargin: "600px" });
+  seen.observe(more);
+
+  function sort(column) {
+    sorted = { column, falling: sorted.column === column ? !sorted.falling : column >= 3 };
+    follow();
+  }
+  function follow() {
+    const { of } = columns[sorted.column];
+    const sign = sorted.falling ? -1 : 1;
+    order = [];
+    video.segments.forEach((segment, index) => { if (isShown(segment)) order.push(index); });
+    const keys = new Map(order.map((index) => [index, of(index)]));
+    order.sort((a, b) => {
+      const [one, two] = [keys.get(a), keys.get(b)];
+      return sign * (typeof one === "string" ? one.localeCompare(two) : one - two) || a - b;
+    });
+    heads.forEach((head, number) => head.setAttribute("aria-sort", number !== sorted.column ? "none" : sorted.falling ? "descending" : "ascending"));
+    const all = video.segments.length;
+    count.textContent = order.length === all ? counted(all, "segment") : `${order.length.toLocaleString("en")} of ${counted(all, "segment")}`;
+    table.setAttribute("aria-rowcount", order.length + 1);
+    body.replaceChildren();
+    written = 0;
+    write();
+  }
+  function write() {
+    const rows = order.slice(written, written + ROWS_AT_ONCE).map((index, number) => row(index, written + number + 2));
+    body.append(...rows);
+    written += rows.length;
+    more.hidden = written >= order.length;
+    more.textContent = `${(order.length - written).toLocaleString("en")} more`;
+  }
+  function row(index, number) {
+    const [label, start, end, score] = video.segments[index];
+    const picture = video.thumbnails[index];
+    const spoken = `Go to ${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`;
+    const line = make("tr", { "data-index": index, "aria-rowindex": number, class: index === chosen ? "chosen" : null, onclick: () => select(index) },
+      make("td", { class: "picture" }, picture
+        ? make("img", { src: picture, alt: "", loading: "lazy" })
+        : make("span", { class: "blank", "data-label": label, style: { "--c": colourOf(label) } })),
+      make("td", {}, make("button", { type: "button", class: "go", "aria-label": spoken, onclick: (event) => { event.stopPropagation(); select(index); } }, swatch(label), labels[label].name)),
+      make("td", { class: "number" }, clock(start)),
+      make("td", { class: "number" }, clock(end)),
+      make("td", { class: "number" }, (end - start).toFixed(2)),
+      make("td", { class: "number score" }, make("span", { class: "meter", style: { "--share": score } }), score.toFixed(2)));
+    if (matched) line.append(make("td", { class: "number" }, overlaps[index] ? overlaps[index].toFixed(2) : "–"));
+    return line;
+  }
+  return {
+    root, follow,
+    choose(index) {
+      chosen = index;
+      for (const line of body.querySelectorAll(".chosen")) line.classList.remove("chosen");
+      const line = index === null ? null : body.querySelector(`[data-index="${index}"]`);
+      if (line) line.classList.add("chosen");
+    },
+    close: () => seen.disconnect(),
+  };
+}
+
+// For each segment the largest intersection over union with an annotation of its label.
+function overlapsOf(video) {
+  const byLabel = new Map();
+  for (const item of video.truth) byLabel.set(item[LABEL], [...(byLabel.get(item[LABEL]) || []), item]);
+  return video.segments.map(([label, start, end]) => {
+    let best = 0;
+    for (const [, from, to] of byLabel.get(label) || []) {
+      const shared = Math.min(end, to) - Math.max(start, from);
+      if (shared > 0) best = Math.max(best, shared / (Math.max(end, to) - Math.min(start, from)));
+    }
+    return best;
+  });
+}

@@ -1,0 +1,212 @@
+// A lane per label, ground truth under it, on one canvas; the play head is an element of its own and moves alone.
+
+const LANE = 22, TRUTH = 8, GAP = 6, RULER = 24;
+const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
+
+function makeTimeline(video, player, select) {
+  const lanes = lanesOf(video);
+  const pitch = LANE + GAP + (video.truth.length ? TRUTH + 2 : 0);
+  const height = RULER + lanes.length * pitch;
+  const canvas = make("canvas", { "aria-hidden": "true" });
+  const head = make("div", { class: "head", "aria-hidden": "true" });
+  const area = make("div", {
+    class: "area", role: "slider", tabindex: 0, "aria-label": "Timeline: time in the video",
+    "aria-valuemin": 0, "aria-valuemax": video.duration,
+  }, canvas, head);
+  const names = make("div", { class: "names", "aria-hidden": "true" },
+    ...lanes.map(({ label }) => make("div", { style: { height: `${pitch}px` }, title: labels[label].name }, swatch(label), make("span", {}, labels[label].name))));
+  names.style.paddingTop = `${RULER}px`;
+  const root = make("section", { class: "panel timeline", "aria-label": "Timeline" },
+    make("div", { class: "row" },
+      make("span", { class: "caption" }, video.truth.length ? "Found, and underneath outlined what is annotated" : "Timeline"),
+      make("span", { class: "buttons" },
+        make("button", { type: "button", class: "small", onclick: () => zoom(0.5), "aria-label": "Closer" }, "+"),
+        make("button", { type: "button", class: "small", onclick: () => zoom(2), "aria-label": "Wider" }, "−"),
+        make("button", { type: "button", class: "small", onclick: () => zoom(0) }, "Whole"))),
+    make("div", { class: "lanes" }, names, area));
+
+  let from = 0, to = video.duration, width = 0, chosen = null;
+  const x = (time) => ((time - from) / (to - from)) * width;
+  const timeAt = (at) => from + (at / width) * (to - from);
+
+  function draw() {
+    width = area.clientWidth;
+    if (!width) return;
+    const pen = sharpen(canvas, width, height);
+    const style = getComputedStyle(document.documentElement);
+    drawRuler(pen, style);
+    lanes.forEach((lane, row) => {
+      const top = RULER + row * pitch;
+      pen.fillStyle = style.getPropertyValue("--lane");
+      pen.fillRect(0, top, width, LANE);
+      pen.globalAlpha = state.hidden.has(lane.label) ? 0.25 : 1;
+      for (const item of lane.truth) drawTruth(pen, lane.label, item, top + LANE + 2);
+      for (const index of lane.segments) drawSegment(pen, index, top);
+      pen.globalAlpha = 1;
+    });
+    if (chosen !== null) outline(pen, style);
+    moveHead(player.time);
+  }
+  function drawSegment(pen, index, top) {
+    const segment = video.segments[index];
+    if (!isShown(segment) || segment[END] < from || segment[START] > to) return;
+    pen.globalAlpha = opacityOf(segment[SCORE]);
+    const left = x(segment[START]);
+    drawBar(pen, segment[LABEL], left, top + 1, Math.max(2, x(segment[END]) - left), LANE - 2);
+  }
+  function drawTruth(pen, label, [, start, end], top) {
+    if (end < from || start > to) return;
+    pen.strokeStyle = colourOf(label);
+    pen.lineWidth = 1.5;
+    pen.strokeRect(x(start) + 0.75, top + 0.75, Math.max(2, x(end) - x(start) - 1.5), TRUTH - 1.5);
+  }
+  function outline(pen, style) {
+    const segment = video.segments[chosen];
+    const row = lanes.findIndex((lane) => lane.label === segment[LABEL]);
+    pen.strokeStyle = style.getPropertyValue("--text");
+    pen.lineWidth = 2;
+    pen.beginPath();
+    const left = x(segment[START]);
+    pen.roundRect(left - 1, RULER + row * pitch, Math.max(4, x(segment[END]) - left + 2), LANE, 4);
+    pen.stroke();
+  }
+  function drawRuler(pen, style) {
+    const step = STEPS.find((one) => (one / (to - from)) * width >= 64) || 7200;
+    const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
+    pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    for (let tick = Math.ceil(from / step); tick * step <= to; tick += 1) {
+      const at = x(tick * step);
+      pen.fillStyle = style.getPropertyValue("--line");
+      pen.fillRect(at, RULER - 6, 1, height);
+      pen.fillStyle = style.getPropertyValue("--soft");
+      const text = clock(tick * step, digits);
+      const wide = pen.measureText(text).width;
+      pen.fillText(text, Math.max(0, Math.min(width - wide, at - wide / 2)), 12);
+    }
+  }
+  function moveHead(time) {
+    if (!player.paused && to - from < video.duration && (time < from || time > to)) {
+      const span = to - from;
+      from = Math.max(0, Math.min(time - span * 0.05, video.duration - span));
+      to = from + span;
+      draw();
+      return;
+    }
+    const inside = time >= from && time <= to;
+    head.style.transform = `translateX(${x(Math.min(time, to))}px)`;
+    head.hidden = !inside;
+    area.setAttribute("aria-valuenow", time.toFixed(2));
+    const now = video.segments.filter((s) => isShown(s) && s[START] <= time && time < s[END]).slice(0, 5);
+    const heard = now.map((s) => `${labels[s[LABEL]].name} ${s[SCORE].toFixed(2)}`).join(", ");
+    area.setAttribute("aria-valuetext", `${clock(time)} of ${clock(video.duration)}${heard ? `: ${heard}` : ""}`);
+  }
+  // 0 shows all; anything else multiplies what is shown, around a time.
+  function zoom(factor, around = player.time) {
+    const shortest = Math.min(video.duration, Math.max(0.2, 8 / (video.fps || 25)));
+    const span = factor ? Math.min(video.duration, Math.max(shortest, (to - from) * factor)) : video.duration;
+    const centre = Math.max(from, Math.min(around, to));
+    const share = (centre - from) / (to - from);
+    from = Math.max(0, Math.min(centre - share * span, video.duration - span));
+    to = from + span;
+    draw();
+  }
+  function pan(seconds) {
+    const span = to - from;
+    from = Math.max(0, Math.min(from + seconds, video.duration - span));
+    to = from + span;
+    draw();
+  }
+  // The segment under the pointer: the shortest, since a long one can also be met elsewhere.
+  function at(event) {
+    const box = canvas.getBoundingClientRect();
+    const time = timeAt(event.clientX - box.left);
+    const lane = lanes[Math.floor((event.clientY - box.top - RULER) / pitch)];
+    const slack = (3 / width) * (to - from);
+    let best = null;
+    for (const index of lane ? lane.segments : []) {
+      const segment = video.segments[index];
+      if (!isShown(segment) || time < segment[START] - slack || time > segment[END] + slack) continue;
+      if (best === null || segment[END] - segment[START] < video.segments[best][END] - video.segments[best][START]) best = index;
+    }
+    return { time: Math.max(0, Math.min(time, video.duration)), index: best };
+  }
+
+  let dragged = null;
+  canvas.addEventListener("pointerdown", (event) => { dragged = { x: event.clientX, moved: false }; });
+  canvas.addEventListener("pointermove", (event) => {
+    if (dragged && event.buttons && to - from < video.duration) {
+      const moved = event.clientX - dragged.x;
+      if (dragged.moved || Math.abs(moved) > 4) {
+        pan((-moved / width) * (to - from));
+        dragged = { x: event.clientX, moved: true };
+      }
+      return;
+    }
+    const { time, index } = at(event);
+    showTip(event, video, index, time);
+  });
+  canvas.addEventListener("pointerleave", hideTip);
+  canvas.addEventListener("click", (event) => {
+    if (dragged && dragged.moved) return;
+    const { time, index } = at(event);
+    if (index === null) player.seek(time);
+    else select(index);
+  });
+  canvas.addEventListener("wheel", (event) => {
+    if (event.ctrlKey || event.metaKey) zoom(event.deltaY > 0 ? 1.25 : 0.8, at(event).time);
+    else if ((event.shiftKey || event.deltaX) && to - from < video.duration) pan(((event.deltaX || event.deltaY) / width) * (to - from));
+    else return;
+    event.preventDefault();
+  }, { passive: false });
+  const resized = new ResizeObserver(draw);
+  resized.observe(area);
+  player.watch(moveHead);
+
+  return {
+    root, zoom,
+    follow() { recolour(root); draw(); },
+    choose(index) {
+      chosen = index;
+      const [, start, end] = index === null ? [] : video.segments[index];
+      if (index !== null && (start < from || end > to)) pan((start + end) / 2 - (from + to) / 2);
+      else draw();
+    },
+    close: () => resized.disconnect(),
+  };
+}
+
+function lanesOf(video) {
+  const lanes = new Map();
+  const laneOf = (label) => {
+    if (!lanes.has(label)) lanes.set(label, { label, segments: [], truth: [] });
+    return lanes.get(label);
+  };
+  // Certain segments are drawn over uncertain ones.
+  const order = video.segments.map((_, index) => index).sort((a, b) => video.segments[a][SCORE] - video.segments[b][SCORE]);
+  for (const index of order) laneOf(video.segments[index][LABEL]).segments.push(index);
+  for (const item of video.truth) laneOf(item[LABEL]).truth.push(item);
+  return [...lanes.values()].sort((a, b) => labels[a.label].name.localeCompare(labels[b.label].name));
+}
+
+function showTip(event, video, index, time) {
+  const tip = find("#tip");
+  if (index === null) tip.replaceChildren(make("span", {}, clock(time)));
+  else {
+    const segment = video.segments[index];
+    const picture = video.thumbnails[index];
+    tip.replaceChildren(...[
+      picture ? make("img", { src: picture, alt: "" }) : null,
+      make("strong", {}, swatch(segment[LABEL]), labels[segment[LABEL]].name),
+      make("span", {}, `${clock(segment[START])} – ${clock(segment[END])} · ${segment[SCORE].toFixed(2)}`),
+    ].filter(Boolean));
+  }
+  tip.hidden = false;
+  const left = Math.min(event.clientX + 12, window.innerWidth - tip.offsetWidth - 8);
+  const above = event.clientY - tip.offsetHeight - 12;
+  tip.style.left = `${Math.max(8, left)}px`;
+  tip.style.top = `${above > 8 ? above : event.clientY + 18}px`;
+}
+
+function hideTip() {
+  find("#tip").hidden = true;
+}

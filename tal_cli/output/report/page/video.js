@@ -1,0 +1,100 @@
+// The view of one video: player, filter, timeline, table, and what connects them.
+
+function openVideo(number, time) {
+  const video = videoData(number);
+  const player = makePlayer(video, number);
+  const timeline = makeTimeline(video, player, select);
+  const table = makeTable(video, select);
+  const counts = {};
+  for (const segment of video.segments) counts[segment[LABEL]] = (counts[segment[LABEL]] || 0) + 1;
+  const filter = makeFilter(counts, video.segments.map((segment) => segment[SCORE]));
+  const shownTime = make("span", { class: "time" });
+  const now = make("div", { class: "now", "aria-hidden": "true" });
+  const button = (text, name, key, act) => make("button", { type: "button", onclick: act, "aria-label": name, title: `${name} (${key})` }, text);
+  const transport = make("div", { class: "transport" },
+    button("⏮", "Previous segment", "p", () => step(-1)),
+    button("⏯", "Play or pause", "space", () => player.toggle()),
+    button("⏭", "Next segment", "n", () => step(1)),
+    shownTime,
+    button("🔗", "Copy the link to this moment", "c", copyLink));
+  const root = make("div", { class: "view" },
+    make("div", { class: "stage" }, player.root, make("div", { class: "under" }, transport, now)),
+    filter.root, timeline.root, table.root);
+
+  let lastNow = "";
+  player.watch((at) => {
+    shownTime.textContent = `${clock(at)} / ${clock(video.duration)}`;
+    const current = video.segments.map((_, index) => index).filter((index) => {
+      const segment = video.segments[index];
+      return isShown(segment) && segment[START] <= at && at < segment[END];
+    }).sort((a, b) => video.segments[b][SCORE] - video.segments[a][SCORE]).slice(0, 6);
+    const key = `${state.dark} ${current.join(" ")}`;
+    if (key === lastNow) return;
+    lastNow = key;
+    now.replaceChildren(...current.map((index) => {
+      const [label, , , score] = video.segments[index];
+      return make("span", { class: "chip" }, swatch(label), labels[label].name, make("span", { class: "count" }, score.toFixed(2)));
+    }));
+  });
+
+  function select(index) {
+    const [label, start, end, score] = video.segments[index];
+    timeline.choose(index);
+    table.choose(index);
+    player.seek(start);
+    remember(start);
+    say(`${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`);
+  }
+  // The next segment shown that begins after this moment, or the last one before it.
+  function step(direction) {
+    const at = player.time;
+    let best = null;
+    video.segments.forEach((segment, index) => {
+      if (!isShown(segment)) return;
+      const away = direction * (segment[START] - at);
+      const near = direction > 0 ? 0.02 : 0.3; // so that "previous" pressed while playing does not stay where it is
+      if (away > near && (best === null || away < direction * (video.segments[best][START] - at))) best = index;
+    });
+    if (best === null) say(direction > 0 ? "No later segment" : "No earlier segment");
+    else select(best);
+  }
+  function remember(at) {
+    writePlace(number, at);
+  }
+  function copyLink() {
+    remember(player.time);
+    navigator.clipboard?.writeText(location.href).then(() => say("Link copied"), () => say("The link is in the address bar"));
+    find(".time", root).classList.add("flash");
+    setTimeout(() => find(".time", root)?.classList.remove("flash"), 600);
+  }
+  const follow = () => { filter.follow(); timeline.follow(); table.follow(); recolour(root); player.seek(player.time); };
+  const stop = onChange(() => { filter.follow(); timeline.follow(); table.follow(); recolour(root); lastNow = ""; });
+  const frame = 1 / (video.fps || 25);
+  const keys = {
+    " ": () => player.toggle(),
+    ArrowLeft: (event) => player.seek(player.time - (event.shiftKey ? 5 : 1)),
+    ArrowRight: (event) => player.seek(player.time + (event.shiftKey ? 5 : 1)),
+    ",": () => { player.pause(); player.seek(player.time - frame); },
+    ".": () => { player.pause(); player.seek(player.time + frame); },
+    n: () => step(1),
+    p: () => step(-1),
+    Home: () => player.seek(0),
+    End: () => player.seek(video.duration),
+    "+": () => timeline.zoom(0.5),
+    "=": () => timeline.zoom(0.5),
+    "-": () => timeline.zoom(2),
+    0: () => timeline.zoom(0),
+    c: copyLink,
+  };
+  return {
+    root, keys, video,
+    title: video.name,
+    facts: `${clock(video.duration)} · ${Number(video.fps.toFixed(2))} fps · ${page.run.model}`,
+    start() {
+      follow();
+      player.seek(time || 0);
+    },
+    seek: (at) => player.seek(at),
+    close() { stop(); player.close(); timeline.close(); table.close(); hideTip(); },
+  };
+}

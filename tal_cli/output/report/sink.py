@@ -1,0 +1,152 @@
+"""Collects the videos of a run and writes the page at its end."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import mimetypes
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tal_cli import console
+from tal_cli.datasets.annotations import Annotations, GroundTruth
+from tal_cli.output import RunInfo
+from tal_cli.output.colours import colours
+from tal_cli.output.files import write_streaming
+from tal_cli.output.report.data import safe_json, take_pictures, video_json
+from tal_cli.segments import Detections
+from tal_cli.text import printable
+
+SCRIPTS = ("base", "filter", "player", "timeline", "table", "video", "index", "main")
+# Browsers refuse pages whose text is much larger.
+LARGEST_EMBEDDED = 256 << 20
+COPY_BYTES = 3 << 20  # a multiple of three, so that pieces of base64 join without padding
+
+
+class Report:
+    """A sink that ends in one HTML file.
+
+    Args:
+        path: the file.
+        run: what the page says of the run; its labels decide the colours.
+        annotations: ground truth to show beside what was found.
+        embed: whether the videos themselves go into the page.
+    """
+
+    def __init__(
+        self, path: Path, run: RunInfo, *, annotations: Annotations | None = None, embed: bool = False
+    ) -> None:
+        self._path = path
+        self._run = run
+        self._annotations = annotations
+        self._embed = embed
+        known = [*run.labels, *(annotations.labels if annotations else ())]
+        self._labels: dict[str, int] = {label: number for number, label in enumerate(dict.fromkeys(known))}
+        self._parts = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the sink
+        self._videos: list[dict[str, Any]] = []
+        self._used: set[int] = set()
+
+    def add(self, detections: Detections) -> None:
+        """Take pictures of one video and keep what the page will say of it."""
+        truth = truth_of(detections, self._annotations)
+        for item in (*detections.segments, *truth):
+            self._used.add(self._labels.setdefault(item.label, len(self._labels)))
+        with console.progress(f"pictures of {detections.video}", unit="pictures") as progress:
+            pictures = take_pictures(detections.path, detections.segments, detections.duration, progress)
+        if pictures.problem:
+            console.warn(f"{printable(detections.path)}: no pictures in the report: {pictures.problem}")
+        content = video_json(detections, pictures, truth, self._labels, self._path.parent)
+        content["embedded"] = self._embed and not pictures.problem and self._may_embed(detections.path)
+        number = len(self._videos)
+        self._element(f"data-{number}", "application/json", safe_json(content).encode())
+        if content["embedded"]:
+            self._embed_file(number, detections.path)
+        kept = ("name", "duration", "poster", "embedded")
+        counts: dict[int, int] = {}
+        for row in content["segments"]:
+            counts[row[0]] = counts.get(row[0], 0) + 1
+        self._videos.append({key: content[key] for key in kept} | {"counts": counts})
+
+    def finish(self) -> None:
+        """Write the page."""
+        environment = Environment(
+            loader=PackageLoader("tal_cli.output.report", "page"), autoescape=True, undefined=StrictUndefined
+        )
+        style, script = self._asset("page.css"), "\n".join(self._asset(f"{name}.js") for name in SCRIPTS)
+        script = f'"use strict";\n(() => {{\n{script}\n}})();\n'
+        title = self._videos[0]["name"] if len(self._videos) == 1 else f"{len(self._videos)} videos"
+        marker = "\0videos\0"
+        page = environment.get_template("page.html.jinja").render(
+            title=title,
+            style=style,
+            script=script,
+            script_hash=_hash(script),
+            data=safe_json(self._page_json()),
+            marker=marker,
+        )
+        before, after = page.encode().split(marker.encode())
+
+        def write(file: IO[bytes]) -> None:
+            file.write(before)
+            self._parts.seek(0)
+            while piece := self._parts.read(COPY_BYTES):
+                file.write(piece)
+            file.write(after)
+
+        write_streaming(self._path, write)
+        self._parts.close()
+
+    def _page_json(self) -> dict[str, Any]:
+        chosen = colours(self._labels)
+        labels = [
+            {
+                "name": printable(label),
+                "light": chosen[label].light,
+                "dark": chosen[label].dark,
+                "round": chosen[label].round,
+                "used": number in self._used,
+            }
+            for label, number in self._labels.items()
+        ]
+        run = {"version": self._run.version, "model": printable(self._run.model)}
+        return {"run": run, "labels": labels, "truth": self._annotations is not None, "videos": self._videos}
+
+    def _may_embed(self, path: str) -> bool:
+        size = os.path.getsize(path)
+        if size > LARGEST_EMBEDDED:
+            most = LARGEST_EMBEDDED >> 20
+            console.warn(f"{printable(path)}: {size >> 20} MB, linked instead of embedded (at most {most} MB)")
+            return False
+        return True
+
+    def _embed_file(self, number: int, path: str) -> None:
+        kind = mimetypes.guess_type(path)[0] or "video/mp4"
+        self._parts.write(f'<script type="text/plain" id="film-{number}" data-kind="{kind}">'.encode())
+        with open(path, "rb") as file:
+            while piece := file.read(COPY_BYTES):
+                self._parts.write(base64.b64encode(piece))
+        self._parts.write(b"</script>\n")
+
+    def _element(self, name: str, kind: str, content: bytes) -> None:
+        self._parts.write(f'<script type="{kind}" id="{name}">'.encode() + content + b"</script>\n")
+
+    @staticmethod
+    def _asset(name: str) -> str:
+        return (resources.files("tal_cli.output.report") / "page" / name).read_text(encoding="utf-8")
+
+
+def truth_of(detections: Detections, annotations: Annotations | None) -> Sequence[GroundTruth]:
+    """What is annotated of a video; by its name, or by its file's stem where names had to be told apart."""
+    videos: Mapping[str, Any] = annotations.videos if annotations else {}
+    found = videos.get(detections.video) or videos.get(Path(detections.path).stem)
+    return [item for item in found.segments if item.end > item.start] if found else []
+
+
+def _hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
