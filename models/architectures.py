@@ -281,6 +281,7 @@ class ModelConfig(Strict):
     width: Positive = 512
     levels: Annotated[int, Field(ge=1, le=12)] = 6
     pad_length: Positive = 2304  # every sequence is padded to this; a longer one to a multiple of `length_multiple`
+    resample: bool = False  # instead, every sequence is interpolated to `pad_length` cells (ActivityNet)
     embedding_layers: Positive = 2
     embedding_kernel: OddKernel = 3
     position_table: bool = False

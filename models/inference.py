@@ -16,8 +16,11 @@ from models.nms import Candidates
 from models.postprocess import Core, GridSegments, find_candidates
 from models.pyramid import pad_batch, padded_length
 from models.recipe import InferenceConfig, Recipe
+from models.resampling import Resampling
 
 BATCH_CELLS = 1024  # grid cells computed at once when stretches are shorter than this
+CHECKED_CELLS = 1 << 14  # cells looked through at once: the marks of ten hours would fill hundreds of megabytes
+NOTHING = GridSegments(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -54,29 +57,32 @@ def plan_stretches(length: int, config: InferenceConfig, *, multiple: int) -> li
 
 @torch.inference_mode()
 def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> GridSegments:
-    """Segments in features float [T, C], T >= 1, after NMS, by falling score.
+    """Segments in features float [T, C] after NMS, by falling score; none in an empty sequence.
 
-    Runs on the detector's device and leaves it in evaluation mode. Raises ValueError for features of the wrong shape
-    or with values that are not finite, naming the first bad window.
+    Runs on the detector's device and leaves it in evaluation mode. Features may lie elsewhere: they move stretch by
+    stretch. Raises ValueError for features of the wrong shape or with values that are not finite, naming the first bad
+    window.
     """
-    candidates = _collect(detector, features, recipe.inference)
-    kept = suppress_in_place(candidates, recipe.inference)
-    return GridSegments(
-        labels=kept.labels,
-        starts=kept.starts.astype(np.float64),
-        ends=kept.ends.astype(np.float64),
-        scores=kept.scores,
-    )
+    check_features(features, detector.channels)
+    if not len(features):
+        return NOTHING
+    resampling = Resampling.of(recipe, len(features)) if recipe.model.resample else None
+    cells = features if resampling is None else resampling.features(features)
+    kept = suppress_in_place(_collect(detector, cells, recipe.inference), recipe.inference)
+    starts, ends = kept.starts.astype(np.float64), kept.ends.astype(np.float64)
+    if resampling is not None:
+        starts, ends = resampling.to_original(starts), resampling.to_original(ends)
+    return GridSegments(labels=kept.labels, starts=starts, ends=ends, scores=kept.scores)
 
 
 @torch.inference_mode()
 def collect_candidates(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> Candidates:
-    """All candidates of one sequence before NMS, in grid cells of the whole sequence. Raises ValueError as `detect`."""
+    """All candidates of one sequence [T, C], T >= 1, before NMS, in its grid cells. Raises ValueError as `detect`."""
+    check_features(features, detector.channels)
     return _collect(detector, features, config).to_host()
 
 
 def _collect(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> DeviceCandidates:
-    _check(features, detector.channels)
     weights = next(detector.parameters())
     detector.eval()
     found = []
@@ -106,12 +112,14 @@ def _batches(stretches: list[Stretch], config: ModelConfig) -> Iterator[list[Str
     yield batch
 
 
-def _check(features: Tensor, channels: int) -> None:
-    if features.ndim != 2 or features.shape[0] < 1:
-        raise ValueError(f"features must be [windows, channels] with at least one window, not {list(features.shape)}")
+def check_features(features: Tensor, channels: int) -> None:
+    """Raises ValueError unless features are [T, channels] and finite, naming the first window that is not."""
+    if features.ndim != 2:
+        raise ValueError(f"features must be [windows, channels], not {list(features.shape)}")
     if features.shape[1] != channels:
         raise ValueError(f"features have {features.shape[1]} channels, the detector takes {channels}")
-    finite = torch.isfinite(features).all(dim=1)
-    if not bool(finite.all()):
-        window = int((~finite).nonzero()[0, 0])
-        raise ValueError(f"features of window {window} are not finite (NaN or infinite)")
+    for first in range(0, len(features), CHECKED_CELLS):
+        finite = torch.isfinite(features[first : first + CHECKED_CELLS]).all(dim=1)
+        if not bool(finite.all()):
+            window = first + int((~finite).nonzero()[0, 0])
+            raise ValueError(f"features of window {window} are not finite (NaN or infinite)")

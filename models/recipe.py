@@ -16,16 +16,19 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from models.architectures import ModelConfig, NonNegative, Positive, Share, Strict, by_name
 
 __all__ = [
+    "SHORT_NAMES",
     "CenterAssignment",
     "CostAssignment",
     "FeatureSpec",
     "InferenceConfig",
     "ModelConfig",
+    "ProposalScoring",
     "Published",
     "Recipe",
     "RecipeError",
     "TrainingConfig",
     "dump_recipe",
+    "full_name",
     "list_recipes",
     "load_recipe",
     "override",
@@ -34,6 +37,15 @@ __all__ = [
 
 RECIPES = Path(__file__).parent / "recipes"
 LARGEST_RECIPE = 1 << 20  # bytes; a recipe is a page of text, anything larger is not one
+
+
+# What a data set's usual setting is called for short, wherever a name of a recipe is taken.
+SHORT_NAMES = {
+    "thumos": "thumos-i3d",
+    "multithumos": "multithumos-i3d",
+    "activitynet": "activitynet-tsp",
+    "hacs": "hacs-slowfast",
+}
 
 
 class RecipeError(Exception):
@@ -116,6 +128,16 @@ class TrainingConfig(Strict):
     seed: int = 0
 
 
+class ProposalScoring(Strict):
+    """Segments of one class as proposals, which a video-level classifier labels (ActivityNet).
+
+    Its `classes` best classes each take the `best` best proposals; score = sqrt(class score * proposal score).
+    """
+
+    classes: Positive = 2
+    best: Positive = 200
+
+
 class InferenceConfig(Strict):
     """From predictions to segments. Durations and lengths in grid cells, scores and overlaps in [0, 1]."""
 
@@ -130,6 +152,7 @@ class InferenceConfig(Strict):
     multiclass: bool = True  # suppress within each class only
     voting_threshold: Share = 0.0  # 0: no voting; only class-agnostic suppression votes
     voting_weight: Literal["score", "score-iou"] = "score"
+    proposals: ProposalScoring | None = None  # what to do with a classifier's scores, where they are given
     display_score: Share = 0.3  # what a person wants to see
     stretch: Positive = 13824  # longest sequence computed at once
     overlap: Annotated[int, Field(ge=0)] = 1024  # shared by neighbouring stretches
@@ -169,6 +192,11 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
+def full_name(name: str) -> str:
+    """The recipe that a short name stands for; any other name as it is."""
+    return SHORT_NAMES.get(name, name)
+
+
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """Read a shipped recipe by its name, or any file by its path.
 
@@ -177,8 +205,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     text = str(name_or_path)
     path = Path(text)
     if path.suffix not in (".yaml", ".yml") and "/" not in text and not path.is_file():
+        text = full_name(text)
         if text not in list_recipes():
-            close = difflib.get_close_matches(text, list_recipes(), 1)
+            close = difflib.get_close_matches(text, [*list_recipes(), *SHORT_NAMES], 1)
             hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(list_recipes())}"
             raise RecipeError(f"no recipe named {text}{hint}")
         path = RECIPES / f"{text}.yaml"

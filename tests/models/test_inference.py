@@ -64,8 +64,12 @@ def test_bad_features_are_refused(detector: TemporalDetector, recipe: Recipe) ->
             detect(detector, bad, recipe)
     with pytest.raises(ValueError, match="5 channels, the detector takes 4"):
         detect(detector, torch.zeros(10, 5), recipe)
-    with pytest.raises(ValueError, match="at least one window"):
-        detect(detector, torch.zeros(0, 4), recipe)
+    with pytest.raises(ValueError, match=r"must be \[windows, channels\]"):
+        detect(detector, torch.zeros(4), recipe)
+
+
+def test_an_empty_video_holds_nothing(detector: TemporalDetector, recipe: Recipe) -> None:
+    assert len(detect(detector, torch.zeros(0, 4), recipe)) == 0
 
 
 @settings(deadline=None, max_examples=200)
