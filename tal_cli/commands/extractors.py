@@ -1,18 +1,27 @@
-"""`tal extractors`: which backbones there are, and under which contract each makes features."""
+"""`tal extractors`: which backbones there are, how each makes features, and where its weights come from."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Annotated
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tal_cli.commands import pull
+from tal_cli.commands.ground_truth import Format, ResultFormat
 from tal_cli.commands.options import WeightsFile
 from tal_cli.commands.tables import print_facts, print_table
+from tal_cli.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from extractors.catalog import BackboneEntry
+    from extractors.weights import WeightsSource
 
 app = typer.Typer(
-    help="Show the backbones that make features.",
-    epilog="Example: tal extractors info tiny",
+    help="Show the backbones that make features, and download their weights.",
+    epilog="Example: tal extractors info videomaev2-g",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -24,22 +33,126 @@ def _list_by_default(context: typer.Context) -> None:
         list_extractors()
 
 
-@app.command("list", epilog="Example: tal extractors list")
-def list_extractors() -> None:
-    """List the extractors."""
-    from extractors.backbones import list_backbones
+@app.command("list", epilog="Example: tal extractors list --format json")
+def list_extractors(format: Format = ResultFormat.table) -> None:
+    """List the extractors, and whether the weights of each are on this machine."""
+    from extractors.catalog import ENTRIES
 
-    rows = [(entry.name, "needed" if entry.needs_weights else "none", entry.description) for entry in list_backbones()]
-    print_table(("name", "weights", "what it is"), rows)
+    users = _users()
+    if format is ResultFormat.json:
+        _print_json([_document(entry, users.get(entry.name, [])) for entry in ENTRIES])
+        return
+    rows = [
+        (
+            entry.name,
+            _whether_here(entry),
+            str(entry.contract.channels),
+            f"{entry.contract.window} / {entry.contract.stride}",
+            ", ".join(users.get(entry.name, [])) or "-",
+            entry.description,
+        )
+        for entry in ENTRIES
+    ]
+    print_table(("name", "weights", "channels", "window / stride", "models", "what it is"), rows)
 
 
-@app.command("info", epilog="Example: tal extractors info tiny")
+@app.command("info", epilog="Example: tal extractors info internvideo2-6b")
 def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An extractor's name.")],
     weights: WeightsFile = None,
+    format: Format = ResultFormat.table,
 ) -> None:
-    """Show the contract that an extractor makes features under."""
-    from tal_cli.backbones import make_backbone
+    """Show how an extractor makes features, where its weights come from, and what is unsettled about them."""
+    from extractors.catalog import find
 
-    contract = make_backbone(name, weights=weights).contract
-    print_facts([(field.name, getattr(contract, field.name)) for field in fields(contract)])
+    try:
+        entry = find(name)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from error
+    document = _document(entry, _users().get(name, []), weights)
+    if format is ResultFormat.json:
+        _print_json(document)
+        return
+    print_facts(
+        [
+            ("name", entry.name),
+            ("what it is", entry.description),
+            *((f"contract.{key}", value) for key, value in document["contract"].items()),
+            ("may be set", ", ".join(entry.settable) or None),
+            *((f"{key} may be", "; ".join(values)) for key, values in entry.choices.items()),
+            ("models", ", ".join(document["models"]) or None),
+            *(fact for source in document["weights"] for fact in _weights_facts(source)),
+            *(("note", note) for note in entry.notes),
+        ]
+    )
+
+
+app.command("pull", epilog="Example: tal extractors pull videomaev2-b")(pull.pull)
+
+
+def _document(entry: BackboneEntry, models: list[str], given: Path | None = None) -> dict[str, Any]:
+    """An entry and the state of its files as JSON. Raises UsageProblem for a file that is not there."""
+    from extractors.weights import file_sha256
+
+    contract = asdict(entry.contract)
+    if given is not None:
+        if not given.is_file():
+            raise UsageProblem(f"{given}: no such weights file")
+        contract["weights_sha256"] = file_sha256(given)
+    return {
+        "name": entry.name,
+        "description": entry.description,
+        "contract": contract,
+        "settable": list(entry.settable),
+        "choices": {key: list(values) for key, values in entry.choices.items()},
+        "models": models,
+        "weights": [_state(source) for source in pull.sources_of(entry)],
+        "extra": entry.extra,
+        "notes": list(entry.notes),
+    }
+
+
+def _state(source: WeightsSource) -> dict[str, Any]:
+    from extractors.weights import pinned, weights_path
+
+    path = weights_path(source)
+    return {**asdict(source), "path": str(path), "here": path.is_file(), "pinned_sha256": pinned(path)}
+
+
+def _weights_facts(state: dict[str, Any]) -> list[tuple[str, str]]:
+    digits = state["sha256"] or state["pinned_sha256"]
+    whose = "as published" if state["sha256"] else "pinned at the first download"
+    unknown = "not known" + ("; pinned at the first download" if state["url"] else "")
+    return [
+        ("weights", state["file"]),
+        ("  from", state["url"] or f"no public download; ask for it at {state['page']}"),
+        ("  described at", state["page"]),
+        ("  licence", state["licence"]),
+        ("  SHA-256", f"{digits} ({whose})" if digits else unknown),
+        ("  on this machine", state["path"] if state["here"] else f"no; it belongs at {state['path']}"),
+    ]
+
+
+def _whether_here(entry: BackboneEntry) -> str:
+    from extractors.weights import locate
+
+    sources = pull.sources_of(entry)
+    if not sources:
+        return "none"
+    if all(locate(source) for source in sources):
+        return "here"
+    return "by request" if any(source.url is None and not locate(source) for source in sources) else "to pull"
+
+
+def _users() -> dict[str, list[str]]:
+    """Which recipes are made for each extractor's features."""
+    from models.recipe import list_recipes, load_recipe
+
+    users: dict[str, list[str]] = {}
+    for name in list_recipes():
+        users.setdefault(load_recipe(name).features.extractor, []).append(name)
+    return users
+
+
+def _print_json(document: object) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=1))
