@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
 
-# What a placeholder of a rule stands for.
-_PLACEHOLDERS = {"n": r"\d+", "m": r"\d+", "part": "stem|branch", "p": "weight|bias"}
+# What a placeholder of a rule stands for; `{any}`, on the released side only: every level, which we keep once.
+_PLACEHOLDERS = {
+    "any": r"\d+",
+    "n": r"\d+",
+    "m": r"\d+",
+    "part": "stem|branch",
+    "p": "weight|bias",
+    "qkv": "query|key|value",
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Layout:
 SAME = Layout(lambda t: t, lambda t: t)
 CHANNELS = Layout(lambda t: t.reshape(-1), lambda t: t[None, :, None])  # [1, D, 1] and [D]
 LINEAR = Layout(lambda t: t[..., 0] if t.ndim == 3 else t, lambda t: t[..., None] if t.ndim == 2 else t)  # [O, I, 1]
+POSITIONS = Layout(lambda t: t[0, 0], lambda t: t[None, None])  # [1, 1, H, window] and [H, window]
 PARTS = Layout(lambda t: t.t().contiguous(), lambda t: t.t().contiguous())  # complex, [2, D] and [D, 2]
 PARTS_1 = Layout(lambda t: t[:, :, 0].t().contiguous(), lambda t: t.t()[:, :, None].contiguous())  # [2, D, 1]
 
@@ -103,7 +111,33 @@ class KeyTable:
             ours[name] = torch.stack([values[index] for index in sorted(values)])
         return ours
 
+    def release_state(self, state: dict[str, Tensor], levels: int) -> dict[str, Tensor]:
+        """Our state dictionary in released names and layout, the inverse of `translate_state`.
 
+        What no computation reads is 1 for each level, which is what training leaves there. Raises KeyError for a
+        parameter that this code base does not have.
+        """
+        released = {name.format(n=level): torch.ones(()) for name in self.unused for level in range(levels)}
+        for name, value in state.items():
+            released |= self._release(name, value, range(levels))
+        return released
+
+    def _release(self, name: str, value: Tensor, levels: range) -> dict[str, Tensor]:
+        for rule in self.rules:
+            match = rule.our_pattern.fullmatch(name)
+            if match:
+                names = {rule.released.format(**match.groupdict(), any=level) for level in levels}
+                return {key: rule.layout.released(value).clone(memory_format=torch.contiguous_format) for key in names}
+            if rule.ours == f"{name}[{{n}}]":
+                return {rule.released.format(n=place): element for place, element in enumerate(value.unbind())}
+        raise KeyError(name)
+
+    def reads(self, key: str) -> bool:
+        """Whether any computation reads this released parameter. Raises KeyError for a foreign one."""
+        return self.translate(key) is not None
+
+
+@cache
 def _pattern(template: str) -> re.Pattern[str]:
     fixed = re.split(r"\{\w+\}", template)
     named = [f"(?P<{name}>{_PLACEHOLDERS[name]})" for name in re.findall(r"\{(\w+)\}", template)]

@@ -1,0 +1,88 @@
+"""Weights in a released code base's names and layout to ours and back, checked against a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from models.architectures import ModelConfig
+from models.checkpoint import CheckpointError
+from models.detector import TemporalDetector
+from models.recipe import Recipe
+from models.released import FAMILIES
+from models.released.keys import KeyTable
+
+LISTED = 20  # differences that a message lists before it counts the rest
+# In whose checkpoints an encoder is found. Two code bases have the convolutional one, only TriDet has its own head.
+AUTHORS = {
+    "gmg": ("cltdr-gmg",),
+    "sgp": ("tridet",),
+    "conv": ("actionformer", "tridet"),
+    "transformer": ("actionformer",),
+    "max_pool": ("temporalmaxer",),
+    "mamba": ("actionmamba",),
+}
+
+
+def to_released(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """A detector's state dictionary as its authors' code names and shapes it.
+
+    Raises CheckpointError for a combination of parts that no released code base has.
+    """
+    return _release(dict(state), config)[1]
+
+
+def to_ours(tensors: Mapping[str, Tensor], recipe: Recipe, origin: str) -> dict[str, Tensor]:
+    """Released tensors as the state dictionary of the recipe's detector.
+
+    Raises CheckpointError that lists tensors that are missing, unknown or of another shape; `origin` names the file.
+    """
+    problems = differences(tensors, recipe)
+    if problems:
+        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise CheckpointError(
+            f"{origin}: the weights do not fit recipe {recipe.name}: {'; '.join(problems[:LISTED])}{more}"
+        )
+    table, _ = _release(_shapes_of(recipe), recipe.model)
+    ours = table.translate_state(dict(tensors))
+    back = table.release_state(ours, recipe.model.levels)
+    changed = [key for key in tensors if table.reads(key) and not torch.equal(back[key], tensors[key])]
+    if changed:  # TemporalMaxer's code stores the one norm that all levels share once per level
+        raise CheckpointError(f"{origin}: {', '.join(changed[:LISTED])}: levels differ that share one norm")
+    return ours
+
+
+def differences(tensors: Mapping[str, Tensor], recipe: Recipe) -> list[str]:
+    """What keeps released tensors from fitting a recipe, one sentence each, missing ones first; empty when they fit.
+
+    Parameters that no computation reads may be missing.
+    """
+    table, expected = _release(_shapes_of(recipe), recipe.model)
+    missing = [key for key in expected if key not in tensors and table.reads(key)]
+    unknown = [key for key in tensors if key not in expected]
+    reshaped = [key for key in expected if key in tensors and tensors[key].shape != expected[key].shape]
+    return [
+        *(f"{key} is missing" for key in missing),
+        *(f"{key} is unknown" for key in unknown),
+        *(f"{key} is {list(tensors[key].shape)}, the recipe asks for {list(expected[key].shape)}" for key in reshaped),
+    ]
+
+
+def _shapes_of(recipe: Recipe) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return TemporalDetector.from_recipe(recipe).state_dict()
+
+
+def _release(state: dict[str, Tensor], config: ModelConfig) -> tuple[KeyTable, dict[str, Tensor]]:
+    """The code base that has all of these parameters, and they in its names."""
+    for author in AUTHORS.get(config.encoder.name, ()):
+        try:
+            return FAMILIES[author], FAMILIES[author].release_state(state, config.levels)
+        except KeyError:
+            continue
+    raise CheckpointError(
+        f"no released code has encoder {config.encoder.name} with decoder {config.decoder.name},"
+        f" neck {config.neck.name} and variant {config.variant}"
+    )

@@ -1,0 +1,50 @@
+"""Which recipe a released checkpoint belongs to: found from the shapes of its tensors and the name it is to have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from models.checkpoint import CheckpointError
+from models.recipe import Recipe
+from models.released.conversion import differences
+
+
+def find_recipe(tensors: Mapping[str, Tensor], name: str, recipes: Sequence[Recipe], origin: str) -> Recipe:
+    """The recipe whose detector has exactly these tensors; when several have, the one that `name` means.
+
+    Raises CheckpointError when none fits (saying what keeps the closest from it), or when several do and the name does
+    not tell which.
+    """
+    closest: tuple[int, Recipe, str] | None = None
+    fitting = []
+    for recipe in recipes:
+        try:
+            problems = differences(tensors, recipe)
+        except CheckpointError:  # an architecture of ours alone
+            continue
+        if not problems:
+            fitting.append(recipe)
+        elif closest is None or len(problems) < closest[0]:
+            closest = (len(problems), recipe, problems[0])
+    if not fitting:
+        hint = f"; closest is {closest[1].name}, but {closest[2]}" if closest else ""
+        more = f" (and {closest[0] - 1} more)" if closest and closest[0] > 1 else ""
+        raise CheckpointError(f"{origin}: the weights fit no recipe{hint}{more}; name theirs with --recipe")
+    meant = _meant(fitting, name)
+    if len(meant) != 1:
+        names = ", ".join(recipe.name for recipe in fitting)
+        raise CheckpointError(f"{origin}: the weights fit several recipes: {names}; name one with --recipe")
+    return meant[0]
+
+
+def _meant(fitting: list[Recipe], name: str) -> list[Recipe]:
+    """Those that a name can mean: of that name, else of that data set, else with all of the name's words in theirs."""
+    if len(fitting) == 1:
+        return fitting
+    words = set(name.lower().split("-"))
+    exact = [recipe for recipe in fitting if recipe.name == name]
+    of_dataset = [recipe for recipe in fitting if recipe.dataset == name]
+    alike = [recipe for recipe in fitting if words <= set(recipe.name.split("-"))]
+    return exact or of_dataset or alike

@@ -1,0 +1,115 @@
+"""Checkpoint files of the released code bases, read without executing anything that is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from models.checkpoint import CheckpointError
+
+STATES = ("state_dict_ema", "state_dict")  # averaged weights, which are what was evaluated, come first
+
+
+class Ignored(dict[Any, Any]):
+    """Stands in a loaded file for what is no tensor and of no use here; takes any content and does nothing."""
+
+    def __new__(cls, *content: object) -> Ignored:
+        """Takes whatever the original was made of."""
+        return super().__new__(cls)
+
+    def __init__(self, *content: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None:
+        """Takes whatever the original held."""
+
+
+# Harmless classes that training scripts leave in their checkpoints. None of them is imported or called: each name is
+# read as `Ignored`, which is all that `weights_only=True` then needs to go on.
+_HARMLESS = (
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.dtypes.{kind}DType" for kind in ("Float64", "Float32", "Int64", "Int32", "Bool")),
+    "numpy.float64",
+    "numpy.float32",
+    "numpy.int64",
+    "argparse.Namespace",
+    "addict.addict.Dict",
+    "easydict.EasyDict",
+    "yacs.config.CfgNode",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+)
+
+
+@dataclass(frozen=True)
+class ReleasedState:
+    """Parameters under their released names, without a wrapper's `module.`; which state of the file it is."""
+
+    tensors: dict[str, Tensor]
+    kind: str
+    epoch: int | None
+
+
+def read_state(path: str | Path) -> ReleasedState:
+    """The averaged weights of a released `.pth.tar` (else the plain ones), or a `.safetensors` of the same names.
+
+    Raises CheckpointError for a file that cannot be read, that holds more than tensors, numbers, text and settings, or
+    that holds no weights.
+    """
+    path = Path(path)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds {' or '.join(STATES)} nowhere")
+    kind = next((name for name in STATES if name in content), "tensors")
+    state = content.get(kind, content)
+    if not isinstance(state, dict) or not state or not all(isinstance(key, str) for key in state):
+        raise CheckpointError(f"{path}: holds {' or '.join(STATES)} nowhere")
+    foreign = [key for key, value in state.items() if not isinstance(value, Tensor) or value.layout != torch.strided]
+    if foreign:
+        where = f"holds no {' or '.join(STATES)}, and" if kind == "tensors" else f"{kind}:"
+        raise CheckpointError(f"{path}: {where} {foreign[0]} is no tensor")
+    epoch = content.get("epoch")
+    return ReleasedState(
+        tensors={_unwrapped(key): value.detach() for key, value in state.items()},
+        kind=kind,
+        epoch=epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else None,
+    )
+
+
+def _unwrapped(key: str) -> str:
+    while key.startswith("module."):
+        key = key.removeprefix("module.")
+    return key
+
+
+def _read_safetensors(path: Path) -> object:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        with torch.serialization.safe_globals([(Ignored, name) for name in _HARMLESS]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # torch raises many kinds for broken or hostile files, none of which is ours to fix
+        raise CheckpointError(f"{path}: not a plain PyTorch checkpoint: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What torch found, without its advice to load the file unsafely."""
+    for line in str(error).splitlines():
+        if "GLOBAL" in line or "nsupported" in line:
+            return line.strip().partition(" was not an allowed")[0][:200]
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
