@@ -1,0 +1,62 @@
+"""Recomputes recorded cases of published backbones and says how far off this installation is.
+
+A case is `NAME.json` (facts, names and shapes of the weights) beside `NAME.safetensors` (outputs); weights and frames
+are formulas (`extractors.goldens.fill`). What a case holds is told by its content, never by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from extractors.extras import ExtraMissing
+from extractors.goldens.case import Case, CaseReport, Comparison
+from extractors.weights import WeightsError
+
+__all__ = ["CHECKS", "CaseReport", "Comparison", "check_case", "covers"]
+
+# A name that only such a case has, among its weights, its tensors or its facts -> what checks it.
+CHECKS: dict[str, str] = {
+    "Conv3d_1a_7x7.conv3d.weight": "i3d:check",
+    "conv3d_1a_7x7.conv3d.weight": "i3d:check_fixed",
+}
+
+
+def checker(case: Case) -> Callable[[Case], None] | None:
+    """What checks a case, None where nothing does."""
+    names = {*case.facts.get("state_dict", {}), *case.tensors, *case.facts}
+    place = next((place for name, place in CHECKS.items() if name in names), None)
+    if place is None:
+        return None
+    module, _, function = place.partition(":")
+    found: Callable[[Case], None] = getattr(import_module(f"{__name__}.{module}"), function)
+    return found
+
+
+def covers(path: str | Path) -> bool:
+    """Whether a JSON file describes a case of a backbone that is checked here."""
+    try:
+        return checker(Case.read(Path(path))) is not None
+    except ValueError:
+        return False
+
+
+@torch.inference_mode()
+def check_case(path: str | Path, device: str | torch.device = "cpu") -> CaseReport:
+    """Check one case given its JSON file; one of something else is reported as not checked."""
+    path = Path(path)
+    try:
+        case = Case.read(path, device)
+    except ValueError as error:
+        return CaseReport(path.stem, f"not JSON: {error}", ())
+    check = checker(case)
+    if check is None:
+        return CaseReport(path.stem, "a backbone that is not supported", ())
+    try:
+        check(case)
+    except (WeightsError, ExtraMissing) as error:
+        return CaseReport(path.stem, str(error), ())
+    return case.report()
