@@ -1,19 +1,25 @@
-"""`tal datasets`: the data sets that have a name, and rendering the one that needs no download."""
+"""`tal datasets`: the data sets that have a name, and annotations of one's own."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tal_cli import console
+from tal_cli.commands.ground_truth import Format, ResultFormat
 from tal_cli.commands.options import Quiet, Seed, Workers
 from tal_cli.commands.tables import print_facts, print_table
 from tal_cli.errors import EXIT_INPUT, UsageProblem
 
+if TYPE_CHECKING:
+    from tal_cli.datasets.check import Problem
+
 app = typer.Typer(
-    help="Data sets: what they are, where their files lie, and rendering one.",
+    help="Data sets: what they are, whether their files are right, and making one's own.",
     epilog="Example: tal datasets info thumos",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -21,75 +27,152 @@ app = typer.Typer(
 
 
 @app.command("list", epilog="Example: tal datasets list")
-def list_datasets() -> None:
+def list_datasets(format: Format = ResultFormat.table) -> None:
     """List the data sets that have a name."""
     from tal_cli.datasets.benchmarks import BENCHMARKS
 
+    header = ("name", "data set", "labels", "trained on", "tested on", "tIoU")
     rows = [
         (item.name, item.title, str(item.labels), item.train[0], item.test[0], item.tiou)
         for item in BENCHMARKS.values()
     ]
-    print_table(("name", "data set", "labels", "trained on", "tested on", "tIoU"), rows)
+    if format is ResultFormat.json:
+        print(json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=1))
+        return
+    print_table(header, rows)
 
 
 @app.command("info", epilog="Example: tal datasets info epic-verb")
-def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set's name.")]) -> None:
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set's name.")], format: Format = ResultFormat.table
+) -> None:
     """Show a data set's size, splits, metric, source, and where its files are expected."""
     from tal_cli.datasets.benchmarks import find_benchmark
 
     item = find_benchmark(name)
-    print_facts(
-        [
-            ("name", item.name),
-            ("data set", item.title),
-            ("labels", item.labels),
-            ("trained on", _subset(item.train)),
-            ("tested on", _subset(item.test)),
-            ("metric", f"mean average precision, mean over tIoU {item.tiou}"),
-            ("features", item.features),
-            ("recipe", item.recipe or "derived from the annotations"),
-            ("source", item.source),
-            *([("note", item.note)] if item.note else []),
-        ]
-    )
+    facts = {
+        "name": item.name,
+        "data set": item.title,
+        "labels": item.labels,
+        "trained on": _subset(item.train),
+        "tested on": _subset(item.test),
+        "metric": f"mean average precision, mean over tIoU {item.tiou}",
+        "recipe": item.recipe or "derived from the annotations",
+        "source": item.source,
+        "annotations": item.preparation,
+        **{f"features {number}": text for number, text in enumerate(item.features, start=1)},
+        **({"note": item.note} if item.note else {}),
+    }
+    if format is ResultFormat.json:
+        print(json.dumps({**facts, "label_names": item.label_names, "layout": item.layout}, indent=1))
+        return
+    print_facts(facts.items())
+    if item.label_names:
+        print(f"\nlabels: {', '.join(item.label_names)}")
     print(f"\nexpected files (TAL_DATA sets the first folder):\n{item.layout}")
 
 
 @app.command("check", epilog="Example: tal datasets check thumos --root data/thumos")
 def check(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME|ANNOTATIONS.json", help="A data set's name, or an annotation file.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME|ANNOTATIONS", help="A data set's name, or an annotation file.")],
     root: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where its files are. Default: $TAL_DATA/NAME or data/NAME.")
     ] = None,
-    features: Annotated[Path | None, typer.Option(metavar="DIR", help="Feature files. Default: DIR/features.")] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR|FILE", help="Feature files, or the one of all videos. Default: DIR/features."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Whose features they should be. Default: the data set's.")
+    ] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Read every value, however long that takes.")] = False,
+    format: Format = ResultFormat.table,
     quiet: Quiet = False,
 ) -> None:
-    """Look for what would spoil a training: missing or unfitting features, bad segments, empty subsets."""
-    from tal_cli.datasets.annotations import load_annotations, split_names
-    from tal_cli.datasets.benchmarks import find_benchmark
-    from tal_cli.datasets.check import check_annotations, check_features, summarise
+    """Look for what would spoil a training.
 
-    if name.endswith((".json", ".json.gz")):
-        file, labels = Path(name), None
+    Missing or unfitting features and videos, bad segments, unknown labels, empty subsets.
+    """
+    from models.recipe import load_recipe
+    from tal_cli.datasets.annotations import load_annotations, split_names
+    from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
+    from tal_cli.datasets.check import Expected, FeatureCheck, check_annotations, check_videos
+    from tal_cli.datasets.feature_files import usual_place
+
+    spec = load_recipe(recipe).features if recipe else None
+    if name not in BENCHMARKS and Path(name).suffix:
+        file = Path(name)
         annotations = load_annotations(file)
-        subsets = [subset for subset in split_names(annotations, file) if subset is not None]
+        expected = Expected(tuple((subset, 0) for subset in split_names(annotations, file) if subset), features=spec)
     else:
         benchmark = find_benchmark(name)
         file = benchmark.annotations_file(root)
-        annotations, labels = load_annotations(file, benchmark.label_key), benchmark.labels
-        subsets = [benchmark.train[0], benchmark.test[0]]
-    videos = [video for subset in subsets for video in annotations.of(subset)]
-    folder = features or (root or file.parent) / "features"
+        annotations = load_annotations(file, benchmark.label_key)
+        usual = load_recipe(benchmark.recipe).features if benchmark.recipe else None
+        names = benchmark.label_names or annotations.labels
+        subsets = (benchmark.train, benchmark.test)
+        expected = Expected(subsets, benchmark.labels, names if len(names) == benchmark.labels else (), spec or usual)
+    videos = [video for subset, _ in expected.subsets for video in annotations.of(subset)]
+    base = root or file.parent
+    looked = FeatureCheck(features or usual_place(base), expected.features, thorough)
+    problems = list(check_annotations(annotations, expected))
+    if (base / "videos").is_dir():
+        problems += check_videos(videos, base / "videos")
     with console.progress("checking", len(videos), "videos") as progress:
-        problems = [*check_annotations(annotations, subsets, labels), *check_features(videos, folder, progress)]
-    for line in summarise(problems):
-        print(line)
+        problems += looked.problems(videos, progress)
+    _report(problems, format)
     console.note(
-        f"{len(videos)} videos in {', '.join(subsets)}, {len(annotations.labels)} labels: {len(problems)} problems"
+        f"{len(videos)} videos in {', '.join(subset for subset, _ in expected.subsets)}, "
+        f"{len(annotations.labels)} labels; "
+        f"values of {looked.read} feature files read: {len(problems)} problems"
     )
     raise typer.Exit(EXIT_INPUT if problems else 0)
+
+
+@app.command(
+    "convert", epilog="Example: tal datasets convert labels.csv data/mine/annotations.json --videos data/mine/videos"
+)
+def convert(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE... OUT.json", help="Annotation files of any form; what to write.")
+    ],
+    label_key: Annotated[
+        str, typer.Option(metavar="KEY", help="Which class is the label; EPIC-KITCHENS: verb, noun, action.")
+    ] = "label",
+    fps: Annotated[
+        float | None, typer.Option(metavar="X", min=0.001, help="Rate of frame numbers (Label Studio's frameRate).")
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Video files, to take durations and frame rates from.")
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(metavar="SHARE", min=0, max=0.9, help="Share of training videos to keep for validation.")
+    ] = 0.0,
+    quiet: Quiet = False,
+) -> None:
+    """Bring annotations into the one form that training and evaluation read.
+
+    Reads ActivityNet-style JSON, EPIC-KITCHENS-100's CSV, CSV with the columns video, label, start, end, ELAN documents
+    and Label Studio's JSON export.
+    """
+    from tal_cli.datasets.annotations import save_annotations
+    from tal_cli.datasets.convert import merge, with_validation, with_videos
+    from tal_cli.inputs import VIDEO_SUFFIXES
+
+    *inputs, out = files
+    if not inputs:
+        raise UsageProblem("name at least one file to read, then the one to write")
+    if not out.name.endswith(".json"):
+        raise UsageProblem(f"{out}: what is written is JSON", "name it OUT.json")
+    result = merge(inputs, label_key, fps)
+    if videos is not None:
+        found = [path for path in sorted(videos.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES]
+        with console.progress("probing", len(result.videos), "videos") as progress:
+            result = with_videos(result, found, progress)
+    save_annotations(with_validation(result, validation), out)
+    instances = sum(len(video.segments) for video in result.videos.values())
+    console.note(f"{len(result.videos)} videos, {instances} instances of {len(result.labels)} labels")
+    print(out)
 
 
 @app.command("make", epilog="Example: tal datasets make camera --out data/camera --videos 40 --seed 1")
@@ -117,6 +200,24 @@ def make(
     with console.progress("rendering", videos, "videos") as progress:
         render_dataset(folder, videos=videos, seed=seed, workers=workers or auto_workers(videos), progress=progress)
     print(folder)
+
+
+def _report(problems: Sequence[Problem], format: ResultFormat) -> None:
+    from tal_cli.datasets.check import by_kind, summarise
+
+    if format is ResultFormat.json:
+        found = [
+            {
+                "kind": kind,
+                "count": len(places),
+                "places": [{"video": place.video, "detail": place.detail} for place in places],
+            }
+            for kind, places in by_kind(problems).items()
+        ]
+        print(json.dumps({"ok": not problems, "problems": found}, ensure_ascii=False, indent=1))
+        return
+    for line in summarise(problems):
+        print(line)
 
 
 def _subset(subset: tuple[str, int]) -> str:

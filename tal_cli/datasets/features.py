@@ -8,18 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extractors.store import FORMATS, FeatureSequence, load_features
+from extractors.store import FeatureSequence
 from models.recipe import FeatureSpec, TrainingConfig
-from tal_cli import contracts
 from tal_cli.datasets.annotations import VideoAnnotation
-from tal_cli.errors import Missing, UsageProblem
+from tal_cli.datasets.described import described
+from tal_cli.datasets.feature_files import FeatureFile, find_features
+from tal_cli.errors import Missing
 
 MOST_CROPS = 200  # tries for a crop that holds an action
 PRELOAD_SHARE = 0.5  # of the machine's memory that features may fill
@@ -35,7 +36,7 @@ class FeatureVideo:
     Attributes:
         annotation: its ground truth in seconds.
         sequence: its clock; its features are empty where they are not held in memory.
-        path: its feature file.
+        file: where its features are.
         features: float32 [C, T], or None where they are read when needed.
         length: T.
         segments: float32 [n, 2], grid cells; instances without length are left out.
@@ -44,7 +45,7 @@ class FeatureVideo:
 
     annotation: VideoAnnotation
     sequence: FeatureSequence
-    path: Path
+    file: FeatureFile
     features: Tensor | None
     length: int
     segments: NDArray[np.float32]
@@ -54,7 +55,7 @@ class FeatureVideo:
         """The features, float32 [C, T]."""
         if self.features is not None:
             return self.features
-        return torch.from_numpy(np.ascontiguousarray(load_features(self.path).features.T))
+        return torch.from_numpy(np.ascontiguousarray(self.file.load().features.T))
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def load_videos(
         UsageProblem: features that are not what `spec` asks for.
         extractors.store.FeatureError: a file cannot be read or holds values that are not finite.
     """
-    paths = [find_features(folder, video.name) for video in annotations]
-    absent = [video.name for video, path in zip(annotations, paths, strict=True) if path is None]
+    files = [find_features(folder, video.name, video.subset) for video in annotations]
+    absent = [video.name for video, file in zip(annotations, files, strict=True) if file is None]
     if absent:
         more = f" and {len(absent) - NAMED_AT_MOST} more" if len(absent) > NAMED_AT_MOST else ""
         reason = f"no features in {folder} for {', '.join(absent[:NAMED_AT_MOST])}{more}"
@@ -112,36 +113,14 @@ def load_videos(
     index = {label: number for number, label in enumerate(labels)}
     room = _memory()
     videos = []
-    for number, (annotation, path) in enumerate(zip(annotations, paths, strict=True)):
-        assert path is not None
-        sequence = described(load_features(path), spec, annotation, path)
+    for number, (annotation, file) in enumerate(zip(annotations, files, strict=True)):
+        assert file is not None
+        sequence = described(file.load(), spec, annotation, file)
         room -= sequence.features.nbytes
-        videos.append(_video(annotation, sequence, path, index, keep=room > 0))
+        videos.append(_video(annotation, sequence, file, index, keep=room > 0))
         if progress is not None:
             progress(number + 1, len(annotations))
     return videos
-
-
-def described(sequence: FeatureSequence, spec: FeatureSpec, video: VideoAnnotation, path: Path) -> FeatureSequence:
-    """A sequence that has a contract and a clock, checked against what a recipe asks for.
-
-    Raises:
-        UsageProblem: features that are not what `spec` asks for, or whose frame rate nothing tells.
-    """
-    remedy = "make them with `tal extract-features`, or change the recipe's `features` with --set"
-    if sequence.features.shape[1] != spec.channels:
-        raise UsageProblem(f"{path}: {sequence.features.shape[1]} channels, the recipe has {spec.channels}", remedy)
-    if sequence.contract is not None:
-        found = contracts.differences(spec, sequence.contract)
-        if found:
-            raise UsageProblem(f"{path}: not the features of the recipe: {'; '.join(found)}", remedy)
-        return sequence
-    fps = spec.sampling_rate or video.fps
-    if fps is None:
-        reason = f"{path}: neither a description beside it nor the annotations say the video's frames per second"
-        raise UsageProblem(reason, "add fps to the annotations, or --set features.sampling_rate=FPS")
-    frames = round(video.duration * fps)
-    return replace(sequence, contract=contracts.of_recipe(spec), fps=fps, frames=frames, duration=video.duration)
 
 
 def crop(video: FeatureVideo, config: TrainingConfig, spec: FeatureSpec, rng: np.random.Generator) -> Crop:
@@ -169,13 +148,12 @@ def crop(video: FeatureVideo, config: TrainingConfig, spec: FeatureSpec, rng: np
     return Crop(int(first), int(first) + size, segments.astype(np.float32), video.labels[kept])
 
 
-def collate(videos: Sequence[FeatureVideo], crops: Sequence[Crop], length: Callable[[int], int]) -> Batch:
-    """Cropped videos as one batch, padded with zeros to `length(longest crop)`."""
+def collate(videos: Sequence[FeatureVideo], crops: Sequence[Crop], length: int) -> Batch:
+    """Cropped videos as one batch, padded with zeros to `length` cells."""
     sizes = [part.end - part.start for part in crops]
-    padded = length(max(sizes))
     channels = videos[0].sequence.features.shape[1]
-    features = torch.zeros(len(videos), channels, padded)
-    mask = torch.zeros(len(videos), 1, padded, dtype=torch.bool)
+    features = torch.zeros(len(videos), channels, length)
+    mask = torch.zeros(len(videos), 1, length, dtype=torch.bool)
     for row, (video, part, size) in enumerate(zip(videos, crops, sizes, strict=True)):
         features[row, :, :size] = video.load()[:, part.start : part.end]
         mask[row, :, :size] = True
@@ -189,7 +167,7 @@ def collate(videos: Sequence[FeatureVideo], crops: Sequence[Crop], length: Calla
 
 
 def _video(
-    annotation: VideoAnnotation, sequence: FeatureSequence, path: Path, index: dict[str, int], *, keep: bool
+    annotation: VideoAnnotation, sequence: FeatureSequence, file: FeatureFile, index: dict[str, int], *, keep: bool
 ) -> FeatureVideo:
     bounds = np.asarray([(item.start, item.end) for item in annotation.segments], dtype=np.float64).reshape(-1, 2)
     labels = np.asarray([index[item.label] for item in annotation.segments], dtype=np.int64)
@@ -199,15 +177,7 @@ def _video(
     real = segments[:, 1] > segments[:, 0]
     features = torch.from_numpy(np.ascontiguousarray(sequence.features.T)) if keep else None
     clock = replace(sequence, features=np.empty((0, channels), dtype=np.float32))
-    return FeatureVideo(annotation, clock, path, features, length, segments[real].astype(np.float32), labels[real])
-
-
-def find_features(folder: Path, name: str) -> Path | None:
-    """A video's feature file, whatever its format; no name leads out of the folder."""
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        return None
-    candidates = (folder / f"{name}.{suffix}" for suffix in FORMATS)
-    return next((path for path in candidates if path.is_file()), None)
+    return FeatureVideo(annotation, clock, file, features, length, segments[real].astype(np.float32), labels[real])
 
 
 def _memory() -> float:

@@ -1,7 +1,7 @@
 """Annotation files of every form that is read: one module per form, one line here.
 
-A module has `NAME`, `recognises(head)`, which tells its files by how they begin, and `read(path, text, how)`, which makes
-`Annotations` of one. Nothing in a file is executed, and no other file is opened because a file says so.
+A module has `NAME`, `recognises(head)`, which tells its files by how they begin, and `read(path, text, how)`, which
+makes `Annotations` of one. Nothing in a file is executed, and no other file is opened because a file says so.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from tal_cli.datasets.annotations import AnnotationError, Annotations
-from tal_cli.datasets.formats.table import VIDEO_SUFFIXES
+from tal_cli.datasets.formats.table import is_video
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_labels
 
 NAME = "ELAN"
@@ -81,6 +81,6 @@ def _video(root: Element) -> str:
     """The stem of the video that the document links."""
     for media in root.iter("MEDIA_DESCRIPTOR"):
         name = unquote(media.get("MEDIA_URL", "")).replace("\\", "/").rsplit("/", 1)[-1]
-        if name.lower().endswith(VIDEO_SUFFIXES):
+        if is_video(name):
             return name.rsplit(".", 1)[0]
     return ""

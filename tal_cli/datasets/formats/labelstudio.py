@@ -2,7 +2,8 @@
 
 Regions of `TimelineLabels` count frames from 1, the last one included, at the frame rate of the labelling
 configuration, which the export leaves out: it is the one that the reader is told, else `fps` or `frame_rate` of the
-task's data. Regions of `Labels` on audio or video have seconds. Of several annotations of one task the first that was not cancelled counts.
+task's data. Regions of `Labels` on audio or video have seconds. Of several annotations of one task the first that was
+not cancelled counts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tal_cli.datasets.annotations import AnnotationError, Annotations
-from tal_cli.datasets.formats.table import VIDEO_SUFFIXES
+from tal_cli.datasets.formats.table import is_video
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_labels
 from tal_cli.datasets.json_files import parse_json
 
@@ -81,6 +82,6 @@ def _video(data: dict[str, Any]) -> str:
     paths = [value for value in data.values() if isinstance(value, str)]
     for value in (data.get("video"), data.get("video_url"), *paths):
         name = unquote(value).split("?d=")[-1].split("?")[0].rsplit("/", 1)[-1] if isinstance(value, str) else ""
-        if name.lower().endswith(VIDEO_SUFFIXES):
+        if is_video(name):
             return UPLOADED.sub("", name.rsplit(".", 1)[0])
     return ""

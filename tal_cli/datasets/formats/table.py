@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tal_cli.datasets.annotations import AnnotationError, Annotations
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, seconds, sorted_labels
+from tal_cli.inputs import VIDEO_SUFFIXES
 
 NAME = "CSV with the columns video, label, start, end"
 COLUMNS = {
@@ -25,7 +26,6 @@ COLUMNS = {
     "fps": ("fps", "frame_rate"),
 }
 REQUIRED = ("video", "label", "start", "end")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".ts")
 
 
 def recognises(head: str) -> bool:
@@ -77,10 +77,15 @@ def _optional(path: Path, line: int, name: str, cell: str) -> float | None:
     return number
 
 
+def is_video(name: str) -> bool:
+    """Whether a file's name is that of a video."""
+    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
+
+
 def _stem(name: str) -> str:
     """A video's name without folder and suffix, as features and predictions are named."""
     name = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return name.rsplit(".", 1)[0] if name.lower().endswith(VIDEO_SUFFIXES) else name
+    return name.rsplit(".", 1)[0] if is_video(name) else name
 
 
 def _delimiter(line: str) -> str:

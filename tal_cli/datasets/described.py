@@ -1,0 +1,36 @@
+"""Features whose contract and clock are known: their own, or those that a recipe and the annotations say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from extractors.store import FeatureSequence
+from models.recipe import FeatureSpec
+from tal_cli import contracts
+from tal_cli.datasets.annotations import VideoAnnotation
+from tal_cli.datasets.feature_files import FeatureFile
+from tal_cli.errors import UsageProblem
+
+
+def described(
+    sequence: FeatureSequence, spec: FeatureSpec, video: VideoAnnotation, file: FeatureFile
+) -> FeatureSequence:
+    """A sequence that has a contract and a clock, checked against what a recipe asks for.
+
+    Raises:
+        UsageProblem: features that are not what `spec` asks for, or whose frame rate nothing tells.
+    """
+    remedy = "make them with `tal extract-features`, or change the recipe's `features` with --set"
+    if sequence.features.shape[1] != spec.channels:
+        raise UsageProblem(f"{file}: {sequence.features.shape[1]} channels, the recipe has {spec.channels}", remedy)
+    if sequence.contract is not None:
+        found = contracts.differences(spec, sequence.contract)
+        if found:
+            raise UsageProblem(f"{file}: not the features of the recipe: {'; '.join(found)}", remedy)
+        return sequence
+    fps = spec.sampling_rate or video.fps
+    if fps is None:
+        reason = f"{file}: neither a description beside it nor the annotations say the video's frames per second"
+        raise UsageProblem(reason, "add fps to the annotations, or --set features.sampling_rate=FPS")
+    frames = round(video.duration * fps)
+    return replace(sequence, contract=contracts.of_recipe(spec), fps=fps, frames=frames, duration=video.duration)
