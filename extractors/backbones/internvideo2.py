@@ -167,15 +167,21 @@ class InternVideo2(nn.Module):
         return tokens
 
 
-class InternVideo2Classifier(nn.Module):
-    """The published network to its class scores: attention pooling over the last block, norm, linear head."""
+class InternVideo2Classifier(InternVideo2):
+    """The published network to its class scores: attention pooling over the last block's tokens, norm, linear head."""
 
-    def __init__(self, trunk: InternVideo2, width: int, pooled: int, classes: int) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.clip_projector = AttentionPool(width, pooled)
+    def __init__(
+        self, shape: InternVideo2Shape, *, pooled: int, classes: int, gelu: Gelu, frames: int, size: int
+    ) -> None:
+        super().__init__(shape, gelu=gelu, frames=frames, size=size)
+        self.clip_projector = AttentionPool(shape.width, pooled)
         self.fc_norm = nn.LayerNorm(pooled, eps=1e-5)
         self.head = nn.Linear(pooled, classes)
+
+    def classify(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """The pooled vector [B, pooled] and class scores [B, classes]."""
+        pooled = self.clip_projector(self.tokens(windows))
+        return pooled, self.head(self.fc_norm(pooled))
 
 
 def stretch_positions(table: Tensor, frames: int, patches: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Comparison:
-    """One recorded tensor: how far off (relative L2; absolute for inputs), its largest value, within the limit or not."""
+    """One recorded tensor: how far off (relative L2, of inputs absolute), its largest value, and whether that will do."""
 
     tensor: str
     error: float
@@ -90,11 +90,15 @@ class Case:
         make: Callable[[], Network],
         released: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state,
         state: Mapping[str, Tensor] | None = None,
+        ignored: tuple[str, ...] = (),
     ) -> Network:
-        """A network with the weights (another state dict than the case's where given), as users' files are loaded."""
+        """A network with the weights (another state dict than the case's where given), as users' files are loaded.
+
+        ignored: beginnings of names that the network has no use for.
+        """
         with torch.device("meta"):
             network = make()
-        load_state(network, released(self.state() if state is None else state), self.name)
+        load_state(network, released(self.state() if state is None else state), self.name, ignored=ignored)
         return network.eval().requires_grad_(False).to(self.device)
 
     def clip(self) -> Tensor:
@@ -141,17 +145,24 @@ class Case:
         error = float((ours - wanted).norm() / wanted.norm())
         self.comparisons.append(Comparison(name, error, float(wanted.abs().max()), error <= limit))
 
+    def compare_names(self, what: str, make: Callable[[], nn.Module], recorded: Mapping[str, Sequence[int]]) -> None:
+        """Compare the names and shapes of a network's tensors, all of them, with recorded ones."""
+        with torch.device("meta"):
+            ours = {key: list(value.shape) for key, value in make().state_dict().items()}
+        same = ours == {key: list(shape) for key, shape in recorded.items()}
+        self.comparisons.append(Comparison(what, 0.0 if same else float("inf"), float(len(recorded)), same))
+
     @contextmanager
     def watching(self, network: nn.Module, rename: Callable[[str], str] = lambda name: name) -> Iterator[None]:
         """Compare the recorded means per channel of activations while the network runs.
 
-        rename: a recorded name -> that of the module in the network. The channel is axis 1 of pictures and the last
+        rename: a recorded name -> that of the module in the network; empty for one that it does not have. The channel is axis 1 of pictures and the last
         one of tokens.
         """
         handles = []
         for key in self.tensors:
             match = re.fullmatch(r"act_channel_mean\.(.+?)(?:\[(\d+)\])?", key)
-            if match is not None:
+            if match is not None and rename(match[1]):
                 index = None if match[2] is None else int(match[2])
                 module = network.get_submodule(rename(match[1]))
                 handles.append(module.register_forward_hook(self._hook(key, index)))
