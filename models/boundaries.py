@@ -90,6 +90,11 @@ class Predictions:
     shift: BoundaryShift | None = None
 
     @property
+    def per_class(self) -> bool:
+        """Whether boundaries differ between classes."""
+        return self.boundaries.per_class or (self.shift is not None and self.shift.start.shape[1] > 1)
+
+    @property
     def refines(self) -> bool:
         """Whether refined predictions differ from coarse ones."""
         return self.factor is not None or self.shift is not None
@@ -110,3 +115,15 @@ def decode_distances(predictions: Predictions, video: Tensor, cell: Tensor, labe
     shift = predictions.shift
     refined = coarse if shift is None else shift.apply(coarse, points, video, cell, label)
     return Distances(coarse=coarse, refined=refined)
+
+
+def decode_everywhere(predictions: Predictions) -> Distances:
+    """Distances at every video and packed cell, [B, S, C, 2] where they differ between classes, else [B, S, 2]."""
+    videos, classes, cells = predictions.coarse.shape
+    shape: tuple[int, ...] = (videos, cells, classes, 2)
+    if not predictions.per_class:
+        classes, shape = 1, (videos, cells, 2)
+    device = predictions.coarse.device
+    grid = torch.meshgrid(*(torch.arange(n, device=device) for n in (videos, cells, classes)), indexing="ij")
+    decoded = decode_distances(predictions, *(index.flatten() for index in grid))
+    return Distances(decoded.coarse.view(shape), decoded.refined.view(shape))

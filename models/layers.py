@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import winograd
+from models.randomness import BatchPart, draw
 
 
 class ChannelNorm(nn.Module):
@@ -31,18 +32,40 @@ class ChannelNorm(nn.Module):
         return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype)).to(x.dtype)
 
 
-class RowConv1d(nn.Conv1d):
-    """Convolution without bias that keeps the length, on rows [B, T, C] -> [B, T, O]."""
-
-    def __init__(self, channels: int, width: int, kernel: int) -> None:
-        super().__init__(channels, width, kernel, padding=kernel // 2, bias=False)
-        self._transformed: tuple[tuple[int, int], Tensor] | None = None
+class RowGroupNorm(nn.GroupNorm):
+    """Group normalisation of rows, over time and the channels of each group; padding takes part."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, T, C] -> [B, T, O]."""
-        if winograd.worthwhile(x, self.weight):
-            return winograd.convolve(x, self._winograd_weight())
-        return convolve_rows(x, self.weight, None).transpose(1, 2)
+        """[B, T, D] -> [B, T, D]."""
+        grouped = x.float().unflatten(2, (self.num_groups, -1))
+        variance, mean = torch.var_mean(grouped, (1, 3), correction=0)  # [B, G]
+        each = x.shape[2] // self.num_groups
+        scale = (variance + self.eps).rsqrt().repeat_interleave(each, 1)
+        shift = -mean.repeat_interleave(each, 1) * scale
+        if self.affine:
+            scale, shift = scale * self.weight, torch.addcmul(self.bias, shift, self.weight)
+        return torch.addcmul(shift[:, None].to(x.dtype), x, scale[:, None].to(x.dtype))
+
+    def rows(self, x: Tensor) -> Tensor:
+        """The same, as `ChannelNorm.rows`."""
+        return self(x)
+
+
+class RowConv1d(nn.Conv1d):
+    """Convolution of rows [B, T, C] that keeps the length, or halves it with `stride` 2."""
+
+    def __init__(self, channels: int, width: int, kernel: int, *, stride: int = 1, bias: bool = False) -> None:
+        super().__init__(channels, width, kernel, padding=kernel // 2, stride=stride, bias=bias)
+        self._transformed: tuple[tuple[int, int], Tensor] | None = None
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, C] -> [B, T / stride, O]; T is even where it is halved."""
+        if self.stride[0] == 1 and winograd.worthwhile(x, self.weight):
+            out = winograd.convolve(x, self._winograd_weight())
+            return out if self.bias is None else out + self.bias
+        return convolve_rows(x, self.weight, self.bias, stride=self.stride[0]).transpose(1, 2)
 
     def train(self, mode: bool = True) -> RowConv1d:
         """Training changes weights, so nothing derived from them is kept through it."""
@@ -99,15 +122,13 @@ class DepthwiseConv1d(nn.Conv1d):
 
 
 class DepthwiseRowConv1d(nn.Conv1d):
-    """Depth-wise convolution of rows that keeps the length, or halves it with `stride` 2: one multiply-add per tap."""
+    """Depth-wise convolution of rows that keeps the length, or halves it with `stride` 2."""
 
     def __init__(self, channels: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
         super().__init__(channels, channels, kernel, padding=kernel // 2, stride=stride, groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T or T/2, D]; T is even where it is halved."""
-        if x.device.type != "cpu":
-            return super().forward(x.transpose(1, 2)).transpose(1, 2)
         return depthwise_rows(x, self.weight, self.bias, stride=self.stride[0])
 
 
@@ -120,16 +141,27 @@ class ScaledDropPath(nn.Module):
     def __init__(self, channels: int, start: float | None, rate: float) -> None:
         super().__init__()
         self.rate = rate
+        self.part: BatchPart | None = None
         self.scale = None if start is None else nn.Parameter(torch.full((channels,), start))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, D, T] -> [B, D, T]."""
         if self.scale is not None:
             x = x * self.scale[:, None]
+        return x * self._kept(x) if self.training and self.rate > 0 else x
+
+    def add(self, skip: Tensor, x: Tensor) -> Tensor:
+        """Rows [B, T, D]: skip plus the scaled branch x, in one pass."""
+        factor = None if self.scale is None else self.scale.to(x.dtype)
         if self.training and self.rate > 0:
-            keep = 1.0 - self.rate
-            x = x * (torch.rand(x.shape[0], 1, 1, device=x.device) < keep).to(x.dtype).div(keep)
-        return x
+            kept = self._kept(x)
+            factor = kept if factor is None else factor * kept
+        return skip + x if factor is None else torch.addcmul(skip, x, factor)
+
+    def _kept(self, x: Tensor) -> Tensor:
+        """[B, 1, 1]: 0 for a video whose branch is dropped, else what makes up for the dropped ones."""
+        keep = 1.0 - self.rate
+        return (draw(torch.rand, x, (1, 1), self.part) < keep).to(x.dtype).div(keep)
 
 
 class ConvEmbedding(nn.Module):
@@ -164,27 +196,28 @@ class ConvEmbedding(nn.Module):
         return self.positions[..., :length]
 
 
-def convolve_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Rows [B, T, C] convolved with [O, C, k], length kept -> [B, O, T], both in memory as rows.
+def convolve_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1, groups: int = 1) -> Tensor:
+    """Rows [B, T, C] convolved with [O, C / groups, k] -> [B, O, T / stride], both in memory as rows.
 
     As pictures of height 1 rows are in the "channels last" format, which needs no copy.
     """
+    picture, padding = x.transpose(1, 2).unsqueeze(2), (0, weight.shape[2] // 2)
+    return F.conv2d(picture, weight.unsqueeze(2), bias, (1, stride), padding, groups=groups).squeeze(2)
+
+
+def max_pool_rows(x: Tensor) -> Tensor:
+    """Rows [B, T, D], T even -> [B, T / 2, D]: maxima of three neighbouring cells, every other cell."""
     picture = x.transpose(1, 2).unsqueeze(2)
-    return F.conv2d(picture, weight.unsqueeze(2), bias, padding=(0, weight.shape[2] // 2)).squeeze(2)
+    return F.max_pool2d(picture, (1, 3), (1, 2), (0, 1)).squeeze(2).transpose(1, 2)
 
 
 def depthwise_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1) -> Tensor:
     """Rows [B, T, D] convolved channel by channel with [D, 1, k] -> [B, T / stride, D]."""
     taps = weight.shape[2]
-    padded = F.pad(x, (0, 0, taps // 2, taps // 2)) if taps > 1 else x
-    end = x.shape[1] - stride + 1
-    by_tap = weight[:, 0].t().to(x.dtype)
-    shifted = [padded[:, tap : tap + end : stride] for tap in range(taps)]
-    first = shifted[0] * by_tap[0]
-    out = first if bias is None else first + bias.to(x.dtype)
-    for tap in range(1, taps):
-        out = torch.addcmul(out, shifted[tap], by_tap[tap])
-    return out
+    if taps == stride == 1:
+        scale = weight[:, 0, 0].to(x.dtype)
+        return x * scale if bias is None else torch.addcmul(bias.to(x.dtype), x, scale)
+    return convolve_rows(x, weight, bias, stride=stride, groups=weight.shape[0]).transpose(1, 2)
 
 
 def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:

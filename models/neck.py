@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.architectures import ModelConfig
-from models.layers import ChannelNorm, DepthwiseRowConv1d, apply_mask
+from models.layers import ChannelNorm, DepthwiseRowConv1d, RowGroupNorm, apply_mask
 
 NORM_GROUPS = 4  # of TemporalMaxer's group norm
 
@@ -34,14 +33,6 @@ class TopDown(nn.Module):
         return [apply_mask(conv(level), mask) for conv, level, mask in zip(self.smooth, mixed, masks, strict=True)]
 
 
-class GroupNormRows(nn.Module):
-    """Group normalisation over time and the channels of each of 4 groups, without scale and shift; padding counts."""
-
-    def rows(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> [B, T, D]."""
-        return F.group_norm(x.transpose(1, 2), NORM_GROUPS).transpose(1, 2)
-
-
 class NoNorm(nn.Module):
     """Rows as they are."""
 
@@ -61,7 +52,7 @@ class RowNorm(Protocol):
 NORMS: dict[str, tuple[Callable[[int], nn.Module], bool]] = {
     "layer": (ChannelNorm, False),
     "shared": (ChannelNorm, True),
-    "group": (lambda width: GroupNormRows(), False),
+    "group": (lambda width: RowGroupNorm(NORM_GROUPS, width, affine=False), False),
     "none": (lambda width: NoNorm(), False),
 }
 NECKS: dict[str, Callable[[ModelConfig], nn.Module | None]] = {"identity": lambda config: None, "fpn": TopDown}

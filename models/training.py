@@ -166,7 +166,7 @@ def find_positives(predictions: Predictions, targets: Targets) -> Positives:
     positive = wanted.any(dim=1)
     counts = positive.float() if targets.weights is None else positive * targets.weights
     weight = counts[video, cell]
-    if not predictions.boundaries.per_class:
+    if not predictions.per_class:
         same = (video[1:] == video[:-1]) & (cell[1:] == cell[:-1])
         weight = weight * F.pad(~same, (1, 0), value=True)[: len(weight)]
     return Positives(

@@ -8,11 +8,17 @@ from typing import Any
 from torch import nn
 
 from models.architectures import ModelConfig
+from models.decoders.actionformer import ActionformerDecoder
 from models.decoders.cltdr import CltdrDecoder
+from models.decoders.trident import TridentDecoder
 
 # name -> factory(config, the decoder's own settings). The module maps levels as rows [B, T_l, D], masks (bool
 # [B, T_l, 1], or None where all is valid) and validity (the masks, never None) to Predictions.
-DECODERS: dict[str, Callable[[ModelConfig, Any], nn.Module]] = {"cltdr": CltdrDecoder}
+DECODERS: dict[str, Callable[[ModelConfig, Any], nn.Module]] = {
+    "cltdr": CltdrDecoder,
+    "actionformer": ActionformerDecoder,
+    "trident": TridentDecoder,
+}
 
 
 def create_decoder(config: ModelConfig) -> nn.Module:

@@ -78,7 +78,8 @@ class ClassHead(nn.Module):
 
 
 class OffsetHead(nn.Module):
-    """Trunk and the relative-boundary logits of both sides, non-negative and scaled per level."""
+    """Trunk and the relative-boundary logits of both sides, non-negative and scaled per level; without bins the
+    distances themselves."""
 
     def __init__(self, channels: int, width: int, *, bins: int, levels: int, layers: int, kernel: int) -> None:
         super().__init__()

@@ -8,12 +8,23 @@ from typing import Any
 from torch import nn
 
 from models.architectures import ModelConfig
+from models.encoders.conv import ConvEncoder
 from models.encoders.gmg import GmgEncoder
 from models.encoders.mamba import MambaEncoder
+from models.encoders.max_pool import MaxPoolEncoder
+from models.encoders.sgp import SgpEncoder
+from models.encoders.transformer import TransformerEncoder
 
 # name -> factory(config, the encoder's own settings, drop_path). The module maps (x: rows [B, T, D], masks: one
 # bool [B, T_l, 1] or None per level) to rows [B, T_l, D] per level; T is a multiple of 2 ** (levels - 1).
-ENCODERS: dict[str, Callable[[ModelConfig, Any, float], nn.Module]] = {"gmg": GmgEncoder, "mamba": MambaEncoder}
+ENCODERS: dict[str, Callable[[ModelConfig, Any, float], nn.Module]] = {
+    "gmg": GmgEncoder,
+    "sgp": SgpEncoder,
+    "transformer": TransformerEncoder,
+    "max_pool": MaxPoolEncoder,
+    "conv": ConvEncoder,
+    "mamba": MambaEncoder,
+}
 
 
 def create_encoder(config: ModelConfig, drop_path: float) -> nn.Module:

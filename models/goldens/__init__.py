@@ -56,11 +56,11 @@ def check_case(path: str | Path, device: str | torch.device = "cpu") -> CaseRepo
 
 
 def case_kind(description: Any) -> str | None:
-    """`detector` (CLTDR-GMG only), `nms`, `losses`, or None for anything else."""
+    """`detector`, `nms`, `losses`, or None for anything else."""
     if not isinstance(description, dict):
         return None
     tensors = description.get("tensors", {})
-    if any(key.startswith("refineHead.") for key in description.get("state_keys", {})):
+    if "state_keys" in description and "videos" in description:
         return "detector"
     if "runs" in description and all("sigma" in run for run in description["runs"]):
         return "nms"

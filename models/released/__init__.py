@@ -11,13 +11,20 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
-from models.released import actionmamba, cltdr
+from models.released import actionformer, actionmamba, cltdr, temporalmaxer, tridet
 from models.released.keys import KeyTable, Translation
 from models.released.options import translate_options
 
 __all__ = ["FAMILIES", "Translation", "find_family", "read_released", "translate_options", "translate_state"]
 
-FAMILIES: dict[str, KeyTable] = {"cltdr-gmg": cltdr.TABLE, "actionmamba": actionmamba.TABLE}
+# The first table that knows all names is taken: TemporalMaxer's parameters are also ActionFormer's and TriDet's.
+FAMILIES: dict[str, KeyTable] = {
+    "temporalmaxer": temporalmaxer.TABLE,
+    "cltdr-gmg": cltdr.TABLE,
+    "tridet": tridet.TABLE,
+    "actionformer": actionformer.TABLE,
+    "actionmamba": actionmamba.TABLE,
+}
 
 
 def find_family(keys: list[str]) -> KeyTable:

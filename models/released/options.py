@@ -2,43 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
-from models.architectures import CltdrSettings, GmgSettings, ModelConfig
+from models.architectures import (
+    ActionformerSettings,
+    CltdrSettings,
+    ConvSettings,
+    DecoderSettings,
+    EncoderSettings,
+    FpnNeck,
+    GmgSettings,
+    IdentityNeck,
+    MambaSettings,
+    MaxPoolSettings,
+    ModelConfig,
+    NeckSettings,
+    SgpSettings,
+    TransformerSettings,
+    TridentSettings,
+)
 from models.checkpoint import CheckpointError
-from models.recipe import CenterAssignment, InferenceConfig, TrainingConfig
+from models.recipe import CenterAssignment, CostAssignment, InferenceConfig, TrainingConfig
 
 Options = dict[str, Any]
-_FIXED = {"scale_factor": 2, "embd_with_ln": True, "fpn_with_ln": True, "head_with_ln": True}
+_FIXED = {"scale_factor": 2, "embd_with_ln": True, "fpn_with_ln": True, "head_with_ln": True, "fpn_start_level": 0}
 
 
-def translate_options(options: Options) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
+def translate_options(options: Options, *, cltdr: bool) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
     """The released code's `model` options (with `train_cfg` and `test_cfg`) as our settings.
 
-    Raises CheckpointError for options outside what the published settings use.
+    `cltdr`: of CLTDR-GMG, whose options are TriDet's by their names. Raises CheckpointError for options outside what
+    the published settings use.
     """
-    fixed = _FIXED | {"fpn_type": "identity", "backbone_type": "SGP", "downsample_type": "max"}
-    for key, value in fixed.items():
+    for key, value in _FIXED.items():
         if options.get(key, value) != value:
             raise CheckpointError(f"{key}={options[key]} is not supported")
-    training, testing = options["train_cfg"], options["test_cfg"]
-    model = ModelConfig(
-        classes=options["num_classes"],
-        width=options["embd_dim"],
-        levels=options["backbone_arch"][-1] + 1,
-        pad_length=options["max_seq_len"],
-        embedding_layers=options["backbone_arch"][0],
-        embedding_kernel=options["embd_kernel_size"],
-        position_table=options["use_abs_pe"],
-        encoder=_gmg(options),
-        decoder=CltdrSettings(bins=options["num_bins"], boundary_kernel=options["boudary_kernel_size"]),
-        head_width=options["head_dim"],
-        head_layers=options["head_num_layers"],
-        head_kernel=options["head_kernel_size"],
-        class_prior=training["cls_prior_prob"],
-        regression_ranges=tuple((float(low), float(high)) for low, high in options["regression_range"]),
+    training = options["train_cfg"]
+    arch = options["backbone_arch"]
+    encoder, decoder, neck = _encoder(options, cltdr=cltdr), _decoder(options, cltdr=cltdr), _neck(options)
+    model = ModelConfig.model_validate(
+        {
+            "classes": options["num_classes"],
+            "width": options["embd_dim"],
+            "levels": arch[-1] + 1,
+            "pad_length": options["max_seq_len"],
+            "embedding_layers": arch[0],
+            "embedding_kernel": options["embd_kernel_size"],
+            "position_table": options.get("use_abs_pe", False),
+            "encoder": encoder,
+            "neck": neck,
+            "decoder": decoder,
+            "head_width": options["head_dim"],
+            "head_layers": options["head_num_layers"],
+            "head_kernel": options["head_kernel_size"],
+            "class_prior": training["cls_prior_prob"],
+            "regression_ranges": options["regression_range"],
+        }
     )
-    return model, _training(options), _inference(testing, options)
+    binned = not isinstance(decoder, ActionformerSettings)
+    return model, _training(options, binned=binned), _inference(options["test_cfg"], options)
+
+
+def _encoder(options: Options, *, cltdr: bool) -> EncoderSettings:
+    kind = "gmg" if cltdr else options["backbone_type"]
+    if kind not in _ENCODERS:
+        raise CheckpointError(f"backbone_type={kind} is not supported")
+    return _ENCODERS[kind](options)
+
+
+def _decoder(options: Options, *, cltdr: bool) -> DecoderSettings:
+    if not options.get("use_trident_head", False):
+        return ActionformerSettings()
+    binned = CltdrSettings if cltdr else TridentSettings
+    return binned(bins=options["num_bins"], boundary_kernel=options["boudary_kernel_size"])
+
+
+def _neck(options: Options) -> NeckSettings:
+    if options["fpn_type"] == "fpn":
+        return FpnNeck()
+    if options["backbone_type"] != "convPooler":
+        return IdentityNeck()
+    return IdentityNeck(norm=_NORMS[options.get("fpn_norm", "groupnorm")])
 
 
 def _gmg(options: Options) -> GmgSettings:
@@ -51,6 +96,47 @@ def _gmg(options: Options) -> GmgSettings:
     )
 
 
+def _sgp(options: Options) -> SgpSettings:
+    return SgpSettings(
+        stem_blocks=options["backbone_arch"][1],
+        windows=_each(options["n_sgp_win_size"]),
+        mlp_width=options["sgp_mlp_dim"],
+        k=options["k"],
+        downsample=options["downsample_type"],
+        branch_scale=_branch_scale(options),
+        conv_init_std=options["init_conv_vars"],
+    )
+
+
+def _transformer(options: Options) -> TransformerSettings:
+    return TransformerSettings(
+        stem_blocks=options["backbone_arch"][1],
+        heads=options["n_head"],
+        windows=_each(options["n_mha_win_size"]),
+        relative_positions=options["use_rel_pe"],
+        branch_scale=_branch_scale(options),
+    )
+
+
+def _mamba(options: Options) -> MambaSettings:
+    return MambaSettings(stem_blocks=options["backbone_arch"][1], branch_scale=_branch_scale(options))
+
+
+_ENCODERS: dict[str, Callable[[Options], EncoderSettings]] = {
+    "gmg": _gmg,
+    "SGP": _sgp,
+    "convTransformer": _transformer,
+    "conv": lambda options: ConvSettings(stem_blocks=options["backbone_arch"][1]),
+    "convPooler": lambda options: MaxPoolSettings(),
+    "mamba": _mamba,
+}
+_NORMS: dict[str | None, Literal["group", "shared", "none"]] = {
+    "groupnorm": "group",
+    "layernorm": "shared",
+    None: "none",
+}
+
+
 def _each(windows: int | list[int]) -> int | tuple[int, ...]:
     return windows if isinstance(windows, int) else tuple(windows)
 
@@ -59,21 +145,35 @@ def _branch_scale(options: Options) -> float | None:
     return 1e-4 if options["train_cfg"]["droppath"] > 0 else None
 
 
-def _training(options: Options) -> TrainingConfig:
+def _training(options: Options, *, binned: bool) -> TrainingConfig:
     training = options["train_cfg"]
     return TrainingConfig(
         max_length=options["max_seq_len"],
-        input_noise=options["input_noise"],
-        drop_path=training["droppath"],
+        input_noise=options.get("input_noise", 0.0),
+        drop_path=training.get("droppath", 0.0),
         initial_loss_norm=training["init_loss_norm"],
         label_smoothing=training["label_smoothing"],
-        assignment=CenterAssignment(
-            radius=training["center_sample_radius"] if training["center_sample"] == "radius" else None
-        ),
+        assignment=_assignment(options),
         regression_weight=training["loss_weight"],
-        iou_weight_power=options["iou_weight_power"],
+        class_loss="focal",
+        # Without bins a point has one pair of distances for all its labels, and their IoU weighs no class loss.
+        iou_weight_power=options["iou_weight_power"] if binned else 0.0,
         clip_grad_norm=training["clip_grad_l2norm"] if training["clip_grad_l2norm"] > 0 else None,
     )
+
+
+def _assignment(options: Options) -> CenterAssignment | CostAssignment:
+    if "assigner" in options:
+        cost = options["assigner"]
+        return CostAssignment(
+            radius=cost["center_radius"],
+            iou_weight=cost["iou_weight"],
+            class_weight=cost["cls_weight"],
+            keep=cost["keep_percent"],
+            confuse_weight=cost["confuse_weight"],
+        )
+    training = options["train_cfg"]
+    return CenterAssignment(radius=training["center_sample_radius"] if training["center_sample"] == "radius" else None)
 
 
 def _inference(testing: Options, options: Options) -> InferenceConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.released.keys import CHANNELS, Rule
+from models.released.keys import CHANNELS, LINEAR, Rule
 
 
 def head(released: str, ours: str, output: str) -> tuple[Rule, ...]:
@@ -17,6 +17,15 @@ def head(released: str, ours: str, output: str) -> tuple[Rule, ...]:
 EMBEDDING = (
     Rule("backbone.embd.{n}.conv.{p}", "embedding.convs.{n}.{p}"),
     Rule("backbone.embd_norm.{n}.{p}", "embedding.norms.{n}.{p}", CHANNELS),
+)
+CONV_ENCODER = (
+    Rule("backbone.{part}.{n}.conv1.conv.{p}", "encoder.{part}.{n}.conv_in.{p}"),
+    Rule("backbone.{part}.{n}.conv2.conv.{p}", "encoder.{part}.{n}.conv_out.{p}"),
+    Rule("backbone.{part}.{n}.downsample.conv.{p}", "encoder.{part}.{n}.shortcut.{p}"),
+)
+TOP_DOWN = (
+    Rule("neck.lateral_convs.{n}.conv.{p}", "neck.lateral.{n}.{p}", LINEAR),
+    Rule("neck.fpn_convs.{n}.conv.{p}", "neck.smooth.{n}.{p}"),
 )
 NORMS = (Rule("neck.fpn_norms.{n}.{p}", "norms.{n}.{p}", CHANNELS),)
 HEADS = (

@@ -1,0 +1,38 @@
+"""Class head and plain regression head on one pyramid (Zhang et al. 2022, ActionFormer, section 3.3)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from models.architectures import ActionformerSettings, ModelConfig
+from models.boundaries import PlainBoundaries, Predictions
+from models.decoders.heads import ClassHead, OffsetHead, pack_masks, packing_gap
+from models.pyramid import PyramidLayout
+
+
+class ActionformerDecoder(nn.Module):
+    """Pyramid of features to class logits and one pair of distances per point."""
+
+    def __init__(self, config: ModelConfig, settings: ActionformerSettings) -> None:
+        super().__init__()
+        width, layers, kernel = config.head_width, config.head_layers, config.head_kernel
+        self.classes = ClassHead(
+            config.width, width, config.classes, layers=layers, kernel=kernel, prior=config.class_prior
+        )
+        self.offsets = OffsetHead(config.width, width, bins=0, levels=config.levels, layers=layers, kernel=kernel)
+        self.gap = packing_gap(kernel)
+
+    def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
+        """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None when all is valid; valid: the masks, never None."""
+        layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
+        packed = layout.pack(levels, dim=1)
+        packed_masks = pack_masks(layout, valid, packed.dtype, clean=masks[0] is None)
+        logits = self.classes(packed, packed_masks)
+        level_index = layout.spread(range(len(levels)), packed.device).long()
+        return Predictions(
+            layout=layout,
+            valid=packed_masks.inside,
+            coarse=logits,
+            refined=logits,
+            boundaries=PlainBoundaries(self.offsets(packed, packed_masks, level_index)),
+        )

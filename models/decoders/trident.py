@@ -1,0 +1,50 @@
+"""Class head and Trident head (Shi et al. 2023, TriDet, section 3.3): boundaries as expectations over relative bins.
+
+Start and end heads read the pyramid detached, as published: the boundary loss reaches the encoder by the offsets only.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from models.architectures import ModelConfig, TridentSettings
+from models.boundaries import BinnedBoundaries, Predictions
+from models.decoders.heads import ClassHead, OffsetHead, pack_masks, packing_gap
+from models.pyramid import PyramidLayout
+
+
+class TridentDecoder(nn.Module):
+    """Pyramid of features to class logits, boundary logits per class, and offsets over bins."""
+
+    def __init__(self, config: ModelConfig, settings: TridentSettings) -> None:
+        super().__init__()
+        width, layers, classes = config.head_width, config.head_layers, config.classes
+        kernel, prior = config.head_kernel, config.class_prior
+        self.classes = ClassHead(config.width, width, classes, layers=layers, kernel=kernel, prior=prior)
+        self.starts, self.ends = (
+            ClassHead(config.width, width, classes, layers=layers, kernel=settings.boundary_kernel, prior=prior)
+            for _ in range(2)
+        )
+        self.offsets = OffsetHead(
+            config.width, width, bins=settings.bins, levels=config.levels, layers=layers, kernel=kernel
+        )
+        self.gap = packing_gap(kernel, settings.boundary_kernel)
+
+    def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
+        """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None when all is valid; valid: the masks, never None."""
+        layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
+        packed = layout.pack(levels, dim=1)
+        packed_masks = pack_masks(layout, valid, packed.dtype, clean=masks[0] is None)
+        logits = self.classes(packed, packed_masks)
+        level_index = layout.spread(range(len(levels)), packed.device).long()
+        return Predictions(
+            layout=layout,
+            valid=packed_masks.inside,
+            coarse=logits,
+            refined=logits,
+            boundaries=BinnedBoundaries(
+                offsets=self.offsets(packed, packed_masks, level_index),
+                starts=self.starts(packed.detach(), packed_masks),
+                ends=self.ends(packed.detach(), packed_masks),
+            ),
+        )

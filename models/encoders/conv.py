@@ -1,0 +1,46 @@
+"""Convolutional encoder: the residual baseline in the published code of ActionFormer and TriDet, on rows [B, T, D]."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.architectures import ConvSettings, ModelConfig
+from models.layers import RowConv1d, apply_mask
+
+EXPANSION = 2  # hidden channels per channel
+KERNEL = 3
+
+
+class ConvBlock(nn.Module):
+    """Two convolutions and a shortcut, as a basic block of a ResNet; `stride` 2 halves the length."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv_in = RowConv1d(width, EXPANSION * width, KERNEL, stride=stride, bias=True)
+        self.conv_out = RowConv1d(EXPANSION * width, width, KERNEL, bias=True)
+        self.shortcut = RowConv1d(width, width, 1, stride=stride, bias=True) if stride > 1 else None
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Rows [B, T, D] -> [B, T / stride, D]; mask is the output's validity, bool [B, ..., 1], None: all valid."""
+        hidden = F.relu(apply_mask(self.conv_in(x), mask))
+        skip = x if self.shortcut is None else apply_mask(self.shortcut(x), mask)
+        return F.relu(apply_mask(self.conv_out(hidden), mask) + skip)
+
+
+class ConvEncoder(nn.Module):
+    """Stem blocks at full length, then one halving block per further level."""
+
+    def __init__(self, config: ModelConfig, settings: ConvSettings, drop_path: float) -> None:
+        super().__init__()
+        self.stem = nn.ModuleList(ConvBlock(config.width, 1) for _ in range(settings.stem_blocks))
+        self.branch = nn.ModuleList(ConvBlock(config.width, 2) for _ in range(config.levels - 1))
+
+    def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
+        """x rows [B, T, D], masks per level (bool [B, T_l, 1], None: all valid) -> rows [B, T_l, D] per level."""
+        for block in self.stem:
+            x = block(x, masks[0])
+        levels = [x]
+        for block, mask in zip(self.branch, masks[1:], strict=True):
+            levels.append(block(levels[-1], mask))
+        return levels

@@ -1,0 +1,147 @@
+"""Transformer encoder with windowed attention (Zhang et al. 2022, ActionFormer, section 3.2), on rows [B, T, D].
+
+A block: queries, keys and values each come from a depth-wise convolution (kernel 3, which also halves the length), a
+norm and a linear map; attention within a window around each cell; max-pooled residual; feed-forward. Padding is zeroed
+after the convolutions and in what a block gives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.architectures import FULL, ModelConfig, TransformerSettings
+from models.layers import ChannelNorm, DepthwiseRowConv1d, ScaledDropPath, apply_mask, max_pool_rows
+
+EXPANSION = 4  # hidden channels of the feed-forward per channel
+NEVER = -1e4  # added to the score of a key that must not be attended to; finite, so that no row is without any key
+BLOCK = 64  # queries that share one matrix product with their keys
+
+
+class Projection(nn.Module):
+    """What queries, keys and values are made by: depth-wise convolution, norm, linear map."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv = DepthwiseRowConv1d(width, 3, stride=stride, bias=False)
+        self.norm = ChannelNorm(width)
+        self.linear = nn.Linear(width, width)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Rows [B, T, D] -> [B, T / stride, D]; mask is the output's validity."""
+        out: Tensor = self.linear(self.norm.rows(apply_mask(self.conv(x), mask)))
+        return out
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention within a window around each cell (`window` cells, odd), or over everything (-1)."""
+
+    def __init__(self, width: int, *, heads: int, window: int, stride: int, relative: bool) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        self.query, self.key, self.value = (Projection(width, stride) for _ in range(3))
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.bias)
+        self.positions: nn.Parameter | None = None
+        if relative and window != FULL:
+            self.positions = nn.Parameter(torch.zeros(heads, window))
+            nn.init.trunc_normal_(self.positions, std=(2.0 / width) ** 0.5)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Rows [B, T, D] -> [B, T / stride, D], zero at invalid cells; mask is the output's validity, [B, ..., 1]."""
+        q, k, v = (part(x, mask).unflatten(2, (self.heads, -1)) for part in (self.query, self.key, self.value))
+        if self.window == FULL:
+            allowed = None if mask is None else mask[:, None, None, :, 0]
+            q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed).transpose(1, 2)
+        else:
+            out = windowed_attention(q, k, v, self.window, mask, self.positions)
+        return apply_mask(self.out(out.flatten(2)), mask)
+
+
+def windowed_attention(
+    q: Tensor, k: Tensor, v: Tensor, window: int, mask: Tensor | None, positions: Tensor | None
+) -> Tensor:
+    """Attention of each cell to the valid ones of the `window` around it, [B, T, H, C] each -> [B, T, H, C].
+
+    mask: validity of keys, bool [B, T, 1] or None. positions: bias per head and place in the window, [H, window]. What
+    comes out at invalid cells means nothing. Blocks of neighbouring queries share one product with all keys in reach.
+    """
+    length, reach = q.shape[1], window // 2
+    block = min(BLOCK, length)
+    behind = -length % block
+    blocks = (length + behind) // block
+    span = block + 2 * reach
+    queries = F.pad(q, (0, 0, 0, 0, 0, behind)).unflatten(1, (blocks, block)).flatten(0, 1).transpose(1, 2)
+    keys, values = (
+        F.pad(part, (0, 0, 0, 0, reach, reach + behind)).unfold(1, span, block).flatten(0, 1).permute(0, 1, 3, 2)
+        for part in (k, v)
+    )
+    valid = q.new_ones(1, length, dtype=torch.bool) if mask is None else mask[..., 0]
+    valid = F.pad(valid, (reach, reach + behind)).unfold(1, span, block)  # [B or 1, blocks, span]
+    outside = torch.where(valid, 0.0, NEVER).expand(q.shape[0], -1, -1).flatten(0, 1)[:, None, None]
+    bias = (outside + _band(block, window, positions, q.device)).to(q.dtype)
+    out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
+    return out.transpose(1, 2).unflatten(0, (-1, blocks)).flatten(1, 2)[:, :length]
+
+
+def _band(block: int, window: int, positions: Tensor | None, device: torch.device) -> Tensor:
+    """Bias of the query i of a block for the key j of its span, float32 [H or 1, block, span]: its place j - i in the
+    window counts, and other places never do."""
+    query, key = torch.arange(block, device=device), torch.arange(block + window - 1, device=device)
+    place = key - query[:, None]
+    inside = (place >= 0) & (place < window)
+    values = torch.zeros(1, window, device=device) if positions is None else positions.float()
+    return torch.where(inside, values[:, place.clamp(0, window - 1)], NEVER)
+
+
+class TransformerBlock(nn.Module):
+    """One pre-norm block; `stride` 2 halves the length."""
+
+    def __init__(
+        self, config: ModelConfig, settings: TransformerSettings, *, window: int, stride: int, drop_path: float
+    ) -> None:
+        super().__init__()
+        width = config.width
+        self.stride = stride
+        self.norm, self.ffn_norm = ChannelNorm(width), ChannelNorm(width)
+        self.attention = Attention(
+            width, heads=settings.heads, window=window, stride=stride, relative=settings.relative_positions
+        )
+        self.ffn_in, self.ffn_out = nn.Linear(width, EXPANSION * width), nn.Linear(EXPANSION * width, width)
+        self.drop_attention, self.drop_ffn = (ScaledDropPath(width, settings.branch_scale, drop_path) for _ in range(2))
+        for linear in (self.ffn_in, self.ffn_out):
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Rows [B, T, D] -> [B, T / stride, D]; mask is the output's validity, bool [B, ..., 1], None: all valid."""
+        skip = max_pool_rows(x) if self.stride > 1 else x
+        hidden = self.drop_attention.add(apply_mask(skip, mask), self.attention(self.norm.rows(x), mask))
+        out = self.ffn_out(F.gelu(self.ffn_in(self.ffn_norm.rows(hidden))))
+        return self.drop_ffn.add(hidden, apply_mask(out, mask))
+
+
+class TransformerEncoder(nn.Module):
+    """Stem blocks at full length, then one halving block per further level."""
+
+    def __init__(self, config: ModelConfig, settings: TransformerSettings, drop_path: float) -> None:
+        super().__init__()
+        windows = settings.level_windows(config.levels)
+        self.stem = nn.ModuleList(
+            TransformerBlock(config, settings, window=windows[0], stride=1, drop_path=drop_path)
+            for _ in range(settings.stem_blocks)
+        )
+        self.branch = nn.ModuleList(
+            TransformerBlock(config, settings, window=window, stride=2, drop_path=drop_path) for window in windows[1:]
+        )
+
+    def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
+        """x rows [B, T, D], masks per level (bool [B, T_l, 1], None: all valid) -> rows [B, T_l, D] per level."""
+        for block in self.stem:
+            x = block(x, masks[0])
+        levels = [x]
+        for block, mask in zip(self.branch, masks[1:], strict=True):
+            levels.append(block(levels[-1], mask))
+        return levels

@@ -1,0 +1,108 @@
+"""A recorded training step: targets, loss terms and gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.boundaries import decode_everywhere
+from models.detector import TemporalDetector
+from models.goldens.report import Recorder
+from models.pyramid import pad_batch
+from models.recipe import Recipe
+from models.released.keys import KeyTable
+from models.targets import Targets
+from models.training import Losses, LossNormalizer, batch_targets, prediction_loss
+
+
+def check_training(
+    description: dict[str, Any], recorder: Recorder, detector: TemporalDetector, recipe: Recipe, table: KeyTable
+) -> None:
+    """One forward and backward pass on the recorded batch."""
+    device = next(detector.parameters()).device
+    videos = range(len(description["train_T"]))
+    sequences = [recorder[f"train/feats/{video}"].t() for video in videos]
+    segments = [recorder[f"train/gt_segments/{video}"] for video in videos]
+    labels = [recorder[f"train/gt_labels/{video}"] for video in videos]
+    batch, mask = pad_batch(sequences, recipe.model.pad_length)
+    recorder.compare("train/batched_mask", mask, atol=0)
+    detector.train()
+    predictions = detector(batch.to(device), mask.to(device))
+    targets = batch_targets(predictions, recipe.model, segments, labels, recipe.training.assignment)
+
+    inside = predictions.layout.inside(device)
+    _check_targets(recorder, targets, inside, predictions.valid[:, 0])
+    decoded = decode_everywhere(predictions)
+    for name, ours in (
+        ("cls_logits", predictions.coarse.transpose(1, 2)),
+        ("cls_coarse", predictions.coarse.transpose(1, 2)),
+        ("cls_refined", predictions.refined.transpose(1, 2)),
+        ("decoded", decoded.refined),
+        ("decoded_coarse", decoded.coarse),
+    ):
+        if f"train/{name}" in recorder:
+            recorder.compare(f"train/{name}", ours[:, inside])
+
+    normalizer = LossNormalizer(recipe.training.initial_loss_norm)
+    recorder.compare("train/loss_normalizer/initial", torch.tensor(normalizer.value))
+    losses = prediction_loss(predictions, targets, recipe.model, normalizer, recipe.training)
+    _check_losses(recorder, losses, normalizer, recipe)
+    losses.total.backward()
+    _check_gradients(description, recorder, detector, table)
+
+
+def _check_targets(recorder: Recorder, targets: Targets, inside: Tensor, valid: Tensor) -> None:
+    recorder.compare("train/gt_cls", targets.classes.transpose(1, 2)[:, inside], atol=0)
+    positive = (recorder["train/gt_cls"].sum(-1) > 0).to(inside.device)
+    recorder.compare_with(
+        "train/gt_offsets at positives",
+        targets.distances[:, inside][positive],
+        recorder["train/gt_offsets"][positive.cpu()],
+    )
+    if targets.weights is not None:
+        seen = valid[:, inside]
+        recorder.compare_with(
+            "train/weights at valid points", targets.weights[:, inside][seen], recorder["train/weights"][seen.cpu()]
+        )
+
+
+def _check_losses(recorder: Recorder, losses: Losses, normalizer: LossNormalizer, recipe: Recipe) -> None:
+    weight = recipe.training.regression_weight
+    first = LossNormalizer(recipe.training.initial_loss_norm).update(losses.positives)
+    terms = {
+        "loss_normalizer/after_losses": torch.tensor(first),
+        "loss_normalizer/after_before_refine_losses": torch.tensor(normalizer.value),
+        "loss/num_pos": torch.tensor(float(losses.positives)),
+        "loss/refined_cls_loss": losses.refined_classification,
+        "loss/refined_reg_loss": losses.refined_regression,
+        "loss/refined_final_loss": losses.refined_classification + weight * losses.refined_regression,
+        "loss/coarse_cls_loss": losses.coarse_classification,
+        "loss/coarse_reg_loss": losses.coarse_regression,
+        "loss/coarse_final_loss": losses.coarse_classification + weight * losses.coarse_regression,
+        "loss/cls_loss": losses.classification,
+        "loss/reg_loss": losses.regression,
+        "loss/final_loss": losses.total,
+    }
+    for name, value in terms.items():
+        if f"train/{name}" in recorder:
+            recorder.compare(f"train/{name}", value)
+
+
+def _check_gradients(
+    description: dict[str, Any], recorder: Recorder, detector: TemporalDetector, table: KeyTable
+) -> None:
+    gradients = {name: p.grad for name, p in detector.named_parameters() if p.grad is not None}
+    norms = []
+    for key in description["grad_norm_names"]:
+        translation = table.translate(key)
+        if translation is None:
+            norms.append(torch.tensor(torch.nan))
+            continue
+        ours = gradients[translation.name]
+        ours = ours if translation.element is None else ours[translation.element]
+        norms.append(ours.cpu().norm())
+        if f"grad/{key}" in recorder:
+            recorder.compare_with(f"grad/{key}", ours, translation.of(recorder[f"grad/{key}"]))
+    recorder.compare("train/grad_norms", torch.stack(norms))
