@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from extractors.catalog.flow import RAFT
 from extractors.extras import ExtraMissing
 from extractors.preparation import Flow
-from extractors.weights import WeightsMissing, check_digest, file_sha256, load_state, locate, read_state, remedy
+from extractors.weights import WeightsMissing, load_state, locate, read_state, remedy, weights_sha256
 
 RAFT_UPDATES = 20
 RAFT_CELL = 8  # RAFT works on sides that are multiples of this
@@ -130,7 +130,7 @@ class Raft:
         if path is None or not path.is_file():
             raise WeightsMissing("raft", remedy("raft", (RAFT,)))
         if weights is None:  # a contract names the method only, so under that name there is one file
-            check_digest(RAFT, path, file_sha256(path))
+            weights_sha256(path, RAFT)
         load_state(network, read_state(path), path)
         self._network: nn.Module = network.eval().requires_grad_(False)
 

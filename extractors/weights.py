@@ -25,6 +25,7 @@ WRAPPERS = ("model", "module", "state_dict", "model_state")
 
 
 DIGITS = 64  # of a whole SHA-256
+INDEX = ".safetensors.index.json"  # how the names of indices of weights in parts end
 
 
 class WeightsMissing(Exception):
@@ -89,9 +90,22 @@ def pinned(path: Path) -> str | None:
     return digits if re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", digits) else None
 
 
-def check_digest(source: WeightsSource, path: Path, digest: str) -> None:
+def weights_sha256(path: Path, source: WeightsSource | None = None) -> str:
+    """SHA-256 of weights, hexadecimal; of weights in parts that of the digests of all files, one a line, index first.
+
+    source: what the file is taken for; raises WeightsError where it or a part is known to be another one.
+    """
+    digests = []
+    for file in (path, *(parts_of(path) if path.name.endswith(INDEX) else ())):
+        digests.append(file_sha256(file))
+        if source is not None:
+            check_digest(source.sha256 if file == path else None, file, digests[-1])
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def check_digest(published: str | None, path: Path, digest: str) -> None:
     """Raises WeightsError where a file under `home()` is not the published one, or not the one first downloaded."""
-    for wanted, whose in ((source.sha256, "the published file's"), (pinned(path), "the first download's")):
+    for wanted, whose in ((published, "the published file's"), (pinned(path), "the first download's")):
         if wanted is not None and not digest.startswith(wanted.lower()):
             raise WeightsError(f"{path}: its SHA-256 is {digest}, {whose} is {wanted}; remove it and pull it again")
 
@@ -142,13 +156,21 @@ def read_safetensors(name: str) -> dict[str, Any]:
     return load_file(name)
 
 
+def parts_of(index: Path) -> list[Path]:
+    """The files that an index names; they lie beside it: their names are no paths. Raises WeightsError."""
+    try:
+        content = json.loads(index.read_text(encoding="utf8"))
+        names = {os.path.basename(name) for name in content["weight_map"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{index}: not an index of weights in parts ({type(error).__name__})") from None
+    return [index.with_name(name) for name in sorted(names)]
+
+
 def read_parts(name: str) -> dict[str, Any]:
-    """The tensors of a file in parts, given its index. Parts lie beside it: their names are no paths."""
-    content = json.loads(Path(name).read_text(encoding="utf8"))
-    parts = sorted({os.path.basename(part) for part in content["weight_map"].values()})
+    """The tensors of a file in parts, given its index."""
     state: dict[str, Any] = {}
-    for part in parts:
-        state.update(read_safetensors(os.path.join(os.path.dirname(name), part)))
+    for part in parts_of(Path(name)):
+        state.update(read_safetensors(str(part)))
     return state
 
 
@@ -161,7 +183,7 @@ def read_pickle(name: str) -> Any:
     return torch.load(name, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(name))
 
 
-READERS: dict[str, Callable[[str], Any]] = {".safetensors": read_safetensors, ".safetensors.index.json": read_parts}
+READERS: dict[str, Callable[[str], Any]] = {".safetensors": read_safetensors, INDEX: read_parts}
 
 
 def unwrapped(content: Any) -> dict[str, Any]:

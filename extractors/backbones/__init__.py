@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from extractors.catalog import ENTRIES, BackboneEntry, find
 from extractors.contract import FeatureContract
-from extractors.weights import WeightsError, WeightsMissing, WeightsSource, file_sha256, locate, remedy
+from extractors.weights import WeightsError, WeightsMissing, WeightsSource, locate, remedy, weights_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,11 @@ def resolve(
         raise ValueError(f"{entry.name}: {len(given)} weights files given, it takes {len(entry.weights)}")
     given += [None] * (len(entry.weights) - len(given))
     found = tuple(find_given(entry, source, some) for source, some in zip(entry.weights, given, strict=False))
-    digests = [file_sha256(path) for path in found if isinstance(path, Path)]
+    digests = [
+        weights_sha256(path, source if some is None else None)
+        for path, source, some in zip(found, entry.weights, given, strict=False)
+        if isinstance(path, Path)
+    ]
     return Resolved(entry=entry, contract=replace(contract, weights_sha256="+".join(digests) or None), weights=found)
 
 

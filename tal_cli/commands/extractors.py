@@ -92,13 +92,13 @@ app.command("pull", epilog="Example: tal extractors pull videomaev2-b")(pull.pul
 
 def _document(entry: BackboneEntry, models: list[str], given: Path | None = None) -> dict[str, Any]:
     """An entry and the state of its files as JSON. Raises UsageProblem for a file that is not there."""
-    from extractors.weights import file_sha256
+    from extractors.weights import weights_sha256
 
     contract = asdict(entry.contract)
     if given is not None:
         if not given.is_file():
             raise UsageProblem(f"{given}: no such weights file")
-        contract["weights_sha256"] = file_sha256(given)
+        contract["weights_sha256"] = weights_sha256(given)
     return {
         "name": entry.name,
         "description": entry.description,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from extractors.weights import INDEX
 from tal_cli import console
 from tal_cli.downloads import hubs, pins
 from tal_cli.downloads.failure import DownloadFailed
@@ -19,7 +20,6 @@ from tal_cli.text import printable
 
 __all__ = ["DownloadFailed", "Source", "fetch", "is_offline"]
 
-INDEX = ".safetensors.index.json"
 LARGEST_INDEX = 1 << 24  # bytes
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from file_server import CHUNK, CONTENT, SHA256, FileServer, serve
 
-from extractors.weights import WeightsError, WeightsSource, check_digest, pinned, weights_path
+from extractors.weights import WeightsError, WeightsSource, pinned, weights_path, weights_sha256
 from tal_cli.downloads import DownloadFailed, fetch, http
 from tal_cli.errors import EXIT_MISSING, exit_code_of
 
@@ -150,7 +150,7 @@ def test_more_than_fits_on_the_disk_is_refused(server: FileServer, monkeypatch: 
 def test_the_beginning_of_a_hash_is_enough(server: FileServer) -> None:
     assert pull(source(server, "whole", sha256=SHA256[:8])).is_file()
     with pytest.raises(WeightsError, match="published"):
-        check_digest(source(server, "whole", sha256="0badc0de"), weights_path(source(server, "whole")), SHA256)
+        weights_sha256(weights_path(source(server, "whole")), source(server, "whole", sha256="0badc0de"))
 
 
 def test_the_first_download_pins_what_later_ones_must_be(
@@ -167,7 +167,8 @@ def test_the_first_download_pins_what_later_ones_must_be(
         pull(wanted)
     assert not path.exists()
     with pytest.raises(WeightsError, match=SHA256):
-        check_digest(wanted, path, other)
+        path.write_bytes(server.content)
+        weights_sha256(path, wanted)
 
 
 def test_a_file_that_is_there_is_checked_and_not_asked_for_again(server: FileServer) -> None:
