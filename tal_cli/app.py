@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from tal_cli import __version__, console, errors
 from tal_cli.commands import (
+    combine,
     compare,
     datasets,
     detect,
@@ -25,6 +26,7 @@ from tal_cli.commands import (
     models,
     selftest,
     train,
+    view,
 )
 from tal_cli.text import one_line
 
@@ -80,6 +82,7 @@ def tal(
 app.command("detect", epilog=detect.EXAMPLE)(detect.detect)
 app.command("extract-features", epilog=features.EXAMPLE)(features.extract_features)
 app.command("train", epilog=train.EXAMPLE)(train.train)
+app.command("view", epilog=view.EXAMPLE)(view.view)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("diagnose", epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
@@ -87,6 +90,7 @@ app.command("selftest", epilog=selftest.EXAMPLE)(selftest.selftest)
 app.add_typer(models.app, name="models")
 app.add_typer(extractors.app, name="extractors")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(combine.app, name="combine")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -70,6 +70,15 @@ def _names(path: Path, kind: str) -> tuple[str, ...]:
     file = _beside(path, f"EPIC_100_{kind}_classes.csv")
     if file is None:
         raise AnnotationError(path, f"EPIC_100_{kind}_classes.csv is not beside it; it names the classes")
+    return class_names(file)
+
+
+def class_names(file: Path) -> tuple[str, ...]:
+    """The names in EPIC_100_verb_classes.csv or EPIC_100_noun_classes.csv, by number.
+
+    Raises:
+        AnnotationError: it is not such a file.
+    """
     rows = list(csv.DictReader(io.StringIO(read_text(file))))
     try:
         numbered = {int(row["id"]): row["key"] for row in rows}
