@@ -22,6 +22,9 @@ __all__ = ["CHECKS", "CaseReport", "Comparison", "check_case", "covers"]
 CHECKS: dict[str, str] = {
     "Conv3d_1a_7x7.conv3d.weight": "i3d:check",
     "conv3d_1a_7x7.conv3d.weight": "i3d:check_fixed",
+    "s1.pathway0_stem.conv.weight": "slowfast:check",
+    "blocks.0.multipathway_blocks.0.conv.weight": "slowfast:check",
+    "features.stem.0.weight": "tsp:check",
     "blocks.0.attn.q_bias": "videomae:check",
     "block_1b_for_comparison": "internvideo2:check_names",
     "blocks.0.attn.q_norm.weight": "internvideo2:check",
