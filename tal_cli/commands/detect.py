@@ -27,7 +27,8 @@ from tal_cli.commands.options import (
     Workers,
     batch_size_of,
 )
-from tal_cli.errors import UsageProblem
+from tal_cli.commands.pictures import AnnotationsFile, ClipsFolder, Embed, OverlayFolder, Pictures, ReportFile
+from tal_cli.errors import EXIT_MISSING, UsageProblem, exit_code_of
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs, Source, gather
 from tal_cli.output import FORMATS, Format, RunInfo, format_for
 from tal_cli.output.files import Folder, OneFile, Sink, StandardOutput, check_writable, is_device, is_folder
@@ -75,6 +76,11 @@ def detect(
     decoder: Decoder = DecoderChoice.auto,
     batch_size: BatchSize = "auto",
     workers: Workers = None,
+    report: ReportFile = None,
+    embed: Embed = False,
+    annotations: AnnotationsFile = None,
+    clips: ClipsFolder = None,
+    overlay: OverlayFolder = None,
     override: Overrides = None,
     fps: Annotated[
         float | None,
@@ -98,6 +104,8 @@ def detect(
     found = gather(inputs or [], null_separated=null)
     for path, kind in targets:
         check_target(path, kind, len(found.sources))
+    pictures = Pictures(report, embed, annotations, clips, overlay)
+    pictures.check()
     size = batch_size_of(batch_size)
     for path, _ in targets:
         if path != "-":
@@ -128,7 +136,7 @@ def detect(
 
     run = RunInfo(__version__, detector.name, detector.weights_sha256, detector.labels)
     sinks = [make_sink(path, kind, run) for path, kind in targets]
-    raise typer.Exit(run_all(found, work, sinks, workers))
+    raise typer.Exit(run_all(found, work, sinks, pictures.sinks(run), workers))
 
 
 def choose_format(output: str, name: str | None) -> Format:
@@ -175,14 +183,26 @@ def make_sink(output: str, kind: Format, run: RunInfo) -> Sink:
     return Folder(Path(output), kind, run) if is_folder(output) else OneFile(Path(output), kind, run)
 
 
-def run_all(found: Inputs, work: Callable[[Source], Detections], sinks: list[Sink], workers: int | None) -> int:
-    """Do the work on every source and write what comes; the exit code of it all."""
+def run_all(
+    found: Inputs, work: Callable[[Source], Detections], sinks: list[Sink], extras: list[Sink], workers: int | None
+) -> int:
+    """Do the work on every source and write what comes; the exit code of it all.
+
+    Extras come after a video's results are out; one that fails on a video fails on that video alone.
+    """
     from tal_cli.work import Run
 
     run = Run(found, workers)
-    for _, detections in run.each(work):
+    for source, detections in run.each(work):
         for sink in sinks:
             sink.add(detections)
-    for sink in sinks:
+        for extra in extras:
+            try:
+                extra.add(detections)
+            except Exception as error:
+                if exit_code_of(error) == EXIT_MISSING:
+                    raise
+                run.report(error, source.path)
+    for sink in (*sinks, *extras):
         sink.finish()
     return run.exit_code

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from typing import IO, Any
 
@@ -42,14 +42,11 @@ def work_apart(task: str, path: str, request: Any, progress: Progress | None = N
     """
     assert is_dataclass(request) and not isinstance(request, type)
     message = {"task": task, "path": regular_file(path), "request": asdict(request)}
-    with tempfile.TemporaryFile() as complaints, _child(complaints) as child:
-        assert child.stdin is not None and child.stdout is not None
-        lines: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=_listen, args=(child.stdout, lines), daemon=True).start()
-        try:
+    with tempfile.TemporaryFile() as complaints, _child(complaints) as (child, lines):
+        assert child.stdin is not None
+        with suppress(BrokenPipeError):  # the child is gone; its silence says so below
             child.stdin.write(json.dumps(message).encode("ascii") + b"\n")
-        except BrokenPipeError:
-            pass  # the child is gone; its silence says so below
+            child.stdin.flush()
         while True:
             try:
                 line = lines.get(timeout=TIMEOUT)
@@ -67,43 +64,34 @@ def work_apart(task: str, path: str, request: Any, progress: Progress | None = N
 
 
 @contextmanager
-def _child(complaints: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _child(complaints: IO[bytes]) -> Iterator[tuple[subprocess.Popen[bytes], queue.Queue[bytes]]]:
+    """The child and what it says, line by line; an empty line is its end."""
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(module_path())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=complaints,
-        bufsize=0,
         start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends the child
     )
+    assert child.stdin is not None and child.stdout is not None
+    lines: queue.Queue[bytes] = queue.Queue()
+    listener = threading.Thread(target=_listen, args=(child.stdout, lines), daemon=True)
+    listener.start()
     try:
-        yield child
+        yield child, lines
     finally:
         child.kill()
         child.wait()
-        for pipe in (child.stdin, child.stdout):
-            assert pipe is not None
-            pipe.close()
+        listener.join()  # before its pipe is closed: the number may soon be another pipe's, of which it would read
+        child.stdout.close()
+        with suppress(OSError):
+            child.stdin.close()
 
 
 def _listen(pipe: IO[bytes], lines: queue.Queue[bytes]) -> None:
-    """Every line of the child, and an empty one at its end."""
-    try:
-        for line in iter(lambda: _read_line(pipe), b""):
-            lines.put(line)
-    except (OSError, ValueError):
-        pass  # the parent closed the pipe
+    for line in pipe:
+        lines.put(line)
     lines.put(b"")
-
-
-def _read_line(pipe: IO[bytes]) -> bytes:
-    """One whole line; the pipe has no buffer, so long ones come in pieces."""
-    parts = []
-    while True:
-        part = pipe.readline(1 << 20)
-        parts.append(part)
-        if not part or part.endswith(b"\n"):
-            return b"".join(parts)
 
 
 def _post_mortem(child: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:

@@ -54,6 +54,7 @@ class JsonWriter:
             f'"version": {_dump(self._run.version)}',
             f'"model": {_dump(self._run.model)}',
             f'"weights_sha256": {_dump(self._run.weights_sha256)}',
+            f'"labels": {_dump(list(self._run.labels))}',
             f'"videos": {{{_lines(self._videos, 3)}}}',
         ]
         document = [

@@ -65,6 +65,23 @@ function say(text) {
   find("#said").textContent = text;
 }
 
+const SHAPES = {
+  previous: "M6 5h2v14H6zM19 5v14l-10-7z",
+  play: "M5 4v16l9-8zM16 4h2v16h-2zM20 4h2v16h-2z",
+  next: "M16 5h2v14h-2zM5 5v14l10-7z",
+  link: "M10 14a4 4 0 0 1 0-5.7l3-3a4 4 0 0 1 5.7 5.7l-1.6 1.6-1.4-1.4 1.6-1.6a2 2 0 0 0-2.9-2.9l-3 3a2 2 0 0 0 0 2.9zm4-4a4 4 0 0 1 0 5.7l-3 3a4 4 0 0 1-5.7-5.7l1.6-1.6 1.4 1.4-1.6 1.6a2 2 0 0 0 2.9 2.9l3-3a2 2 0 0 0 0-2.9z",
+};
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", SHAPES[name]);
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(path);
+  return svg;
+}
+
 function swatch(label) {
   const kind = labels[label].round ? "swatch striped" : "swatch";
   return make("span", { class: kind, "data-label": label, "aria-hidden": "true", style: { "--c": colourOf(label) } });

@@ -42,16 +42,17 @@ function makeFilter(counts, scores) {
     }),
   }) : null;
   const root = make("section", { class: "panel filter", "aria-label": "Filter" },
-    make("div", { class: "row" },
-      make("label", { for: "lowest" }, "Lowest score"), output),
-    make("div", { class: "slider" }, histogram, slider),
-    make("div", { class: "row" },
-      make("span", { class: "caption" }, counted(present.length, "label")),
-      search,
-      make("span", { class: "buttons" },
-        make("button", { type: "button", class: "small", onclick: () => setAll(() => true) }, "All"),
-        make("button", { type: "button", class: "small", onclick: () => setAll(() => false) }, "None"))),
-    list);
+    make("div", { class: "scores" },
+      make("div", { class: "row" }, make("label", { for: "lowest" }, "Lowest score"), output),
+      make("div", { class: "slider" }, histogram, slider)),
+    make("div", {},
+      make("div", { class: "row" },
+        make("span", { class: "caption" }, counted(present.length, "label")),
+        search,
+        make("span", { class: "buttons" },
+          make("button", { type: "button", class: "small", onclick: () => setAll(() => true) }, "All"),
+          make("button", { type: "button", class: "small", onclick: () => setAll(() => false) }, "None"))),
+      list));
 
   function show() {
     output.textContent = state.lowest.toFixed(2);

@@ -1,5 +1,7 @@
 // Many videos: a card each, filled when it comes into sight.
 
+const STRIP = 42; // pixels for the lanes of all labels
+
 function openIndex() {
   const counts = {};
   for (const video of page.videos) for (const [label, count] of Object.entries(video.counts)) counts[label] = (counts[label] || 0) + count;
@@ -14,11 +16,11 @@ function openIndex() {
 
   const cards = page.videos.map((video, number) => {
     const total = Object.values(video.counts).reduce((sum, count) => sum + count, 0);
-    const strip = make("canvas", { class: "strip", "aria-hidden": "true" });
+    const strip = make("canvas", { "aria-hidden": "true" });
     const count = make("span", { class: "count" }, counted(total, "segment"));
     const link = make("a", { href: placeOf(number, 0) },
       make("div", { class: "poster" }, video.poster ? make("img", { src: video.poster, alt: "", loading: "lazy" }) : make("span", { class: "blank" }), make("span", { class: "length" }, clock(video.duration, 0))),
-      make("strong", {}, video.name), strip, count);
+      make("strong", {}, video.name), make("div", { class: "strip" }, strip), count);
     const item = make("li", { class: "card" }, link);
     return { video, number, total, strip, count, item, seen: false };
   });
@@ -35,13 +37,16 @@ function openIndex() {
   function fill(card) {
     const { segments, duration } = videoData(card.number);
     const width = card.strip.parentElement.clientWidth;
-    const pen = sharpen(card.strip, width, 28);
     const shown = segments.filter(isShown);
+    const rows = Object.keys(card.video.counts).map(Number).sort((a, b) => labels[a].name.localeCompare(labels[b].name));
+    const pitch = Math.max(2, Math.min(7, STRIP / Math.max(1, rows.length)));
+    const pen = sharpen(card.strip, width, STRIP);
     card.count.textContent = shown.length === card.total ? counted(card.total, "segment") : `${shown.length.toLocaleString("en")} of ${counted(card.total, "segment")}`;
     for (const segment of shown) {
       pen.globalAlpha = opacityOf(segment[SCORE]);
       const left = (segment[START] / duration) * width;
-      drawBar(pen, segment[LABEL], left, 2, Math.max(2, (segment[END] / duration) * width - left), 24);
+      pen.fillStyle = colourOf(segment[LABEL]);
+      pen.fillRect(left, rows.indexOf(segment[LABEL]) * pitch, Math.max(1.5, (segment[END] / duration) * width - left), pitch - 0.5);
     }
   }
   function arrange() {

@@ -10,13 +10,13 @@ function openVideo(number, time) {
   const filter = makeFilter(counts, video.segments.map((segment) => segment[SCORE]));
   const shownTime = make("span", { class: "time" });
   const now = make("div", { class: "now", "aria-hidden": "true" });
-  const button = (text, name, key, act) => make("button", { type: "button", onclick: act, "aria-label": name, title: `${name} (${key})` }, text);
+  const button = (shape, name, key, act) => make("button", { type: "button", onclick: act, "aria-label": name, title: `${name} (${key})` }, icon(shape));
   const transport = make("div", { class: "transport" },
-    button("⏮", "Previous segment", "p", () => step(-1)),
-    button("⏯", "Play or pause", "space", () => player.toggle()),
-    button("⏭", "Next segment", "n", () => step(1)),
+    button("previous", "Previous segment", "p", () => step(-1)),
+    button("play", "Play or pause", "space", () => player.toggle()),
+    button("next", "Next segment", "n", () => step(1)),
     shownTime,
-    button("🔗", "Copy the link to this moment", "c", copyLink));
+    button("link", "Copy the link to this moment", "c", copyLink));
   const root = make("div", { class: "view" },
     make("div", { class: "stage" }, player.root, make("div", { class: "under" }, transport, now)),
     filter.root, timeline.root, table.root);
