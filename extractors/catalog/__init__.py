@@ -5,7 +5,7 @@ A new backbone is a module under `extractors.backbones` and an entry here.
 
 from __future__ import annotations
 
-from extractors.catalog import i3d, internvideo2, slowfast, tiny, torchvision_video, videomae
+from extractors.catalog import i3d, internvideo2, slowfast, tiny, torchvision_video, tsp, videomae
 from extractors.catalog.entry import BackboneEntry
 
 __all__ = ["ENTRIES", "BackboneEntry", "find"]
@@ -13,6 +13,7 @@ __all__ = ["ENTRIES", "BackboneEntry", "find"]
 ENTRIES: tuple[BackboneEntry, ...] = (
     *tiny.ENTRIES,
     *i3d.ENTRIES,
+    *tsp.ENTRIES,
     *slowfast.ENTRIES,
     *videomae.ENTRIES,
     *internvideo2.ENTRIES,
