@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extractors.contract import FeatureContract
+from extractors.places import name_of, sibling
 from extractors.sequence import FeatureSequence
 
 __all__ = [
@@ -45,6 +46,11 @@ class FeatureError(Exception):
 def description_path(path: str | os.PathLike[str]) -> Path:
     """VIDEO.json beside a feature file."""
     return Path(path).with_suffix(".json")
+
+
+def description_of(place: str) -> str:
+    """The same for a feature file that may be a URL."""
+    return sibling(place, Path(name_of(place)).with_suffix(".json").name)
 
 
 def save_features(sequence: FeatureSequence, path: str | os.PathLike[str]) -> None:
@@ -199,6 +205,11 @@ def read_array(path: Path) -> NDArray[np.float32]:
         raise FeatureError(path, "no such file") from None
     except Exception as error:  # each reader has its own kinds; a hostile file can raise any of them
         raise FeatureError(path, f"it holds no features that can be read ({first_line(error)})") from None
+    return as_features(array, path)
+
+
+def as_features(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
+    """An array as float32 [T, C]. Raises FeatureError, naming path, where it is none or holds what is not finite."""
     while array.ndim > 2 and 1 in array.shape:
         array = array.squeeze(array.shape.index(1))
     if array.ndim != 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.number):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from extractors.places import PlaceError, find_files, is_url, local_path, name_of
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.text import printable
 
@@ -28,10 +29,17 @@ class Source:
         path: where it is.
         name: unique among the sources of a run and fit to be shown and written: the file's stem, or a relative path
             (with forward slashes and no `..`) where stems clash.
+        url: where it is instead, if it is in no file system of this machine; `path` is then what names are made from.
     """
 
     path: Path
     name: str
+    url: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is: a path or a URL."""
+        return self.url or os.fspath(self.path)
 
     @property
     def is_features(self) -> bool:
@@ -54,17 +62,21 @@ class Inputs:
 class _Found:
     path: Path
     folder: Path | None  # the folder that was given, if the file was found inside one
+    url: str | None = None
 
 
-def gather(arguments: Sequence[str], *, null_separated: bool = False, stdin: BinaryIO | None = None) -> Inputs:
+def gather(
+    arguments: Sequence[str], *, null_separated: bool = False, stdin: BinaryIO | None = None, remote: bool = False
+) -> Inputs:
     """Find the files that command-line arguments mean.
 
     An argument is a file (taken whatever its suffix), a folder (searched recursively for video files), a glob pattern,
-    or `-` for paths on standard input, one a line or, with `null_separated`, each ended by a NUL byte. A file is taken
-    once, however often it is named.
+    or `-` for paths on standard input, one a line or, with `null_separated`, each ended by a NUL byte. With `remote` any
+    of them may be a URL that fsspec opens. A file is taken once, however often it is named.
 
     Raises:
         UsageProblem: no argument at all.
+        extractors.extras.ExtraMissing: a URL whose package is not installed.
     """
     if not arguments:
         raise UsageProblem(
@@ -74,8 +86,8 @@ def gather(arguments: Sequence[str], *, null_separated: bool = False, stdin: Bin
     problems: list[InputProblem] = []
     for argument in _expand_stdin(arguments, null_separated, stdin):
         try:
-            for item in _find(argument):
-                found.setdefault(os.path.abspath(item.path), item)
+            for item in _find_remote(argument) if remote and is_url(argument) else _find(argument):
+                found.setdefault(item.url or os.path.abspath(item.path), item)
         except InputProblem as problem:
             problems.append(problem)
     return Inputs(_name(list(found.values())), tuple(problems))
@@ -95,7 +107,8 @@ def _find(argument: str) -> list[_Found]:
     if not argument:
         # As from an unset variable; Path("") would be the current folder and all that is in it.
         raise InputProblem("''", "an empty path")
-    path = Path(argument)
+    path = local_path(argument)
+    argument = os.fspath(path) if argument.startswith("file://") else argument
     try:
         if path.is_dir():
             return _search(path)
@@ -115,12 +128,36 @@ def _find(argument: str) -> list[_Found]:
     ]
 
 
+def _find_remote(url: str) -> list[_Found]:
+    """The file, the videos in the folder, or the files that match the pattern that a URL means."""
+    try:
+        files = find_files(url)
+    except PlaceError as error:
+        raise InputProblem(url, error.reason) from None
+    if not files:
+        raise InputProblem(url, "no such file or folder, or nothing matches this pattern")
+    whole = glob.has_magic(url) or (len(files) == 1 and name_of(files[0]) == name_of(url))
+    folder = None if whole else _as_path(url)
+    videos = [_Found(_as_path(file), folder, file) for file in files if whole or _is_video(name_of(file))]
+    if not videos:
+        raise InputProblem(url, "no video file in this folder")
+    return videos
+
+
+def _as_path(url: str) -> Path:
+    return Path("/", url.partition("://")[2].strip("/"))
+
+
+def _is_video(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
 def _search(folder: Path, empty: bool = False) -> list[_Found]:
     videos = []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
+            if _is_video(name):
                 videos.append(_Found(Path(parent, name), folder))
     if not videos and not empty:
         raise InputProblem(folder, "no video file in this folder")
@@ -137,7 +174,7 @@ def _name(found: Sequence[_Found]) -> tuple[Source, ...]:
             if len(indices) > 1:
                 for index, name in zip(indices, rename([found[index] for index in indices]), strict=True):
                     names[index] = name
-    return tuple(Source(item.path, printable(name)) for item, name in zip(found, names, strict=True))
+    return tuple(Source(item.path, printable(name), item.url) for item, name in zip(found, names, strict=True))
 
 
 def _within_folder(found: Sequence[_Found]) -> list[str]:

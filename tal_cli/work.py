@@ -27,7 +27,7 @@ class Run:
         self._sources = inputs.sources
         self._workers = workers or auto_workers(len(inputs.sources))
         for problem in inputs.problems:
-            self._report(problem, problem.path)
+            self.report(problem, problem.path)
 
     def each(self, work: Callable[[Source], Result]) -> Iterator[tuple[Source, Result]]:
         """Do the work on every source and yield what succeeds, in the order of completion.
@@ -41,10 +41,11 @@ class Run:
                 elif errors.exit_code_of(result) == errors.EXIT_MISSING:
                     raise result
                 else:
-                    self._report(result, source.path)
+                    self.report(result, source.path)
                 progress.advance()
 
-    def _report(self, error: Exception, path: str | os.PathLike[str]) -> None:
+    def report(self, error: Exception, path: str | os.PathLike[str]) -> None:
+        """Say that an input failed, and count it."""
         code = errors.exit_code_of(error)
         self.exit_code = min((code, self.exit_code or code), key=RANKS.index)
         name = printable(os.fspath(path))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from tal_cli import console
 from tal_cli.commands.options import (
     BatchSize,
     Decoder,
@@ -22,28 +19,22 @@ from tal_cli.commands.options import (
     PrecisionChoice,
     Quiet,
     Seed,
-    WeightsFile,
     Workers,
     batch_size_of,
 )
-from tal_cli.errors import InputProblem, UsageProblem
-from tal_cli.inputs import Inputs, Source, gather
-from tal_cli.output.files import file_for
-from tal_cli.text import counted
-
-if TYPE_CHECKING:
-    from models.recipe import FeatureSpec
-    from tal_cli.backbones import Framing
+from tal_cli.errors import UsageProblem
+from tal_cli.inputs import gather
 
 EXAMPLE = "Example: tal extract-features videos/ --out features --shard 1/4"
 FORMATS = ("npy", "npz", "safetensors", "pt")
+ENGINES = ("local", "ray")
 
 
 def extract_features(
     inputs: InputPaths = None,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for one feature file and one VIDEO.json per video.")
-    ] = Path("features"),
+        str, typer.Option(metavar="DIR", help="Folder (or URL) for one feature file and one VIDEO.json per video.")
+    ] = "features",
     extractor: Annotated[
         str | None, typer.Option("--extractor", "-x", metavar="NAME", help="Which backbone: see `tal extractors`.")
     ] = None,
@@ -58,9 +49,19 @@ def extract_features(
         int | None, typer.Option(min=1, metavar="N", help="Step between windows, frames. Default: the extractor's.")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(min=0.001, metavar="X", help="Resample to this many frames per second first.")
+        float | None,
+        typer.Option(min=0.001, metavar="X", help="Resample to this many frames per second first, by display time."),
     ] = None,
-    weights: WeightsFile = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change the extractor's contract, as in crop='center 112x112'."
+        ),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option("--weights", metavar="FILE", help="Weights of the extractor (once per file that it needs)."),
+    ] = None,
     format: Annotated[str, typer.Option("--format", "-f", metavar="|".join(FORMATS), help="File format.")] = "npy",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Redo finished files too; without it they are kept.")
@@ -68,6 +69,20 @@ def extract_features(
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only the I-th of N shares of the inputs (from 1).")
     ] = "1/1",
+    engine: Annotated[
+        str, typer.Option(metavar="|".join(ENGINES), help="This machine's processes, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster's; without it one is found or started.")
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what became of all videos there, as JSON.")
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.1, metavar="SECONDS", help="Give a video up when it makes no progress for so long."),
+    ] = 900.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="Let torch compile the network first.")] = False,
     decoder: Decoder = DecoderChoice.auto,
     batch_size: BatchSize = "auto",
     workers: Workers = None,
@@ -80,72 +95,53 @@ def extract_features(
     """Turn videos into feature files.
 
     Each holds one row per window; VIDEO.json beside it says under which contract it was made. A run that was
-    interrupted goes on where it stopped: finished files are kept, those of another contract are redone.
+    interrupted goes on where it stopped: finished files are kept, those of another contract are redone. Several runs
+    on one folder, on one machine or many, share the work. Inputs and DIR may be URLs such as s3://bucket/videos.
     """
-    if format not in FORMATS:
-        raise UsageProblem(f"--format {format}: no such format", f"use one of {', '.join(FORMATS)}")
+    for option, value, known in (("--format", format, FORMATS), ("--engine", engine, ENGINES)):
+        if value not in known:
+            raise UsageProblem(f"{option} {value}: there is no such", f"use one of {', '.join(known)}")
     if extractor is not None and model is not None:
         raise UsageProblem("--extractor and --model exclude each other")
-    found = gather(inputs or [], null_separated=null).share(*shard_of(shard))
+    if address is not None and engine != "ray":
+        raise UsageProblem("--address belongs to --engine ray")
     size = batch_size_of(batch_size)
+    found = gather(inputs or [], null_separated=null, remote=True).share(*shard_of(shard))
 
-    from extractors.corpus import Job, run_job
-    from tal_cli.backbones import make_backbone
-    from tal_cli.devices import arithmetic, resolve_device, seed_everything
+    from extractors.engines.setup import Setup
+    from tal_cli import corpora
 
-    seed_everything(seed)
-    where = resolve_device(device)
-    name, framing = choose(extractor, model, frames, stride, fps)
-    backbone = make_backbone(name, framing, weights)
-
-    def work(source: Source) -> bool:
-        target = file_for(out, source.name, f".{format}")
-        with console.progress(source.name, unit="frames") as progress, arithmetic(where, precision.value):
-            outcome = run_job(
-                Job(source.path, target),
-                backbone,
-                device=where,
-                batch_size=size,
-                decoder=decoder.value,
-                overwrite=overwrite,
-                progress=progress,
-            )
-        if isinstance(outcome.error, OSError):
-            raise InputProblem(target, f"cannot be written: {outcome.error.strerror}") from outcome.error
-        if outcome.error is not None:
-            raise outcome.error
-        if outcome.sequence is not None and outcome.sequence.lost_frames:
-            console.warn(f"{source.path}: {counted(outcome.sequence.lost_frames, 'frame')} could not be decoded")
-        return outcome.sequence is not None
-
-    raise typer.Exit(run_all(found, work, out, workers))
-
-
-def choose(
-    extractor: str | None, model: str | None, frames: int | None, stride: int | None, fps: float | None
-) -> tuple[str, Framing]:
-    """The backbone's name and framing: as asked for, or else as the model has it."""
-    from tal_cli.backbones import Framing
-
-    if extractor is not None:
-        return extractor, Framing(window=frames, stride=stride, sampling_rate=fps)
-    spec = feature_spec(model or os.environ.get("TAL_MODEL") or "camera")
-    framing = Framing(
-        window=frames or spec.window,
-        stride=stride or spec.stride,
-        sampling_rate=fps or spec.sampling_rate,
-        max_rate=spec.max_rate,
+    framing = {"window": frames, "stride": stride, "sampling_rate": fps}
+    asked = {key: value for key, value in framing.items() if value is not None} | settings_of(override or [])
+    name, settings = corpora.choose(extractor, model, asked)
+    setup = Setup(
+        extractor=name,
+        weights=tuple(str(path) for path in weights or ()),
+        settings=tuple((key, str(value)) for key, value in settings.items()),
+        batch_size=None if size == "auto" else size,
+        precision=precision.value,
+        compiled=compiled,
+        decoder=decoder.value,
+        seed=seed,
     )
-    return spec.extractor, framing
+    where = corpora.Where(engine=engine, address=address, device=device, workers=workers, patience=timeout)
+    run = corpora.Corpus(setup, where, out=out, format=format, overwrite=overwrite)
+    raise typer.Exit(run.extract(found, summary))
 
 
-def feature_spec(model: str) -> FeatureSpec:
-    """What features a model takes; a shipped recipe is enough, so features can be made before there are weights."""
-    from models.recipe import list_recipes, load_recipe
-    from models.zoo import resolve_model
+def settings_of(overrides: list[str]) -> dict[str, object]:
+    """`--set KEY=VALUE` as a dict.
 
-    recipe = load_recipe(model) if model in list_recipes() else load_recipe(resolve_model(model) / "recipe.yaml")
-    return recipe.features
+    Raises:
+        UsageProblem: one without `=`, or a key twice.
+    """
+    settings: dict[str, object] = {}
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator or key in settings:
+            raise UsageProblem(f"--set {text}: {'given twice' if separator else 'not KEY=VALUE'}")
+        settings[key.strip()] = value.strip()
+    return settings
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -158,15 +154,3 @@ def shard_of(text: str) -> tuple[int, int]:
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageProblem(f"--shard {text}: not a share", "use I/N with I from 1 to N, as in 1/4")
     return int(match[1]) - 1, int(match[2])
-
-
-def run_all(found: Inputs, work: Callable[[Source], bool], out: Path, workers: int | None) -> int:
-    """Do the work on every source and say what came of it; the exit code of it all."""
-    from tal_cli.work import Run
-
-    made = kept = 0
-    run = Run(found, workers)
-    for _, is_new in run.each(work):
-        made, kept = made + is_new, kept + (not is_new)
-    console.note(f"{counted(made, 'feature file')} written to {out}" + (f", {kept} kept" if kept else ""))
-    return run.exit_code

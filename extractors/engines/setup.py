@@ -1,0 +1,112 @@
+"""What a worker has to know before its first video, and how errors travel between processes. Loads no torch."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from extractors.backbones import WeightsError, WeightsMissing, create_backbone, find
+from extractors.contract import FeatureContract
+from extractors.extras import ExtraMissing
+from extractors.places import PlaceError
+from extractors.store import FeatureError
+from extractors.video import TIMEOUT, DecoderUnavailable, VideoError
+from extractors.weights import file_sha256, locate, remedy
+
+if TYPE_CHECKING:
+    from extractors.extract import Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How a run computes.
+
+    extractor, weights, settings: see `create_backbone`. batch_size: windows per forward pass, None: by memory.
+    precision, compiled: see `Extractor`. decoder, timeout: see `read_frames`. seed: of everything random.
+    """
+
+    extractor: str
+    weights: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    batch_size: int | None = None
+    precision: str = "auto"
+    compiled: bool = False
+    decoder: str = "auto"
+    timeout: float = TIMEOUT
+    seed: int = 0
+
+    def contract(self) -> FeatureContract:
+        """What features will be made under, without making the backbone; reads the weights files for their hash.
+
+        Raises ValueError for an unknown name and settings that it cannot have, WeightsMissing.
+        """
+        entry = find(self.extractor)
+        if len(self.weights) > len(entry.weights):
+            raise ValueError(
+                f"{entry.name}: {len(self.weights)} weights files given, it takes {len(entry.weights) or 'none'}"
+            )
+        digests = []
+        for index, source in enumerate(entry.weights):
+            path = Path(self.weights[index]) if index < len(self.weights) else locate(source)
+            if path is None or not path.is_file():
+                raise WeightsMissing(entry.name, remedy(entry.name, entry.weights))
+            digests.append(file_sha256(path))
+        return replace(entry.contract_with(dict(self.settings)), weights_sha256="+".join(digests) or None)
+
+    def extractor_on(self, device: str, shares: int) -> Extractor:
+        """The backbone, ready for that many videos at a time. Raises as `create_backbone` and `Extractor`."""
+        import torch
+
+        from extractors.extract import Extractor
+
+        torch.manual_seed(self.seed)
+        backbone = create_backbone(self.extractor, self.weights or None, dict(self.settings))
+        return Extractor(
+            backbone,
+            device=device,
+            batch_size=self.batch_size or "auto",
+            precision=self.precision,
+            compiled=self.compiled,
+            shares=shares,
+        )
+
+
+class WorkerDefect(Exception):
+    """An error inside a worker that nobody foresaw. trace: where it happened, shown with this error's own."""
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.__cause__ = Exception(f"in the worker:\n{trace}") if trace else None
+
+
+# How the errors that a person can do something about are made again, from what they were made from.
+KINDS: dict[type[Exception], Callable[[Any], list[Any]]] = {
+    VideoError: lambda error: [error.path, error.reason],
+    FeatureError: lambda error: [error.path, error.reason],
+    PlaceError: lambda error: [error.path, error.reason],
+    DecoderUnavailable: lambda error: [error.decoder, str(error)],
+    ExtraMissing: lambda error: [error.package, error.extra],
+    WeightsMissing: lambda error: [error.backbone, error.remedy],
+    WeightsError: lambda error: [str(error)],
+    ValueError: lambda error: [str(error)],
+    OSError: lambda error: [error.errno, error.strerror or str(error), error.filename and str(error.filename)],
+}
+
+
+def pack(error: Exception) -> dict[str, Any]:
+    """An error as JSON: one of KINDS, or a defect with its traceback."""
+    for kind, arguments in KINDS.items():
+        if type(error) is kind or (kind is OSError and isinstance(error, OSError)):
+            return {"module": kind.__module__, "kind": kind.__name__, "arguments": arguments(error)}
+    trace = "".join(traceback.format_exception(error))
+    return {"module": __name__, "kind": "WorkerDefect", "arguments": [f"{type(error).__name__}: {error}", trace]}
+
+
+def unpack(packed: dict[str, Any]) -> Exception:
+    """The error that was packed."""
+    error: Exception = getattr(import_module(packed["module"]), packed["kind"])(*packed["arguments"])
+    return error
