@@ -104,6 +104,7 @@ class TrainingConfig(Strict):
     epochs: Annotated[int, Field(ge=0)] = 30
     warmup_epochs: Annotated[int, Field(ge=0)] = 5
     batch_size: Positive = 2
+    accumulate: Positive = 1  # passes that a process's share of a batch is split into
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
     min_learning_rate: NonNegative = 1e-8
     weight_decay: NonNegative = 0.05
@@ -126,6 +127,12 @@ class TrainingConfig(Strict):
     coarse_weight: NonNegative = 0.3
     select: Literal["last", "best-test"] = "last"
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _splittable(self) -> TrainingConfig:
+        if self.accumulate > 1 and not isinstance(self.assignment, CenterAssignment):
+            raise ValueError("accumulate: who is positive under the cost assignment is not known before the passes")
+        return self
 
 
 class ProposalScoring(Strict):

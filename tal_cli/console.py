@@ -28,6 +28,11 @@ def set_quiet(quiet: bool) -> None:
     _state.quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Whether progress and notes are kept back."""
+    return _state.quiet
+
+
 def is_lively() -> bool:
     """Whether standard error is a terminal on which a bar may move."""
     dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))

@@ -18,6 +18,7 @@ EXAMPLE = "Example: tal train --dataset mine/annotations.json --features mine/fe
 class LogChoice(str, Enum):
     none = "none"
     tensorboard = "tensorboard"
+    wandb = "wandb"
 
 
 def train(
@@ -44,7 +45,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same result.")] = False,
     init: Annotated[str | None, typer.Option(metavar="WEIGHTS", help="Model or run folder to begin with.")] = None,
     log: Annotated[
-        LogChoice, typer.Option(metavar="none|tensorboard", help="Where figures go beside metrics.jsonl.")
+        LogChoice, typer.Option(metavar="none|tensorboard|wandb", help="Where figures go beside metrics.jsonl.")
     ] = LogChoice.none,
     device: Device = "auto",
     precision: Precision = PrecisionChoice.auto,
@@ -81,4 +82,5 @@ def train(
     result = run_training(run)
     reached = "" if result.average is None else f", average mAP {result.average:.4f}"
     console.note(f"{run.out} holds the averaged weights of epoch {result.epoch}{reached}")
-    print(run.out)
+    if run.processes.leads:
+        print(run.out)

@@ -25,12 +25,12 @@ class Processes:
     Attributes:
         rank: of this process, from 0; process 0 writes files and speaks.
         count: of processes.
-        local: rank on this machine, which chooses the GPU.
+        device: what this process computes on, and talks through; None: whatever is asked for.
     """
 
     rank: int = 0
     count: int = 1
-    local: int = 0
+    device: torch.device | None = None
 
     @property
     def leads(self) -> bool:
@@ -43,11 +43,13 @@ class Processes:
         first = self.rank * size + min(self.rank, more)
         return range(first, first + size + (self.rank < more))
 
-    def total(self, value: Tensor) -> Tensor:
-        """The sum of a scalar over all processes, in place."""
-        if self.count > 1:
-            dist.all_reduce(value)
-        return value
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all processes."""
+        if self.count == 1:
+            return values
+        sums = values.to(self.device, copy=True)
+        dist.all_reduce(sums)
+        return sums.to(values.device)
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Add up the gradients of all processes, in one message; a parameter without one counts as zero."""
@@ -76,6 +78,9 @@ class Processes:
         return self.gather(item)[0]
 
 
+ALONE = Processes()
+
+
 def join(device: str) -> Processes:
     """The group that `torchrun` made for this process, or a group of one.
 
@@ -86,13 +91,13 @@ def join(device: str) -> Processes:
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        return Processes()
+        return ALONE
     if device.startswith("cuda:"):
         raise UsageProblem(f"--device {device}: several processes cannot share it", "leave --device to torchrun")
     on_gpu = device in ("auto", "cuda") and torch.cuda.is_available()
     if not dist.is_initialized():
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
-    processes = Processes(dist.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+    local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu else torch.device("cpu")
     if on_gpu:
-        torch.cuda.set_device(processes.local)
-    return processes
+        torch.cuda.set_device(local)
+    return Processes(dist.get_rank(), count, local)

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from torch import Tensor
-
 from extractors.store import load_contract
-from models.checkpoint import load_model
 from models.recipe import Recipe, list_recipes, load_recipe, override
-from models.zoo import resolve_model
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, load_annotations, split_names
 from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
-from tal_cli.datasets.features import FeatureVideo, find_features, load_videos
+from tal_cli.datasets.feature_files import find_features
+from tal_cli.datasets.features import FeatureVideo, load_videos
 from tal_cli.devices import resolve_device
 from tal_cli.errors import Missing, UsageProblem
 from tal_cli.evaluation.average_precision import parse_tiou
-from tal_cli.training.boards import TensorBoard
+from tal_cli.training.boards import open_board
 from tal_cli.training.derive import data_shape, derive_recipe, spec_of, summary
+from tal_cli.training.initial import initial_weights
+from tal_cli.training.processes import join
+from tal_cli.training.record import write_record
 from tal_cli.training.state import FILE, FOLDER
 from tal_cli.training.trainer import TrainingRun
 
@@ -69,8 +69,10 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         UsageProblem: unknown names, an empty subset, features that do not fit the recipe, a folder that is in use.
         InputProblem: a file that cannot be read.
     """
-    device = resolve_device(request.device)
-    out = run_folder(request)
+    processes = join(request.device)
+    console.set_quiet(console.is_quiet() or not processes.leads)
+    device = processes.device or resolve_device(request.device)
+    out = processes.agree(run_folder(request) if processes.leads else None)
     initial = initial_weights(request.init)
     data = find_data(request)
     labels = data.annotations.labels
@@ -86,11 +88,11 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         recipe = override(derive_recipe(data.name, spec, shape, len(labels)), request.overrides)
         if recipe.features != spec:
             raise UsageProblem("--set features: without a recipe the features are what the files say")
-        for line in summary(recipe, shape):
+        for line in summary(recipe, shape) if processes.leads else ():
             print(line, file=sys.stderr)
     describe(data, recipe, videos, validation)
     out.mkdir(parents=True, exist_ok=True)
-    return TrainingRun(
+    run = TrainingRun(
         recipe=recipe,
         labels=labels,
         videos=videos,
@@ -102,8 +104,12 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         precision=request.precision,
         resume=request.resume,
         initial=initial,
-        board=TensorBoard(out) if request.log == "tensorboard" else None,
+        board=open_board(request.log, out) if processes.leads else None,
+        processes=processes,
     )
+    if processes.leads:
+        write_record(run)
+    return run
 
 
 def find_data(request: TrainingRequest) -> TrainingData:
@@ -157,11 +163,12 @@ def first_features(data: TrainingData) -> Path:
         Missing: it is not there, or nothing beside it says what it holds.
     """
     video = data.annotations.of(data.train)[0]
-    path = find_features(data.features, video.name)
-    if path is None:
+    file = find_features(data.features, video.name, video.subset)
+    if file is None:
         raise Missing(
             f"no features of {video.name} in {data.features}", "make them with `tal extract-features VIDEOS --out DIR`"
         )
+    path = file.path
     if not path.with_suffix(".json").is_file():
         raise Missing(f"{path}: nothing beside it says its window and stride", "name a --recipe that does")
     return path
@@ -206,8 +213,3 @@ def describe(
         console.note("no subset to evaluate on; the last epoch's model is kept")
     if len(videos) < recipe.training.batch_size:
         console.note(f"fewer videos than a batch of {recipe.training.batch_size}: batches of {len(videos)}")
-
-
-def initial_weights(name: str | None) -> dict[str, Tensor] | None:
-    """Weights of a model in the zoo or in a folder, by parameter name."""
-    return None if name is None else load_model(resolve_model(name)).detector.state_dict()

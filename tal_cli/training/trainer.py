@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,14 +20,17 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from models.checkpoint import save_model
 from models.detector import TemporalDetector
-from models.pyramid import padded_length
-from models.recipe import Recipe
-from models.training import Losses, LossNormalizer, batch_loss, parameter_groups
+from models.recipe import CenterAssignment, Recipe
+from models.training import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
 from tal_cli import console
-from tal_cli.datasets.features import Batch, FeatureVideo, collate, crop
+from tal_cli.datasets.features import FeatureVideo
 from tal_cli.devices import arithmetic
 from tal_cli.errors import InputProblem, TalError, UsageProblem
 from tal_cli.evaluation.average_precision import Evaluation
+from tal_cli.training.batches import Batches, Parts, split_batch
+from tal_cli.training.boards import Board
+from tal_cli.training.initial import load_matching
+from tal_cli.training.processes import ALONE, Processes
 from tal_cli.training.schedule import Schedule
 from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_state, save_state
 from tal_cli.training.validation import validate
@@ -40,12 +42,6 @@ class TrainingDiverged(TalError):
     """The loss or its gradient is no number any more; the message says where (exit code 3)."""
 
     exit_code = InputProblem.exit_code
-
-
-class Board(Protocol):
-    """Where figures are shown while training runs, TensorBoard for one."""
-
-    def add(self, name: str, value: float, step: int) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +59,7 @@ class TrainingRun:
         precision: `auto`, `fp32`, `bf16` of the forward pass; auto is fp32.
         resume: go on from the folder's state where it has one.
         initial: weights to begin with, by parameter name; those of another shape are left out.
+        processes: who trains together; every process has a share of each batch.
     """
 
     recipe: Recipe
@@ -77,6 +74,7 @@ class TrainingRun:
     resume: bool = False
     initial: dict[str, Tensor] | None = None
     board: Board | None = None
+    processes: Processes = ALONE
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def train(run: TrainingRun) -> TrainingResult:
     try:
         return trainer.fit()
     finally:
-        trainer.metrics.close()
+        trainer.close()
 
 
 class Trainer:
@@ -107,9 +105,10 @@ class Trainer:
     def __init__(self, run: TrainingRun) -> None:
         config = run.recipe.training
         self.run = run
-        self.batch_size = min(config.batch_size, len(run.videos))
-        self.steps_per_epoch = len(run.videos) // self.batch_size
-        self.schedule = Schedule.of(config, self.steps_per_epoch)
+        self.processes = run.processes
+        self.batches = Batches(run.videos, run.recipe)
+        self.ranges = split_batch(self.batches.size, run.processes, config.accumulate)
+        self.schedule = Schedule.of(config, self.batches.per_epoch)
         torch.manual_seed(config.seed)
         self.detector = TemporalDetector.from_recipe(run.recipe).to(run.device)
         if run.initial is not None:
@@ -125,21 +124,25 @@ class Trainer:
         self.result = TrainingResult(0, None)
         if run.resume:
             self._restore()
-        self.metrics = MetricsLog(run.out, self.step)
+        self.metrics = MetricsLog(run.out, self.step) if self.processes.leads else None
+
+    def close(self) -> None:
+        """Close the files that are written to while training."""
+        if self.metrics is not None:
+            self.metrics.close()
 
     def fit(self) -> TrainingResult:
         """Run all steps that are left."""
         saved = time.monotonic()
+        left = range(self.step, self.schedule.steps)
         with console.progress("training", self.schedule.steps, "steps") as progress:
-            while self.step < self.schedule.steps:
-                losses = self._step()
+            for parts in self.batches.ahead(left, self.ranges):
+                terms = self.learn(parts)
                 progress(self.step, self.schedule.steps)
-                progress.describe(
-                    f"epoch {self.epoch} loss {losses.total.item():.3f} mAP {self.result.average or 0:.3f}"
-                )
-                ended = self.step % self.steps_per_epoch == 0
+                progress.describe(f"epoch {self.epoch} loss {terms['total']:.3f} mAP {self.result.average or 0:.3f}")
+                ended = self.step % self.batches.per_epoch == 0
                 if ended:
-                    self._end_epoch(losses)
+                    self._end_epoch(terms["total"])
                 if ended or time.monotonic() - saved > SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
@@ -148,45 +151,60 @@ class Trainer:
     @property
     def epoch(self) -> int:
         """The epoch of the last step done, from 1; 0 before the first."""
-        return -(-self.step // self.steps_per_epoch)
+        return -(-self.step // self.batches.per_epoch)
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step: it depends on the seed and the step alone. The last incomplete batch is dropped."""
-        config, spec = self.run.recipe.training, self.run.recipe.features
-        epoch, index = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([config.seed, epoch, 0]).permutation(len(self.run.videos))
-        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        videos = [self.run.videos[i] for i in chosen]
-        crops = [
-            crop(video, config, spec, np.random.default_rng([config.seed, epoch, 1 + int(i)]))
-            for i, video in zip(chosen, videos, strict=True)
-        ]
-        return collate(videos, crops, lambda longest: padded_length(self.run.recipe.model, longest))
-
-    def _step(self) -> Losses:
+    def learn(self, parts: Parts) -> dict[str, float]:
+        """One step: learn from this process's parts of a batch; gives the whole batch's losses by name."""
         config = self.run.recipe.training
-        batch = self.batch(self.step).to(self.run.device)
         rate = self.schedule.rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # numpy's seed sequence spreads neighbouring steps over the whole range of seeds.
-        torch.manual_seed(int(np.random.SeedSequence([config.seed, self.step]).generate_state(1, np.uint64)[0] >> 1))
         self.detector.train()
-        with arithmetic(self.run.device, self.run.precision):
-            losses = batch_loss(
-                self.detector, batch.features, batch.mask, batch.segments, batch.labels, self.normalizer, config
-            )
-        self._check(losses.total, loss_terms(losses), batch)
         self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
+        terms = self._backward(parts)
+        self._check(terms)
+        self.processes.sum_gradients(self.detector.parameters())
         limit = float("inf") if config.clip_grad_norm is None else config.clip_grad_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), limit)
-        self._check(norm, {"gradient": float(norm)}, batch)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.detector.parameters(), limit))
+        self._check({"gradient": norm})
         self.optimizer.step()
         self._average()
         self.step += 1
-        self._log(losses, rate, float(norm))
-        return losses
+        self._log(terms, rate, norm)
+        return terms
+
+    def _backward(self, parts: Parts) -> dict[str, float]:
+        """Gradients of this process's share of the batch; gives the losses of the whole batch."""
+        config, device = self.run.recipe.training, self.run.device
+        whole = len(parts) == self.processes.count == 1
+        tally = self._tally(parts)
+        # numpy's seed sequence spreads neighbouring steps over the whole range of seeds.
+        seed = int(np.random.SeedSequence([config.seed, self.step]).generate_state(1, np.uint64)[0] >> 1)
+        sums = torch.zeros(len(fields(Losses)), dtype=torch.float64)
+        normalizer = self.normalizer
+        for part, batch in parts:
+            torch.manual_seed(seed)
+            self.detector.take_part(None if whole else part)
+            normalizer = LossNormalizer(self.normalizer.value)
+            moved = batch.to(device)
+            inputs = (moved.features, moved.mask, moved.segments, moved.labels)
+            with arithmetic(device, self.run.precision):
+                losses = batch_loss(self.detector, *inputs, normalizer, config, tally)
+            losses.total.backward()
+            sums += loss_terms(losses)
+        self.normalizer = normalizer
+        names = [field.name for field in fields(Losses)]
+        return dict(zip(names, self.processes.total(sums).tolist(), strict=True))
+
+    def _tally(self, parts: Parts) -> Tally | None:
+        """Counts of the whole batch: those of all passes are needed before the first, those of all processes then."""
+        assignment = self.run.recipe.training.assignment
+        if len(parts) > 1 and isinstance(assignment, CenterAssignment):
+            config = self.run.recipe.model
+            counts = [count_points(config, b.mask, b.segments, b.labels, assignment) for _, b in parts]
+            everywhere = self.processes.total(torch.stack(counts).sum(0))
+            return lambda _: everywhere
+        return None if self.processes.count == 1 else self.processes.total
 
     def _average(self) -> None:
         with torch.no_grad():
@@ -194,49 +212,55 @@ class Trainer:
             for mean, value in zip(self.average.buffers(), self.detector.buffers(), strict=True):
                 mean.copy_(value)
 
-    def _check(self, value: Tensor, terms: dict[str, float], batch: Batch) -> None:
-        if bool(torch.isfinite(value)):
+    def _check(self, terms: dict[str, float]) -> None:
+        bad = ", ".join(name for name, term in terms.items() if not np.isfinite(term))
+        if not bad:
             return
-        bad = ", ".join(name for name, term in terms.items() if not np.isfinite(term)) or "total"
         raise TrainingDiverged(
-            f"training stopped in epoch {self.step // self.steps_per_epoch + 1}, step {self.step + 1}: "
-            f"{bad} not finite; learning rate {self.schedule.rate(self.step):.3g}; videos {', '.join(batch.videos)}",
+            f"training stopped in epoch {self.step // self.batches.per_epoch + 1}, step {self.step + 1}: {bad} not "
+            f"finite; learning rate {self.schedule.rate(self.step):.3g}; "
+            f"videos {', '.join(self.batches.videos(self.step))}",
             "lower training.learning_rate or training.clip_grad_norm with --set; the run folder holds the state before",
         )
 
-    def _log(self, losses: Losses, rate: float, norm: float) -> None:
-        terms = loss_terms(losses)
-        self.metrics.write(step=self.step, epoch=self.epoch, learning_rate=rate, gradient_norm=norm, **terms)
+    def _log(self, terms: dict[str, float], rate: float, norm: float) -> None:
+        if self.metrics is not None:
+            self.metrics.write(step=self.step, epoch=self.epoch, learning_rate=rate, gradient_norm=norm, **terms)
         if self.run.board is not None:
             for name, value in {**terms, "learning_rate": rate}.items():
                 self.run.board.add(name, value, self.step)
 
-    def _end_epoch(self, losses: Losses) -> None:
+    def _end_epoch(self, loss: float) -> None:
         """Evaluate where it is due, and write the run's model where these weights are it."""
         config = self.run.recipe.training
         is_last = self.step == self.schedule.steps
         average = None
         if self.run.validation and (is_last or self.epoch % self.run.evaluate_every == 0):
             average = self._evaluate().average
-        text = f"epoch {self.epoch}: loss {losses.total.item():.4f}"
+        text = f"epoch {self.epoch}: loss {loss:.4f}"
         console.note(text if average is None else f"{text}, average mAP {average:.4f}")
         improved = average is not None and average > self.best
         self.best = max(self.best, -1.0 if average is None else average)
         if improved or config.select == "last" or not self.run.validation:
-            save_model(self.run.out, self.average, self.run.recipe, self.run.labels)
+            if self.processes.leads:
+                save_model(self.run.out, self.average, self.run.recipe, self.run.labels)
             self.result = TrainingResult(self.epoch, average)
 
     def _evaluate(self) -> Evaluation:
         with console.progress("evaluating", len(self.run.validation), "videos") as progress:
+            run = self.run
             evaluation = validate(
-                self.average, self.run.recipe, self.run.labels, self.run.validation, self.run.tiou, progress
+                self.average, run.recipe, run.labels, run.validation, run.tiou, progress, self.processes
             )
-        self.metrics.write(step=self.step, epoch=self.epoch, evaluation=evaluation.as_json())
+        if self.metrics is not None:
+            self.metrics.write(step=self.step, epoch=self.epoch, evaluation=evaluation.as_json())
         if self.run.board is not None:
             self.run.board.add("mAP", evaluation.average, self.step)
         return evaluation
 
     def _save(self) -> None:
+        if not self.processes.leads:
+            return
         state = TrainingState(
             step=self.step,
             fingerprint=self.fingerprint,
@@ -269,22 +293,7 @@ class Trainer:
         console.note(f"resuming after step {self.step} of {self.schedule.steps}")
 
 
-def loss_terms(losses: Losses) -> dict[str, float]:
-    """The scalars of a batch by name."""
-    values = {field.name: getattr(losses, field.name) for field in fields(losses)}
-    return {name: value.item() if isinstance(value, Tensor) else value for name, value in values.items()}
-
-
-def load_matching(detector: TemporalDetector, weights: dict[str, Tensor]) -> None:
-    """Take over the tensors that fit by name and shape, and say how many do not.
-
-    Raises:
-        UsageProblem: none fits.
-    """
-    own = detector.state_dict()
-    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
-        raise UsageProblem("--init: no tensor of these weights fits the model")
-    detector.load_state_dict(fitting, strict=False)
-    if len(fitting) < len(own):
-        console.note(f"--init: {len(own) - len(fitting)} of {len(own)} tensors do not fit and start anew")
+def loss_terms(losses: Losses) -> Tensor:
+    """The scalars of a batch in the order of their fields, float64."""
+    values = [torch.as_tensor(getattr(losses, field.name)).detach() for field in fields(losses)]
+    return torch.tensor([value.item() for value in values], dtype=torch.float64)

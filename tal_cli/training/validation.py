@@ -14,6 +14,7 @@ from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.features import FeatureVideo
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
 from tal_cli.evaluation.predictions import Predictions, Row
+from tal_cli.training.processes import ALONE, Processes
 
 
 def validate(
@@ -23,13 +24,16 @@ def validate(
     videos: Sequence[FeatureVideo],
     tiou: Sequence[float],
     progress: Callable[[int, int], None] | None = None,
+    processes: Processes = ALONE,
 ) -> Evaluation:
-    """Detect in every video and evaluate; the videos are of one subset. Leaves the detector in evaluation mode."""
-    rows: list[Row] = []
-    for number, video in enumerate(videos):
-        rows.extend(_rows(detector, recipe, labels, video))
+    """Detect in every video and evaluate; the videos are of one subset, and processes share them."""
+    own: list[Row] = []
+    mine = videos[processes.rank :: processes.count]
+    for number, video in enumerate(mine):
+        own.extend(_rows(detector, recipe, labels, video))
         if progress is not None:
-            progress(number + 1, len(videos))
+            progress(number + 1, len(mine))
+    rows = [row for rows in processes.gather(own) for row in rows]
     truth = Annotations("", {video.annotation.name: video.annotation for video in videos}, tuple(labels))
     return evaluate(Predictions.from_rows(rows), truth, videos[0].annotation.subset, tiou)
 

@@ -28,6 +28,7 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotati
 from tal_cli.datasets.features import FeatureVideo, collate, crop, load_videos
 from tal_cli.errors import Missing, UsageProblem
 from tal_cli.training import trainer
+from tal_cli.training.batches import Batches
 from tal_cli.training.derive import DataShape, derive_recipe, levels_for
 from tal_cli.training.schedule import Schedule
 from tal_cli.training.setup import TrainingRequest, prepare
@@ -154,7 +155,7 @@ def test_trains_from_the_command_line(data: Path, tmp_path: Path, capsys: pytest
     assert printed.out.strip() == str(out)
     assert "levels, regression ranges" in printed.err
     assert {path.name for path in out.iterdir()} == {
-        "model.safetensors", "recipe.yaml", "labels.txt", "metrics.jsonl", "state",
+        "model.safetensors", "recipe.yaml", "run.json", "labels.txt", "metrics.jsonl", "state",
     }  # fmt: skip
     assert app.run(arguments) == 2
     assert "--resume" in capsys.readouterr().err
@@ -215,31 +216,36 @@ def test_best_test_keeps_the_best_epoch(data: Path, recipe_file: Path, tmp_path:
 
 def test_a_loss_that_is_no_number_stops_the_run(data: Path, recipe_file: Path, tmp_path: Path) -> None:
     moving = Trainer(short_run(data, recipe_file, tmp_path))
-    moving._step()
+    step(moving)
     with torch.no_grad():
         next(moving.detector.decoder.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingDiverged, match=r"epoch 1, step 2: total.* not finite.*videos video\d"):
-        moving._step()
-    moving.metrics.close()
+        step(moving)
+    moving.close()
+
+
+def step(moving: Trainer) -> None:
+    moving.learn(moving.batches.parts(moving.step, moving.ranges))
 
 
 def test_average_starts_as_a_copy_and_follows(data: Path, recipe_file: Path, tmp_path: Path) -> None:
     moving = Trainer(short_run(data, recipe_file, tmp_path, "training.warmup_epochs=0", "training.ema_decay=0.9"))
     start = {name: value.clone() for name, value in moving.detector.state_dict().items()}
-    moving._step()
+    step(moving)
     for name, mean in moving.average.state_dict().items():
         torch.testing.assert_close(mean, 0.9 * start[name] + 0.1 * moving.detector.state_dict()[name])
-    moving.metrics.close()
+    moving.close()
 
 
 def test_batches_depend_on_seed_and_step_alone(data: Path, recipe_file: Path, tmp_path: Path) -> None:
     run = short_run(data, recipe_file, tmp_path, "training.crop_ratio=[0.5, 1.0]")
-    moving = Trainer(run)
-    first, again, later = moving.batch(0), moving.batch(0), moving.batch(2)
-    moving.metrics.close()
-    assert first.videos == again.videos and torch.equal(first.features, again.features)
+    batches = Batches(run.videos, run.recipe)
+    (_, first), (_, again), (_, later) = (batches.parts(number, [range(4)])[0] for number in (0, 0, 2))
+    assert first.videos == again.videos == batches.videos(0) and torch.equal(first.features, again.features)
     assert not torch.equal(first.features, later.features)
-    assert len({name for step in range(2) for name in moving.batch(step).videos}) == 8
+    assert len({name for number in range(2) for name in batches.videos(number)}) == 8
+    halves = [part for _, part in batches.parts(0, [range(0, 1), range(1, 4)])]
+    assert torch.equal(torch.cat([half.features for half in halves]), first.features)
 
 
 def test_initial_weights_are_taken_where_they_fit(data: Path, recipe_file: Path, tmp_path: Path) -> None:
@@ -247,7 +253,7 @@ def test_initial_weights_are_taken_where_they_fit(data: Path, recipe_file: Path,
     train(run)
     weights = load_model(tmp_path / "a").detector.state_dict()
     moving = Trainer(replace(run, out=tmp_path / "b", initial=weights))
-    moving.metrics.close()
+    moving.close()
     assert all(torch.equal(value, weights[name]) for name, value in moving.detector.state_dict().items())
     with pytest.raises(UsageProblem, match="no tensor"):
         Trainer(replace(run, out=tmp_path / "b", initial={"nothing": torch.zeros(1)}))
@@ -332,7 +338,7 @@ def test_crops_lie_in_the_video_and_keep_what_they_should(
     whole = video.segments[part.labels]
     kept = np.diff(part.segments, axis=1)
     assert (kept >= config.truncate_threshold * np.diff(whole, axis=1) - 1e-3).all()
-    batch = collate([video], [part], lambda size: size + 3)
+    batch = collate([video], [part], part.end - part.start + 3)
     assert batch.features.shape == (1, 2, part.end - part.start + 3)
     assert torch.equal(batch.features[0, :, :-3], video.load()[:, part.start : part.end])
     assert int(batch.mask.sum()) == part.end - part.start and batch.mask.dtype == torch.bool

@@ -1,0 +1,81 @@
+"""Which videos, and which crops of them, a step learns from: it follows from the seed and the step alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from models.pyramid import padded_length
+from models.randomness import BatchPart
+from models.recipe import Recipe
+from tal_cli.datasets.features import Batch, FeatureVideo, collate, crop
+from tal_cli.errors import UsageProblem
+from tal_cli.training.processes import Processes
+
+Parts = list[tuple[BatchPart, Batch]]
+
+
+class Batches:
+    """The batches of a run.
+
+    Attributes:
+        size: videos in a batch; fewer than the recipe's where there are not as many.
+        per_epoch: batches in an epoch; the last incomplete one is dropped.
+    """
+
+    def __init__(self, videos: Sequence[FeatureVideo], recipe: Recipe) -> None:
+        self._videos = videos
+        self._recipe = recipe
+        self.size = min(recipe.training.batch_size, len(videos))
+        self.per_epoch = len(videos) // self.size
+
+    def videos(self, step: int) -> tuple[str, ...]:
+        """Names of the videos of a step, from 0."""
+        return tuple(self._videos[index].annotation.name for index in self._chosen(step))
+
+    def parts(self, step: int, ranges: Sequence[range]) -> Parts:
+        """The videos of a step's batch that stand at these places, all padded as the whole batch is."""
+        config, spec = self._recipe.training, self._recipe.features
+        chosen = self._chosen(step)
+        seeds = (np.random.default_rng([config.seed, step // self.per_epoch, 1 + index]) for index in chosen)
+        crops = [crop(self._videos[i], config, spec, rng) for i, rng in zip(chosen, seeds, strict=True)]
+        length = padded_length(self._recipe.model, max(part.end - part.start for part in crops))
+        parts = []
+        for places in ranges:
+            videos = [self._videos[chosen[place]] for place in places]
+            batch = collate(videos, [crops[place] for place in places], length)
+            parts.append((BatchPart(places.start, self.size), batch))
+        return parts
+
+    def ahead(self, steps: range, ranges: Sequence[range]) -> Iterator[Parts]:
+        """`parts` of consecutive steps, the next one being prepared while one is worked on."""
+        with ThreadPoolExecutor(1) as thread:
+            coming: Future[Parts] | None = None
+            for step in steps:
+                ready = coming or thread.submit(self.parts, step, ranges)
+                coming = thread.submit(self.parts, step + 1, ranges) if step + 1 < steps.stop else None
+                yield ready.result()
+
+    def _chosen(self, step: int) -> list[int]:
+        epoch, index = divmod(step, self.per_epoch)
+        order = np.random.default_rng([self._recipe.training.seed, epoch, 0]).permutation(len(self._videos))
+        return [int(i) for i in order[index * self.size : (index + 1) * self.size]]
+
+
+def split_batch(size: int, processes: Processes, passes: int) -> list[range]:
+    """Places in the batch of each of this process's passes.
+
+    Raises:
+        UsageProblem: a batch has fewer videos than there are processes.
+    """
+    if size < processes.count:
+        raise UsageProblem(
+            f"a batch of {size} cannot be shared by {processes.count} processes", "raise --batch-size, or start fewer"
+        )
+    mine = processes.share(size)
+    passes = min(passes, len(mine))
+    edges = [mine.start + len(mine) * number // passes for number in range(passes + 1)]
+    return [range(first, end) for first, end in itertools.pairwise(edges)]
