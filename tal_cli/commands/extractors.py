@@ -36,7 +36,7 @@ def _list_by_default(context: typer.Context) -> None:
 @app.command("list", epilog="Example: tal extractors list --format json")
 def list_extractors(format: Format = ResultFormat.table) -> None:
     """List the extractors, and whether the weights of each are on this machine."""
-    from extractors.catalog import ENTRIES
+    from extractors.catalog import ENTRIES, timm_frames
 
     users = _users()
     if format is ResultFormat.json:
@@ -53,6 +53,7 @@ def list_extractors(format: Format = ResultFormat.table) -> None:
         )
         for entry in ENTRIES
     ]
+    rows.append((f"{timm_frames.PREFIX}NAME", "-", "-", "16 / 4", "-", timm_frames.DESCRIPTION))
     print_table(("name", "weights", "channels", "window / stride", "models", "what it is"), rows)
 
 

@@ -1,0 +1,85 @@
+"""timm's image models on single frames; a window's feature is the mean (or maximum) of its frames'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from extractors.backbones import Backbone
+from extractors.backbones.blueprint import State, as_released
+from extractors.catalog.timm_frames import MAX, PREFIX
+from extractors.contract import FeatureContract
+from extractors.preparation import Crop
+from extractors.transforms import Preparation
+
+PICTURES_AT_ONCE = 16
+
+
+def image_model(name: str) -> nn.Module:
+    """The model of `timm:NAME` without its classifier: pictures [n, 3, H, W] -> [n, channels]."""
+    made: nn.Module = timm.create_model(name.removeprefix(PREFIX), pretrained=False, num_classes=0)
+    return made
+
+
+def channels(name: str) -> int:
+    """What the model gives per picture."""
+    try:
+        with torch.device("meta"):
+            model = image_model(name)
+    except (RuntimeError, NotImplementedError):  # some compute with numbers while they are made
+        model = image_model(name)
+    width: int = getattr(model, "head_hidden_size", None) or model.num_features
+    return width
+
+
+class FrameBackbone(nn.Module):
+    """An image model as a Backbone: `prepare` computes each frame's features, a window pools those of its frames."""
+
+    lookahead = 0
+
+    def __init__(self, contract: FeatureContract, network: nn.Module) -> None:
+        super().__init__()
+        self.contract = contract
+        self.network = network
+        self.preparation = Preparation.of(contract)
+        self.window_bytes = 8 * contract.window * contract.channels
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of the video's frames as the decoder shall deliver them."""
+        return self.preparation.frame_size(width, height)
+
+    def prepare(self, frames: Tensor) -> Tensor:
+        """uint8 [n, H, W, 3] -> float32 [n, channels]."""
+        return torch.cat([self.network(self.preparation(some)).float() for some in frames.split(PICTURES_AT_ONCE)])
+
+    def forward(self, prepared: Tensor, times: Tensor) -> Tensor:
+        """float32 [N, channels] -> float32 [B, channels]."""
+        windows = prepared.unfold(0, self.contract.window, self.contract.stride)  # [B, channels, window]
+        return windows.amax(-1) if self.contract.pooling == MAX else windows.mean(-1)
+
+
+@dataclass(frozen=True)
+class FrameBlueprint:
+    """One image model; ignored: what timm's models call their classifiers."""
+
+    ignored: tuple[str, ...] = ("fc.", "head.", "head_dist.", "classifier.", "last_linear.", "classif.")
+    released: Callable[[State], State] = as_released
+
+    def networks(self, contract: FeatureContract) -> Sequence[nn.Module]:
+        with torch.device("cpu"):  # tables that are in no file
+            network = image_model(contract.extractor)
+        described = network.pretrained_cfg
+        _, height, width = described["input_size"]
+        if described.get("fixed_input_size") and Crop.parse(contract.crop).size != (width, height):
+            raise ValueError(f"crop={contract.crop}: {contract.extractor} takes pictures of {width}x{height} pixels only")
+        return (network,)
+
+    def assemble(self, contract: FeatureContract, networks: Sequence[nn.Module]) -> Backbone:
+        return FrameBackbone(contract, networks[0])
+
+
+FRAMES = FrameBlueprint()

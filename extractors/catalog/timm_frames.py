@@ -1,0 +1,77 @@
+"""Any image model of timm, frame by frame, as `timm:NAME`: an entry made from what timm says of the model."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from extractors.catalog.entry import BackboneEntry
+from extractors.contract import FeatureContract
+from extractors.weights import WeightsSource
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
+PREFIX = "timm:"
+DESCRIPTION = "any image model of timm, frame by frame, its mean over the window"
+MEAN, MAX = "mean over the window", "maximum over the window"
+NOTE = "Every frame is computed once, however many windows share it. No detector was published on such features."
+
+
+def entry(name: str) -> BackboneEntry:
+    """The entry of `timm:NAME` (NAME may carry a tag of weights, as in resnet50.a1_in1k); this loads torch and timm.
+
+    Raises ValueError for a name that timm does not have and for pictures that are not made by the contract's words.
+    """
+    from timm.models import get_pretrained_cfg, is_model
+
+    model = name.removeprefix(PREFIX)
+    described = get_pretrained_cfg(model) if model and is_model(model) else None
+    if described is None:
+        raise ValueError(f"unknown extractor {name!r}; timm has no such model: `timm.list_models()` lists them")
+    hub = described.hf_hub_id
+    return BackboneEntry(
+        name=name,
+        description=f"timm's {model}, frame by frame",
+        contract=contract(name, described),
+        blueprint="timm_frames:FRAMES",
+        weights=(
+            WeightsSource(
+                file=f"timm_{model}.safetensors",
+                url=f"hf://{hub}/model.safetensors" if hub else described.url,
+                page=f"https://huggingface.co/{hub}" if hub else "https://github.com/huggingface/pytorch-image-models",
+                licence=described.license or "see the page",
+            ),
+        ),
+        choices={"pooling": (MAX,)},
+        notes=(NOTE,),
+    )
+
+
+def contract(name: str, described: PretrainedCfg) -> FeatureContract:
+    """timm's evaluation transform in the contract's words."""
+    from extractors.backbones.timm_frames import channels
+
+    _, height, width = described.input_size
+    if described.interpolation not in ("bilinear", "bicubic") or described.crop_mode not in ("center", "squash"):
+        raise ValueError(f"{name}: its pictures are made by {described.interpolation}, {described.crop_mode}")
+    if described.crop_mode == "squash":
+        size = f"{width}x{height}"
+    else:
+        size = f"short {math.floor(min(height, width) / described.crop_pct)}"
+    mean, std = (" ".join(f"{value:g}" for value in values) for values in (described.mean, described.std))
+    return FeatureContract(
+        extractor=name,
+        weights_sha256=None,
+        sampling_rate=None,
+        max_rate=None,
+        window=16,
+        stride=4,
+        alignment="center",
+        resize=f"{described.interpolation} antialias 8-bit {size}",
+        crop=f"center {width}x{height} round-even",
+        value_range=f"0..1 mean {mean} std {std}",
+        layer="pooled features before the classifier",
+        pooling=MEAN,
+        channels=channels(name),
+    )
