@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -27,7 +26,7 @@ class PyramidLayout:
     lengths: tuple[int, ...]
     gap: int
 
-    @cached_property
+    @property
     def starts(self) -> tuple[int, ...]:
         """First packed cell of each level."""
         starts = [0]

@@ -188,6 +188,8 @@ def _inference(testing: Options, options: Options) -> InferenceConfig:
         min_duration=testing["duration_thresh"],
         multiclass=testing["multiclass_nms"],
         voting_threshold=testing["voting_thresh"],
+        # Not an option: the code of ActionFormer and of TemporalMaxer votes so.
+        voting_weight="score" if "num_bins" in options or options["backbone_type"] == "mamba" else "score-iou",
         stretch=int(options["max_seq_len"] * options["max_buffer_len_factor"]),
         overlap=options["max_seq_len"] // 2,
     )
