@@ -93,6 +93,15 @@ def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> Tem
     return detector
 
 
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside the target and rename, so that a reader or a killed run never sees half a file."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
-from models.recipe import Published, Recipe, list_recipes, load_recipe
+from models.published import SOURCES, WeightsSource
+from models.recipe import SHORT_NAMES, Published, Recipe, full_name, list_recipes, load_recipe
 
 SHIPPED = Path(__file__).parent / "weights"
 WEIGHTS = "model.safetensors"
@@ -39,6 +40,7 @@ class ModelEntry:
     published: Published | None
     recipe: Recipe
     folder: Path | None
+    weights: WeightsSource | None  # where the authors publish theirs
 
 
 def home() -> Path:
@@ -61,6 +63,20 @@ def available_models() -> list[ModelEntry]:
     return sorted(entries.values(), key=lambda entry: (not entry.runnable_now, entry.name))
 
 
+def find_model(name: str) -> ModelEntry:
+    """The entry of that name, or of the recipe that a short name stands for. Raises UnknownModel."""
+    entries = {entry.name: entry for entry in available_models()}
+    entry = entries.get(name) or entries.get(full_name(name))
+    if entry is None:
+        raise UnknownModel(f"no model named {name}; {_hint(name)}")
+    return entry
+
+
+def weights_source(name: str) -> WeightsSource | None:
+    """Where the authors publish the weights of a recipe; None where they do not."""
+    return SOURCES.get(full_name(name))
+
+
 def resolve_model(name_or_path: str | Path) -> Path:
     """The model folder for a name or a path.
 
@@ -74,17 +90,27 @@ def resolve_model(name_or_path: str | Path) -> Path:
         for folder in (SHIPPED / text, installed_folder(text)):
             if _is_model(folder):
                 return folder
-        if text in list_recipes():
-            raise ModelMissing(
-                f"the weights of {text} are not on this machine: put its model folder at {installed_folder(text)},"
-                f" or train it with `tal train --dataset {load_recipe(text).dataset} --recipe {text}`"
-            )
+        if full_name(text) in list_recipes():
+            raise ModelMissing(f"the weights of {text} are not on this machine: {_remedy(text)}")
     elif Path(text).is_dir():
         raise ModelMissing(f"{text} holds no {WEIGHTS}, recipe.yaml and labels.txt")
-    names = [entry.name for entry in available_models()]
-    close = difflib.get_close_matches(text, names, 1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
-    raise UnknownModel(f"no model named {text}; {hint}")
+    raise UnknownModel(f"no model named {text}; {_hint(text)}")
+
+
+def _remedy(name: str) -> str:
+    recipe, source = load_recipe(name), weights_source(name)
+    train = f"train it with `tal train --dataset {recipe.dataset} --recipe {recipe.name}`"
+    if source is None:
+        return f"import a checkpoint with `tal models add {name} --checkpoint FILE`, or {train}"
+    if source.url:
+        return f"get them with `tal models pull {name}`, or {train}"
+    return f"get the checkpoint from {source.page} and `tal models add {name} --checkpoint FILE`, or {train}"
+
+
+def _hint(name: str) -> str:
+    names = [*(entry.name for entry in available_models()), *SHORT_NAMES]
+    close = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
 
 
 def _is_model(folder: Path) -> bool:
@@ -102,4 +128,5 @@ def _entry(name: str, recipe: Recipe, folder: Path | None) -> ModelEntry:
         published=recipe.published,
         recipe=recipe,
         folder=folder,
+        weights=weights_source(name),
     )

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.checkpoint import CheckpointError
+from models.released.archives import open_checkpoint
 
 STATES = ("state_dict_ema", "state_dict")  # averaged weights, which are what was evaluated, come first
 
@@ -59,7 +60,8 @@ class ReleasedState:
 
 
 def read_state(path: str | Path) -> ReleasedState:
-    """The averaged weights of a released `.pth.tar` (else the plain ones), or a `.safetensors` of the same names.
+    """The averaged weights of a released `.pth.tar` (else the plain ones), also where it lies in an archive of a
+    training run's results; or a `.safetensors` of the same names.
 
     Raises CheckpointError for a file that cannot be read, that holds more than tensors, numbers, text and settings, or
     that holds no weights.
@@ -99,8 +101,10 @@ def _read_safetensors(path: Path) -> object:
 
 def _read_pickle(path: Path) -> object:
     try:
-        with torch.serialization.safe_globals([(Ignored, name) for name in _HARMLESS]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with open_checkpoint(path) as file, torch.serialization.safe_globals([(Ignored, name) for name in _HARMLESS]):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # torch raises many kinds for broken or hostile files, none of which is ours to fix

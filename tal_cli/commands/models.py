@@ -1,4 +1,4 @@
-"""`tal models`: what there is to detect with."""
+"""`tal models`: what there is to detect with, and how more gets there."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tal_cli import console
+from tal_cli.commands import pull
+from tal_cli.commands.options import Quiet
 from tal_cli.commands.tables import print_facts, print_table
 
 if TYPE_CHECKING:
     from models.recipe import Published
+    from models.zoo import ModelEntry
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `tal models list`.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 app = typer.Typer(
-    help="Show the models to detect with.",
-    epilog="Example: tal models info camera",
+    help="Show the models to detect with; add published ones, remove them, write them as their authors do.",
+    epilog="Example: tal models add thumos --checkpoint epoch_057.pth.tar",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -32,11 +39,12 @@ def list_models() -> None:
     from models.zoo import available_models
 
     print_table(
-        ("name", "runs now", "data set", "size", "licence", "published mAP", "what it is"),
+        ("name", "runs now", "can be pulled", "data set", "size", "licence", "published mAP", "what it is"),
         [
             (
                 entry.name,
                 "yes" if entry.runnable_now else "no",
+                "yes" if entry.weights and entry.weights.url else "no",
                 entry.dataset,
                 _size(entry.size),
                 entry.licence,
@@ -49,14 +57,11 @@ def list_models() -> None:
 
 
 @app.command("info", epilog="Example: tal models info camera")
-def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A name from `tal models list`.")]) -> None:
+def info(name: Name) -> None:
     """Show a model's labels, the features it takes, and its card: what it was trained on and what it cannot do."""
-    from models.zoo import UnknownModel, available_models
+    from models.zoo import find_model
 
-    entries = {entry.name: entry for entry in available_models()}
-    if name not in entries:
-        raise UnknownModel(f"no model named {name}; there are {', '.join(entries)}")
-    entry = entries[name]
+    entry = find_model(name)
     recipe = entry.recipe
     print_facts(
         [
@@ -67,14 +72,13 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A name from `
             ("licence", entry.licence),
             ("runs now", "yes" if entry.runnable_now else "no: its weights are not on this machine"),
             ("size", _size(entry.size)),
+            ("published weights", _published_weights(entry)),
             ("published mAP", _figures(entry.published)),
             ("shown from score", recipe.inference.display_score),
-            (
-                "detector",
-                f"{recipe.model.encoder.name} + {recipe.model.decoder.name}, {recipe.model.variant} arithmetic",
-            ),
+            ("detector", _architecture(entry)),
             *((f"features.{key}", value) for key, value in recipe.features.model_dump().items()),
-            ("labels", _labels(entry.folder) or recipe.model.classes),
+            ("labels", _labels(entry)),
+            *(("cannot", limit) for limit in _limits(entry)),
             ("weights", entry.folder),
         ]
     )
@@ -84,8 +88,116 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A name from `
         print(card.read_text(encoding="utf-8").strip())
 
 
-def _labels(folder: Path | None) -> str:
-    return ", ".join((folder / "labels.txt").read_text(encoding="utf-8").splitlines()) if folder else ""
+@app.command("add", epilog="Example: tal models add thumos --checkpoint epoch_057.pth.tar")
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the model is to be called.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="A checkpoint of CLTDR-GMG, TriDet, ActionFormer, TemporalMaxer, ActionMamba."
+        ),
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.yaml", help="Its settings. Default: what the weights' shapes and NAME tell."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="One label a line, in class order (or EPIC-KITCHENS' CSV of classes). Default: the data set's usual "
+            "order, alphabetical for THUMOS14, ActivityNet and HACS, by number for MultiTHUMOS.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Import a released checkpoint. It is read as plain data: nothing in it is executed.
+
+    Averaged (EMA) weights are taken where there are any. A checkpoint does not say what its classes are called, so the
+    usual order of the data set is assumed unless --labels says otherwise.
+    """
+    from tal_cli.importing import install
+
+    imported = install(name, checkpoint, recipe=recipe, labels=labels, overwrite=overwrite)
+    console.note(f"recipe {imported.recipe.name}: {imported.recipe.description}")
+    if imported.assumed_labels:
+        console.note(f"class order assumed: {imported.assumed_labels}")
+    print(imported.folder)
+
+
+app.command("pull", epilog=pull.EXAMPLE)(pull.pull)
+
+
+@app.command("remove", epilog="Example: tal models remove thumos")
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model that was added or pulled.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove an imported or pulled model from this machine. Models that travel with tal stay."""
+    from tal_cli.importing import removable_folder, uninstall
+
+    folder = removable_folder(name)
+    if not yes:
+        typer.confirm(f"Remove {folder}?", abort=True, err=True)
+    uninstall(name)
+    console.note(f"removed {folder}")
+
+
+@app.command("export-released", epilog="Example: tal models export-released thumos thumos.pth.tar")
+def export_released(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|PATH", help="A model's name, its folder, or a run of `tal train`.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="FILE.pth.tar", help="The file to write.")],
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model as its authors' code writes checkpoints, so that their evaluation scripts load it."""
+    from tal_cli.importing import export_released as write
+
+    write(name, target, overwrite=overwrite)
+    console.note(f"wrote {target}")
+
+
+def _architecture(entry: ModelEntry) -> str:
+    model = entry.recipe.model
+    return f"{model.encoder.name} + {model.decoder.name}, {model.levels} levels, {model.variant} arithmetic"
+
+
+def _labels(entry: ModelEntry) -> str:
+    if entry.folder is None:
+        from tal_cli.datasets.benchmarks import BENCHMARKS
+
+        benchmark = BENCHMARKS.get(entry.dataset)
+        names = benchmark.label_names if benchmark else ()
+        count = entry.recipe.model.classes
+        return ", ".join(names) if len(names) == count else f"{count}, named when its weights are added"
+    return ", ".join((entry.folder / "labels.txt").read_text(encoding="utf-8").splitlines())
+
+
+def _limits(entry: ModelEntry) -> list[str]:
+    """What follows from the settings; the card says what only measuring tells."""
+    from extractors.catalog import ENTRIES
+
+    model, features = entry.recipe.model, entry.recipe.features
+    limits = ["find anything but its labels, or say that a video holds none of them"]
+    if model.classes == 1:
+        limits = ["name actions: it proposes segments, which a classifier of whole videos has to name"]
+    if features.extractor not in {backbone.name for backbone in ENTRIES}:
+        limits.append(
+            f"read video files: tal has no extractor named {features.extractor}, only ready-made features work"
+        )
+    limits.append(f"take features other than {features.extractor}'s ({features.channels} channels)")
+    return limits
+
+
+def _published_weights(entry: ModelEntry) -> str | None:
+    if entry.weights is None:
+        return None
+    where = f"`tal models pull {entry.name}`" if entry.weights.url else "by hand, then `tal models add`"
+    return f"{entry.weights.page} ({where})"
 
 
 def _size(size: int | None) -> str:

@@ -1,0 +1,71 @@
+"""Where the papers' authors publish the weights of a recipe. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ACTIONFORMER = "https://github.com/happyharrycn/actionformer_release"
+TRIDET = "https://drive.google.com/drive/folders/1eVROG6z-vHtm4AnXsh4N8ruUKkAidLqZ"
+CLTDR = "https://drive.google.com/drive/folders/1H4VMqzX2gOnINy7lIMiwpy-tGmj2Yn6c"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsSource:
+    """A published checkpoint.
+
+    file: its name on this machine. url: what can be downloaded (`gdrive://ID`); None where a person has to pick the
+    file on `page`. licence: of the code that it comes with; sha256 and size: None, for the authors state none.
+    """
+
+    file: str
+    url: str | None
+    page: str
+    licence: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+def _actionformer(name: str, identifier: str) -> WeightsSource:
+    return WeightsSource(file=f"{name}.tar.gz", url=f"gdrive://{identifier}", page=ACTIONFORMER, licence="MIT")
+
+
+def _by_hand(name: str, page: str, licence: str) -> WeightsSource:
+    return WeightsSource(file=f"{name}.pth.tar", url=None, page=page, licence=licence)
+
+
+# By recipe. ActionFormer's files are archives of a whole training run; TemporalMaxer's and ActionMamba's authors
+# publish none.
+SOURCES: dict[str, WeightsSource] = {
+    "actionformer-thumos-i3d": _actionformer("actionformer-thumos-i3d", "1isG3bc1dG5-llBRFCivJwz_7c_b0XDcY"),
+    "actionformer-activitynet-tsp": _actionformer("actionformer-activitynet-tsp", "1JKh3w14ngAjgzuuP22BnjhkhIcBSqteJ"),
+    "actionformer-activitynet-i3d": _actionformer("actionformer-activitynet-i3d", "152dw2JDoNPssSnaQDaNolQUSFgcHlxe3"),
+    "actionformer-epic-verb": _actionformer("actionformer-epic-verb", "1Ta4ggKSj2YcszSrDbePlHe1ECF1CFKK4"),
+    "actionformer-epic-noun": _actionformer("actionformer-epic-noun", "1OTlxeiWj8JE9n1-LsRYogHmqgUdsE5PR"),
+    **{
+        name: _by_hand(name, TRIDET, "MIT")
+        for name in (
+            "tridet-activitynet-tsp",
+            "tridet-epic-noun",
+            "tridet-epic-verb",
+            "tridet-hacs-i3d",
+            "tridet-hacs-slowfast",
+            "tridet-thumos-i3d",
+        )
+    },
+    **{
+        name: _by_hand(name, CLTDR, "none stated")
+        for name in (
+            "activitynet-tsp",
+            "epic-noun",
+            "epic-verb",
+            "hacs-i3d",
+            "hacs-slowfast",
+            "multithumos-i3d",
+            "multithumos-i3d-rgb",
+            "multithumos-videomae",
+            "thumos-i3d",
+            "thumos-internvideo2",
+            "thumos-videomae",
+        )
+    },
+}
