@@ -1,277 +1,311 @@
-"""What annotators' and editors' programs read: every format read back by somebody else's parser."""
+"""Annotation files of every form, well-formed and hostile, and bringing them into one."""
 
 from __future__ import annotations
 
-import io
+import gzip
 import json
-import math
-from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-import duckdb
-import opentimelineio as otio
-import pympi
-import pysubs2
 import pytest
-import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
-from opentimelineio.opentime import RationalTime, to_timecode
+from small_runs import render_clip
 
-from tal_cli.output import FORMATS, RunInfo, format_for
-from tal_cli.output.elan import without_overlap
-from tal_cli.output.places import file_uri, relative_url
-from tal_cli.output.timecode import STANDARD, TimecodeRate, timecode_rate
+from tal_cli import app
+from tal_cli.datasets.annotations import AnnotationError, Annotations, GroundTruth, load_annotations
+from tal_cli.datasets.convert import with_validation
+from tal_cli.datasets.formats import readers
+from tal_cli.datasets.formats.table import _delimiter
+from tal_cli.errors import InputProblem
+from tal_cli.output import RunInfo
+from tal_cli.output.elan import ElanWriter
+from tal_cli.output.labelstudio import task
 from tal_cli.segments import Detections, Segment
 
-RUN = RunInfo("0.1.0", "camera", "ab" * 32, file=Path("/out/here/v.eaf"))
-NTSC = 30000 / 1001
-AWKWARD = (
-    "pan, left",
-    'say "no"',
-    "two\nlines",
-    "a --> b",
-    "<b>&amp;</b> {x}",
-    "日本語 é",
-    "",
-    "\x00\ud800",
-    "00:01 --> 00:02",
-)
 
-spans = st.tuples(st.floats(0, 5e3), st.floats(1e-3, 500), st.floats(0, 1), st.sampled_from(AWKWARD))
+def read(tmp_path: Path, text: str, label_key: str = "label", fps: float | None = None) -> Annotations:
+    path = tmp_path / "labels.dat"  # forms are told by their content
+    path.write_text(text, encoding="utf-8")
+    return load_annotations(path, label_key, fps)
 
 
-def video(*rows: tuple[str, float, float, float], fps: float = 25.0) -> Detections:
-    """A video of an hour and a half with segments (label, start, end, score)."""
-    return Detections(
-        "v", "/videos/my film é.mp4", 5600.0, fps, round(5600 * fps), tuple(Segment(*row) for row in rows)
-    )
-
-
-def from_spans(rows: list[tuple[float, float, float, str]], fps: float = 25.0) -> Detections:
-    return video(*((label, start, start + length, score) for start, length, score, label in rows), fps=fps)
-
-
-def written(name: str, *videos: Detections) -> bytes:
-    writer = FORMATS[name].create(RUN)
-    return b"".join([writer.start(), *(writer.add(video) for video in videos), writer.finish()])
-
-
-TWO = video(("cut", 61.0004, 61.2, 0.25), ("pan, left", 3.1234567, 60.04, 0.75))
-
-
-def test_srt_is_in_the_order_of_time() -> None:
-    first, second = pysubs2.SSAFile.from_string(written("srt", TWO).decode(), format_="srt")
-    assert (first.start, first.end, first.plaintext) == (3123, 60040, "pan, left 0.75")
-    assert (second.start, second.end, second.plaintext) == (61000, 61200, "cut 0.25")
-
-
-def test_vtt_is_in_the_order_of_time() -> None:
-    first, second = webvtt.from_string(written("vtt", TWO).decode())
-    assert (first.start, first.end, first.text) == ("00:00:03.123", "00:01:00.040", "pan, left 0.75")
-    assert second.text == "cut 0.25"
-
-
-@given(st.lists(spans, max_size=12))
-def test_no_label_breaks_a_subtitle_file(rows: list[tuple[float, float, float, str]]) -> None:
-    found = from_spans(rows)
-    times = sorted((s.start, s.end) for s in found.segments)
-    srt = pysubs2.SSAFile.from_string(written("srt", found).decode(), format_="srt")
-    vtt = list(webvtt.from_string(written("vtt", found).decode()))
-    assert len(srt) == len(vtt) == len(rows)
-    for event, caption, (start, end) in zip(srt, vtt, times, strict=True):
-        assert abs(event.start - 1000 * start) <= 0.5 + 1e-6
-        assert abs(event.end - 1000 * end) <= 1.5 and event.start < event.end
-        assert caption.start_in_seconds == event.start // 1000
-        assert "\n" not in caption.text
-
-
-def test_elan_has_a_tier_per_label_and_the_video(tmp_path: Path) -> None:
-    (tmp_path / "v.eaf").write_bytes(
-        written(
-            "elan",
-            TWO,
-        )
-    )
-    document = pympi.Elan.Eaf(str(tmp_path / "v.eaf"))
-    assert sorted(document.get_tier_names()) == ["cut", "pan, left"]
-    assert document.get_annotation_data_for_tier("pan, left") == [(3123, 60040, "0.75")]
-    assert document.get_annotation_data_for_tier("cut") == [(61000, 61200, "0.25")]
-    media = document.get_linked_files()[0]
-    assert media["MEDIA_URL"] == "file:///videos/my%20film%20%C3%A9.mp4"
-    assert media["RELATIVE_MEDIA_URL"] == "./../../videos/my%20film%20%C3%A9.mp4"
-    assert media["MIME_TYPE"] == "video/mp4"
-
-
-@given(st.lists(spans, max_size=12))
-def test_elan_keeps_every_segment_and_no_tier_overlaps(rows: list[tuple[float, float, float, str]]) -> None:
-    import xml.etree.ElementTree as ElementTree
-
-    root = ElementTree.fromstring(written("elan", from_spans(rows)))
-    times = {slot.attrib["TIME_SLOT_ID"]: int(slot.attrib["TIME_VALUE"]) for slot in root.iter("TIME_SLOT")}
-    assert list(times.values()) == sorted(times.values())
-    names = [tier.attrib["TIER_ID"] for tier in root.iter("TIER")]
-    assert len(names) == len(set(names))
-    kept = 0
-    for tier in root.iter("TIER"):
-        end = 0
-        for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
-            first, last = (times[annotation.attrib[f"TIME_SLOT_REF{number}"]] for number in (1, 2))
-            assert end <= first < last
-            end, kept = last, kept + 1
-    assert kept == len(rows)
-
-
-def test_items_go_to_the_first_line_that_is_free() -> None:
-    assert without_overlap([(0, 5, 1.0), (2, 3, 0.5), (3, 9, 0.4), (5, 6, 0.3)]) == [
-        [(0, 5, 1.0), (5, 6, 0.3)],
-        [(2, 3, 0.5), (3, 9, 0.4)],
-    ]
+def spans(annotations: Annotations, video: str) -> list[tuple[str, float, float]]:
+    return [(item.label, item.start, item.end) for item in annotations.videos[video].segments]
 
 
 @pytest.mark.parametrize(
-    ("fps", "base", "drop"),
+    "text",
     [
-        (24000 / 1001, 24, False),
-        (23.98, 24, False),
-        (24, 24, False),
-        (25, 25, False),
-        (NTSC, 30, True),
-        (29.97, 30, True),
-        (30, 30, False),
-        (60000 / 1001, 60, True),
-        (12.5, 25, False),
-        (15000 / 1001, 30, True),
-        (5, 25, False),
-        (19.62, 30, False),
-        (1000, 30, False),
+        "video,label,start,end,subset,duration\na.mp4,jump,1.5,2,test,9\nb,run,0:03,1:02:03.5,,\na,run,2,3,,\n",
+        "Subset;End;Start;Label;Video;Duration\ntest;2;1.5;jump;clips/a.mp4;9\n;1:02:03.5;0:03;run;b;\n;3;2;run;a;\n",
+        '\ufeffvideo_id\tt-end\tt-start\tlabel\tsplit\tduration\n"a"\t2\t1.5\tjump\tTest\t9\nb\t1:02:03.5\t3\trun\t\t\na\t3\t2\trun\t\t\n',
     ],
 )
-def test_rates_that_editors_have(fps: float, base: int, drop: bool) -> None:
-    rate = timecode_rate(fps)
-    assert (rate.base, rate.drop) == (base, drop)
+def test_csv_is_read_by_its_column_names(tmp_path: Path, text: str) -> None:
+    found = read(tmp_path, text)
+    assert spans(found, "a") == [("jump", 1.5, 2), ("run", 2, 3)] and spans(found, "b") == [("run", 3, 3723.5)]
+    assert (found.videos["a"].subset, found.videos["a"].duration) == ("test", 9)
+    assert (found.videos["b"].subset, found.videos["b"].duration) == ("training", 3723.5)
+    assert found.labels == ("jump", "run")
 
 
-def test_known_time_codes() -> None:
-    drop = timecode_rate(29.97)
-    assert [drop.text(frame) for frame in (1799, 1800, 17981, 17982, 107892)] == [
-        "00:00:59;29",
-        "00:01:00;02",
-        "00:09:59;29",
-        "00:10:00;00",
-        "01:00:00;00",
-    ]
-    assert drop.frames_in(1) == 107892
-    film = timecode_rate(23.976)
-    assert film.text(film.frame_at(3600)) == "00:59:56:10"  # 3600 s are 86,313.7 frames
-    assert film.text(film.frames_in(1)) == "01:00:00:00"
+def test_csv_knows_videos_in_which_nothing_happens(tmp_path: Path) -> None:
+    found = read(tmp_path, "video,label,start,end,duration,fps\na,,,,30,25\n\nb,jump,1,2,,\n")
+    assert found.videos["a"].segments == () and (found.videos["a"].duration, found.videos["a"].fps) == (30, 25)
 
 
-@given(st.sampled_from(STANDARD), st.integers(0, 24 * 3600 * 23))
-def test_time_codes_are_those_of_another_library(rate: TimecodeRate, frame: int) -> None:
-    assert rate.text(frame) == to_timecode(RationalTime(frame, float(rate.rate)), float(rate.rate), rate.drop)
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ("a,jump,x,2,", "video a"),
+        ("a,jump,1,,", "video a"),
+        ("a,,1,2,", "video a"),
+        (",jump,1,2,", "no video"),
+        ("a,jump,nan,2,", "video a"),
+        ("a,jump,1,2,long", "duration"),
+        ("a,jump,1,2,-3", "duration"),
+        ("a", "line 3"),
+    ],
+)
+def test_csv_errors_name_the_line(tmp_path: Path, row: str, what: str) -> None:
+    with pytest.raises(AnnotationError, match="line 3") as caught:
+        read(tmp_path, f"video,label,start,end,duration\nb,run,1,2,3\n{row}\n")
+    assert what in str(caught.value)
 
 
-@given(st.sampled_from(STANDARD), st.floats(0, 8e4))
-def test_a_time_code_is_within_half_a_frame(rate: TimecodeRate, seconds: float) -> None:
-    frame = rate.frame_at(seconds)
-    assert abs(Fraction(seconds) - frame / rate.rate) <= 1 / (2 * rate.rate)
-    code = otio.opentime.from_timecode(rate.text(frame), float(rate.rate))
-    assert code.value == frame
+EPIC_HEADER = (
+    "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,verb_class,noun_class"
+)
+EPIC_ROWS = "n1,P01,P01_11,x,00:00:00.00,00:00:01.89,0,2\nn2,P01,P01_11,x,00:01:01.5,00:01:02.45,1,0\n"
 
 
-@given(st.sampled_from(STANDARD), st.floats(0, 1e4), st.floats(0, 1e3))
-def test_a_span_has_at_least_one_frame(rate: TimecodeRate, start: float, length: float) -> None:
-    first, end = rate.frames_of(start, start + length)
-    assert first < end and first == rate.frame_at(start)
+@pytest.fixture
+def epic(tmp_path: Path) -> Path:
+    (tmp_path / "EPIC_100_validation.csv").write_text(f"{EPIC_HEADER}\n{EPIC_ROWS}")
+    (tmp_path / "EPIC_100_verb_classes.csv").write_text("id,key,category\n0,take,x\n1,put,x\n2,wash,x\n")
+    packed = gzip.compress(b"id,key\n2,plate\n0,tap\n1,spoon\n")
+    (tmp_path / "EPIC_100_noun_classes.csv.gz").write_bytes(packed)
+    (tmp_path / "EPIC_100_video_info.csv").write_text("video_id,duration,fps,resolution\nP01_11,99.5,59.94,x\n")
+    return tmp_path / "EPIC_100_validation.csv"
 
 
-def events(text: bytes, rate: TimecodeRate) -> Iterator[otio.schema.Clip]:
-    timeline = otio.adapters.read_from_string(text.decode(), "cmx_3600", rate=float(rate.rate))
-    assert len(timeline.tracks) == 1
-    yield from timeline.tracks[0]
+@pytest.mark.parametrize(
+    ("key", "labels", "all_labels"),
+    [
+        ("verb", ["take", "put"], ("take", "put", "wash")),
+        ("noun", ["plate", "tap"], ("tap", "spoon", "plate")),
+        ("verb_id", ["0", "1"], ("0", "1")),
+        ("action", ["0,2", "1,0"], ("0,2", "1,0")),
+    ],
+)
+def test_epic_csv(epic: Path, key: str, labels: list[str], all_labels: tuple[str, ...]) -> None:
+    found = load_annotations(epic, key)
+    assert spans(found, "P01_11") == [(labels[0], 0, 1.89), (labels[1], 61.5, 62.45)] and found.labels == all_labels
+    video = found.videos["P01_11"]
+    assert (video.subset, video.duration, video.fps) == ("validation", 99.5, 59.94)
 
 
-def test_edl_strings_the_segments_together() -> None:
-    text = written("edl", video(("cut", 60.0, 61.0, 0.5), ("pan, left", 3.0, 5.0, 0.75), fps=NTSC))
-    lines = text.decode().splitlines()
-    assert lines[:2] == ["TITLE: v", "FCM: DROP FRAME"]
-    assert lines[3] == "001  AX       V     C        00:00:03;00 00:00:05;00 01:00:00;00 01:00:02;00"
-    assert lines[8] == "002  AX       V     C        00:00:59;28 00:01:01;00 01:00:02;00 01:00:03;00"
-    first, second = events(text, timecode_rate(NTSC))
-    assert first.source_range.start_time.value == 90 and first.source_range.duration.value == 60
-    assert second.source_range.start_time.value == 1798 and second.source_range.duration.value == 30
-    assert first.name == "my film é.mp4"
-    assert lines[6] == "* LOC: 01:00:00;00 CYAN    pan, left 0.75"
-    marked = [clip.markers[0].name for clip in events(written("edl", TWO), timecode_rate(25))]
-    assert marked == ["pan, left 0.75", "cut 0.25"]
+def test_epic_csv_says_what_it_lacks(epic: Path) -> None:
+    with pytest.raises(AnnotationError, match="choose verb"):
+        load_annotations(epic)
+    epic.with_name("EPIC_100_verb_classes.csv").write_text("id,key\n0,take\n")
+    with pytest.raises(AnnotationError, match="line 3, video P01_11: no such class"):
+        load_annotations(epic, "verb")
+    epic.with_name("EPIC_100_verb_classes.csv").unlink()
+    with pytest.raises(AnnotationError, match="EPIC_100_verb_classes"):
+        load_annotations(epic, "verb")
 
 
-@given(st.lists(spans, min_size=1, max_size=8), st.sampled_from([24000 / 1001, 24.0, 25.0, NTSC, 60000 / 1001, 19.62]))
-def test_edl_read_back_lies_where_the_segments_do(rows: list[tuple[float, float, float, str]], fps: float) -> None:
-    found = from_spans(rows, fps)
-    rate = timecode_rate(fps)
-    read = list(events(written("edl", found), rate))
-    assert len(read) == len(rows)
-    for clip, segment in zip(read, sorted(found.segments, key=lambda s: (s.start, s.end)), strict=True):
-        start = clip.source_range.start_time.value
-        assert abs(start / float(rate.rate) - segment.start) <= 0.5 / float(rate.rate) + 1e-6
-        end = start + clip.source_range.duration.value
-        assert abs(end / float(rate.rate) - segment.end) <= 1.5 / float(rate.rate) + 1e-6
+def test_epics_own_file_says_what_its_json_says(shared: Path, tmp_path: Path) -> None:
+    for name in ("EPIC_100_validation.csv.gz", "EPIC_100_video_info.csv.gz"):
+        (tmp_path / name).symlink_to(shared / "data" / name)
+    wanted = load_annotations(shared / "data/epic100_val.json.gz", "action")
+    assert load_annotations(tmp_path / "EPIC_100_validation.csv.gz", "action").videos == wanted.videos
 
 
-def test_otio_has_a_marker_per_segment() -> None:
-    timeline = otio.adapters.read_from_string(written("otio", TWO).decode(), "otio_json")
-    clip = next(iter(timeline.find_clips()))
-    assert clip.media_reference.target_url == "file:///videos/my%20film%20%C3%A9.mp4"
-    first, second = clip.markers
-    assert (first.name, first.metadata["tal"]["score"]) == ("pan, left", 0.75)
-    assert math.isclose(first.marked_range.start_time.to_seconds(), 3.1234567)
-    assert math.isclose(second.marked_range.end_time_exclusive().to_seconds(), 61.2)
-    both = otio.adapters.read_from_string(written("otio", TWO, TWO).decode(), "otio_json")
-    assert [type(child).__name__ for child in both] == ["Timeline", "Timeline"]
+EAF = """<?xml version="1.0" encoding="UTF-8"?>
+<ANNOTATION_DOCUMENT VERSION="3.0">
+  <HEADER><MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/films/my%20clip.wav"/>
+    <MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/films/my%20clip.mp4"/></HEADER>
+  <TIME_ORDER>
+    <TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="1000"/><TIME_SLOT TIME_SLOT_ID="b"/><TIME_SLOT TIME_SLOT_ID="c"/>
+    <TIME_SLOT TIME_SLOT_ID="d" TIME_VALUE="2500"/>
+  </TIME_ORDER>
+  <TIER TIER_ID="gesture"><ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="1" TIME_SLOT_REF1="a" TIME_SLOT_REF2="b">
+    <ANNOTATION_VALUE> wave </ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER>
+  <TIER TIER_ID="nod (2)"><ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="2" TIME_SLOT_REF1="c" TIME_SLOT_REF2="d">
+    <ANNOTATION_VALUE>0.93</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER>
+</ANNOTATION_DOCUMENT>
+"""
 
 
-def test_parquet_is_a_table_for_duckdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tal_cli.output.parquet.GROUP", 3)
-    other = Detections("w", "w.mp4", 9.0, 25.0, 225, tuple(Segment("日本語 é", i, i + 1, 0.1 * i) for i in range(7)))
-    path = tmp_path / "all.parquet"
-    path.write_bytes(written("parquet", TWO, other, Detections("none", "n", 1.0, 25.0, 25, ())))
-    rows = duckdb.sql(f"select * from '{path}'").fetchall()
-    assert rows[:2] == [("v", "pan, left", 3.1234567, 60.04, 0.75), ("v", "cut", 61.0004, 61.2, 0.25)]
-    assert len(rows) == 9 and [row[0] for row in rows[2:]] == ["w"] * 7
-    counted = duckdb.sql(f"select label, sum(\"end\" - start) from '{path}' group by 1 order by 2 desc").fetchall()
-    assert counted[0][0] == "pan, left"
-    facts = duckdb.sql(f"select key, value from parquet_kv_metadata('{path}')").fetchall()
-    assert (b"tal.model", b"camera") in facts
+def test_elan(tmp_path: Path) -> None:
+    found = read(tmp_path, EAF)
+    assert spans(found, "my clip") == [("wave", 1.0, 1.5), ("nod", 2.0, 2.5)]
 
 
-def test_parquet_of_nothing_is_an_empty_table(tmp_path: Path) -> None:
-    (tmp_path / "none.parquet").write_bytes(written("parquet"))
-    assert duckdb.sql(f"select count(*) from '{tmp_path / 'none.parquet'}'").fetchall() == [(0,)]
+def test_elan_without_a_linked_video_goes_by_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "lecture.eaf.gz"
+    path.write_bytes(gzip.compress(EAF.replace(".mp4", ".txt").encode()))
+    assert list(load_annotations(path).videos) == ["lecture"]
 
 
-def test_labelstudio_counts_frames_from_one() -> None:
-    tasks = json.loads(written("labelstudio", TWO, Detections("n", "n.mp4", 1.0, 25.0, 25, ())))
-    assert tasks[0]["data"]["video"] == "/data/local-files/?d=videos/my%20film%20%C3%A9.mp4"
-    (prediction,) = tasks[0]["predictions"]
-    assert prediction["score"] == 0.75
-    region = prediction["result"][0]
-    assert region["type"] == "timelinelabels" and region["value"]["timelinelabels"] == ["pan, left"]
-    assert region["value"]["ranges"] == [{"start": 79, "end": 1501}]  # 3.12 s begins frame 79; 60.04 s ends 1501
-    assert tasks[1]["predictions"][0]["result"] == []
-    assert json.loads(written("labelstudio")) == []
+BOMB = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>'
+THIEF = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 
 
-def test_the_longest_suffix_decides() -> None:
-    assert format_for(Path("a.labelstudio.json")).name == "labelstudio"
-    assert format_for(Path("a.json")).name == "json"
-    assert format_for(Path("A.EAF")).name == "elan"
+@pytest.mark.parametrize("declaration", [BOMB, THIEF, '<!DOCTYPE x SYSTEM "http://localhost/x.dtd">'])
+def test_xml_that_declares_entities_is_refused(tmp_path: Path, declaration: str) -> None:
+    text = EAF.replace("<ANNOTATION_DOCUMENT", f"{declaration}<ANNOTATION_DOCUMENT").replace("wave", "&c;")
+    with pytest.raises(AnnotationError, match="document type"):
+        read(tmp_path, text)
 
 
-def test_places(tmp_path: Path) -> None:
-    assert file_uri("/a b/c#d?.mp4") == "file:///a%20b/c%23d%3F.mp4"
-    assert relative_url("/a/b:c.mp4", "/a/d") == "./../b%3Ac.mp4"
-    assert relative_url("/a/d/javascript:x", "/a/d") == "./javascript%3Ax"
-    assert io.BytesIO(relative_url("/a/\udcff.mp4", "/a").encode()).read() == b"./%FF.mp4"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<ANNOTATION_DOCUMENT>",
+        "<x><ANNOTATION_DOCUMENT/></x>",
+        EAF.replace('REF1="a"', 'REF1="z"'),
+        EAF.replace('"1000"', '"soon"'),
+    ],
+)
+def test_other_xml_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(AnnotationError):
+        read(tmp_path, text)
+
+
+def test_xml_in_another_encoding_hides_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.eaf"
+    path.write_bytes(EAF.replace("<ANNOTATION_DOCUMENT", f"{BOMB}<ANNOTATION_DOCUMENT").encode("utf-16"))
+    with pytest.raises(InputProblem):
+        load_annotations(path)
+
+
+def region(start: float, end: float, label: str, kind: str = "timelinelabels") -> dict[str, Any]:
+    value = {"ranges": [{"start": start, "end": end}]} if kind == "timelinelabels" else {"start": start, "end": end}
+    return {"type": kind, "value": {**value, kind: [label]}}
+
+
+def export(data: dict[str, Any], *annotations: dict[str, Any]) -> str:
+    return json.dumps([{"id": 1, "data": data, "annotations": list(annotations)}])
+
+
+def test_label_studio(tmp_path: Path) -> None:
+    data = {"video": "/data/upload/3/0a1b2c3d-my%20clip.mp4"}
+    done = {
+        "result": [
+            region(1, 50, "wave"),
+            region(0.5, 2, "talk", "labels"),
+            {"type": "choices", "value": {"choices": ["x"]}},
+        ]
+    }
+    text = export(data, {"was_cancelled": True, "result": [region(1, 2, "wrong")]}, done)
+    found = read(tmp_path, text, fps=25)
+    assert spans(found, "my clip") == [("wave", 0, 2), ("talk", 0.5, 2)]
+    with pytest.raises(AnnotationError, match="frame rate") as caught:
+        read(tmp_path, text)
+    assert "--fps" in caught.value.remedy
+    assert spans(read(tmp_path, export({**data, "fps": 50}, done)), "my clip")[0] == ("wave", 0, 1)
+    assert read(tmp_path, export(data)).videos["my clip"].segments == ()
+
+
+NO_END = {"value": {"ranges": [{"start": 1}], "timelinelabels": ["x"]}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[3]",
+        '[{"data": 3}]',
+        '[{"data": {"text": "hello"}}]',
+        export({"video": "a.mp4", "fps": 5}, {"result": [NO_END]}),
+    ],
+)
+def test_other_lists_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(AnnotationError):
+        read(tmp_path, text)
+
+
+def test_what_detect_writes_for_people_reads_back(tmp_path: Path) -> None:
+    segments = (Segment("cut", 1.0, 1.2, 0.9), Segment("pan-left", 2.0, 6.0, 0.8), Segment("pan-left", 4.0, 5.0, 0.7))
+    detections = Detections("clip", str(tmp_path / "clip.mp4"), 10.0, 25.0, 250, segments)
+    run = RunInfo("0", "camera", "0" * 64)
+    wanted = [("cut", 1.0, 1.2), ("pan-left", 2.0, 6.0), ("pan-left", 4.0, 5.0)]
+    elan = read(tmp_path, (ElanWriter(run).start() + ElanWriter(run).add(detections)).decode())
+    assert sorted(spans(elan, "clip")) == wanted
+    exported = task(detections, run)
+    exported["annotations"] = exported.pop("predictions")
+    studio = read(tmp_path, json.dumps([exported]))
+    assert spans(studio, "clip") == [(label, pytest.approx(a), pytest.approx(b)) for label, a, b in wanted]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello", "label,start\na,1\n", "\x00\x01", "{", "<", "[", '"', "video,label,start,end"]
+)
+def test_what_is_no_annotation_file_is_refused(tmp_path: Path, text: str) -> None:
+    if text.startswith("video"):
+        assert read(tmp_path, text).videos == {}
+        return
+    with pytest.raises(InputProblem):
+        read(tmp_path, text)
+
+
+@given(text=st.text(max_size=80) | st.sampled_from([EAF, "video,label,start,end\n", "[{}]"]).flatmap(
+    lambda base: st.tuples(st.just(base), st.integers(0, len(base)), st.text(max_size=5)).map(
+        lambda parts: parts[0][: parts[1]] + parts[2]
+    )
+))  # fmt: skip
+def test_broken_text_never_ends_in_another_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "broken.txt"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        load_annotations(path)
+    except InputProblem as error:
+        assert "broken.txt" in str(error) and "\n" not in str(error)
+
+
+def test_every_reader_says_what_it_reads() -> None:
+    assert len({reader.NAME for reader in readers()}) == len(readers()) == 5
+    assert _delimiter("a;b;c,d") == ";"
+
+
+def test_characteristics_tell_durations(shared: Path) -> None:
+    found = load_annotations(shared / "data/thumos14_test_characteristics.json.gz")
+    truth = load_annotations(shared / "data/thumos14.json.gz")
+    for name, video in found.videos.items():
+        assert video.duration == pytest.approx(truth.videos[name].duration, abs=0.2)
+
+
+def test_conversion_merges_probes_and_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.csv").write_text("video,label,start,end\nfirst,jump,0.1,0.5\n")
+    (tmp_path / "two.csv").write_text("video,label,start,end\nsecond,run,0.2,0.4\n")
+    render_clip(tmp_path / "videos" / "first.mp4", frames=30)
+    render_clip(tmp_path / "videos" / "second.mp4", frames=50)
+    out = tmp_path / "new" / "annotations.json"
+    arguments = ["datasets", "convert", str(tmp_path / "one.csv"), str(tmp_path / "two.csv"), str(out)]
+    assert app.run([*arguments, "--videos", str(tmp_path / "videos")]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    found = load_annotations(out)
+    assert found.labels == ("jump", "run") and found.videos["second"].duration > found.videos["first"].duration > 0.5
+    assert found.videos["first"].fps and found.videos["first"].segments == (GroundTruth("jump", 0.1, 0.5),)
+    (tmp_path / "videos" / "second.mp4").unlink()
+    assert app.run([*arguments, "--videos", str(tmp_path / "videos")]) == 3
+    assert app.run(["datasets", "convert", str(tmp_path / "one.csv"), str(tmp_path / "one.csv"), str(out)]) == 3
+    assert app.run(["datasets", "convert", str(out)]) == 2
+    assert app.run(["datasets", "convert", str(tmp_path / "one.csv"), str(tmp_path / "out.csv")]) == 2
+    assert "in another of the files" in capsys.readouterr().err
+
+
+def test_validation_is_a_share_that_stays(tmp_path: Path) -> None:
+    rows = "".join(f"v{number},jump,1,2\n" for number in range(200))
+    found = read(tmp_path, f"video,label,start,end\n{rows}")
+    split = with_validation(found, 0.2)
+    held = {name for name, video in split.videos.items() if video.subset == "validation"}
+    assert 20 <= len(held) <= 60
+    fewer = Annotations("", {name: found.videos[name] for name in list(found.videos)[50:]}, found.labels)
+    assert {
+        n for n, v in with_validation(fewer, 0.2).videos.items() if v.subset == "validation"
+    } == held & fewer.videos.keys()
+    assert with_validation(found, 0).videos == found.videos
