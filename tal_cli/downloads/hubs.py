@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ def on_hugging_face(request: FileRequest) -> FileRequest:
 
     owner, repository, path = request.url.removeprefix("hf://").split("/", 2)
     repo = f"{owner}/{repository}"
-    url = hf_hub_url(repo, path)
+    url = hf_hub_url(repo, path, endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
         found = get_hf_file_metadata(url)
     except GatedRepoError:

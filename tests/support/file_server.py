@@ -27,6 +27,7 @@ class FileServer:
     headers: list[dict[str, str]] = field(default_factory=list)
     content: bytes = CONTENT
     tag: str = '"one"'
+    gated: bool = False
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         self.serves.asked[what] += 1
         self.serves.ranges.append(self.headers.get("Range"))
         self.serves.headers.append(dict(self.headers))
-        BEHAVIOURS[what](self)
+        BEHAVIOURS.get(what, gone)(self)
 
     def do_HEAD(self) -> None:
         self.serves.asked["HEAD"] += 1
@@ -186,12 +187,19 @@ def in_chunks(handler: Handler) -> None:
 
 
 def hub(handler: Handler) -> None:
-    """What Hugging Face says of a large file: where it is, how long, and its SHA-256."""
+    """What Hugging Face says of a large file: where it is, how long, and its SHA-256; or that terms come first."""
+    if handler.serves.gated:
+        handler.send_response(403)
+        handler.send_header("X-Error-Code", "GatedRepo")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return
     handler.send_response(302)
     handler.send_header("X-Repo-Commit", "0" * 40)
     handler.send_header("X-Linked-Size", str(len(handler.serves.content)))
     handler.send_header("X-Linked-Etag", f'"{SHA256}"')
-    handler.send_header("Location", f"{handler.serves.url}/breaks-off/from-the-hub")
+    elsewhere = handler.serves.url.replace("127.0.0.1", "localhost")  # as a hub's files lie on other hosts than it
+    handler.send_header("Location", f"{elsewhere}/breaks-off/from-the-hub")
     handler.send_header("Content-Length", "0")
     handler.end_headers()
 
