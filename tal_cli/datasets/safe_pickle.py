@@ -103,6 +103,15 @@ class _Latin1:
         return str(text).encode("latin1")
 
 
+class _NoBytes:
+    """How old pickles write no bytes at all."""
+
+    __slots__ = ()
+
+    def __call__(self) -> bytes:
+        return b""
+
+
 class _NoType:
     """What numpy names as an array's type; it can be neither called nor changed."""
 
@@ -147,6 +156,8 @@ STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _NoType(),
     ("numpy", "dtype"): _MakeKind(),
     ("_codecs", "encode"): _Latin1(),
+    ("builtins", "bytes"): _NoBytes(),
+    ("__builtin__", "bytes"): _NoBytes(),
     ("collections", "OrderedDict"): _MakeDict(),
     ("torch._utils", "_rebuild_tensor_v2"): _MakeTensor(),
     ("torch.storage", "_load_from_bytes"): _LoadStorage(),
