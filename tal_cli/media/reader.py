@@ -27,7 +27,8 @@ class Reader:
     """
 
     def __init__(self, path: str) -> None:
-        self.container = open_container(os.path.abspath(path))
+        self.path = os.path.abspath(path)
+        self.container = open_container(self.path)
         self.stream = first_video_stream(self.container)
         context = self.stream.codec_context
         if context is None or context.width * context.height > MAX_PIXELS:
@@ -37,7 +38,7 @@ class Reader:
         context.thread_count = max(1, min(4, os.cpu_count() or 1))
         self.rate = plausible_rate(self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate)
         self.can_jump = self.container.format.name in INDEXED
-        self._clock = Clock(self.rate)
+        self._clock: Clock | None = Clock(self.rate)
         self._frames = self._decode()
         first = next(self._frames, None)
         if first is None:
@@ -59,7 +60,7 @@ class Reader:
         frame, self._first = self._first, None
         frame = frame or next(self._frames, None)
         while frame is not None:
-            yield self._clock.tick(self._stamp(frame)), frame
+            yield self._time(frame), frame
             frame = next(self._frames, None)
 
     def jump(self, seconds: float) -> None:
@@ -68,9 +69,14 @@ class Reader:
         assert base is not None
         self.container.seek(int((seconds + self.start) / base), stream=self.stream)
         self._first = None
-        self._clock = Clock(self.rate)
-        self._clock.tick(self.start)  # time 0 stays where it is
+        self._clock = None  # which counts on from frame to frame; where one can jump, stamps are what they say
         self._frames = self._decode()
+
+    def _time(self, frame: VideoFrame) -> float:
+        stamp = self._stamp(frame)
+        if self._clock is not None:
+            return self._clock.tick(stamp)
+        return 0.0 if stamp is None else stamp - self.start
 
     def _stamp(self, frame: VideoFrame) -> float | None:
         # avi stores no display times: see extractors.decoding.with_pyav.

@@ -1,0 +1,168 @@
+"""Cutting segments out of a video, right to the frame."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+from av.error import FFmpegError
+
+from tal_cli.media.child import Progress
+from tal_cli.media.encode import Film, Sound, Turner
+from tal_cli.media.index import PacketIndex, packet_index
+from tal_cli.media.reader import Reader
+
+# Further ahead than this it is quicker to look for a key frame than to decode on.
+JUMP_SECONDS = 12.0
+
+
+@dataclass
+class Cut:
+    """One clip: from start to end (seconds) into `target`, which has no suffix yet; `film` while it is encoded."""
+
+    start: float
+    end: float
+    target: str
+    film: Film | None = field(default=None)
+    unfinished: Path = field(default=Path())
+
+
+def cut(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The task `cut`: `cuts`, a list of {start, end, target}; `scratch`, a folder for unfinished files.
+
+    A clip has the frames shown nearest to [start, end), at least one. Where they are a run of packets that begins
+    with a key frame they are copied as they are, else they are encoded anew, upright and in 8 bits; sound comes along.
+
+    Result: `copied` and `encoded`, the paths written.
+    """
+    reader = Reader(path)
+    # A frame belongs to a span when most of what it shows does.
+    half = 0.5 / reader.rate
+    cuts = [Cut(item["start"] - half, item["end"] - half, item["target"]) for item in request["cuts"]]
+    scratch = Path(request["scratch"])
+    index = packet_index(reader)
+    copied, left = [], []
+    for item in cuts:
+        written = copy_out(reader, index, item, scratch) if index is not None else None
+        if written is None:
+            left.append(item)
+        else:
+            copied.append(written)
+    encoded = encode_out(Reader(path), left, scratch, progress) if left else []
+    return {"copied": copied, "encoded": encoded}
+
+
+def copy_out(reader: Reader, index: PacketIndex, item: Cut, scratch: Path) -> str | None:
+    """Copy a clip's packets, if they can stand alone; the path written, or None."""
+    packets = index.whole(item.start, item.end)
+    if packets is None:
+        return None
+    suffix = ".mp4" if reader.container.format.name.startswith("mov") else Path(reader.path).suffix.lower()
+    suffix = suffix if suffix in (".mp4", ".webm") else ".mkv"
+    unfinished = scratch / f"copy{suffix}"
+    try:
+        copy_packets(reader, index, packets, item.end, unfinished, suffix)
+    except (FFmpegError, ValueError):
+        return None  # a codec that the container does not take after all
+    return _put(unfinished, item.target + suffix)
+
+
+def copy_packets(reader: Reader, index: PacketIndex, wanted: range, end: float, target: Path, suffix: str) -> None:
+    """Write the packets `wanted` and the sound that belongs to them."""
+    base = reader.stream.time_base
+    assert base is not None
+    first = index.stamps[wanted.start]
+    begin = float(first * base)
+    stamps = set(index.stamps[wanted.start : wanted.stop])
+    with av.open(str(target), "w") as output:
+        stream = output.add_stream_from_template(reader.stream)
+        sound = Sound(reader.path, begin, output, suffix)
+        reader.container.seek(first, stream=reader.stream)
+        left = len(stamps)
+        for packet in reader.container.demux(reader.stream):
+            if packet.pts not in stamps or packet.dts is None:
+                continue
+            packet.pts -= first
+            packet.dts -= first
+            now = float(packet.pts * base)
+            packet.stream = stream
+            output.mux(packet)
+            for heard in sound.until(now):
+                output.mux(heard)
+            left -= 1
+            if not left:
+                break
+        for heard in sound.until(end - (begin - reader.start)):
+            output.mux(heard)
+        if left:
+            raise ValueError("packets are missing")
+
+
+def encode_out(reader: Reader, cuts: list[Cut], scratch: Path, progress: Progress) -> list[str]:
+    """Encode all clips in one pass over the video, several at a time where they overlap; the paths written."""
+    waiting = deque(sorted(cuts, key=lambda item: item.start))
+    last = max(item.end for item in cuts)
+    turner = Turner(reader, "yuv420p")
+    running: list[Cut] = []
+    written: list[str] = []
+    time, frame = 0.0, None
+
+    def begin(item: Cut) -> None:
+        item.unfinished = scratch / f"{len(written) + len(running)}-{len(waiting)}.mp4"
+        item.film = Film(item.unfinished, reader, turner, time)
+        running.append(item)
+
+    def finish(item: Cut) -> None:
+        assert item.film is not None
+        item.film.finish(item.end)
+        item.film.close()
+        running.remove(item)
+        written.append(_put(item.unfinished, f"{item.target}.mp4"))
+
+    for time, frame in _walk(reader, waiting, running):
+        while waiting and waiting[0].start <= time:
+            begin(waiting.popleft())
+        for item in [item for item in running if item.film is not None and item.film.frames and time >= item.end]:
+            finish(item)
+        _add(running, time, frame, turner)
+        progress(min(time, last), last)
+        if not waiting and not running:
+            break
+    while waiting and frame is not None:  # what lies after the last frame shows that frame
+        begin(waiting.popleft())
+        _add(running[-1:], time, frame, turner)
+    for item in list(running):
+        finish(item)
+    return written
+
+
+def _add(running: list[Cut], time: float, frame: av.VideoFrame, turner: Turner) -> None:
+    picture = turner(frame) if running else None
+    for item in running:
+        assert item.film is not None and picture is not None
+        item.film.add(time, picture)
+
+
+def _walk(reader: Reader, waiting: deque[Cut], running: list[Cut]) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The reader's frames, without long stretches that no clip wants."""
+    frames = reader.frames()
+    jumped_to: Cut | None = None
+    while (item := next(frames, None)) is not None:
+        yield item
+        ahead = waiting[0] if waiting and not running else None
+        if reader.can_jump and ahead is not None and ahead is not jumped_to and ahead.start > item[0] + JUMP_SECONDS:
+            jumped_to = ahead
+            reader.jump(ahead.start)
+            frames = reader.frames()
+
+
+def _put(unfinished: Path, target: str) -> str:
+    """Move a film that is whole to where it belongs."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    os.replace(unfinished, target)
+    return target

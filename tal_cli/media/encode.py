@@ -1,0 +1,220 @@
+"""Writing a film: H.264 in MP4, upright, with the sound of a part of another film."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+from av.error import FFmpegError
+from av.filter import Graph
+
+from extractors.decoding.messages import DecodeError
+from extractors.decoding.with_pyav import open_container
+from tal_cli.media.reader import Reader
+
+# Fine enough for any rate, and what MP4 players expect.
+CLOCK = Fraction(1, 90_000)
+ENCODERS = ("libx264", "h264", "mpeg4")
+OPTIONS = {"crf": "18", "preset": "veryfast"}
+# What MP4 may carry as it is; other sound is made AAC.
+SOUND_IN_MP4 = {"aac", "mp3", "ac3", "eac3", "opus"}
+AAC_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 11_025, 8_000)
+TURNS = {90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=clock",)}
+
+
+def even(pixels: int) -> int:
+    """The even number at or below, at least 2: pictures with colour at half width have even sizes."""
+    return max(2, pixels - pixels % 2)
+
+
+class Turner:
+    """Makes pictures upright, of one even size, in one pixel format (of 8 bits)."""
+
+    def __init__(self, reader: Reader, format: str) -> None:
+        self._rotation = reader.rotation
+        self._format = format
+        turned = self._rotation % 180 == 90
+        width, height = (reader.height, reader.width) if turned else (reader.width, reader.height)
+        self.width, self.height = even(width), even(height)
+        self._graph: Graph | None = None
+        self._shape: tuple[int, int, str] | None = None
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if self._rotation:
+            frame = self._turn(frame)
+        return frame.reformat(self.width, self.height, format=self._format)
+
+    def _turn(self, frame: av.VideoFrame) -> av.VideoFrame:
+        shape = (frame.width, frame.height, frame.format.name)
+        if self._graph is None or self._shape != shape:
+            self._graph, self._shape = Graph(), shape
+            base = frame.time_base or CLOCK
+            nodes = [self._graph.add_buffer(width=shape[0], height=shape[1], format=shape[2], time_base=base)]
+            for turn in TURNS[self._rotation]:
+                name, _, value = turn.partition("=")
+                nodes.append(self._graph.add(name, value or None))
+            nodes.append(self._graph.add("buffersink"))
+            for one, other in pairwise(nodes):
+                one.link_to(other)
+            self._graph.configure()
+        self._graph.push(frame)
+        turned: Any = self._graph.pull()
+        return turned
+
+
+class Sound:
+    """The sound of a film from a moment on, as packets for another film; silence where there is none.
+
+    start: the moment, seconds on the container's clock; it becomes time 0.
+    """
+
+    def __init__(self, path: str, start: float, output: av.container.OutputContainer, suffix: str = ".mp4") -> None:
+        self._start = start
+        self._packets: Iterator[av.Packet] = iter(())
+        self._waiting: av.Packet | None = None
+        self._encoder: Any = None
+        try:
+            self._container = open_container(path)
+        except DecodeError:
+            return
+        stream = self._container.streams.best("audio")
+        if stream is None or stream.codec_context is None:
+            return
+        self._source: Any = stream
+        try:
+            if suffix == ".mp4" and self._source.codec_context.name not in SOUND_IN_MP4:
+                self._encode(output)
+            else:
+                self._stream: Any = output.add_stream_from_template(self._source)
+        except (FFmpegError, ValueError):
+            return
+        self._packets = self._from_start()
+
+    def until(self, time: float) -> Iterator[av.Packet]:
+        """What is heard before a moment, seconds after the start, and was not given out yet."""
+        while True:
+            packet = self._waiting or next(self._packets, None)
+            self._waiting = None
+            if packet is None:
+                return
+            if float(packet.pts * packet.time_base) >= time:
+                self._waiting = packet
+                return
+            yield packet
+
+    def _encode(self, output: av.container.OutputContainer) -> None:
+        context = self._source.codec_context
+        rate = context.rate if context.rate in AAC_RATES else 48_000
+        layout = "mono" if context.channels == 1 else "stereo"
+        self._stream = output.add_stream("aac", rate=rate, layout=layout)
+        self._encoder = self._stream.codec_context
+        self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=1024)
+
+    def _from_start(self) -> Iterator[av.Packet]:
+        base = self._source.time_base
+        self._container.seek(max(0, int((self._start - 0.5) / base)), stream=self._source)
+        for packet in self._demux():
+            if packet.pts is None or float(packet.pts * base) < self._start:
+                continue
+            if self._encoder is not None:
+                yield from self._transcode(packet)
+                continue
+            offset = round(self._start / base)
+            packet.pts -= offset
+            packet.dts = packet.pts if packet.dts is None else packet.dts - offset
+            packet.stream = self._stream
+            yield packet
+        if self._encoder is not None:
+            yield from self._transcode(None)
+
+    def _demux(self) -> Iterator[av.Packet]:
+        try:
+            yield from (packet for packet in self._container.demux(self._source) if packet.size)
+        except (FFmpegError, ValueError):
+            return  # damaged sound ends; the film goes on
+
+    def _transcode(self, packet: av.Packet | None) -> Iterator[av.Packet]:
+        try:
+            frames: list[Any] = list(packet.decode()) if packet is not None else [None]
+        except (FFmpegError, ValueError):
+            return
+        for frame in frames:
+            if frame is not None:
+                frame.pts = round((float(frame.pts * frame.time_base) - self._start) / frame.time_base)
+            for piece in self._resampler.resample(frame):
+                yield from self._encoder_packets(piece)
+        if packet is None:
+            yield from self._encoder_packets(None)
+
+    def _encoder_packets(self, frame: Any) -> Iterator[av.Packet]:
+        for packet in self._stream.encode(frame):
+            if packet.pts is not None:
+                yield packet
+
+
+class Film:
+    """One film that is being written, as a context manager: frames go in by `add`, in the order of time.
+
+    Args:
+        target: the file.
+        reader: where the pictures come from; says size and rate.
+        turner: what makes pictures fit; its result is what `add` takes.
+        start: seconds in the reader's film that are this one's time 0, where its sound begins as well.
+    """
+
+    def __init__(self, target: Path, reader: Reader, turner: Turner, start: float) -> None:
+        self._start = start
+        self._output = av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"})
+        rate = Fraction(reader.rate).limit_denominator(60_000)
+        stream: Any = self._output.add_stream(_encoder(), rate=rate)
+        stream.width, stream.height, stream.pix_fmt = turner.width, turner.height, "yuv420p"
+        stream.codec_context.time_base = CLOCK
+        if stream.codec_context.name == "libx264":
+            stream.options = OPTIONS
+        self._stream = stream
+        self._sound = Sound(reader.path, reader.start + start, self._output)
+        self.frames = 0
+
+    def add(self, time: float, frame: av.VideoFrame) -> None:
+        """One picture, yuv420p or rgb24, shown from `time` on (seconds in the reader's film)."""
+        now = max(0.0, time - self._start)
+        frame.pts, frame.time_base = round(now / CLOCK), CLOCK
+        frame.pict_type = 0  # type: ignore[assignment]  # the encoder decides where key frames are
+        self._output.mux(self._stream.encode(frame))
+        for packet in self._sound.until(now):
+            self._output.mux(packet)
+        self.frames += 1
+
+    def finish(self, end: float) -> None:
+        """Write what is left of pictures, and of sound before `end` (seconds in the reader's film)."""
+        self._output.mux(self._stream.encode(None))
+        for packet in self._sound.until(end - self._start):
+            self._output.mux(packet)
+
+    def __enter__(self) -> Film:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the file."""
+        self._output.close()
+
+
+def _encoder() -> str:
+    """The best encoder that this FFmpeg has."""
+    for name in ENCODERS:
+        try:
+            av.Codec(name, "w")
+        except (FFmpegError, ValueError):
+            continue
+        return name
+    raise DecodeError("this FFmpeg can encode no video")
