@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import re
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 NUMERIC = re.compile(r"[<>=|]?([biuf?]\d*)")
+NUMBERING = ("PUT", "BINPUT", "LONG_BINPUT")
 LARGEST = 8 << 30  # bytes of one file
 
 
@@ -30,7 +32,17 @@ def load_arrays(path: Path) -> Any:
     if path.stat().st_size > LARGEST:
         raise ValueError(f"larger than {LARGEST >> 30} GiB")
     with path.open("rb") as file:
+        _check_memo(file)
+        file.seek(0)
         return _finished(_Unpickler(file).load())
+
+
+def _check_memo(file: IO[bytes]) -> None:
+    """Refuse a pickle that numbers its values otherwise than one after the other: one that begins with the number
+    2,147,483,647 would make the reader reserve a table of that length."""
+    for count, (operation, argument, _) in enumerate(pickletools.genops(file), start=1):
+        if operation.name in NUMBERING and argument is not None and argument > count:
+            raise pickle.UnpicklingError("its values are numbered strangely")
 
 
 class _Unpickler(pickle.Unpickler):

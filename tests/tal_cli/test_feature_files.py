@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import pickle
 import pickletools
@@ -15,6 +16,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
@@ -145,6 +148,7 @@ HOSTILE: dict[str, Any] = {
     "a dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0fcore.sys.exit\x93)R.",
     "an assignment to a name": b"cnumpy\ndtype\n(N}S'__call__'\nI1\nstb.",
     "an extension": b"\x82\x01.",
+    "a table without end": b"Nr\xff\xff\xff\x7f.",
     "a persistent name": b"Pfile\n.",
     "nothing": b"",
     "half": pickle.dumps(FEATURES)[:-20],
@@ -161,6 +165,17 @@ def test_a_pickle_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(FeatureError, match=r"hostile\.pkl"):
         FeatureFile(path).load()
     assert {item.name for item in tmp_path.iterdir()} == {"hostile.pkl"}
+
+
+@given(content=st.binary(max_size=60), at=st.integers(0, 200), protocol=st.integers(0, 5))
+def test_broken_pickles_are_feature_errors(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, at: int, protocol: int
+) -> None:
+    whole = pickle.dumps({"features": FEATURES}, protocol)
+    path = tmp_path_factory.getbasetemp() / "broken.pkl"
+    path.write_bytes(whole[:at] + content + whole[at + len(content) :])
+    with contextlib.suppress(FeatureError):
+        assert FeatureFile(path).load().features.ndim == 2
 
 
 def test_the_bytes_of_a_tensor_run_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
