@@ -16,6 +16,7 @@ from models.checkpoint import load_model, save_model
 from models.decoders import DECODERS
 from models.detector import TemporalDetector
 from models.encoders import ENCODERS
+from models.encoders.sgp import AveragePool
 from models.inference import detect
 from models.neck import NECKS
 from models.pyramid import pad_batch
@@ -84,6 +85,29 @@ def test_a_step_reaches_every_parameter(encoder: str, decoder: str) -> None:
         assert torch.isfinite(parameter.grad).all(), name
         # A softmax does not see what is added to all keys alike.
         assert parameter.grad.any() or ("key" in name and name.endswith("bias")), name
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        "{name: sgp, downsample: avg, k: 3, windows: 5}",
+        "{name: sgp, stem_blocks: 0, windows: [1, 3, 5, 7], branch_scale: null}",
+        "{name: transformer, windows: -1, branch_scale: null}",
+        "{name: transformer, windows: [3, 5, -1, -1], relative_positions: true, heads: 8}",
+        "{name: conv, stem_blocks: 0}",
+    ],
+)
+def test_other_settings_of_an_encoder(encoder: str) -> None:
+    test_a_step_reaches_every_parameter(encoder, "trident")
+    test_any_length(encoder, "trident")
+    test_a_video_does_not_see_its_neighbours_in_the_batch(encoder, "trident")
+
+
+def test_average_pooling_is_means_of_two_and_a_linear_map() -> None:
+    pool = AveragePool(8)
+    x = torch.randn(2, 6, 8)
+    expected = nn.functional.avg_pool1d(x.transpose(1, 2), 2).transpose(1, 2) @ pool.linear.weight.T
+    torch.testing.assert_close(pool(x), expected)
 
 
 @each_combination
