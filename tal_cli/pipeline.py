@@ -171,7 +171,7 @@ class VideoDetector:
             FeatureMismatch: the features are not what the detector was trained on.
         """
         self._check_sequence(sequence, path or name)
-        features = torch.from_numpy(np.ascontiguousarray(sequence.features, dtype=np.float32)).to(self._device)
+        features = torch.from_numpy(np.ascontiguousarray(sequence.features, dtype=np.float32))
         with torch.inference_mode(), arithmetic(self._device, self._precision):
             found = detect(self._model.detector, features, self.recipe)
         starts = sequence.seconds(np.asarray(found.starts))
