@@ -71,8 +71,8 @@ def gather(
     """Find the files that command-line arguments mean.
 
     An argument is a file (taken whatever its suffix), a folder (searched recursively for video files), a glob pattern,
-    or `-` for paths on standard input, one a line or, with `null_separated`, each ended by a NUL byte. With `remote` any
-    of them may be a URL that fsspec opens. A file is taken once, however often it is named.
+    or `-` for paths on standard input, one a line or, with `null_separated`, each ended by a NUL byte. With `remote`
+    any of them may be a URL that fsspec opens. A file is taken once, however often it is named.
 
     Raises:
         UsageProblem: no argument at all.

@@ -70,7 +70,13 @@ def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -
         (["--shard", "0/2"], 2, "I/N with I from 1 to N"),
         (["--shard", "3/2"], 2, "I/N with I from 1 to N"),
         (["--format", "csv"], 2, "npy, npz"),
-        (["--out", "/dev/null/x"], 3, "cannot be written"),
+        (["--out", "/dev/null/x"], 2, "not a folder that you may write to"),
+        (["--out", "memory://x"], 2, "it would be gone"),
+        (["--set", "crop"], 2, "not KEY=VALUE"),
+        (["--set", "crop=none", "--set", "crop=none"], 2, "given twice"),
+        (["--set", "crops=none"], 2, "crops cannot be set"),
+        (["--engine", "slurm"], 2, "local, ray"),
+        (["--address", "x:1"], 2, "--engine ray"),
     ],
 )
 def test_what_is_refused(run: Tal, clips: Path, arguments: list[str], code: int, complaint: str) -> None:
