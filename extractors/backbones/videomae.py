@@ -74,7 +74,10 @@ class VideoMAE(nn.Module):
     def __init__(self, shape: VideoMAEShape, *, frames: int = 16, size: int = 224, classes: int = 0) -> None:
         super().__init__()
         if frames % TUBELET or size % shape.patch:
-            raise ValueError(f"frames must be a multiple of {TUBELET}, the picture's sides of {shape.patch}")
+            raise ValueError(
+                f"VideoMAE V2 takes windows of a multiple of {TUBELET} frames and sides of a multiple of {shape.patch}"
+                f" pixels, not {frames} frames of {size}x{size}"
+            )
         self.patch_embed = PatchEmbed(shape.width, shape.patch, TUBELET)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.depth))
         self.fc_norm = nn.LayerNorm(shape.width, eps=EPS)
