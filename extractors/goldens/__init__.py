@@ -16,7 +16,9 @@ from extractors.extras import ExtraMissing
 from extractors.goldens.case import Case, CaseReport, Comparison
 from extractors.weights import WeightsError
 
-__all__ = ["CHECKS", "CaseReport", "Comparison", "check_case", "covers"]
+__all__ = ["CHECKS", "SHIPPED_CASES", "CaseReport", "Comparison", "check_case", "covers"]
+
+SHIPPED_CASES = Path(__file__).parent / "cases"  # enough to check an installation in a minute
 
 # A name that only such a case has, among its weights, its tensors or its facts -> what checks it.
 CHECKS: dict[str, str] = {

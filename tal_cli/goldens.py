@@ -1,9 +1,9 @@
-"""Recompute every recorded case in a folder and print the largest error per tensor.
+"""Recompute every recorded case in a folder, detectors and backbones, and print the largest error per tensor.
 
     scripts/check_goldens DIR [--all]
 
-Exits with 1 when a tensor is off, 2 when there is nothing to check. Without --all, tensors of one kind (pyramid levels,
-runs, gradients) share one line.
+Folders inside DIR are looked into as well. Exits with 1 when a tensor is off, 2 when there is nothing to check. Without
+--all, tensors of one kind (pyramid levels, runs, gradients) share one line. Errors of backbones are relative (L2).
 """
 
 from __future__ import annotations
@@ -11,12 +11,67 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from models.goldens import CaseReport, Comparison, check_case
+import torch
+
+import extractors.goldens
+import models.goldens
 
 
-def grouped(comparisons: tuple[Comparison, ...]) -> list[tuple[str, list[Comparison]]]:
+class Comparison(Protocol):
+    """One recorded tensor: how far off, its largest value, whether that is within tolerance."""
+
+    @property
+    def tensor(self) -> str: ...
+
+    @property
+    def error(self) -> float: ...
+
+    @property
+    def largest(self) -> float: ...
+
+    @property
+    def ok(self) -> bool: ...
+
+
+class CaseReport(Protocol):
+    """One case: what was compared, or why nothing was; from either ground floor."""
+
+    @property
+    def case(self) -> str: ...
+
+    @property
+    def not_checked(self) -> str | None: ...
+
+    @property
+    def comparisons(self) -> Sequence[Comparison]: ...
+
+    @property
+    def ok(self) -> bool: ...
+
+    @property
+    def worst(self) -> float: ...
+
+
+SHIPPED_CASES = (models.goldens.SHIPPED_CASES, extractors.goldens.SHIPPED_CASES)
+
+
+def case_files(folders: Iterable[Path]) -> list[Path]:
+    """The JSON file of every case under some folders, by name."""
+    return [path for folder in folders for path in sorted(folder.rglob("*.json"))]
+
+
+def check_cases(paths: Iterable[Path], device: str | torch.device = "cpu") -> Iterator[CaseReport]:
+    """Check cases one after the other."""
+    for path in paths:
+        ground_floor = extractors.goldens if extractors.goldens.covers(path) else models.goldens
+        yield ground_floor.check_case(path, device)
+
+
+def grouped(comparisons: Sequence[Comparison]) -> list[tuple[str, list[Comparison]]]:
     """Comparisons by kind: levels, numbered runs and gradients fall together."""
     groups: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
@@ -53,9 +108,9 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     reports = []
-    for path in sorted(arguments.folder.glob("*.json")):
-        reports.append(check_case(path, arguments.device))
-        show(reports[-1], everything=arguments.all)
+    for report in check_cases(case_files([arguments.folder]), arguments.device):
+        show(report, everything=arguments.all)
+        reports.append(report)
     checked = [report for report in reports if report.not_checked is None]
     off = [report.case for report in checked if not report.ok]
     print(f"{len(checked) - len(off)} of {len(checked)} checked cases agree; {len(reports) - len(checked)} not checked")
