@@ -15,7 +15,7 @@ from av.filter import Graph
 
 from extractors.decoding.messages import DecodeError
 from extractors.decoding.with_pyav import open_container
-from tal_cli.media.reader import Reader
+from tal_cli.media.reader import INDEXED, Reader
 
 # Fine enough for any rate, and what MP4 players expect.
 CLOCK = Fraction(1, 90_000)
@@ -78,6 +78,7 @@ class Sound:
         self._packets: Iterator[av.Packet] = iter(())
         self._waiting: av.Packet | None = None
         self._encoder: Any = None
+        self._samples: int | None = None  # of the encoder's time, up to now
         try:
             self._container = open_container(path)
         except DecodeError:
@@ -87,10 +88,12 @@ class Sound:
             return
         self._source: Any = stream
         try:
-            if suffix == ".mp4" and self._source.codec_context.name not in SOUND_IN_MP4:
-                self._encode(output)
-            else:
+            # Tags and time bases of other containers, avi's for one, are refused by MP4.
+            related = self._container.format.name in INDEXED
+            if suffix != ".mp4" or (related and self._source.codec_context.name.removesuffix("float") in SOUND_IN_MP4):
                 self._stream: Any = output.add_stream_from_template(self._source)
+            else:
+                self._encode(output)
         except (FFmpegError, ValueError):
             return
         self._packets = self._from_start()
@@ -117,6 +120,7 @@ class Sound:
 
     def _from_start(self) -> Iterator[av.Packet]:
         base = self._source.time_base
+        last: int | None = None
         self._container.seek(max(0, int((self._start - 0.5) / base)), stream=self._source)
         for packet in self._demux():
             if packet.pts is None or float(packet.pts * base) < self._start:
@@ -124,9 +128,10 @@ class Sound:
             if self._encoder is not None:
                 yield from self._transcode(packet)
                 continue
-            offset = round(self._start / base)
-            packet.pts -= offset
-            packet.dts = packet.pts if packet.dts is None else packet.dts - offset
+            packet.pts -= round(self._start / base)
+            if last is not None and packet.pts <= last:
+                continue  # damaged: a film's sound only goes on
+            last = packet.dts = packet.pts
             packet.stream = self._stream
             yield packet
         if self._encoder is not None:
@@ -144,9 +149,14 @@ class Sound:
         except (FFmpegError, ValueError):
             return
         for frame in frames:
+            if frame is not None and self._samples is None:
+                self._samples = round((float(frame.pts * frame.time_base) - self._start) * self._encoder.rate)
             if frame is not None:
-                frame.pts = round((float(frame.pts * frame.time_base) - self._start) / frame.time_base)
+                frame.pts = None
             for piece in self._resampler.resample(frame):
+                # Counted, since the stamps of a damaged or coarsely stamped source do not fit whole samples.
+                piece.pts, piece.time_base = self._samples, Fraction(1, self._encoder.rate)
+                self._samples = (self._samples or 0) + piece.samples
                 yield from self._encoder_packets(piece)
         if packet is None:
             yield from self._encoder_packets(None)
