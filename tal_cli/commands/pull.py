@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,8 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Quiet
-from tal_cli.errors import Missing, UsageProblem
+from tal_cli.errors import EXIT_MISSING, Missing, UsageProblem, exit_code_of
+from tal_cli.text import one_line
 
 if TYPE_CHECKING:
     from extractors.catalog import BackboneEntry
@@ -29,44 +32,80 @@ def pull(
     What is there already is checked and kept. A download that broke off goes on where it stopped. TAL_OFFLINE=1 or
     HF_HUB_OFFLINE=1 forbid downloads; proxies are those of the environment.
     """
-    for name in names:
-        for path in pull_one(name):
-            print(path)
+    failed: list[Exception] = []
+    for step in [step for name in names for step in steps_for(name)]:
+        try:
+            print(step())
+        except Exception as error:
+            if exit_code_of(error) != EXIT_MISSING:
+                raise
+            failed.append(error)
+    for error in failed[:-1]:
+        console.error(one_line(error))
+        console.hint(getattr(error, "remedy", ""))
+    if failed:
+        raise failed[-1]
 
 
-def pull_one(name: str) -> list[Path]:
-    """The files that a model's or an extractor's name stands for, downloaded where they are not there.
+def steps_for(name: str) -> list[Callable[[], Path]]:
+    """What is to be done for a name, each step giving a path and raising Missing where it cannot.
 
     Raises:
-        UsageProblem: neither a model nor an extractor.
-        Missing: something has no public download, or could not be downloaded.
+        UsageProblem: neither a model nor an extractor has that name.
     """
     from extractors.catalog import find
     from extractors.catalog.flow import FLOW_WEIGHTS
+    from models.zoo import UnknownModel, find_model
 
     if name in FLOW_WEIGHTS:
-        return [fetch_weights(name, FLOW_WEIGHTS[name])]
+        return [partial(fetch_weights, name, FLOW_WEIGHTS[name])]
     try:
         entry = find(name)
     except ValueError:
-        return pull_model(name)
+        try:
+            extractor = find_model(name).recipe.features.extractor
+        except UnknownModel as error:
+            raise UsageProblem(f"neither a model nor an extractor is named {name}", suggestion(name)) from error
+        return [partial(pull_model, name), *extractor_steps(extractor)]
     sources = sources_of(entry)
     if not sources:
         console.note(f"{name} needs no weights")
-    return [fetch_weights(name, source) for source in sources]
+    return [partial(fetch_weights, name, source) for source in sources]
 
 
-def pull_model(name: str) -> list[Path]:
-    """A model's folder, and its extractor's files; raises as `pull_one`."""
-    from models.recipe import load_recipe
-    from models.zoo import UnknownModel, resolve_model
+def extractor_steps(name: str) -> list[Callable[[], Path]]:
+    """What is to be done for the extractor that a model names, which may be one that only others have."""
+    from extractors.catalog import find
 
     try:
-        folder = resolve_model(name)
-    except UnknownModel as error:
-        raise UsageProblem(f"neither a model nor an extractor is named {name}", suggestion(name)) from error
-    console.note(f"{name} is on this machine")
-    return [folder, *pull_one(load_recipe(folder / "recipe.yaml").features.extractor)]
+        entry = find(name)
+    except ValueError:
+        console.note(f"tal has no extractor {name}: this model takes ready-made features only")
+        return []
+    return [partial(fetch_weights, name, source) for source in sources_of(entry)]
+
+
+def pull_model(name: str) -> Path:
+    """A model's folder, its checkpoint downloaded and imported unless it is there.
+
+    Raises:
+        models.zoo.ModelMissing: its authors publish no file that can be downloaded; it says what can be done.
+        DownloadFailed: theirs could not be had.
+        CheckpointError: the file is not what it should be.
+    """
+    from models.zoo import find_model, home, resolve_model, weights_source
+    from tal_cli.downloads import fetch
+    from tal_cli.importing import install
+
+    source = weights_source(name)
+    if find_model(name).runnable_now or source is None or source.url is None:
+        return resolve_model(name)
+    archive = fetch(source, home() / "downloads" / source.file)
+    imported = install(name, archive, recipe=name)
+    archive.unlink()  # its hash stays pinned
+    if imported.assumed_labels:
+        console.note(f"class order assumed: {imported.assumed_labels}")
+    return imported.folder
 
 
 def suggestion(name: str) -> str:
