@@ -1,4 +1,4 @@
-"""Processor time of `tal eval` and `tal diagnose`, whole commands, beside what the published evaluators were measured at.
+"""Processor time of `tal eval` and `tal diagnose`, whole commands, beside what published evaluators were measured at.
 
 usage: evaluation_rate.py SHARED [--rounds N]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,7 @@ DEFAULT_TIOU = "0.3:0.1:0.7"
 
 class Protocol(str, Enum):
     activitynet = "activitynet"
+    actionformer = "actionformer"
     epic = "epic"
 
 
@@ -51,7 +53,8 @@ def evaluate(
         typer.Option(metavar="A:STEP:B", help="Overlap thresholds. Default: 0.3:0.1:0.7, or the data set's."),
     ] = None,
     protocol: Annotated[
-        Protocol, typer.Option(metavar="activitynet|epic", help="Whose rules are followed to the last digit.")
+        Protocol,
+        typer.Option(metavar="activitynet|actionformer|epic", help="Whose rules are followed to the last digit."),
     ] = Protocol.activitynet,
     task: Annotated[
         EpicTask, typer.Option(metavar="verb|noun|action|all", help="What EPIC's protocol evaluates.")
@@ -61,7 +64,8 @@ def evaluate(
 ) -> None:
     """Mean average precision and recall, as the official evaluators compute them.
 
-    Files may be gzipped. EPIC's protocol reads its submission form (verb, noun, action) and class numbers.
+    Files may be gzipped. ActionFormer's protocol leaves out annotations that repeat another or have no length. EPIC's
+    reads its submission form (verb, noun, action) and class numbers.
     """
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, evaluate_files
@@ -70,7 +74,7 @@ def evaluate(
         raise UsageProblem(f"--task {task.value} belongs to --protocol epic")
     truth = find_ground_truth(dataset, annotations, subset, None)
     is_epic = protocol is Protocol.epic
-    tasks = EPIC_TASKS if is_epic else {"": truth.task}
+    tasks = EPIC_TASKS if is_epic else {"": replace(truth.task, counts_repeats=protocol is Protocol.activitynet)}
     chosen = {name: entry for name, entry in tasks.items() if task.value in ("all", name)}
     thresholds = parse_tiou(tiou or (EPIC_TIOU if is_epic else truth.tiou or DEFAULT_TIOU))
     results = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress
@@ -67,8 +66,11 @@ def load_predictions(path: str | Path, label_key: str = "label") -> Predictions:
     """
     is_lines = Path(path).name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
     videos = _from_lines(path) if is_lines else _from_results(path)
-    rows = [row for video, items in videos for row in _rows(path, video, items, label_key)]
-    return Predictions.from_rows(rows)
+    found = Predictions.from_rows(row for video, items in videos for row in _rows(path, video, items, label_key))
+    finite = np.isfinite(found.starts) & np.isfinite(found.ends) & np.isfinite(found.scores)
+    if not finite.all():
+        raise InputProblem(path, f"video {found.videos[int(finite.argmin())]}: a number that is not finite")
+    return found
 
 
 def _from_results(path: str | Path) -> Iterator[tuple[str, Any]]:
@@ -94,10 +96,7 @@ def _rows(path: str | Path, video: str, items: Any, label_key: str) -> Iterator[
     try:
         for item in items:
             start, end = item["segment"]
-            row = (video, str(item[label_key]), float(start), float(end), float(item["score"]))
-            if not all(math.isfinite(number) for number in row[2:]):
-                raise ValueError("not finite")
-            yield row
-    except (KeyError, TypeError, ValueError) as error:
+            yield video, str(item[label_key]), float(start), float(end), float(item["score"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"video {video}: expected rows of {label_key}, score and segment [start, end]"
         raise InputProblem(path, f"{reason} ({error})"[:300]) from error

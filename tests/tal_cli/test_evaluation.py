@@ -16,16 +16,20 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotati
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.evaluation.average_precision import evaluate, parse_tiou
 from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
-from tal_cli.evaluation.protocols import Task, evaluate_files
+from tal_cli.evaluation.protocols import Task, evaluate_files, without_repeats
 
 CASES = {
     "anet_sample.activitynet": "activitynet13_val",
     "anet_val.activitynet": "activitynet13_val",
     "anet_val_ties.activitynet.first": "activitynet13_val",
+    "anet_val_ties.actionformer.first": "activitynet13_val",
+    "anet_val_ties.opentad.first": "activitynet13_val",
     "thumos_test.activitynet": "thumos14",
     "thumos_test.actionformer": "thumos14",
+    "thumos_test.opentad": "thumos14",
     "thumos_test_edge.activitynet": "thumos14",
     "thumos_test_edge.actionformer": "thumos14",
+    "thumos_test_edge.opentad": "thumos14",
     "thumos_test_ties.activitynet.first": "thumos14",
 }
 
@@ -35,6 +39,8 @@ def test_numbers_are_those_of_the_published_evaluators(shared: Path, case: str) 
     expected = json.loads((shared / "evaluation" / "expected" / f"{case}.json").read_text())
     truth = load_annotations(shared / "data" / f"{CASES[case]}.json.gz")
     predictions = load_predictions(shared / "evaluation" / f"predictions_{case.split('.')[0]}.json.gz")
+    if case.split(".")[1] != "activitynet":
+        truth = without_repeats(truth)
     result = evaluate(predictions, truth, expected["subset"], expected["tiou_thresholds"])
     assert set(result.labels) == set(expected["ap_per_class"])
     for label, row in zip(result.labels, result.precision, strict=True):
@@ -171,13 +177,43 @@ def test_command_refuses_what_it_cannot_evaluate(files: tuple[Path, Path], tmp_p
     assert app.run(["eval", str(tmp_path / "none.json"), "--annotations", annotations]) == 3
 
 
+@pytest.mark.parametrize(
+    ("file", "subset", "count"),
+    [("activitynet13_val", "validation", 7630), ("multithumos", "test", 20156), ("thumos14", "test", 3358)],
+)
+def test_actionformer_counts_what_does_not_repeat(shared: Path, file: str, subset: str, count: int) -> None:
+    truth = without_repeats(load_annotations(shared / f"data/{file}.json.gz"))
+    assert sum(len(video.segments) for video in truth.of(subset)) == count
+
+
+def test_actionformers_protocol_by_command(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = json.loads((shared / "evaluation/expected/anet_val_ties.actionformer.first.json").read_text())
+    arguments = [
+        str(shared / "evaluation/predictions_anet_val_ties.json.gz"),
+        "--protocol",
+        "actionformer",
+        "-f",
+        "json",
+    ]
+    arguments += ["--annotations", str(shared / "data/activitynet13_val.json.gz"), "--tiou", "0.5:0.05:0.95"]
+    assert app.run(["eval", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out)["average"] == pytest.approx(expected["average_mAP"], abs=1e-9)
+
+
 def test_no_predictions_at_all_score_zero(files: tuple[Path, Path]) -> None:
     result = evaluate(Predictions.from_rows([]), load_annotations(files[0]), "validation", [0.5])
     assert result.average == 0 and result.recall[5][0] == 0
 
 
 @pytest.mark.parametrize(
-    "rows", ['[{"label": "a"}]', '[{"label": "a", "score": "x", "segment": [1, 2]}]', "3", '[{"score": 1}]']
+    "rows",
+    [
+        '[{"label": "a"}]',
+        '[{"label": "a", "score": "x", "segment": [1, 2]}]',
+        "3",
+        '[{"score": 1}]',
+        '[{"label": "a", "score": NaN, "segment": [1, 2]}]',
+    ],
 )
 def test_bad_rows_name_their_video(tmp_path: Path, rows: str) -> None:
     path = tmp_path / "found.json"
