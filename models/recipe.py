@@ -22,7 +22,6 @@ __all__ = [
     "FeatureSpec",
     "InferenceConfig",
     "ModelConfig",
-    "ProposalScoring",
     "Published",
     "Recipe",
     "RecipeError",
@@ -125,6 +124,7 @@ class TrainingConfig(Strict):
     regression_weight: NonNegative = 1.0
     refined_weight: NonNegative = 0.7  # of refined and coarse predictions where a decoder has both
     coarse_weight: NonNegative = 0.3
+    class_agnostic: bool = False  # all labels are learnt as one: proposals, for `tal combine video-scores` to label
     select: Literal["last", "best-test"] = "last"
     seed: int = 0
 
@@ -133,16 +133,6 @@ class TrainingConfig(Strict):
         if self.accumulate > 1 and not isinstance(self.assignment, CenterAssignment):
             raise ValueError("accumulate: who is positive under the cost assignment is not known before the passes")
         return self
-
-
-class ProposalScoring(Strict):
-    """Segments of one class as proposals, which a video-level classifier labels (ActivityNet).
-
-    Its `classes` best classes each take the `best` best proposals; score = sqrt(class score * proposal score).
-    """
-
-    classes: Positive = 2
-    best: Positive = 200
 
 
 class InferenceConfig(Strict):
@@ -159,7 +149,6 @@ class InferenceConfig(Strict):
     multiclass: bool = True  # suppress within each class only
     voting_threshold: Share = 0.0  # 0: no voting; only class-agnostic suppression votes
     voting_weight: Literal["score", "score-iou"] = "score"
-    proposals: ProposalScoring | None = None  # what to do with a classifier's scores, where they are given
     display_score: Share = 0.3  # what a person wants to see
     stretch: Positive = 13824  # longest sequence computed at once
     overlap: Annotated[int, Field(ge=0)] = 1024  # shared by neighbouring stretches

@@ -63,10 +63,11 @@ def choose(extractor: str | None, model: str | None, asked: Mapping[str, object]
 
 def feature_spec(model: str) -> FeatureSpec:
     """What features a model takes; a shipped recipe is enough, so features can be made before there are weights."""
-    from models.recipe import list_recipes, load_recipe
+    from models.recipe import full_name, list_recipes, load_recipe
     from models.zoo import resolve_model
 
-    recipe = load_recipe(model) if model in list_recipes() else load_recipe(resolve_model(model) / "recipe.yaml")
+    shipped = full_name(model) in list_recipes()
+    recipe = load_recipe(model if shipped else resolve_model(model) / "recipe.yaml")
     return recipe.features
 
 

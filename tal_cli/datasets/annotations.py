@@ -7,7 +7,7 @@ It is written as ActivityNet-style JSON,
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,14 @@ class Annotations:
         for video in self.videos.values():
             counts[video.subset] = counts.get(video.subset, 0) + 1
         return counts
+
+    def with_one_label(self, label: str) -> Annotations:
+        """The same instances, all of one label."""
+        videos = {
+            name: replace(video, segments=tuple(replace(item, label=label) for item in video.segments))
+            for name, video in self.videos.items()
+        }
+        return replace(self, videos=videos, labels=(label,))
 
     def of(self, subset: str) -> list[VideoAnnotation]:
         """The videos of a subset, in file order; those of every subset for `all`."""

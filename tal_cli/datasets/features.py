@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from extractors.store import FeatureSequence
-from models.recipe import FeatureSpec, TrainingConfig
+from models.recipe import FeatureSpec, Recipe, TrainingConfig
+from models.resampling import Resampling
 from tal_cli.datasets.annotations import VideoAnnotation
 from tal_cli.datasets.described import described
 from tal_cli.datasets.feature_files import FeatureFile, find_features
@@ -41,6 +42,7 @@ class FeatureVideo:
         length: T.
         segments: float32 [n, 2], grid cells; instances without length are left out.
         labels: int64 [n].
+        resampling: to what length it is brought; the three above are after that.
     """
 
     annotation: VideoAnnotation
@@ -50,11 +52,14 @@ class FeatureVideo:
     length: int
     segments: NDArray[np.float32]
     labels: NDArray[np.int64]
+    resampling: Resampling | None = None
 
     def load(self) -> Tensor:
         """The features, float32 [C, T]."""
-        if self.features is not None:
-            return self.features
+        features = self.features if self.features is not None else self._read()
+        return features if self.resampling is None else self.resampling.features(features.t()).t()
+
+    def _read(self) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.file.load().features.T))
 
 
@@ -123,6 +128,13 @@ def load_videos(
     return videos
 
 
+def resampled(video: FeatureVideo, recipe: Recipe) -> FeatureVideo:
+    """The video as a recipe with `model.resample` trains on it: its length, its instances on the new grid."""
+    resampling = Resampling.of(recipe, video.length)
+    segments = resampling.to_new(video.segments).astype(np.float32)
+    return replace(video, length=resampling.length, segments=segments, resampling=resampling)
+
+
 def crop(video: FeatureVideo, config: TrainingConfig, spec: FeatureSpec, rng: np.random.Generator) -> Crop:
     """A random part of a video, as ActionFormer's `truncate_feats` draws it.
 
@@ -137,7 +149,7 @@ def crop(video: FeatureVideo, config: TrainingConfig, spec: FeatureSpec, rng: np
     if size == video.length:
         return Crop(0, size, video.segments, video.labels)
     starts, ends = video.segments[:, 0], video.segments[:, 1]
-    margin = 0.5 * spec.window / spec.stride
+    margin = 0.5 * spec.window / spec.stride if video.resampling is None else 0.5
     for first in rng.integers(0, video.length - size, size=MOST_CROPS, endpoint=True):
         left, right = np.maximum(starts, first - margin), np.minimum(ends, first + size + margin)
         kept = np.clip(right - left, 0, None) >= config.truncate_threshold * (ends - starts)

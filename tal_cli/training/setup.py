@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, load_annotations, split_names
 from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
 from tal_cli.datasets.feature_files import find_features
-from tal_cli.datasets.features import FeatureVideo, load_videos
+from tal_cli.datasets.features import FeatureVideo, load_videos, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.errors import Missing, UsageProblem
 from tal_cli.evaluation.average_precision import parse_tiou
@@ -26,6 +26,7 @@ from tal_cli.training.record import write_record
 from tal_cli.training.state import FILE, FOLDER
 from tal_cli.training.trainer import TrainingRun
 
+ONE_LABEL = "action"  # of a detector that does not tell labels apart
 OWN_DATA_TIOU = "0.3:0.1:0.7"
 
 
@@ -75,13 +76,17 @@ def prepare(request: TrainingRequest) -> TrainingRun:
     out = processes.agree(run_folder(request) if processes.leads else None)
     initial = initial_weights(request.init)
     data = find_data(request)
+    recipe = choose_recipe(request, data)
+    if recipe is not None and recipe.training.class_agnostic:
+        data = replace(data, annotations=data.annotations.with_one_label(ONE_LABEL))
     labels = data.annotations.labels
-    recipe = choose_recipe(request, data, len(labels))
     spec = recipe.features if recipe is not None else spec_of(load_contract(first_features(data)))
     subsets = [data.annotations.of(name) for name in (data.train, data.test) if name is not None]
     with console.progress("reading features", unit="videos") as progress:
         loaded = [load_videos(videos, data.features, labels, spec, progress=progress) for videos in subsets]
     videos, validation = [*loaded, []][:2]
+    if recipe is not None and recipe.model.resample:
+        videos = [resampled(video, recipe) for video in videos]
     check_instances(videos, data.train)
     if recipe is None:
         shape = data_shape(videos)
@@ -145,12 +150,16 @@ def find_data(request: TrainingRequest) -> TrainingData:
     return TrainingData(name, annotations, features, train, test, parse_tiou(tiou), recipe)
 
 
-def choose_recipe(request: TrainingRequest, data: TrainingData, classes: int) -> Recipe | None:
-    """The recipe asked for, or the data set's usual one, with overrides; None: one is to be derived."""
+def choose_recipe(request: TrainingRequest, data: TrainingData) -> Recipe | None:
+    """The recipe asked for, or the data set's usual one, with overrides; None: one is to be derived.
+
+    It gets as many classes as the annotations have, unless it learns all labels as one.
+    """
     name = request.recipe or (data.recipe if data.recipe in list_recipes() else None)
     if name is None:
         return None
-    recipe = load_recipe(name)
+    recipe = override(load_recipe(name), request.overrides)
+    classes = 1 if recipe.training.class_agnostic else len(data.annotations.labels)
     if recipe.model.classes != classes:
         console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: taking {classes}")
     return override(recipe, [f"model.classes={classes}", *request.overrides])

@@ -257,6 +257,7 @@ def expected_training(family: str, entry: str, options: Options) -> TrainingConf
             "regression_loss": "diou",
             "iou_weight_power": options["model.iou_weight_power"] if binned else 0.0,
             "regression_weight": options["train_cfg.loss_weight"],
+            "class_agnostic": options["dataset_name"] == "anet",  # its detectors have one class
             "refined_weight": 0.7,
             "coarse_weight": 0.3,
         }
@@ -278,7 +279,6 @@ def expected_inference(family: str, recipe: Recipe, options: Options) -> Inferen
             "multiclass": options["test_cfg.multiclass_nms"],
             "voting_threshold": options["test_cfg.voting_thresh"],
             "voting_weight": "score-iou" if family in ("actionformer_release", "TemporalMaxer") else "score",
-            "proposals": {"classes": 2, "best": 200} if options["dataset_name"] == "anet" else None,
             "stretch": int(length * options["model.max_buffer_len_factor"]),
             # Published code computes videos in one piece; how pieces overlap is ours to say.
             "overlap": recipe.inference.overlap,
