@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from tal_cli import __version__, console, errors
 from tal_cli.commands import (
+    benchmark,
     combine,
     compare,
     datasets,
@@ -87,6 +88,7 @@ app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("diagnose", epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("selftest", epilog=selftest.EXAMPLE)(selftest.selftest)
+app.command("benchmark", epilog=benchmark.EXAMPLE)(benchmark.benchmark)
 app.add_typer(models.app, name="models")
 app.add_typer(extractors.app, name="extractors")
 app.add_typer(datasets.app, name="datasets")

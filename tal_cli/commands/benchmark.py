@@ -1,0 +1,157 @@
+"""`tal benchmark`: what models cost, side by side, on one device in one run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tal_cli import console
+from tal_cli.commands.ground_truth import Format, ResultFormat
+from tal_cli.commands.options import Device, Overrides, Precision, PrecisionChoice, Quiet, Seed
+from tal_cli.commands.tables import print_table
+from tal_cli.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from models.detector import TemporalDetector
+    from models.recipe import Recipe
+    from tal_cli.benchmarking import Conditions, Cost
+
+EXAMPLE = "Example: tal benchmark thumos-i3d tridet-thumos-i3d --device cpu --threads 2"
+# The paper's table 15: every model on an input of 2304 x 2048.
+TABLE_15 = (
+    "actionformer-thumos-i3d",
+    "temporalmaxer-thumos-i3d",
+    "tridet-thumos-i3d",
+    "actionmamba-thumos-internvideo2",
+    "thumos-i3d",
+)
+TABLE_15_CHANNELS = 2048
+MEMORY = {"cuda": "torch.cuda.max_memory_allocated", "cpu": "PyTorch's allocations, by its profiler"}
+
+
+def benchmark(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL...",
+            help="Models, model folders, runs, or recipes (with random weights). Default: the paper's table 15.",
+        ),
+    ] = None,
+    length: Annotated[int, typer.Option(min=1, metavar="N", help="Features per sequence, in grid cells.")] = 2304,
+    repeat: Annotated[int, typer.Option(min=1, metavar="N", help="Warm runs to take the median of.")] = 5,
+    device: Device = "auto",
+    precision: Precision = PrecisionChoice.auto,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the forward pass with torch.compile.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Threads of the processor. Default: PyTorch's.")
+    ] = None,
+    format: Format = ResultFormat.table,
+    overrides: Overrides = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Measure parameters, operations, latency and peak memory of detectors, one after the other on one device.
+
+    One sequence of random features goes through each model: the forward pass, the candidates and NMS are timed apart,
+    warm, and the median of several runs is given. Reading features and making them from video are not in these times.
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler chats on standard error
+    import torch
+
+    from tal_cli.benchmarking import Conditions, measure
+    from tal_cli.devices import arithmetic, resolve_device, seed_everything
+
+    if threads:
+        torch.set_num_threads(threads)
+    where = resolve_device(device)
+    conditions = Conditions(
+        device=where,
+        arithmetic=partial(arithmetic, where, precision.value),
+        length=length,
+        repeat=repeat,
+        compiled=compile,
+        seed=seed,
+    )
+    conditions.arithmetic()  # an unusable precision is told before the first model is built
+    named = [(name, *_recipe(name, overrides or [], table=not models)) for name in models or TABLE_15]
+    costs: list[Cost] = []
+    with console.progress("measuring", total=len(named) * (repeat + 2), unit="runs") as bar:
+        for name, recipe, weights in named:
+            bar.describe(name)
+            seed_everything(seed)
+            detector = _detector(recipe, weights)
+            costs.append(measure(name, detector, recipe, conditions, bar.advance))
+    _show(costs, conditions, precision.value, format)
+
+
+def _recipe(name: str, overrides: list[str], *, table: bool) -> tuple[Recipe, str | None]:
+    """The recipe that a name stands for, and its model folder; None where it has none and weights are random."""
+    from models.recipe import full_name, list_recipes, load_recipe, override
+    from models.zoo import ModelMissing, UnknownModel, resolve_model
+
+    try:
+        folder = None if table else resolve_model(name)
+    except (ModelMissing, UnknownModel):
+        if full_name(name) not in list_recipes() and not name.endswith((".yaml", ".yml")):
+            raise
+        folder = None
+    recipe = load_recipe(folder / "recipe.yaml" if folder else name)
+    if folder and any(assignment.startswith(("model.", "features.")) for assignment in overrides):
+        raise UsageProblem(f"{name} has trained weights, whose architecture --set cannot change", "name a recipe")
+    if table:
+        overrides = [f"features.channels={TABLE_15_CHANNELS}", *overrides]
+    return override(recipe, overrides) if overrides else recipe, str(folder) if folder else None
+
+
+def _detector(recipe: Recipe, folder: str | None) -> TemporalDetector:
+    from models.checkpoint import load_model
+    from models.detector import TemporalDetector
+
+    return load_model(folder).detector if folder else TemporalDetector.from_recipe(recipe)
+
+
+def _show(costs: list[Cost], conditions: Conditions, precision: str, format: ResultFormat) -> None:
+    import torch
+
+    from tal_cli import __version__
+
+    device = conditions.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if format is ResultFormat.json:
+        document = {
+            "version": __version__,
+            "torch": torch.__version__,
+            "device": name,
+            "threads": torch.get_num_threads(),
+            "precision": "fp32" if precision == "auto" else precision,
+            "compile": conditions.compiled,
+            "length": conditions.length,
+            "repeat": conditions.repeat,
+            "memory": MEMORY.get(device.type),
+            "models": [{**asdict(cost), "total": cost.total} for cost in costs],
+        }
+        print(json.dumps(document, indent=2))
+        return
+    console.note(
+        f"{name}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; {conditions.length} cells; "
+        f"median of {conditions.repeat}; memory: {MEMORY.get(device.type, 'not measured here')}"
+    )
+    header = ("model", "parameters", "GFLOP", "forward", "candidates", "NMS", "sum", "peak memory", "input", "segments")
+    print_table(header, [_row(cost, conditions) for cost in costs])
+
+
+def _row(cost: Cost, conditions: Conditions) -> tuple[str, ...]:
+    return (
+        cost.name,
+        f"{cost.parameters / 1e6:.1f} M",
+        f"{cost.gflop:.1f}",
+        *(f"{1e3 * seconds:.1f} ms" for seconds in (cost.forward, cost.candidates, cost.nms, cost.total)),
+        "-" if cost.memory is None else f"{cost.memory / 1e6:.0f} MB",
+        f"{conditions.length} x {cost.channels}",
+        f"{cost.kept} of {cost.found}",
+    )
