@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from extractors.backbones import WeightsError, WeightsMissing, create_backbone, find
+from extractors.backbones import WeightsError, WeightsMissing, create_backbone, resolve
 from extractors.contract import FeatureContract
 from extractors.extras import ExtraMissing
 from extractors.places import PlaceError
 from extractors.store import FeatureError
 from extractors.video import TIMEOUT, DecoderUnavailable, VideoError
-from extractors.weights import file_sha256, locate, remedy
 
 if TYPE_CHECKING:
     from extractors.extract import Extractor
@@ -44,27 +42,18 @@ class Setup:
 
         Raises ValueError for an unknown name and settings that it cannot have, WeightsMissing.
         """
-        entry = find(self.extractor)
-        if len(self.weights) > len(entry.weights):
-            raise ValueError(
-                f"{entry.name}: {len(self.weights)} weights files given, it takes {len(entry.weights) or 'none'}"
-            )
-        digests = []
-        for index, source in enumerate(entry.weights):
-            path = Path(self.weights[index]) if index < len(self.weights) else locate(source)
-            if path is None or not path.is_file():
-                raise WeightsMissing(entry.name, remedy(entry.name, entry.weights))
-            digests.append(file_sha256(path))
-        return replace(entry.contract_with(dict(self.settings)), weights_sha256="+".join(digests) or None)
+        return resolve(self.extractor, self.weights or None, dict(self.settings)).contract
 
     def extractor_on(self, device: str, shares: int) -> Extractor:
         """The backbone, ready for that many videos at a time. Raises as `create_backbone` and `Extractor`."""
         import torch
 
+        from extractors.arithmetic import hold_factors
         from extractors.extract import Extractor
 
         torch.manual_seed(self.seed)
         backbone = create_backbone(self.extractor, self.weights or None, dict(self.settings))
+        hold_factors(backbone, self.precision)
         return Extractor(
             backbone,
             device=device,

@@ -183,7 +183,7 @@ def test_what_no_worker_can_do_is_raised_as_it_is(plain: Path, tmp_path: Path) -
         Setup(extractor="r3d_18", weights=("/absent",)).contract()
     with pytest.raises(ValueError, match="unknown extractor"):
         Setup(extractor="absent").contract()
-    with pytest.raises(ValueError, match="takes none"):
+    with pytest.raises(ValueError, match="it takes 0"):
         Setup(extractor="tiny", weights=("x",)).contract()
 
 
