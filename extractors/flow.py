@@ -140,6 +140,11 @@ class Raft:
 
     @torch.inference_mode()
     def __call__(self, frames: Tensor) -> Tensor:
+        # Flow is what features are made from, so it is the same whatever precision these are computed in.
+        with torch.autocast(frames.device.type, enabled=False):
+            return self._flow(frames)
+
+    def _flow(self, frames: Tensor) -> Tensor:
         pictures = frames.permute(0, 3, 1, 2).float() * (2 / 255) - 1
         height, width = pictures.shape[2:]
         down, right = -height % RAFT_CELL, -width % RAFT_CELL

@@ -50,7 +50,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return F.rms_norm(tokens, self.weight.shape, self.weight, EPS)
+        return F.rms_norm(tokens, self.weight.shape, self.weight.to(tokens.dtype), EPS)
 
 
 class LayerScale(nn.Module):

@@ -86,8 +86,7 @@ class VideoMAE(nn.Module):
         self.register_buffer("positions", sine_table(tokens, shape.width), persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
-        tokens = self.patch_embed(windows)
-        tokens = tokens + self.positions.to(tokens.dtype)
+        tokens = self.patch_embed(windows) + self.positions
         for block in self.blocks:
             tokens = block(tokens)
         return self.fc_norm(tokens.mean(1))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from extractors.arithmetic import arithmetic, hold_factors
 from extractors.backbones import create_backbone
 from extractors.backbones.internvideo2 import (
     FRAMES,
@@ -129,6 +130,23 @@ def test_networks_run_in_half_the_memory(dtype: torch.dtype) -> None:
             near = network.to(dtype)(windows)
         assert near.dtype == dtype
         assert float((near.float() - exact).norm() / exact.norm()) < 0.05
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_weights_held_in_half_the_memory_change_nothing(precision: str) -> None:
+    for network, size in ((VideoMAE(SHAPE, size=32).eval(), 32), (InternVideo2(INTERN, size=28).eval(), 28)):
+        load_state(network, filled(network), "formula")
+        windows = torch.rand(2, 3, 16, size, size)
+        with torch.inference_mode():
+            exact = network(windows)
+            with arithmetic(torch.device("cpu"), precision):
+                cast = network(windows)
+            hold_factors(network, precision)
+            with arithmetic(torch.device("cpu"), precision):
+                held = network(windows)
+        assert cast.dtype == torch.float32  # what blocks add up to is kept in single precision
+        assert torch.equal(held, cast)
+        assert 1e-6 < float((cast - exact).norm() / exact.norm()) < 0.02
 
 
 def seeded_intern(layer: int, pooling: str = "patches", gelu: str = "tanh") -> InternVideo2:
