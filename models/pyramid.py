@@ -62,6 +62,13 @@ class PyramidLayout:
         pieces = [torch.full((n,), float(v), device=device) for n, v in zip(self.lengths, values, strict=True)]
         return self.pack(pieces)
 
+    def spread_index(self, values: Sequence[int], device: torch.device) -> Tensor:
+        """One whole number per level -> int64 [S] (0 in the gaps)."""
+        pieces = [
+            torch.full((n,), v, dtype=torch.int64, device=device) for n, v in zip(self.lengths, values, strict=True)
+        ]
+        return self.pack(pieces)
+
 
 @dataclass(frozen=True)
 class Points:
@@ -76,15 +83,19 @@ class Points:
 def pyramid_points(layout: PyramidLayout, device: torch.device) -> Points:
     """Points of a packed pyramid whose level l has stride 2**l."""
     stride = layout.spread([1 << level for level in range(len(layout.lengths))], device)
-    first = layout.spread(layout.starts, device).long()
-    last = layout.spread([s + n - 1 for s, n in zip(layout.starts, layout.lengths, strict=True)], device).long()
+    first = layout.spread_index(layout.starts, device)
+    last = layout.spread_index([s + n - 1 for s, n in zip(layout.starts, layout.lengths, strict=True)], device)
     index = torch.arange(layout.total, device=device)
     return Points(time=(index - first).float() * stride, stride=stride, first=first, last=last)
 
 
 def level_masks(mask_BT1: Tensor, levels: int) -> list[Tensor]:
     """Validity per level, bool [B, T_l, 1]: cell i of level l is valid when input cell i * 2**l is."""
-    return [mask_BT1[:, :: 1 << level] for level in range(levels)]
+    masks = [mask_BT1]
+    for _ in range(1, levels):
+        # Halved like the features, one level after the other, so that symbolic lengths stay equal to theirs.
+        masks.append(masks[-1][:, ::2])
+    return masks
 
 
 def padded_length(config: ModelConfig, length: int) -> int:

@@ -88,7 +88,7 @@ class CltdrDecoder(nn.Module):
         boundary = regression if self.paper else packed.detach()
         coarse = self.classes(classes, packed_masks)
         factor, shift = (None, None) if self.refine is None else self.refine(fusion, packed_masks)
-        level_index = layout.spread(range(len(levels)), coarse.device).long()
+        level_index = layout.spread_index(range(len(levels)), coarse.device)
         return Predictions(
             layout=layout,
             valid=packed_masks.inside,
