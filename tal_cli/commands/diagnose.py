@@ -112,7 +112,7 @@ def _print(diagnosis: Diagnosis) -> None:
     rows = [(_words(kind), f"{found.profile[0, kind]:.4f}", f"{shares[kind]:.4f}", gains[kind]) for kind in Kind]
     print_table(("predictions", "of the best G", "of the best 10 G", "mAP_N without them"), rows)
     print()
-    rows = [
+    buckets = [
         (item.characteristic.title, name, text, str(count), f"{value:.4f}", f"{missed:.4f}")
         for item, values, rates in zip(
             diagnosis.characteristics,
@@ -125,7 +125,7 @@ def _print(diagnosis: Diagnosis) -> None:
         )
         if count
     ]
-    print_table(("characteristic", "bucket", "range", "instances", "mAP_N", "missed"), rows)
+    print_table(("characteristic", "bucket", "range", "instances", "mAP_N", "missed"), buckets)
 
 
 def _words(kind: object) -> str:

@@ -14,12 +14,18 @@ from pathlib import Path
 from tal_cli.datasets.feature_files import usual_place
 from tal_cli.errors import Missing, UsageProblem
 
-LAYOUT = """\
-{root}/annotations.json      ActivityNet-style JSON (or .json.gz){official}
-{root}/features/VIDEO.npy    one array [windows, channels] per video (or .npz, .pt, .safetensors, .pkl, .h5;
-                             SUBSET/VIDEO.npy and v_VIDEO.npy are found as well),
-                             or features.h5 (.pkl, .npz) with one entry per video
-{root}/videos/VIDEO.mp4      only needed to make features"""
+LAYOUT = (
+    ("annotations.json", ("ActivityNet-style JSON (or .json.gz)",)),
+    (
+        "features/VIDEO.npy",
+        (
+            "one array [windows, channels] per video (or .npz, .pt, .safetensors, .pkl, .h5);",
+            "v_VIDEO.npy and SUBSET/VIDEO.npy are found as well,",
+            "and so is features.h5 (.pkl, .npz, ...) with one entry per video",
+        ),
+    ),
+    ("videos/VIDEO.mp4", ("only needed to make features",)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +71,15 @@ class Benchmark:
     @property
     def layout(self) -> str:
         """The files that are expected, as text."""
-        official = f",\n{' ' * 29}or {self.official} as it is published" if self.official else ""
-        return LAYOUT.format(root=self.root, official=official)
+        files = dict(LAYOUT)
+        if self.official:
+            files["annotations.json"] += (f"or {self.official} as it is published",)
+        width = max(len(str(self.root / name)) for name in files) + 4
+        return "\n".join(
+            f"{str(self.root / name) if number == 0 else '':{width}}{line}"
+            for name, lines in files.items()
+            for number, line in enumerate(lines)
+        )
 
     @property
     def features_folder(self) -> Path:
@@ -78,7 +91,7 @@ class Benchmark:
         """Its labels in their usual order; none where their list does not travel with the package."""
         if self.label_file is None:
             return ()
-        text = resources.files("tal_cli.datasets").joinpath("labels", self.label_file).read_text(encoding="utf-8")
+        text = (resources.files("tal_cli.datasets") / "labels" / self.label_file).read_text(encoding="utf-8")
         return tuple(text.splitlines())
 
     def annotations_file(self, root: Path | None = None) -> Path:

@@ -27,7 +27,7 @@ BUCKET_COLOURS = ("#386cb0", "#d6337c", "#bf5b17")
 MOST_POINTS = 20_000
 RESOLUTION = 160  # dots per inch of the PNG
 BEHIND_NUMBERS = {"boxstyle": "square,pad=0.02", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "serif",
     "font.serif": ["DejaVu Serif"],
     "font.size": 11,
@@ -184,9 +184,11 @@ def _scatter(diagnosis: Diagnosis) -> Figure:
 
 def _buckets(axes: Axes, characteristics: Sequence[Bucketed], values: Sequence[Floats]) -> float:
     """Bars of percentages per characteristic and bucket, side by side; the place of the last."""
-    place, ticks, names = 0.0, [], []
+    place = 0.0
+    ticks: list[float] = []
+    names: list[str] = []
     for item, row, colour in zip(characteristics, values, BUCKET_COLOURS, strict=True):
-        places = place + np.arange(len(row))
+        places = np.arange(len(row), dtype=np.float64) + place
         _bars(axes, places, row, [colour] * len(row))
         axes.annotate(item.characteristic.title, (float(places.mean()), 1.03), xycoords=("data", "axes fraction"),
                       ha="center", fontsize=12)  # fmt: skip

@@ -55,7 +55,7 @@ def _task(path: Path, number: int, task: Any, how: How) -> Iterator[Entry]:
     for region in (done[0].get("result") or []) if done else []:
         value = region.get("value") if isinstance(region, dict) else None
         if isinstance(value, dict):
-            yield from (Entry(video, label, *span) for label, *span in _spans(path, video, value, fps))
+            yield from (Entry(video, label, start, end) for label, start, end in _spans(path, video, value, fps))
 
 
 def _spans(path: Path, video: str, value: dict[str, Any], fps: float | None) -> Iterator[tuple[str, float, float]]:
