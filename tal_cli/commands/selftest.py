@@ -15,18 +15,18 @@ EXAMPLE = "Example: tal selftest --device cpu"
 def selftest(device: Device = "auto", quiet: Quiet = False) -> None:
     """Recompute recorded outputs of the published code.
 
-    The detector, Soft-NMS and the losses; prints the largest distance to the reference and ends with exit code 1 if
-    one is too large.
+    The detector, Soft-NMS, the losses, and the backbones on weights and a clip made by formula; prints the largest
+    distance to the reference (relative for backbones) and ends with exit code 1 if one is too large.
     """
-    from models.goldens import SHIPPED_CASES, check_case
     from tal_cli.devices import resolve_device
+    from tal_cli.goldens import SHIPPED_CASES, case_files, check_cases
 
     where = resolve_device(device)
-    paths = sorted(SHIPPED_CASES.glob("*.json"))
+    paths = case_files(SHIPPED_CASES)
     reports = []
     with console.progress("recomputing", len(paths), "cases") as progress:
-        for path in paths:
-            reports.append(check_case(path, where))
+        for report in check_cases(paths, where):
+            reports.append(report)
             progress.advance()
     print_table(
         ("case", "tensors", "largest error", "verdict"),
