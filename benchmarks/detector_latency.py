@@ -1,21 +1,19 @@
 #!/usr/bin/env python3
-"""Latency of the full-size detector on a CPU: forward pass, candidates, NMS.
+"""Latency of a full-size detector on a processor: forward pass, candidates, NMS, and the training step.
 
-    python benchmarks/detector_latency.py [--recipe thumos-i3d] [--threads 2] [--released CHECKOUT] [--cpu-time]
+    python benchmarks/detector_latency.py [--recipe thumos-i3d] [--threads 2] [--released CHECKOUT] [--train] [--cpu-time]
 
-Times on a CPU drift with whatever else the machine does, so every time is printed together with the rate of a reference
-convolution (512 to 512 channels, kernel 3, length 2304) measured in between, and scaled to the 154 GFLOP/s at which the
-published code took 1.06 s, 0.034 s and 0.052 s. With --released, a checkout of the published code runs its forward pass
-in turn with ours, and the ratio of the two is what counts; --cpu-time (with --threads 1) makes that ratio steady on a
-machine that has other work. Weights are random; NMS gets as many candidates as released.
+With --released, a checkout of the recipe's published code runs in turn with ours, with the same weights on the same
+features, and the ratios are what counts: times on a processor drift with whatever else the machine does. The results of
+both are compared as well. --cpu-time (with --threads 1) keeps the ratios steady on a machine that has other work.
+Weights are random, so that NMS gets as many candidates as the settings let through. Without --released, times are also
+scaled to the machine on which the published code was timed, by the rate of a reference convolution.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -26,100 +24,167 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
+from benchmarks.published_code import CONFIGS, Published, processor_or_wall, training_video
 from models.detector import TemporalDetector
-from models.nms import suppress
+from models.device_nms import suppress_in_place
+from models.nms import Candidates
 from models.postprocess import find_candidates
-from models.recipe import load_recipe
+from models.pyramid import pad_batch
+from models.recipe import Recipe, load_recipe
+from models.released.conversion import to_ours
+from models.training import LossNormalizer, batch_loss, parameter_groups
 
 REFERENCE_RATE = 154.0  # GFLOP/s of the machine on which the published code was timed
+REFERENCE = (512, 512, 3, 2304)  # convolution: outputs, inputs, kernel, length
 PUBLISHED = {
     "thumos-i3d": {"forward": 1.06, "candidates": 0.034, "nms": 0.052},
     "epic-noun": {"forward": 1.35, "candidates": 0.583, "nms": 0.144},
+    "tridet-thumos-i3d": {"forward": 0.705, "candidates": 0.025, "nms": 0.064},
+    "actionformer-thumos-i3d": {"forward": 0.905, "candidates": 0.011, "nms": 0.077},
+    "temporalmaxer-thumos-i3d": {"forward": 0.402, "candidates": 0.013, "nms": 0.126},
 }
+STAGES = ("forward", "candidates", "nms")
+ACTIONS = 15  # per training video
+
+Times = dict[str, list[float]]
 
 
-def seconds(function: Callable[[], Any], clock: Callable[[], float]) -> float:
-    """Time of one call."""
+def timed(function: Callable[[], Any], clock: Callable[[], float]) -> tuple[float, Any]:
+    """Seconds of one call, and its result."""
     start = clock()
-    function()
-    return clock() - start
+    result = function()
+    return clock() - start, result
 
 
-def released_forward(checkout: Path, config: str) -> Callable[[Tensor, Tensor], Any]:
-    """The published detector's forward pass, without its NMS extension and training utilities, which need building."""
-    for name in ("nms_1d_cpu", "pandas", "joblib"):
-        sys.modules.setdefault(name, types.ModuleType(name))
-    utilities: Any = types.ModuleType("libs.utils")
-    utilities.batched_nms = None
-    sys.modules["libs.utils"] = utilities
-    sys.path.insert(0, str(checkout))
-    from libs.core import load_config  # type: ignore[import-not-found]
-    from libs.modeling import make_meta_arch  # type: ignore[import-not-found]
+@torch.inference_mode()
+def infer(
+    detector: TemporalDetector, recipe: Recipe, features: Tensor, clock: Callable[[], float]
+) -> tuple[dict[str, float], Candidates]:
+    """Seconds per stage for features [T, C] that fill the detector's length, and the segments."""
+    batch, mask = pad_batch([features], recipe.model.pad_length)
+    forward, predictions = timed(lambda: detector(batch, mask), clock)
+    candidates, found = timed(lambda: find_candidates(predictions, recipe.inference), clock)
+    nms, kept = timed(lambda: suppress_in_place(found, recipe.inference), clock)
+    return {"forward": forward, "candidates": candidates, "nms": nms}, kept
 
-    settings = load_config(str(checkout / "configs" / config))
-    model = make_meta_arch(settings["model_name"], **settings["model"]).eval()
 
-    def forward(features: Tensor, mask: Tensor) -> Any:
-        levels, masks = model.neck(*model.backbone(features, mask))
-        refined = model.refineHead(model.cross_level(levels), masks)
-        logits = [a * b for a, b in zip(model.cls_head(model.decls(levels), masks), refined[2], strict=True)]
-        boundaries = model.start_head(levels, masks), model.end_head(levels, masks)
-        return logits, boundaries, model.reg_head(model.dereg(levels), masks), refined
+def measure_inference(
+    detector: TemporalDetector, recipe: Recipe, peer: Published | None, repeat: int, clock: Callable[[], float]
+) -> tuple[Times, Times, float]:
+    """Seconds per stage and run of ours and theirs in turn, and the reference convolution's rate in GFLOP/s."""
+    features = torch.randn(recipe.model.pad_length, recipe.features.channels)
+    outputs, inputs, kernel, length = REFERENCE
+    signal, weight = torch.randn(1, inputs, length), torch.randn(outputs, inputs, kernel)
+    ours: Times = {stage: [] for stage in STAGES}
+    theirs: Times = {stage: [] for stage in STAGES}
+    reference = []
+    for run in range(repeat + 1):
+        spent, kept = infer(detector, recipe, features, clock)
+        their_spent, result = peer.infer(features.t().contiguous()) if peer else ({}, None)
+        reference += [timed(lambda: torch.conv1d(signal, weight, padding=1), clock)[0] for _ in range(3)]
+        if run == 0:  # warm-up
+            if result is not None:
+                compare(kept, result)
+            continue
+        for times, run_times in ((ours, spent), (theirs, their_spent)):
+            for stage, seconds in run_times.items():
+                times[stage].append(seconds)
+    return ours, theirs, 2 * outputs * inputs * kernel * length / 1e9 / min(reference)
 
-    return forward
+
+def compare(kept: Candidates, result: dict[str, Tensor]) -> None:
+    """Print how far our segments lie from theirs."""
+    seconds = (kept.starts * 4 + 8) / 30
+    scores = result["scores"].numpy()
+    if len(scores) != len(kept):
+        print(f"ours keeps {len(kept)} segments, theirs {len(scores)}")
+        return
+    same = (abs(seconds.clip(0) - result["segments"][:, 0].numpy()) < 1e-3) & (result["labels"].numpy() == kept.labels)
+    error = abs(scores - kept.scores).max()
+    print(f"{len(kept)} segments each: largest difference of scores {error:.1e}, {same.mean():.1%} in the same place")
+
+
+def measure_training(
+    detector: TemporalDetector, recipe: Recipe, peer: Published | None, repeat: int, clock: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """Seconds of a training step (forward, loss, backward, clip, step) on two full videos, ours and theirs in turn."""
+    length, clip = recipe.model.pad_length, recipe.training.clip_grad_norm or 1.0
+    videos = [torch.randn(length, recipe.features.channels) for _ in range(2)]
+    starts = [torch.rand(ACTIONS) * (length - 100) for _ in videos]
+    segments = [torch.stack((start, start + 2 + 60 * torch.rand(ACTIONS)), 1) for start in starts]
+    labels = [torch.randint(recipe.model.classes, (ACTIONS,)) for _ in videos]
+    batch, mask = pad_batch(videos, length)
+    normalizer = LossNormalizer(recipe.training.initial_loss_norm)
+    detector.train()
+    optimizer = torch.optim.AdamW(parameter_groups(detector, recipe.training.weight_decay), lr=1e-4, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        losses = batch_loss(detector, batch, mask, segments, labels, normalizer, recipe.training)
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(detector.parameters(), clip)
+        optimizer.step()
+
+    ours, theirs = [], []
+    if peer is not None:
+        peer.model.train()
+        their_optimizer = torch.optim.AdamW(peer.model.parameters(), lr=1e-4)
+        entries = zip(videos, segments, labels, strict=True)
+        their_batch = [training_video(video.t().contiguous(), edges, names) for video, edges, names in entries]
+    for run in range(repeat + 1):
+        seconds, _ = timed(step, clock)
+        their_seconds = (
+            timed(lambda: peer.train_step(their_batch, their_optimizer, clip), clock)[0] if peer is not None else 0.0
+        )
+        if run:
+            ours.append(seconds)
+            theirs.append(their_seconds)
+    return ours, theirs
+
+
+def report(name: str, ours: list[float], theirs: list[float]) -> None:
+    """One line: both, the ratio of the best, and the median of the ratios run by run."""
+    line = f"{name:14} ours {min(ours):.3f} s"
+    if theirs:
+        middle = median(a / b for a, b in zip(ours, theirs, strict=True))
+        line += f", theirs {min(theirs):.3f} s: best {min(ours) / min(theirs):.2f} x, median of pairs {middle:.2f} x"
+    print(line)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", default="thumos-i3d", choices=sorted(PUBLISHED))
+    parser.add_argument("--recipe", default="thumos-i3d", choices=sorted(CONFIGS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=7)
-    parser.add_argument("--released", type=Path, help="a checkout of the published code")
-    parser.add_argument("--released-config", default="thumos_i3d_focalloss.yaml")
+    parser.add_argument("--released", type=Path, help="a checkout of the recipe's published code")
+    parser.add_argument("--train", action="store_true", help="the training step as well")
     parser.add_argument("--cpu-time", action="store_true", help="processor time instead of wall time")
     arguments = parser.parse_args()
-    clock = time.process_time if arguments.cpu_time else time.perf_counter
+    clock = processor_or_wall(arguments.cpu_time)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     recipe = load_recipe(arguments.recipe)
     detector = TemporalDetector.from_recipe(recipe).eval()
-    length = recipe.model.pad_length
-    features = torch.randn(1, length, recipe.features.channels).transpose(1, 2)
-    mask = torch.ones(1, 1, length, dtype=torch.bool)
-    signal, kernel = torch.randn(1, 512, 2304), torch.randn(512, 512, 3)
-    operations = 2 * 512 * 512 * 3 * 2304 / 1e9
-    peer = released_forward(arguments.released, arguments.released_config) if arguments.released else None
-
-    times: dict[str, list[float]] = {"reference": [], "forward": [], "candidates": [], "nms": [], "released": []}
-    with torch.inference_mode():
-        predictions = detector(features, mask)
-        candidates = find_candidates(predictions, recipe.inference)
-        kept = suppress(candidates, recipe.inference)
-        contiguous = features.contiguous()
-        for _ in range(arguments.repeat):
-            times["reference"] += [seconds(lambda: torch.conv1d(signal, kernel, padding=1), clock) for _ in range(5)]
-            times["forward"].append(seconds(lambda: detector(features, mask), clock))
-            if peer is not None:
-                times["released"].append(seconds(lambda: peer(contiguous, mask), clock))
-            times["candidates"].append(seconds(lambda: find_candidates(predictions, recipe.inference), clock))
-            times["nms"].append(seconds(lambda: suppress(candidates, recipe.inference), clock))
-
-    rate = operations / min(times["reference"])
-    parameters = sum(parameter.numel() for parameter in detector.parameters()) / 1e6
-    size = f"{length} x {recipe.features.channels}"
-    print(f"{arguments.recipe}: {parameters:.1f} M parameters, {size}, {arguments.threads} threads")
-    print(f"reference convolution {rate:.0f} GFLOP/s; {len(candidates)} candidates, {len(kept)} kept")
-    for stage, published in PUBLISHED[arguments.recipe].items():
-        scaled = min(times[stage]) * rate / REFERENCE_RATE
-        measured = f"{stage:10} {min(times[stage]):.3f} s, at the reference rate {scaled:.3f} s"
-        print(f"{measured}; published {published:.3f} s: {scaled / published:.2f} x")
+    peer = Published(arguments.released.resolve(), arguments.recipe, clock) if arguments.released else None
     if peer is not None:
-        best = min(times["forward"]) / min(times["released"])
-        middle = median(ours / theirs for ours, theirs in zip(times["forward"], times["released"], strict=True))
-        print(
-            f"published code in turn: {min(times['released']):.3f} s; best {best:.2f} x, median of pairs {middle:.2f} x"
-        )
+        detector.load_state_dict(to_ours(peer.model.state_dict(), recipe, str(arguments.released)))
+    parameters = sum(parameter.numel() for parameter in detector.parameters()) / 1e6
+    size = f"{recipe.model.pad_length} x {recipe.features.channels}"
+    print(f"{arguments.recipe}: {parameters:.1f} M parameters, {size}, {arguments.threads} threads")
+
+    ours, theirs, rate = measure_inference(detector, recipe, peer, arguments.repeat, clock)
+    print(f"reference convolution {rate:.0f} GFLOP/s")
+    for stage in STAGES:
+        report(stage, ours[stage], theirs[stage])
+        if peer is None and arguments.recipe in PUBLISHED:
+            scaled = min(ours[stage]) * rate / REFERENCE_RATE
+            published = PUBLISHED[arguments.recipe][stage]
+            print(f"{'':14} at the reference rate {scaled:.3f} s, published {published:.3f} s: {scaled / published:.2f} x")
+    sums = [[sum(run) for run in zip(*times.values(), strict=True)] for times in (ours, theirs)]
+    report("sum", sums[0], sums[1])
+    if arguments.train:
+        report("training step", *measure_training(detector, recipe, peer, max(arguments.repeat // 2, 1), clock))
 
 
 if __name__ == "__main__":
