@@ -24,7 +24,7 @@ FULL = -1  # as a window of attention: the whole sequence
 class Strict(BaseModel):
     """Base of every section: unknown keys are refused and values never change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def by_name(value: Any) -> Any:

@@ -6,6 +6,7 @@ Imports no torch, so that listing and checking recipes stays quick.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -183,6 +184,14 @@ class Recipe(Strict):
     inference: InferenceConfig = InferenceConfig()
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-4 is a number, as people expect, and not a text, as in YAML 1.1."""
+
+
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+
+
 def list_recipes() -> list[str]:
     """Names of the recipes that travel with the package."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
@@ -222,7 +231,7 @@ def parse_recipe(content: str, origin: str) -> Recipe:
         # Aliases can blow a small file up into an enormous one, and no recipe needs them.
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content, Loader=yaml.SafeLoader)):
             raise RecipeError(f"{origin}: YAML aliases are not allowed")
-        data = yaml.safe_load(content)
+        data = yaml.load(content, _Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{origin}: not YAML: {' '.join(str(error).split())[:200]}") from error
     return _validated(data, origin)
@@ -247,8 +256,8 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
             if not isinstance(section, dict):
                 raise RecipeError(f"{path}: there is no section {key}")
         try:
-            section[leaf] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            section[leaf] = yaml.load(value, _Loader)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise RecipeError(f"{path}: {value!r} is not a value") from error
     return _validated(data, "override")
 
@@ -257,9 +266,16 @@ def _validated(data: Any, origin: str) -> Recipe:
     if not isinstance(data, dict):
         raise RecipeError(f"{origin}: not a recipe (expected keys and values at the top)")
     try:
-        return Recipe.model_validate(data)
+        # Strict: a text is no number and a number no truth value. Sequences of the schema are tuples.
+        return Recipe.model_validate(_with_tuples(data), strict=True)
     except ValidationError as error:
         raise RecipeError("\n".join(f"{origin}: {_explain(item)}" for item in error.errors())) from error
+
+
+def _with_tuples(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _with_tuples(value) for key, value in data.items()}
+    return tuple(_with_tuples(value) for value in data) if isinstance(data, list) else data
 
 
 def _explain(item: Any) -> str:
