@@ -14,6 +14,7 @@ from extractors.backbones.internvideo2 import (
     InternVideo2,
     InternVideo2Classifier,
     InternVideo2Shape,
+    Pooling,
 )
 from extractors.catalog import find
 from extractors.goldens.case import Case
@@ -47,7 +48,11 @@ def check(case: Case) -> None:
             size=size,
         )
         check_whole(case, recorded, case.load(make, state=state), windows)
-    for block, pooling, name in ((0, "all tokens", "all_tokens"), (depth - 1, "patches", "patch_tokens")):
+    ends: tuple[tuple[int, Pooling, str], ...] = (
+        (0, "all tokens", "all_tokens"),
+        (depth - 1, "patches", "patch_tokens"),
+    )
+    for block, pooling, name in (first, last):
         cut = partial(InternVideo2, shape, layer=block - depth, pooling=pooling, gelu="tanh", frames=frames, size=size)
         feature = case.load(cut, partial(needed, last=block), state)(windows)
         recorded = f"out.gelu_tanh.block_{block}_mean_{name}"

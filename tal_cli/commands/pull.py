@@ -40,9 +40,10 @@ def pull(
             if exit_code_of(error) != EXIT_MISSING:
                 raise
             failed.append(error)
-    for error in failed[:-1]:
-        console.error(one_line(error))
-        console.hint(getattr(error, "remedy", ""))
+    for problem in failed[:-1]:
+        console.error(one_line(problem))
+        if remedy := getattr(problem, "remedy", ""):
+            console.hint(remedy)
     if failed:
         raise failed[-1]
 

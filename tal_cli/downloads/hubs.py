@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from tal_cli import console
 from tal_cli.downloads.failure import DownloadFailed
@@ -20,9 +21,8 @@ def on_hugging_face(request: FileRequest) -> FileRequest:
     Raises:
         DownloadFailed: no such file, no connection, or a repository whose terms must be accepted first.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-    from huggingface_hub.utils import build_hf_headers
 
     owner, repository, path = request.url.removeprefix("hf://").split("/", 2)
     repo = f"{owner}/{repository}"
@@ -45,12 +45,12 @@ def on_hugging_face(request: FileRequest) -> FileRequest:
         raise DownloadFailed(
             f"{request.file}: Hugging Face now has a file of SHA-256 {stated}, the published one's is {request.sha256}"
         )
-    headers = build_hf_headers() if found.location.startswith(url.partition("/resolve/")[0]) else {}
-    wanted = ("authorization",)
+    token = get_token()
+    by_the_hub = urlsplit(found.location).netloc == urlsplit(url).netloc  # and not by a host that needs no login
     return replace(
         request,
         url=found.location,
-        headers={name: value for name, value in headers.items() if name.lower() in wanted and isinstance(value, str)},
+        headers={"Authorization": f"Bearer {token}"} if token and by_the_hub else {},
         size=request.size if request.size is not None else found.size,
         sha256=request.sha256 if request.sha256 and len(request.sha256) == 64 else stated or request.sha256,
         version=found.etag or request.version,

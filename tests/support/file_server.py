@@ -28,6 +28,7 @@ class FileServer:
     content: bytes = CONTENT
     tag: str = '"one"'
     gated: bool = False
+    elsewhere: bool = True  # large files of the hub lie on another host, small ones on its own
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -194,12 +195,13 @@ def hub(handler: Handler) -> None:
         handler.send_header("Content-Length", "0")
         handler.end_headers()
         return
-    handler.send_response(302)
+    handler.send_response(302 if handler.serves.elsewhere else 200)
     handler.send_header("X-Repo-Commit", "0" * 40)
     handler.send_header("X-Linked-Size", str(len(handler.serves.content)))
     handler.send_header("X-Linked-Etag", f'"{SHA256}"')
-    elsewhere = handler.serves.url.replace("127.0.0.1", "localhost")  # as a hub's files lie on other hosts than it
-    handler.send_header("Location", f"{elsewhere}/breaks-off/from-the-hub")
+    if handler.serves.elsewhere:
+        other_host = handler.serves.url.replace("127.0.0.1", "localhost")
+        handler.send_header("Location", f"{other_host}/breaks-off/from-the-hub")
     handler.send_header("Content-Length", "0")
     handler.end_headers()
 
@@ -221,6 +223,7 @@ BEHAVIOURS: dict[str, Callable[[Handler], None]] = {
     "web-page": web_page,
     "endless": endless,
     "in-chunks": in_chunks,
+    "owner": whole,
 }
 
 

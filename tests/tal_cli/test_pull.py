@@ -77,6 +77,20 @@ def test_a_hub_says_where_a_file_is_and_what_its_hash_is(
     assert not list((tmp_path / "extractors").iterdir())
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_hub_s_login_is_for_the_hub_alone(
+    run: Tal, server: FileServer, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    server.elsewhere = elsewhere
+    publish(monkeypatch, "videomaev2-b", "hf://owner/repository/b.pth")
+    assert run("extractors", "pull", "videomaev2-b").code == 0
+    files = [headers for headers in server.headers if headers["User-Agent"].startswith("tal/")]
+    assert files
+    assert {headers.get("Authorization") for headers in files} == {None if elsewhere else "Bearer hf_secret"}
+
+
 def test_terms_that_must_be_accepted_are_said(run: Tal, server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     server.gated = True
