@@ -52,7 +52,7 @@ def check(case: Case) -> None:
         (0, "all tokens", "all_tokens"),
         (depth - 1, "patches", "patch_tokens"),
     )
-    for block, pooling, name in (first, last):
+    for block, pooling, name in ends:
         cut = partial(InternVideo2, shape, layer=block - depth, pooling=pooling, gelu="tanh", frames=frames, size=size)
         feature = case.load(cut, partial(needed, last=block), state)(windows)
         recorded = f"out.gelu_tanh.block_{block}_mean_{name}"
