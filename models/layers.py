@@ -63,7 +63,10 @@ class RowConv1d(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] -> [B, T / stride, O]; T is even where it is halved."""
         if self.stride[0] == 1 and winograd.worthwhile(x, self.weight):
-            out = winograd.convolve(x, self._winograd_weight())
+            if torch.is_grad_enabled():
+                out: Tensor = winograd.Convolution.apply(x, self.weight)
+            else:
+                out = winograd.convolve(x, self._winograd_weight())
             return out if self.bias is None else out + self.bias
         return convolve_rows(x, self.weight, self.bias, stride=self.stride[0]).transpose(1, 2)
 
@@ -81,6 +84,18 @@ class RowConv1d(nn.Conv1d):
         if self._transformed is None or self._transformed[0] != state:
             self._transformed = (state, winograd.transform_weight(self.weight))
         return self._transformed[1]
+
+
+class ColumnLinear(nn.Conv1d):
+    """Linear map of each cell of [B, D, T], as one matrix product per video."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D, T] -> [B, width, T]."""
+        assert self.bias is not None
+        return torch.baddbmm(self.bias[:, None], self.weight[:, :, 0].expand(x.shape[0], -1, -1), x)
 
 
 class RowOutput(nn.Conv1d):

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from models.architectures import CltdrSettings, ModelConfig
 from models.layers import convolve_rows
-from models.pyramid import PyramidLayout
+from models.pyramid import PyramidLayout, cut
 
 PAPER_KERNEL = 3  # paper, section C
 
@@ -135,18 +135,18 @@ class CrossLevel(nn.Module):
         second, last = layout.starts[1], layout.starts[top]
         resampled = self._upsample(x[:, second:]) | self._downsample(x[:, :last])
         prepared = {link: self._join(link).prepare(x[:, :last] if link.above else x[:, second:]) for link in self.links}
+        neighbours = {link: _by_level(resampled[link], layout, link, resampled=True) for link in self.links}
+        refined = {link: _by_level(prepared[link], layout, link, resampled=False) for link in self.links}
         pieces: tuple[list[Tensor], ...] = ([], [], [])
-        for level, (start, length) in enumerate(zip(layout.starts, layout.lengths, strict=True)):
-            features = [x[:, start : start + length]] * len(pieces)
+        for level, own in enumerate(layout.split(x, dim=1)):
+            features = [own] * len(pieces)
             mask = masks[level] if self.paper else None
             for link in () if self.paper and level in (0, top) else self.links:
-                if level == (top if link.above else 0):
-                    continue
-                at = 2 * (layout.starts[level + 1] - second) if link.above else layout.starts[level - 1] // 2
-                own = start if link.above else start - second
-                refined = prepared[link][:, own : own + length]
-                neighbour = resampled[link][:, at : at + length]
-                features[link.task] = self._join(link)(features[link.task], refined, neighbour, mask)
+                if level != (top if link.above else 0):
+                    place = level if link.above else level - 1
+                    features[link.task] = self._join(link)(
+                        features[link.task], refined[link][place], neighbours[link][place], mask
+                    )
             for found, piece in zip(pieces, features, strict=True):
                 found.append(piece)
         classes, regressions, fusions = (layout.pack(found, dim=1) for found in pieces)
@@ -188,6 +188,20 @@ class CrossLevel(nn.Module):
                 out = x[:, 0::2] * weight[1] + x[:, 1::2] * weight[2] + F.pad(left, (0, 0, 1, 0)) * weight[0]
                 found[link] = out + cast(Tensor, convs[link].bias)
         return found
+
+
+def _by_level(packed: Tensor, layout: PyramidLayout, link: Link, *, resampled: bool) -> list[Tensor]:
+    """The levels that a link changes, all but the highest or all but the lowest, out of what was computed for it: the
+    neighbours at those levels' lengths (`resampled`), or the levels themselves."""
+    levels = slice(None, -1) if link.above else slice(1, None)
+    if not resampled:
+        origin = layout.starts[levels][0]
+        starts = [start - origin for start in layout.starts[levels]]
+    elif link.above:
+        starts = [2 * (start - layout.starts[1]) for start in layout.starts[1:]]
+    else:
+        starts = [start // 2 for start in layout.starts[:-1]]
+    return cut(packed, starts, layout.lengths[levels], 1)
 
 
 def _upsampling(width: int) -> nn.ConvTranspose1d:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.architectures import NORM_GROUPS, AttentionBranch, FilterBranch, GmgSettings, ModelConfig
-from models.layers import ChannelNorm, DepthwiseConv1d, ScaledDropPath, apply_mask
+from models.layers import ChannelNorm, ColumnLinear, DepthwiseConv1d, ScaledDropPath, apply_mask
 
 SHRINK = 0.001  # soft threshold on the released filter
 FREQUENCY_KERNEL = 3  # paper, section C
@@ -99,6 +99,14 @@ def create_global_branch(config: ModelConfig, branch: FilterBranch | AttentionBr
     return PaperGlobalFilter(config.width) if config.variant == "paper" else GlobalFilter(config.width)
 
 
+def halve(x: Tensor) -> Tensor:
+    """The maximum of three neighbouring cells at every other cell, [B, D, T] -> [B, D, T / 2]."""
+    if torch.compiler.is_compiling():
+        # The pooling of sequences takes their length for a constant, that of pictures does not; it is slower, though.
+        return F.max_pool2d(x[:, :, None], (1, 3), (1, 2), (0, 1))[:, :, 0]
+    return F.max_pool1d(x, 3, stride=2, padding=1)
+
+
 class GmgBlock(nn.Module):
     """One GMG block; `downsample` halves the length first (max pooling, kernel 3, stride 2)."""
 
@@ -114,8 +122,8 @@ class GmgBlock(nn.Module):
         self.instant = self._instant(width) if "instant" in there else None
         self.local = DepthwiseConv1d(width, window) if "local" in there else None
         self.ffn_norm = nn.GroupNorm(NORM_GROUPS, width)
-        self.ffn_in = nn.Conv1d(width, mlp_width, 1)
-        self.ffn_out = nn.Conv1d(mlp_width, width, 1)
+        self.ffn_in = ColumnLinear(width, mlp_width)
+        self.ffn_out = ColumnLinear(mlp_width, width)
         scale, rate = (settings.branch_scale, drop_path) if downsample else (None, 0.0)
         self.drop_mix = ScaledDropPath(width, scale, rate)
         self.drop_ffn = ScaledDropPath(width, scale, rate)
@@ -135,7 +143,7 @@ class GmgBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """[B, D, T] -> [B, D, T or T/2]; mask is the output's validity, bool [B, 1, ...], None: all valid."""
         if self.downsample:
-            x = F.max_pool1d(x, 3, stride=2, padding=1)
+            x = halve(x)
         skip = apply_mask(x, mask)
         hidden = skip + self.drop_mix(self._mix_paper(skip, mask) if self.paper else self._mix_released(x, mask))
         hidden = hidden + self.drop_ffn(self.ffn_out(F.gelu(self.ffn_in(self.ffn_norm(hidden)))))

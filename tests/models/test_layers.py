@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models import winograd
-from models.layers import DepthwiseConv1d, RowConv1d, RowOutput, ScaledDropPath, convolve_rows
+from models.layers import ColumnLinear, DepthwiseConv1d, RowConv1d, RowOutput, ScaledDropPath, convolve_rows
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 63, 64, 7000])
@@ -33,8 +33,30 @@ def test_wide_convolutions_follow_their_weights() -> None:
         conv.weight.mul_(2.0)
     with torch.inference_mode():
         torch.testing.assert_close(conv(x), 2 * before)
-    assert not winograd.worthwhile(x, conv.weight)
     torch.testing.assert_close(conv(x), 2 * before, rtol=1e-4, atol=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not winograd.worthwhile(x, conv.weight)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 64, 7000])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_gradients_of_winograd_are_those_of_a_convolution(length: int, batch: int) -> None:
+    torch.manual_seed(length)
+    x, weight = torch.randn(batch, length, 24, requires_grad=True), torch.randn(32, 24, 3, requires_grad=True)
+    gradient = torch.randn(batch, length, 32)
+    plain = F.conv1d(x.transpose(1, 2).double(), weight.double(), padding=1).transpose(1, 2)
+    expected = torch.autograd.grad(plain, (x, weight), gradient.double())
+    found = torch.autograd.grad(winograd.Convolution.apply(x, weight), (x, weight), gradient)
+    for ours, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-5 * float(exact.abs().max()))
+    (alone,) = torch.autograd.grad(winograd.Convolution.apply(x.detach(), weight), weight, gradient)
+    assert torch.equal(alone, found[1])
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_a_linear_map_of_columns_is_a_convolution_of_kernel_one(length: int) -> None:
+    layer, x = ColumnLinear(6, 9), torch.randn(2, 6, length)
+    torch.testing.assert_close(layer(x), nn.Conv1d.forward(layer, x))
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 7])
