@@ -156,7 +156,8 @@ def _(x: Tensor, delta: Tensor, decay: Tensor, inputs: Tensor, outputs: Tensor) 
 def _(
     grad: Tensor, x: Tensor, delta: Tensor, decay: Tensor, inputs: Tensor, outputs: Tensor, starts: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return x.new_empty(x.shape), delta.new_empty(x.shape), *map(torch.empty_like, (decay, inputs, outputs))
+    new_x, new_delta = x.new_empty(x.shape), delta.new_empty(x.shape)
+    return new_x, new_delta, torch.empty_like(decay), torch.empty_like(inputs), torch.empty_like(outputs)
 
 
 _scan.register_autograd(_backward, setup_context=_keep_for_backward)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import CltdrSettings, ModelConfig
+from models.architectures import CltdrSettings, ModelConfig, Neighbour
 from models.layers import convolve_rows
 from models.pyramid import PyramidLayout, cut
 
@@ -111,8 +111,8 @@ class CrossLevel(nn.Module):
     def __init__(self, config: ModelConfig, settings: CltdrSettings) -> None:
         super().__init__()
         self.paper = config.variant == "paper"
-        tasks = (settings.class_levels, settings.regression_levels, ("above", "below"))
-        tasks = tasks if settings.refine != "neither" else tasks[:REFINEMENT]
+        refined: tuple[Neighbour, ...] = ("above", "below") if settings.refine != "neither" else ()
+        tasks = (settings.class_levels, settings.regression_levels, refined)
         # The text changes intermediate levels only; a pyramid without any has nothing to learn here.
         joined = config.levels > (2 if self.paper else 1)
         wanted = {(task, side == "above") for task, sides in enumerate(tasks) for side in sides if joined}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.architectures import MambaSettings, ModelConfig
-from models.layers import ChannelNorm, ScaledDropPath, apply_mask
+from models.layers import ChannelNorm, ScaledDropPath, apply_mask, max_pool_rows
 from models.selective_scan import selective_scan
 
 STEPS = (1e-3, 0.1)  # smallest and largest step that the step projection's bias starts at
@@ -83,10 +83,8 @@ class MambaBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None, mask_out: Tensor | None) -> Tensor:
         """Rows [B, T, D] with their validity, bool [B, T, 1] -> [B, T or T/2, D], masked by `mask_out` where halved."""
         mixed = apply_mask(self.mamba(self.norm.rows(x)), mask)
-        x = x + self.drop_mix(mixed.transpose(1, 2)).transpose(1, 2)
-        if self.downsample:
-            x = apply_mask(F.max_pool1d(x.transpose(1, 2), 3, stride=2, padding=1).transpose(1, 2), mask_out)
-        return x
+        x = self.drop_mix.add(x, mixed)
+        return apply_mask(max_pool_rows(x), mask_out) if self.downsample else x
 
 
 class MambaEncoder(nn.Module):
