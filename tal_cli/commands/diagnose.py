@@ -70,6 +70,8 @@ def diagnose(
         console.warn(
             f"{diagnosis.left_out} predictions are in videos or of labels without instances; they are left out"
         )
+    if diagnosis.unusable:
+        console.warn(f"{diagnosis.unusable} instances have no length or more than their video; they are left out")
     document = json.dumps(as_json(diagnosis), ensure_ascii=False, indent=1) + "\n"
     if out is not None:
         _write_page(diagnosis, out, predictions.name, truth.path.name)

@@ -100,6 +100,7 @@ class Diagnosis:
         labels: those with instances, [L]; instances: how many each has.
         characteristics: of all instances.
         left_out: predictions in videos without instances, or of labels without.
+        unusable: instances that are left out: those without length, and those longer than their video.
         false_positives, sensitivity, false_negatives, scatter: the analyses.
     """
 
@@ -109,6 +110,7 @@ class Diagnosis:
     instances: Ints
     characteristics: tuple[Bucketed, ...]
     left_out: int
+    unusable: int
     false_positives: FalsePositives
     sensitivity: Sensitivity
     false_negatives: FalseNegatives
@@ -144,6 +146,7 @@ def diagnose(
         instances=analysis.matching.instances,
         characteristics=characteristics,
         left_out=len(predictions.videos) - len(analysis.matching.row),
+        unusable=sum(counts.values()) - int(analysis.matching.instances.sum()),
         false_positives=analysis.false_positives(within, videos),
         sensitivity=analysis.sensitivity(characteristics),
         false_negatives=analysis.false_negatives(characteristics),

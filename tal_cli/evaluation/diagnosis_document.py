@@ -23,6 +23,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
             for item in diagnosis.characteristics
         },
         "predictions_left_out": diagnosis.left_out,
+        "instances_left_out": diagnosis.unusable,
         "ground_truth_instances": int(diagnosis.instances.sum()),
         "average_instances_per_class": float(diagnosis.instances.mean()),
         "false_positive": _false_positives(diagnosis),

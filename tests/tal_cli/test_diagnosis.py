@@ -190,6 +190,14 @@ def test_sensitivity_is_that_of_one_bucket_alone() -> None:
     ) and result.false_negatives.rate == pytest.approx(1 / 3)
 
 
+def test_instances_that_cannot_be_analysed_are_counted() -> None:
+    items = (GroundTruth("a", 1, 2), GroundTruth("a", 3, 3), GroundTruth("a", 5, 4), GroundTruth("b", 0, 11))
+    video = VideoAnnotation("v", "test", 10.0, None, items)
+    found = diagnose(Predictions.from_rows([]), Annotations("", {"v": video}, ("a", "b")), "test")
+    assert (found.unusable, found.labels, found.instances.tolist()) == (3, ("a",), [1])
+    assert found.characteristics[2].bucket.tolist() == [1]  # four instances in the video, whatever they are like
+
+
 HOSTILE = "<script>alert('x')</script>"
 
 
