@@ -54,7 +54,7 @@ class Turner:
         if self._graph is None or self._shape != shape:
             self._graph, self._shape = Graph(), shape
             base = frame.time_base or CLOCK
-            nodes = [self._graph.add_buffer(width=shape[0], height=shape[1], format=shape[2], time_base=base)]
+            nodes = [self._graph.add_buffer(width=shape[0], height=shape[1], format=frame.format, time_base=base)]
             for turn in TURNS[self._rotation]:
                 name, _, value = turn.partition("=")
                 nodes.append(self._graph.add(name, value or None))
@@ -105,7 +105,7 @@ class Sound:
             self._waiting = None
             if packet is None:
                 return
-            if float(packet.pts * packet.time_base) >= time:
+            if packet.pts is not None and float(packet.pts * (packet.time_base or CLOCK)) >= time:
                 self._waiting = packet
                 return
             yield packet
@@ -194,7 +194,7 @@ class Film:
         """One picture, yuv420p or rgb24, shown from `time` on (seconds in the reader's film)."""
         now = max(0.0, time - self._start)
         frame.pts, frame.time_base = round(now / CLOCK), CLOCK
-        frame.pict_type = 0  # type: ignore[assignment]  # the encoder decides where key frames are
+        frame.pict_type = 0  # the encoder decides where key frames are
         self._output.mux(self._stream.encode(frame))
         for packet in self._sound.until(now):
             self._output.mux(packet)

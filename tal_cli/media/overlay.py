@@ -38,7 +38,7 @@ def draw(path: str, request: dict[str, Any], progress: Progress) -> str:
     with Film(unfinished, reader, turner, 0.0) as film:
         time = 0.0
         for time, frame in reader.frames():
-            picture = turner(frame).to_ndarray()
+            picture: NDArray[np.uint8] = np.asarray(turner(frame).to_ndarray(), np.uint8)
             painter.paint(picture, time)
             film.add(time, av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p"))
             progress(time, request["duration"])

@@ -102,14 +102,14 @@ class Overlays:
         target = file_for(self._folder, detections.video, ".overlay.mp4")
         if target.exists() and os.path.samefile(target, path):
             raise InputProblem(path, f"no overlay: it would replace the video itself, {target}")
-        segments = tuple((s.label, s.start, s.end, s.score) for s in detections.segments)
+        segments = tuple((printable(s.label), s.start, s.end, s.score) for s in detections.segments)
         chosen = colours((*self._run.labels, *(s.label for s in detections.segments)))
         with (
             _scratch(self._folder) as scratch,
             console.progress(f"overlay of {detections.video}", unit="s") as progress,
         ):
             request = DrawRequest(
-                tuple((printable(label), *rest) for label, *rest in segments),
+                segments,
                 {printable(label): colour.dark for label, colour in chosen.items()},
                 detections.duration,
                 os.path.abspath(target),

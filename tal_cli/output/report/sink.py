@@ -55,8 +55,8 @@ class Report:
     def add(self, detections: Detections) -> None:
         """Take pictures of one video and keep what the page will say of it."""
         truth = truth_of(detections, self._annotations)
-        for item in (*detections.segments, *truth):
-            self._used.add(self._labels.setdefault(item.label, len(self._labels)))
+        for label in [item.label for item in detections.segments] + [item.label for item in truth]:
+            self._used.add(self._labels.setdefault(label, len(self._labels)))
         with console.progress(f"pictures of {detections.video}", unit="pictures") as progress:
             pictures = take_pictures(detections.path, detections.segments, detections.duration, progress)
         if pictures.problem:

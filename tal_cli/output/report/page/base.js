@@ -45,6 +45,8 @@ function changed() {
   announced = requestAnimationFrame(() => followers.forEach((follow) => follow()));
 }
 
+// Films stop a little before or after the moment that was asked for.
+const lasts = (segment, time) => segment[START] <= time + 0.005 && time < segment[END];
 const isShown = (segment) => segment[SCORE] >= state.lowest && !state.hidden.has(segment[LABEL]);
 const colourOf = (label) => (state.dark ? labels[label].dark : labels[label].light);
 // What is less certain is fainter, and never invisible.

@@ -8,15 +8,15 @@ function makeTable(video, select) {
   const columns = [
     { name: "Label", of: (index) => labels[video.segments[index][LABEL]].name },
     { name: "Start", of: (index) => video.segments[index][START] },
-    { name: "End", of: (index) => video.segments[index][END] },
+    { name: "End", wide: true, of: (index) => video.segments[index][END] },
     { name: "Seconds", of: (index) => video.segments[index][END] - video.segments[index][START] },
     { name: "Score", of: (index) => video.segments[index][SCORE] },
-    ...(matched ? [{ name: "Overlap", title: "Largest overlap (IoU) with an annotation of the same label", of: (index) => overlaps[index] }] : []),
+    ...(matched ? [{ name: "Overlap", wide: true, title: "Largest overlap (IoU) with an annotation of the same label", of: (index) => overlaps[index] }] : []),
   ];
   let sorted = { column: 1, falling: false };
   let order = [], written = 0, chosen = null;
   const body = make("tbody", {});
-  const heads = columns.map((column, number) => make("th", { scope: "col", "aria-sort": "none", title: column.title },
+  const heads = columns.map((column, number) => make("th", { scope: "col", "aria-sort": "none", title: column.title, class: column.wide ? "wide" : null },
     make("button", { type: "button", onclick: () => sort(number) }, column.name, make("span", { class: "arrow", "aria-hidden": "true" }))));
   const table = make("table", {},
     make("caption", { class: "unseen" }, `Segments of ${video.name}`),
@@ -68,10 +68,10 @@ function makeTable(video, select) {
         : make("span", { class: "blank", "data-label": label, style: { "--c": colourOf(label) } })),
       make("td", {}, make("button", { type: "button", class: "go", "aria-label": spoken, onclick: (event) => { event.stopPropagation(); select(index); } }, swatch(label), labels[label].name)),
       make("td", { class: "number" }, clock(start)),
-      make("td", { class: "number" }, clock(end)),
+      make("td", { class: "number wide" }, clock(end)),
       make("td", { class: "number" }, (end - start).toFixed(2)),
       make("td", { class: "number score" }, make("span", { class: "meter", style: { "--share": score } }), score.toFixed(2)));
-    if (matched) line.append(make("td", { class: "number" }, overlaps[index] ? overlaps[index].toFixed(2) : "–"));
+    if (matched) line.append(make("td", { class: "number wide" }, overlaps[index] ? overlaps[index].toFixed(2) : "–"));
     return line;
   }
   return {

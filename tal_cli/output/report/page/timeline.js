@@ -96,7 +96,7 @@ function makeTimeline(video, player, select) {
     head.style.transform = `translateX(${x(Math.min(time, to))}px)`;
     head.hidden = !inside;
     area.setAttribute("aria-valuenow", time.toFixed(2));
-    const now = video.segments.filter((s) => isShown(s) && s[START] <= time && time < s[END]).slice(0, 5);
+    const now = video.segments.filter((s) => isShown(s) && lasts(s, time)).slice(0, 5);
     const heard = now.map((s) => `${labels[s[LABEL]].name} ${s[SCORE].toFixed(2)}`).join(", ");
     area.setAttribute("aria-valuetext", `${clock(time)} of ${clock(video.duration)}${heard ? `: ${heard}` : ""}`);
   }

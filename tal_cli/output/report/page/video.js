@@ -24,10 +24,8 @@ function openVideo(number, time) {
   let lastNow = "";
   player.watch((at) => {
     shownTime.textContent = `${clock(at)} / ${clock(video.duration)}`;
-    const current = video.segments.map((_, index) => index).filter((index) => {
-      const segment = video.segments[index];
-      return isShown(segment) && segment[START] <= at && at < segment[END];
-    }).sort((a, b) => video.segments[b][SCORE] - video.segments[a][SCORE]).slice(0, 6);
+    const current = video.segments.map((_, index) => index).filter((index) => isShown(video.segments[index]) && lasts(video.segments[index], at))
+      .sort((a, b) => video.segments[b][SCORE] - video.segments[a][SCORE]).slice(0, 6);
     const key = `${state.dark} ${current.join(" ")}`;
     if (key === lastNow) return;
     lastNow = key;
@@ -37,7 +35,9 @@ function openVideo(number, time) {
     }));
   });
 
+  let chosen = null;
   function select(index) {
+    chosen = index;
     const [label, start, end, score] = video.segments[index];
     timeline.choose(index);
     table.choose(index);
@@ -45,18 +45,18 @@ function openVideo(number, time) {
     remember(start);
     say(`${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`);
   }
-  // The next segment shown that begins after this moment, or the last one before it.
+  // The next segment shown after the chosen one, if that is where the film is, else after this moment; or before it.
   function step(direction) {
     const at = player.time;
-    let best = null;
-    video.segments.forEach((segment, index) => {
-      if (!isShown(segment)) return;
-      const away = direction * (segment[START] - at);
-      const near = direction > 0 ? 0.02 : 0.3; // so that "previous" pressed while playing does not stay where it is
-      if (away > near && (best === null || away < direction * (video.segments[best][START] - at))) best = index;
-    });
-    if (best === null) say(direction > 0 ? "No later segment" : "No earlier segment");
-    else select(best);
+    const shown = video.segments.map((_, index) => index).filter((index) => isShown(video.segments[index]));
+    const starts = (index) => video.segments[index][START];
+    const here = chosen !== null && Math.abs(starts(chosen) - at) < 0.3 ? shown.indexOf(chosen) : -1;
+    let next;
+    if (here >= 0) next = shown[here + direction];
+    else if (direction > 0) next = shown.find((index) => starts(index) > at + 0.005);
+    else next = shown.filter((index) => starts(index) < at - 0.005).pop();
+    if (next === undefined) say(direction > 0 ? "No later segment" : "No earlier segment");
+    else select(next);
   }
   function remember(at) {
     writePlace(number, at);
