@@ -309,3 +309,10 @@ def test_validation_is_a_share_that_stays(tmp_path: Path) -> None:
         n for n, v in with_validation(fewer, 0.2).videos.items() if v.subset == "validation"
     } == held & fewer.videos.keys()
     assert with_validation(found, 0).videos == found.videos
+
+
+def test_a_converted_file_serves_its_data_set(epic: Path, tmp_path: Path) -> None:
+    out = tmp_path / "annotations.json"
+    assert app.run(["datasets", "convert", str(epic), str(out), "--label-key", "verb"]) == 0
+    found = load_annotations(out, "verb")
+    assert found == load_annotations(epic, "verb") and found.labels == ("take", "put", "wash")
