@@ -87,9 +87,10 @@ def resolve_model(name_or_path: str | Path) -> Path:
         return Path(text)
     is_name = text not in ("", ".", "..") and not any(separator in text for separator in ("/", "\\"))
     if is_name:
-        for folder in (SHIPPED / text, installed_folder(text)):
-            if _is_model(folder):
-                return folder
+        for name in (text, full_name(text)):
+            for folder in (SHIPPED / name, installed_folder(name)):
+                if _is_model(folder):
+                    return folder
         if full_name(text) in list_recipes():
             raise ModelMissing(f"the weights of {text} are not on this machine: {_remedy(text)}")
     elif Path(text).is_dir():

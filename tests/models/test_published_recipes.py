@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from models.recipe import SHORT_NAMES, InferenceConfig, ModelConfig, Recipe, TrainingConfig, list_recipes, load_recipe
+from models.zoo import ModelMissing, installed_folder, resolve_model
 
 # recipe -> (code base, its configuration)
 PUBLISHED = {
@@ -297,6 +298,17 @@ def test_recipes_say_where_they_come_from() -> None:
         figures = list(recipe.published.by_tiou.values())
         assert figures == sorted(figures, reverse=True)
         assert min(figures) < recipe.published.average < max(figures)
+
+
+def test_a_short_name_finds_the_model_of_its_full_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAL_HOME", str(tmp_path))
+    with pytest.raises(ModelMissing, match="tal train --dataset thumos --recipe thumos-i3d"):
+        resolve_model("thumos")
+    folder = installed_folder("thumos-i3d")
+    folder.mkdir(parents=True)
+    for name in ("model.safetensors", "recipe.yaml", "labels.txt"):
+        (folder / name).touch()
+    assert resolve_model("thumos") == resolve_model("thumos-i3d") == folder
 
 
 def test_short_names_are_recipes_of_that_data_set() -> None:
