@@ -92,6 +92,7 @@ def pull_model(name: str) -> Path:
     Raises:
         models.zoo.ModelMissing: its authors publish no file that can be downloaded; it says what can be done.
         DownloadFailed: theirs could not be had.
+        Missing: the labels of its classes do not travel with tal.
         CheckpointError: the file is not what it should be.
     """
     from models.zoo import find_model, home, resolve_model, weights_source
@@ -102,7 +103,11 @@ def pull_model(name: str) -> Path:
     if find_model(name).runnable_now or source is None or source.url is None:
         return resolve_model(name)
     archive = fetch(source, home() / "downloads" / source.file)
-    imported = install(name, archive, recipe=name)
+    try:
+        imported = install(name, archive, recipe=name)
+    except Missing as error:  # the labels, which stand in no checkpoint
+        command = f"`tal models add {name} --recipe {name} --checkpoint {archive} --labels FILE`"
+        raise Missing(error.message, f"the checkpoint is here; run {command}: {error.remedy}") from error
     archive.unlink()  # its hash stays pinned
     if imported.assumed_labels:
         console.note(f"class order assumed: {imported.assumed_labels}")

@@ -28,6 +28,7 @@ class FileServer:
     content: bytes = CONTENT
     tag: str = '"one"'
     gated: bool = False
+    closing: threading.Event = field(default_factory=threading.Event)
     elsewhere: bool = True  # large files of the hub lie on another host, small ones on its own
 
 
@@ -187,6 +188,13 @@ def in_chunks(handler: Handler) -> None:
     handler.wfile.write(b"0\r\n\r\n")
 
 
+def falls_silent(handler: Handler) -> None:
+    handler.wfile.write(handler.answer(0)[:CHUNK])
+    handler.wfile.flush()
+    handler.serves.closing.wait()
+    handler.close_connection = True
+
+
 def hub(handler: Handler) -> None:
     """What Hugging Face says of a large file: where it is, how long, and its SHA-256; or that terms come first."""
     if handler.serves.gated:
@@ -223,6 +231,7 @@ BEHAVIOURS: dict[str, Callable[[Handler], None]] = {
     "web-page": web_page,
     "endless": endless,
     "in-chunks": in_chunks,
+    "falls-silent": falls_silent,
     "owner": whole,
 }
 
@@ -239,5 +248,6 @@ def serve() -> Iterator[FileServer]:
         try:
             yield state
         finally:
+            state.closing.set()
             server.shutdown()
             thread.join()

@@ -78,6 +78,14 @@ def test_another_run_goes_on_where_the_last_one_stopped(server: FileServer, monk
     assert pull(source(server, "breaks-off")).read_bytes() == CONTENT
 
 
+def test_a_server_that_falls_silent_is_left(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "TIMEOUT", 0.3)
+    monkeypatch.setattr(http, "PAUSES", ())
+    monkeypatch.setattr(http, "FURTHER", len(CONTENT))
+    with pytest.raises(DownloadFailed, match="no byte came"):
+        pull(source(server, "falls-silent"))
+
+
 def test_parts_of_two_versions_are_never_joined(server: FileServer) -> None:
     assert pull(source(server, "changes")).read_bytes() == bytes(reversed(CONTENT))
 

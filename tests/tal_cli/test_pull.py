@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from extractors import catalog
 from extractors.catalog import ENTRIES, flow
 from extractors.weights import WeightsSource
 from tal_cli.downloads import http
+from tal_cli.errors import Missing
 
 
 @pytest.fixture
@@ -35,10 +37,10 @@ def server(
 def publish(monkeypatch: pytest.MonkeyPatch, name: str, url: str, sha256: str | None = None) -> WeightsSource:
     """Let an extractor's weights be published elsewhere."""
     entry = catalog.find(name)
-    source = replace(entry.weights[0], url=url, sha256=sha256, size=None)
-    changed = tuple(replace(other, weights=(source,)) if other.name == name else other for other in ENTRIES)
+    sources = tuple(replace(source, url=url, sha256=sha256, size=None) for source in entry.weights)
+    changed = tuple(replace(other, weights=sources) if other.name == name else other for other in ENTRIES)
     monkeypatch.setattr(catalog, "ENTRIES", changed)
-    return source
+    return sources[0]
 
 
 def test_an_extractor_is_pulled_once(
@@ -155,6 +157,59 @@ def test_a_flow_method_s_weights_come_with_its_extractor(
 def test_a_model_that_is_here_brings_its_extractor(run: Tal, server: FileServer) -> None:
     done = run("models", "pull", "camera")
     assert (done.code, Path(done.out.strip()).name) == (0, "camera")
+
+
+def test_a_published_model_is_downloaded_imported_and_its_extractor_with_it(
+    run: Tal, server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import torch
+
+    from models import zoo
+    from models.checkpoint import load_model
+    from models.detector import TemporalDetector
+    from models.recipe import load_recipe
+    from models.released.conversion import to_released
+
+    name = "temporalmaxer-thumos-i3d"
+    torch.manual_seed(0)
+    ours = TemporalDetector.from_recipe(load_recipe(name)).state_dict()
+    released = to_released(ours, load_recipe(name).model)
+    buffer = io.BytesIO()
+    torch.save({"epoch": 3, "state_dict_ema": {f"module.{key}": value for key, value in released.items()}}, buffer)
+    server.content = buffer.getvalue()
+    url = f"{server.url}/whole/epoch_003.pth.tar"
+    source = WeightsSource(file="epoch_003.pth.tar", url=url, page="https://example.org", licence="MIT")
+    monkeypatch.setattr(zoo, "weights_source", lambda name: source)
+    publish(monkeypatch, "i3d-two-stream", url)
+    done = run("models", "pull", name)
+    folder = tmp_path / "models" / name
+    assert (done.code, done.out.splitlines()[0], len(done.out.splitlines())) == (0, str(folder), 3)
+    loaded = load_model(folder)
+    assert all(torch.equal(value, ours[key]) for key, value in loaded.detector.state_dict().items())
+    assert not list((tmp_path / "downloads").iterdir())  # imported; its hash stays
+    assert (tmp_path / "pins" / "downloads" / "epoch_003.pth.tar.sha256").is_file()
+    asked = server.asked["whole"]
+    assert run("models", "pull", name).code == 0
+    assert server.asked["whole"] == asked
+
+
+def test_labels_that_do_not_travel_are_asked_for(
+    run: Tal, server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from models import zoo
+    from tal_cli import importing
+
+    source = WeightsSource(file="a.tar.gz", url=f"{server.url}/whole/a", page="https://example.org", licence="MIT")
+    monkeypatch.setattr(zoo, "weights_source", lambda name: source)
+
+    def install(*_: object, **__: object) -> None:
+        raise Missing("the labels do not travel with tal", "give --labels FILE")
+
+    monkeypatch.setattr(importing, "install", install)
+    done = run("models", "pull", "actionformer-epic-verb")
+    assert done.code == 4
+    assert f"--checkpoint {tmp_path / 'downloads' / 'a.tar.gz'} --labels FILE" in done.err
+    assert (tmp_path / "downloads" / "a.tar.gz").is_file()
 
 
 def test_what_can_be_pulled_is_and_the_rest_is_said(
