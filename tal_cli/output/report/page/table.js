@@ -27,7 +27,6 @@ function makeTable(video, select) {
   const root = make("section", { class: "panel segments", "aria-label": "Segments" },
     make("div", { class: "row" }, count), make("div", { class: "scroll" }, table), more);
   const seen = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) write(); }, { rootMargin: "600px" });
-  seen.observe(more);
 
   function sort(column) {
     sorted = { column, falling: sorted.column === column ? !sorted.falling : column >= 3 };
@@ -56,6 +55,8 @@ function makeTable(video, select) {
     body.append(...rows);
     written += rows.length;
     more.hidden = written >= order.length;
+    seen.unobserve(more); // observed anew it tells where it is, also when it never left
+    seen.observe(more);
     more.textContent = `${(order.length - written).toLocaleString("en")} more`;
   }
   function row(index, number) {
