@@ -6,6 +6,9 @@ that one video, and decoding runs beside whatever the parent computes. Scaling h
 
 Times are seconds since the first frame of the first video stream; where the container's clock starts later (mpeg-ts,
 cut recordings), `VideoSummary.start` says so.
+
+Pixels are taken as stored, whatever aspect the container wants them shown in (anamorphic DVDs, some broadcasts): the
+programs that made the published features took them so, and a network does not mind a picture that is a little wide.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 decord brings an FFmpeg of its own that would follow playlists, so PyAV opens every file first and refuses those.
 It deadlocks and grows without bound on some files; the child's memory limit and the parent's patience end that.
-Its times are 32 bit floats: good to a millisecond for four hours.
+Its times are 32 bit floats that count from the first frame: good to a millisecond for four hours, and exact again once
+they are put on the stream's units while those are coarser than the floats.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ class DecordSource:
         self._gate = PyavSource(path)
         if not self._gate.first_stream_is_best:
             raise DecodeError("decord would read another of its video streams than the first")
+        if self._gate.format == "mpegts":
+            raise DecodeError("decord repeats and skips pictures of transport streams")
+        self._start = self._gate.first_stamp or 0.0
         known = self._gate.opened()
         turned = known.rotation % 180 == 90
         width, height = (known.height, known.width) if turned else (known.width, known.height)
@@ -62,7 +66,16 @@ class DecordSource:
             self._decoded += 1
             stamp = float(self._reader.get_frame_timestamp(index)[0])
             possible = self._gate.stores_times and POSSIBLE_TIMES[0] < stamp < POSSIBLE_TIMES[1]
-            yield (stamp if possible else None), VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            yield (
+                (self._exact(stamp) if possible else None),
+                VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"),
+            )
+
+    def _exact(self, stamp: float) -> float:
+        unit = self._gate.time_base
+        if unit > 2 * float(np.spacing(np.float32(stamp))):
+            stamp = round(stamp / unit) * unit
+        return self._start + stamp
 
     def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
         """As PyavSource does it, so that decoders differ in nothing but decoding."""

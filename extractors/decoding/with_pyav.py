@@ -71,6 +71,22 @@ class PyavSource:
         return self._stream.index
 
     @property
+    def format(self) -> str:
+        """FFmpeg's name of the container."""
+        return str(self._container.format.name)
+
+    @property
+    def first_stamp(self) -> float | None:
+        """The first frame's time stamp, seconds. To be asked before the frames are taken."""
+        assert self._first is not None
+        return self._stamp(self._first)
+
+    @property
+    def time_base(self) -> float:
+        """Seconds per unit of the stream's time stamps; 0 where that is not known."""
+        return float(self._stream.time_base or 0)
+
+    @property
     def first_stream_is_best(self) -> bool:
         """Whether a decoder that takes the stream FFmpeg likes best reads the same."""
         best = self._container.streams.best("video")
