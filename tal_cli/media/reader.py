@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import av
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
@@ -51,9 +50,8 @@ class Reader:
 
     @property
     def player_offset(self) -> float:
-        """What a browser adds to our times: its clock begins with the container's first packet of any stream."""
-        begins = self.container.start_time
-        return 0.0 if begins is None else max(0.0, self.start - begins / av.time_base)
+        """What a browser adds to our times: its clock is the container's."""
+        return max(0.0, self.start)
 
     def frames(self) -> Iterator[tuple[float, VideoFrame]]:
         """(seconds, picture) on from where the reader is, in the order of time."""

@@ -282,6 +282,24 @@ def test_a_page_with_the_video_inside_can_go_anywhere(tab: Tab, folder: Path) ->
     assert all(url.startswith(("blob:", "data:")) or url.endswith("moved.html") for url in tab.requests)
 
 
+@pytest.mark.parametrize(("suffix", "sound"), [(".mp4", "aac"), (".mp4", None), (".mkv", None)])
+def test_a_film_whose_pictures_begin_late_shows_the_right_ones(
+    tab: Tab, tmp_path: Path, suffix: str, sound: str | None
+) -> None:
+    film = write_film(tmp_path / f"late{suffix}", stamps=[500 + 40 * number for number in range(100)], sound=sound)
+    write(tmp_path / "late.html", [Detections("late", str(film), 4.0, 25.0, 100, SEGMENTS[2:3])], embed=True)
+    page = tab.open(tmp_path / "late.html")
+    tab.ready()
+    page.keyboard.press("n")
+    shown = """(() => {
+      const pen = document.createElement('canvas').getContext('2d');
+      pen.drawImage(document.querySelector('video'), 0, 0, 176, 64);
+      const bits = [...Array(9).keys()].map((bit) => pen.getImageData((bit + 1) * 16 + 8, 32, 1, 1).data[0] > 128);
+      return bits.reduce((number, bit, at) => number + (bit << at), 0);
+    })()"""
+    tab.until(f"{shown} === 25")  # one second after the first picture
+
+
 def test_a_missing_film_can_be_chosen(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "gone.html")
     assert "No such file" in page.locator(".notice").inner_text()
