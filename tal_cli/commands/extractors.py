@@ -35,7 +35,8 @@ def _list_by_default(context: typer.Context) -> None:
 
 @app.command("list", epilog="Example: tal extractors list --format json")
 def list_extractors(format: Format = ResultFormat.table) -> None:
-    """List the extractors, and whether the weights of each are on this machine."""
+    """List the extractors, and whether the weights of each are on this machine. Any timm image model is one as well,
+    as timm:NAME."""
     from extractors.catalog import ENTRIES, timm_frames
 
     users = _users()
@@ -82,6 +83,7 @@ def info(
             ("may be set", ", ".join(entry.settable) or None),
             *((f"{key} may be", "; ".join(values)) for key, values in entry.choices.items()),
             ("models", ", ".join(document["models"]) or None),
+            *([("needs", f"pip install 'tal-cli[{entry.extra}]'")] if entry.extra else []),
             *(fact for source in document["weights"] for fact in _weights_facts(source)),
             *(("note", note) for note in entry.notes),
         ]

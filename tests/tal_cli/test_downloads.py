@@ -219,6 +219,10 @@ def test_offline_nobody_is_asked(server: FileServer, monkeypatch: pytest.MonkeyP
         pull(source(server, "whole"))
     assert str(weights_path(source(server, "whole"))) in caught.value.remedy
     assert not server.asked
+    there = weights_path(source(server, "whole"))
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_bytes(CONTENT)
+    assert pull(source(server, "whole")) == there
 
 
 def test_the_environment_s_proxy_is_asked(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
