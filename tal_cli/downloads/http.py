@@ -178,8 +178,11 @@ def _write(response: Any, reply: _Reply, request: FileRequest) -> None:
         file.truncate()
         bar(done / 1e6, None if total is None else total / 1e6)
         while piece := response.read(PIECE):
-            file.write(piece)
             done += len(piece)
+            if request.size is not None and done > request.size:
+                forget(request.part)
+                raise DownloadFailed(f"{request.file}: the server sends more than its {request.size} bytes")
+            file.write(piece)
             bar.advance(len(piece) / 1e6)
     if total is not None and done < total:
         raise _Broken(f"the connection broke off after {done} of {total} bytes")

@@ -28,6 +28,7 @@ class FileServer:
     content: bytes = CONTENT
     tag: str = '"one"'
     gated: bool = False
+    pieces: list[int] = field(default_factory=list)  # bytes before it breaks off, answer by answer
     closing: threading.Event = field(default_factory=threading.Event)
     elsewhere: bool = True  # large files of the hub lie on another host, small ones on its own
 
@@ -85,6 +86,14 @@ def whole(handler: Handler) -> None:
 def breaks_off(handler: Handler) -> None:
     handler.wfile.write(handler.answer(handler.start())[:CHUNK])
     handler.close_connection = True
+
+
+def in_pieces(handler: Handler) -> None:
+    """Breaks off after as many bytes as it is told, and sends all of the rest when it is told no more."""
+    body = handler.answer(handler.start())
+    length = handler.serves.pieces.pop(0) if handler.serves.pieces else len(body)
+    handler.wfile.write(body[:length])
+    handler.close_connection = length < len(body)
 
 
 def ignores_ranges(handler: Handler) -> None:
@@ -231,6 +240,7 @@ BEHAVIOURS: dict[str, Callable[[Handler], None]] = {
     "web-page": web_page,
     "endless": endless,
     "in-chunks": in_chunks,
+    "in-pieces": in_pieces,
     "falls-silent": falls_silent,
     "owner": whole,
 }

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from file_server import CHUNK, CONTENT, SHA256, FileServer, serve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from extractors.weights import WeightsError, WeightsSource, pinned, weights_path, weights_sha256
+from extractors.weights import WeightsError, WeightsSource, pin_path, pinned, weights_path, weights_sha256
 from tal_cli.downloads import DownloadFailed, fetch, http
 from tal_cli.errors import EXIT_MISSING, exit_code_of
 
@@ -63,6 +65,24 @@ def test_the_file_arrives_whole_whatever_the_server_does(server: FileServer, wha
 def test_a_broken_download_goes_on_where_it_stopped(server: FileServer) -> None:
     pull(source(server, "breaks-off"))
     assert server.ranges == [None, f"bytes={CHUNK}-", f"bytes={2 * CHUNK}-", f"bytes={3 * CHUNK}-"]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary(min_size=1, max_size=4000), pieces=st.lists(st.integers(0, 1500), max_size=6), named=st.booleans()
+)
+def test_wherever_it_breaks_off_the_file_is_whole(
+    server: FileServer, content: bytes, pieces: list[int], named: bool
+) -> None:
+    server.content, server.pieces, server.tag = content, list(pieces), '"one"' if named else ""
+    known = None if named else hashlib.sha256(content).hexdigest()
+    wanted = source(server, "in-pieces", sha256=known)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http, "PAUSES", (0.0,) * 7)
+        path = pull(wanted)
+    assert path.read_bytes() == content
+    path.unlink()
+    pin_path(path).unlink(missing_ok=True)
 
 
 def test_another_run_goes_on_where_the_last_one_stopped(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +164,12 @@ def test_a_server_that_promises_less_is_found_out_by_the_hash(server: FileServer
 def test_a_wrong_length_is_refused_before_it_arrives(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match=f"{len(CONTENT)} bytes, the published one 1000"):
         pull(source(server, "whole", size=1000))
+    assert left_in(tmp_path) == set()
+
+
+def test_more_than_the_published_size_is_not_kept(server: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match="more than its 1000 bytes"):
+        pull(source(server, "in-chunks", size=1000))
     assert left_in(tmp_path) == set()
 
 
