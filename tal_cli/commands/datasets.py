@@ -152,8 +152,8 @@ def convert(
 ) -> None:
     """Bring annotations into the one form that training and evaluation read.
 
-    Reads ActivityNet-style JSON, EPIC-KITCHENS-100's CSV, CSV with the columns video, label, start, end, ELAN documents
-    and Label Studio's JSON export.
+    Reads ActivityNet-style JSON, EPIC-KITCHENS-100's CSV, THUMOS14's and MultiTHUMOS' text files, CSV with the columns
+    video, label, start, end, ELAN documents and Label Studio's JSON export.
     """
     from tal_cli.datasets.annotations import save_annotations
     from tal_cli.datasets.convert import merge, with_validation, with_videos

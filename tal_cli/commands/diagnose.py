@@ -49,6 +49,10 @@ def diagnose(
         Scale,
         typer.Option(metavar="auto|thumos|activitynet", help="Buckets; auto: those that spread instances most evenly."),
     ] = Scale.auto,
+    video: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The video whose scores are drawn against overlaps. Default: all."),
+    ] = None,
     task: OneEpicTask = None,
     format: Format = ResultFormat.table,
     quiet: Quiet = False,
@@ -65,7 +69,7 @@ def diagnose(
     thresholds = parse_tiou(tiou)
     truth = find_ground_truth(dataset, annotations, subset, task)
     found, known, chosen = truth.load(predictions)
-    diagnosis = analyse(found, known, chosen, thresholds, scale.value)
+    diagnosis = analyse(found, known, chosen, thresholds, scale.value, video)
     if diagnosis.left_out:
         console.warn(
             f"{diagnosis.left_out} predictions are in videos or of labels without instances; they are left out"

@@ -173,7 +173,9 @@ BENCHMARKS = {
             features=THUMOS_FEATURES,
             source=THUMOS_SOURCE,
             official="thumos14.json",
-            preparation="ActionFormer's feature archive holds them as annotations/thumos14.json",
+            preparation="tal datasets convert *_val.txt *_test.txt data/thumos/annotations.json "
+            "--videos data/thumos/videos (the official text files, one per label); "
+            "or thumos14.json of ActionFormer's feature archive as it is",
             note="Training uses the validation subset. The segments of video_test_0000270 go beyond its end; some "
             "papers leave that video out. The label Ambiguous of the original annotation does not count.",
         ),
@@ -189,7 +191,8 @@ BENCHMARKS = {
             features=THUMOS_FEATURES,
             source="ai.stanford.edu/~syyeung/everymoment.html",
             official="multithumos.json",
-            preparation="as JSON: github.com/dingfengshi/tridetplus, data/multithumos.json",
+            preparation="tal datasets convert *.txt data/multithumos/annotations.json --videos data/thumos/videos "
+            "(the official text files, one per label); or data/multithumos.json of github.com/dingfengshi/tridetplus",
             note="THUMOS14's videos with dense labels; 30 segments end before they start, 7 have no length.",
         ),
         _epic("verb", 97),

@@ -16,24 +16,33 @@ Progress = Callable[[int, int], None]
 def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotations:
     """Read files and put their videos together; labels keep their order where the files agree on it.
 
+    A video may be in several files as long as each label of it is in one of them, as where every label has its file.
+
     Raises:
-        AnnotationError: a file cannot be understood, or a video is in two of them.
+        AnnotationError: a file cannot be understood, or has a label of a video that another has as well.
     """
     videos: dict[str, VideoAnnotation] = {}
     labels: list[tuple[str, ...]] = []
     version = ""
     for file in files:
         found = load_annotations(file, label_key, fps)
-        twice = videos.keys() & found.videos.keys()
-        if twice:
-            raise AnnotationError(file, f"video {min(twice)}: it is in another of the files as well")
-        videos |= found.videos
+        for name, video in found.videos.items():
+            videos[name] = _joined(file, videos[name], video) if name in videos else video
         labels.append(found.labels)
         version = version or found.version
     longest = max(labels, key=len, default=())
     if not all(set(names) <= set(longest) for names in labels):
         longest = tuple(sorted({name for names in labels for name in names}))
     return Annotations(version, videos, longest)
+
+
+def _joined(file: Path, first: VideoAnnotation, second: VideoAnnotation) -> VideoAnnotation:
+    again = {item.label for item in first.segments} & {item.label for item in second.segments}
+    if again or first.subset != second.subset:
+        what = f"label {min(again)}" if again else f"subset {second.subset}"
+        raise AnnotationError(file, f"video {first.name}, {what}: it is in another of the files as well")
+    segments = first.segments + second.segments
+    return replace(first, segments=segments, duration=max(first.duration, second.duration))
 
 
 def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progress | None = None) -> Annotations:

@@ -1,12 +1,11 @@
 """Where a video's features are: a file of its own, or one entry of a file that holds many videos; and reading them.
 
-Published features come as `.npy`, `.npz`, `.pt`, `.safetensors`, `.pkl` and `.h5`. Nothing in them is executed, and an
-HDF5 file leads to no other file.
+Published features come as `.npy`, `.npz`, `.pt`, `.safetensors`, `.pkl` and `.h5`; `feature_forms` reads what
+`extractors.store` does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -25,14 +24,11 @@ from extractors.store import (
     load_features,
     parse_description,
 )
+from tal_cli.datasets.feature_forms import FORMS, h5_shape
 from tal_cli.errors import Missing
 
-KEYED = ("h5", "hdf5", "pkl", "npz", "safetensors", "pt")  # what can hold many videos
-ALONE = (*FORMATS, "pkl", "h5", "hdf5")
-ARRAY_NAMES = ("features", "feats", "feature")
-PARTS = ("slow_feature", "fast_feature")  # TCANet's SlowFast features: two arrays [1, channels, T] of one video
+ALONE = (*FORMATS, *(suffix for suffix in FORMS if suffix not in FORMATS))
 PREFIX = "v_"  # of ActivityNet's video files, which its annotations leave out
-LARGEST = 8 << 30  # bytes of one video's features in HDF5, whose size says nothing of what it unpacks to
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class FeatureFile:
         try:
             if suffix == "npy":
                 return tuple(np.load(self.path, mmap_mode="r", allow_pickle=False).shape)
-            return _h5_shape(self.path, self.key) if suffix in ("h5", "hdf5") else ()
+            return h5_shape(self.path, self.key) if suffix in ("h5", "hdf5") else ()
         except (OSError, ValueError, EOFError):
             return ()
 
@@ -86,7 +82,7 @@ class FeatureFile:
 
     def _array(self, suffix: str) -> NDArray[Any]:
         try:
-            return READERS[suffix](self.path, self.key)
+            return FORMS[suffix].read(self.path, self.key)
         except (Missing, FeatureError):
             raise
         except FileNotFoundError:
@@ -114,13 +110,13 @@ def find_features(place: Path, name: str, subset: str | None = None) -> FeatureF
                 path = folder / f"{stem}.{suffix}"
                 if path.is_file():
                     return FeatureFile(path)
-    files = (place / f"{subset}.{suffix}" for suffix in KEYED) if subset is not None else ()
+    files = (place / f"{subset}.{suffix}" for suffix in FORMS) if subset is not None else ()
     return next((found for path in files if path.is_file() and (found := _entry(path, name))), None)
 
 
 def usual_place(root: Path) -> Path:
     """`features/` in a data set's folder, or the file features.h5 (.pkl, .npz, ...) there that holds all videos."""
-    files = (root / f"features.{suffix}" for suffix in KEYED)
+    files = (root / f"features.{suffix}" for suffix in FORMS)
     folder = root / "features"
     return folder if folder.is_dir() else next((path for path in files if path.is_file()), folder)
 
@@ -139,130 +135,12 @@ def keys_of(path: Path, changed: int) -> frozenset[str]:
         FeatureError: the file cannot be read, or holds no videos by name.
         Missing: a package that reads this form is not installed.
     """
-    suffix = path.suffix[1:].lower()
-    if suffix not in KEYED:
-        raise FeatureError(path, f"features of many videos are read from {', '.join(KEYED)}")
+    form = FORMS.get(path.suffix[1:].lower())
+    if form is None:
+        raise FeatureError(path, f"features of many videos are read from {', '.join(FORMS)}")
     try:
-        return frozenset(_h5_keys(path) if suffix in ("h5", "hdf5") else _whole(path, changed))
+        return frozenset(form.keys(path))
     except (Missing, FeatureError):
         raise
     except Exception as error:
         raise FeatureError(path, f"it holds no features that can be read ({first_line(error)})") from None
-
-
-@lru_cache(maxsize=2)
-def _whole(path: Path, changed: int) -> dict[str, Any]:
-    """All entries of a file that is read as a whole."""
-    content = WHOLE[path.suffix[1:].lower()](path)
-    if not isinstance(content, dict):
-        raise FeatureError(path, "it holds one array, not videos by name")
-    return {str(key): value for key, value in content.items()}
-
-
-def _read_pkl(path: Path) -> Any:
-    from tal_cli.datasets.safe_pickle import load_arrays
-
-    return load_arrays(path)
-
-
-def _read_npz(path: Path) -> Any:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def _read_pt(path: Path) -> Any:
-    import torch
-
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict):
-        return content.float().numpy()
-    return {key: tensor.float().numpy() for key, tensor in content.items()}
-
-
-def _read_safetensors(path: Path) -> Any:
-    from safetensors.numpy import load_file
-
-    return load_file(path)
-
-
-WHOLE: dict[str, Callable[[Path], Any]] = {
-    "pkl": _read_pkl,
-    "npz": _read_npz,
-    "pt": _read_pt,
-    "safetensors": _read_safetensors,
-}
-
-
-def _from_whole(path: Path, key: str | None) -> NDArray[Any]:
-    if key is not None:
-        return _only(_whole(path, path.stat().st_mtime_ns)[key])
-    return _only(WHOLE[path.suffix[1:].lower()](path))
-
-
-def _only(content: Any) -> NDArray[Any]:
-    """One video's array [T, C], from an array or the dictionary around it."""
-    if isinstance(content, dict):
-        if all(isinstance(content.get(part), np.ndarray) for part in PARTS):
-            joined = np.concatenate([content[part] for part in PARTS], axis=-2)
-            return np.moveaxis(joined.reshape(joined.shape[-2:]), 0, 1)
-        named = next((content[name] for name in ARRAY_NAMES if name in content), None)
-        if named is None and len(content) != 1:
-            raise ValueError(f"{len(content)} entries, none called {ARRAY_NAMES[0]}")
-        content = next(iter(content.values())) if named is None else named
-    if not isinstance(content, np.ndarray):
-        raise ValueError("no array")
-    return content
-
-
-def _h5() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise Missing("features in HDF5 need h5py", "pip install 'tal-cli[h5]'") from error
-    return h5py
-
-
-def _h5_keys(path: Path) -> list[str]:
-    with _h5().File(path, "r") as file:
-        return list(file.keys())
-
-
-def _from_h5(path: Path, key: str | None) -> NDArray[Any]:
-    with _h5().File(path, "r") as file:
-        values: NDArray[Any] = _h5_data(file, key)[()]
-        return values
-
-
-def _h5_shape(path: Path, key: str | None) -> tuple[int, ...]:
-    with _h5().File(path, "r") as file:
-        return tuple(_h5_data(file, key).shape)
-
-
-def _h5_data(file: Any, key: str | None) -> Any:
-    """One video's numbers, not read yet. Raises ValueError where there are none in the file itself."""
-    h5py = _h5()
-    node = _h5_child(file, key) if key is not None else file
-    if isinstance(node, h5py.Group):
-        names = [name for name in ARRAY_NAMES if name in node] or list(node.keys())
-        if len(names) != 1:
-            raise ValueError(f"{len(names)} entries, none called {ARRAY_NAMES[0]}")
-        node = _h5_child(node, names[0])
-    # Links, virtual and external data sets are ways into other files.
-    if not isinstance(node, h5py.Dataset) or node.external or node.is_virtual:
-        raise ValueError("no array of its own")
-    if node.dtype.kind not in "biuf" or node.size * node.dtype.itemsize > LARGEST:
-        raise ValueError(f"{node.dtype} {list(node.shape)} instead of numbers, or too many")
-    return node
-
-
-def _h5_child(group: Any, name: str) -> Any:
-    if not isinstance(group.get(name, getlink=True), _h5().HardLink):
-        raise ValueError(f"{name} is a link")
-    return group[name]
-
-
-READERS: dict[str, Callable[[Path, str | None], NDArray[Any]]] = {
-    **dict.fromkeys(WHOLE, _from_whole),
-    "h5": _from_h5,
-    "hdf5": _from_h5,
-}

@@ -83,11 +83,12 @@ class FalseNegatives:
 @dataclass(frozen=True)
 class Scatter:
     """Every analysed prediction's score, its overlap with the nearest instance of its label, and whether it is a true
-    positive at the first threshold, all [P]."""
+    positive at the first threshold, all [P]; or those of one video."""
 
     scores: Floats
     overlaps: Floats
     true: Bools
+    video: str | None
 
 
 @dataclass(frozen=True)
@@ -123,20 +124,25 @@ def diagnose(
     subset: str,
     tiou: Sequence[float] = (0.5,),
     scale: str = "auto",
+    video: str | None = None,
 ) -> Diagnosis:
-    """Analyse predictions on one subset of the ground truth; `scale` is that of `characterise`.
+    """Analyse predictions on one subset of the ground truth.
+
+    `scale` is that of `characterise`; `video` is the one whose predictions the scatter has, None for all.
 
     Raises:
-        UsageProblem: the subset has no instance that can be analysed, or there is no such scale.
+        UsageProblem: the subset has no instance that can be analysed, or there is no such scale or video.
     """
     everything = annotations.of(subset)
     videos = usable(everything)
     if not videos:
         known = ", ".join(f"{name} ({count} videos)" for name, count in annotations.subsets.items())
         raise UsageProblem(f"no usable instance in subset {subset!r}", f"the file has the subsets {known}")
-    names = {video.name for video in videos}
-    within = predictions.take(np.asarray([video in names for video in predictions.videos], dtype=bool))
-    counts = {video.name: len(video.segments) for video in everything}
+    names = {item.name for item in videos}
+    if video is not None and video not in names:
+        raise UsageProblem(f"no video {video} with instances in subset {subset!r}")
+    within = predictions.take(np.asarray([name in names for name in predictions.videos], dtype=bool))
+    counts = {item.name: len(item.segments) for item in everything}
     analysis = _Analysis.of(within, videos, tiou)
     characteristics = characterise(videos, counts, scale)
     return Diagnosis(
@@ -150,7 +156,7 @@ def diagnose(
         false_positives=analysis.false_positives(within, videos),
         sensitivity=analysis.sensitivity(characteristics),
         false_negatives=analysis.false_negatives(characteristics),
-        scatter=analysis.scatter(within),
+        scatter=analysis.scatter(within, video),
     )
 
 
@@ -227,11 +233,13 @@ class _Analysis:
                 by_bucket.append(np.bincount(item.bucket, rate, len(item.characteristic.buckets)) / item.counts)
         return FalseNegatives(float(average), float(rate.mean()), tuple(by_bucket))
 
-    def scatter(self, predictions: Predictions) -> Scatter:
+    def scatter(self, predictions: Predictions, video: str | None) -> Scatter:
         nearest = np.zeros(len(self.place))
         some = self.matching.pair_count > 0
         nearest[some] = np.nan_to_num(self.matching.pair_overlap[self.matching.pair_first[some]])
-        return Scatter(predictions.scores[self.matching.row], nearest, self.claims[0] >= 0)
+        rows = self.matching.row.tolist()
+        shown = np.asarray([video is None or predictions.videos[row] == video for row in rows], dtype=bool)
+        return Scatter(predictions.scores[rows][shown], nearest[shown], (self.claims[0] >= 0)[shown], video)
 
     def _counts(self, matched: Bools, kept: Bools) -> tuple[Floats, Floats]:
         """True and false positives of the prediction's label down to it, [N, P]."""

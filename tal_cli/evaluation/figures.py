@@ -157,7 +157,7 @@ def _scatter(diagnosis: Diagnosis) -> Figure:
     figure = _figure(5.6, 5.2)
     axes = figure.subplots()
     found = diagnosis.scatter
-    step = -(-len(found.scores) // MOST_POINTS) if len(found.scores) else 1
+    step = max(-(-len(found.scores) // MOST_POINTS), 1)
     scores, overlaps, true = found.scores[::step], found.overlaps[::step], found.true[::step]
     top = max(1.0, float(scores.max(initial=0.0)))
     # Above the diagonal the score promises less than the segment keeps, below it more.
@@ -172,6 +172,8 @@ def _scatter(diagnosis: Diagnosis) -> Figure:
     axes.axvline(diagnosis.tiou[0], color="black", linestyle=":", linewidth=1)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02 * top, 1.02 * top)
+    if found.video is not None:
+        axes.set_title(found.video, fontsize=11, parse_math=False)
     axes.set_xlabel("tIoU with the nearest instance of the label")
     axes.set_ylabel("Score")
     legend = axes.legend(loc="upper left", frameon=False, fontsize=9.5)

@@ -190,6 +190,20 @@ def test_sensitivity_is_that_of_one_bucket_alone() -> None:
     ) and result.false_negatives.rate == pytest.approx(1 / 3)
 
 
+def test_scores_against_overlaps_of_one_video(shared: Path) -> None:
+    truth = load_annotations(shared / "data/thumos14.json.gz")
+    found = load_predictions(shared / "evaluation/predictions_thumos_test.json.gz")
+    name = "video_test_0000292"
+    scatter = diagnose(found, truth, "test", video=name).scatter
+    rows = [row for row, video in enumerate(found.videos) if video == name]
+    assert sorted(scatter.scores) == sorted(found.scores[rows])
+    only = truth.videos[name].segments[0]
+    mine = [row for row in rows if found.labels[row] == only.label]
+    wanted = overlaps(found.starts[mine], found.ends[mine], np.asarray(only.start), np.asarray(only.end))
+    assert sorted(scatter.overlaps[scatter.overlaps > 0]) == pytest.approx(sorted(wanted[wanted > 0]))
+    assert scatter.true.sum() == 1 and len(truth.videos[name].segments) == 1
+
+
 def test_instances_that_cannot_be_analysed_are_counted() -> None:
     items = (GroundTruth("a", 1, 2), GroundTruth("a", 3, 3), GroundTruth("a", 5, 4), GroundTruth("b", 0, 11))
     video = VideoAnnotation("v", "test", 10.0, None, items)
@@ -247,6 +261,7 @@ def test_command_needs_no_figures(files: tuple[Path, Path], capsys: pytest.Captu
     assert document["bins"]["length"]["XL"] == "above 18 s"
     assert document["sensitivity"]["average_mAP_N"]["length"]["M"] is None
     assert app.run(["diagnose", str(found)]) == 2
+    assert app.run(["diagnose", str(found), "--annotations", str(truth), "--video", "elsewhere"]) == 2
     assert app.run(["diagnose", str(found), "--annotations", str(truth), "--subset", "moon"]) == 2
 
 

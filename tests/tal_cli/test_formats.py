@@ -124,6 +124,23 @@ def test_epics_own_file_says_what_its_json_says(shared: Path, tmp_path: Path) ->
     assert load_annotations(tmp_path / "EPIC_100_validation.csv.gz", "action").videos == wanted.videos
 
 
+def test_thumos_text_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "Diving_val.txt").write_text("video_validation_0000001  1.50  2.5\n\nvideo_validation_0000002 3 4\n")
+    (tmp_path / "CliffDiving_val.txt").write_text("video_validation_0000001  1.50  2.5\n")
+    (tmp_path / "Diving_test.txt").write_text("video_test_0000001 7 9.25\n")
+    names = [str(tmp_path / f"{name}.txt") for name in ("Diving_val", "CliffDiving_val", "Diving_test")]
+    out = tmp_path / "annotations.json"
+    assert app.run(["datasets", "convert", *names, str(out)]) == 0
+    found = load_annotations(out)
+    assert spans(found, "video_validation_0000001") == [("Diving", 1.5, 2.5), ("CliffDiving", 1.5, 2.5)]
+    assert found.subsets == {"validation": 2, "test": 1} and found.labels == ("CliffDiving", "Diving")
+    assert app.run(["datasets", "convert", names[0], names[0], str(out)]) == 3
+    assert "label Diving: it is in another of the files" in capsys.readouterr().err
+    (tmp_path / "Diving_val.txt").write_text("video_validation_0000001 1 2\nvideo_validation_0000001 1\n")
+    assert app.run(["datasets", "convert", names[0], str(out)]) == 3
+    assert "line 2" in capsys.readouterr().err
+
+
 EAF = """<?xml version="1.0" encoding="UTF-8"?>
 <ANNOTATION_DOCUMENT VERSION="3.0">
   <HEADER><MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/films/my%20clip.wav"/>
@@ -267,7 +284,7 @@ def test_broken_text_never_ends_in_another_error(tmp_path_factory: pytest.TempPa
 
 
 def test_every_reader_says_what_it_reads() -> None:
-    assert len({reader.NAME for reader in readers()}) == len(readers()) == 5
+    assert len({reader.NAME for reader in readers()}) == len(readers()) == 6
     assert _delimiter("a;b;c,d") == ";"
 
 

@@ -14,7 +14,7 @@ from tal_cli.datasets.annotations import AnnotationError, Annotations
 from tal_cli.datasets.formats.values import How
 from tal_cli.datasets.json_files import read_text
 
-MODULES = ("activitynet", "labelstudio", "elan", "epic", "table")
+MODULES = ("activitynet", "labelstudio", "elan", "epic", "thumos", "table")
 HEAD = 1 << 16  # characters by which a form is told
 
 
