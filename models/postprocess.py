@@ -65,9 +65,16 @@ def _select(
             first, end = (-(-edge // (1 << level)) for edge in (core.first, min(core.end, end << level)))
         values = scores[:, start + first : start + end].t().flatten()
         index = (values > config.pre_nms_threshold).nonzero()[:, 0]
-        values, order = values[index].sort(descending=True, stable=True)
-        index = index[order[: config.pre_nms_top_k]]
+        index = index[_largest(values[index], config.pre_nms_top_k)]
         cells_found.append(start + first + torch.div(index, classes, rounding_mode="floor"))
         labels_found.append(index % classes)
-        scores_found.append(values[: config.pre_nms_top_k])
+        scores_found.append(values[index])
     return torch.cat(cells_found), torch.cat(labels_found), torch.cat(scores_found)
+
+
+def _largest(values: Tensor, limit: int) -> Tensor:
+    """Where the `limit` largest values [n] lie, by falling value, equal ones in their order."""
+    if len(values) <= limit:
+        return values.sort(descending=True, stable=True).indices
+    enough = (values >= values.topk(limit, sorted=False).values.min()).nonzero()[:, 0]
+    return enough[values[enough].sort(descending=True, stable=True).indices[:limit]]
