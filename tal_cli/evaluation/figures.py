@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KIND_COLOURS = ("#33a02c", "#b2df8a", "#1f78b4", "#fb9a99", "#e31a1c", "#a6cee3")
 BUCKET_COLOURS = ("#386cb0", "#d6337c", "#bf5b17")
-MOST_POINTS = 20_000
+MOST_POINTS, FEW_POINTS = 20_000, 2_000
 RESOLUTION = 160  # dots per inch of the PNG
 BEHIND_NUMBERS = {"boxstyle": "square,pad=0.02", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 STYLE: dict[Any, Any] = {
@@ -159,11 +159,12 @@ def _scatter(diagnosis: Diagnosis) -> Figure:
     found = diagnosis.scatter
     step = max(-(-len(found.scores) // MOST_POINTS), 1)
     scores, overlaps, true = found.scores[::step], found.overlaps[::step], found.true[::step]
+    size, alpha = (5, 0.4) if len(scores) > FEW_POINTS else (22, 0.75)
     top = max(1.0, float(scores.max(initial=0.0)))
     # Above the diagonal the score promises less than the segment keeps, below it more.
     axes.plot((0, 1), (0, top), color="grey", linestyle="--", linewidth=1, zorder=0)
     for chosen, colour, name in ((~true, "#9aa5b1", "false positive"), (true, "#33a02c", "true positive")):
-        axes.scatter(overlaps[chosen], scores[chosen], s=5, color=colour, alpha=0.4, linewidths=0, rasterized=True,
+        axes.scatter(overlaps[chosen], scores[chosen], s=size, color=colour, alpha=alpha, linewidths=0, rasterized=True,
                      label=name)  # fmt: skip
     if len(found.scores):
         best = int(found.scores.argmax())
