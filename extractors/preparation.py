@@ -23,8 +23,8 @@ class Resize:
     method: `area` is done by the decoder (FFmpeg, always rounded to 8 bits); `bilinear` and `bicubic` sample at pixel
     centres on the frames as decoded. antialias: widen the filter when shrinking, as Pillow does. eight_bit: round to
     whole values from 0 to 255 again, as whoever keeps frames as pictures does. SIZE: `WxH` whatever the aspect;
-    `short N`: the short side becomes N, the long one keeps the aspect, cut to a whole number; `enlarge N`: as `short N`,
-    but only for pictures whose short side is below N.
+    `short N`: the short side becomes N, the long one keeps the aspect, cut to a whole number; `enlarge N`: as
+    `short N`, but only for pictures whose short side is below N.
     """
 
     method: str | None
@@ -38,7 +38,7 @@ class Resize:
         """Raises ValueError with the grammar."""
         if text.strip() == "none":
             return cls(method=None)
-        pattern = rf"({'|'.join(METHODS)})( antialias)?( 8-bit)? (?:(\d+)x(\d+)|(short|enlarge) (\d+))"
+        pattern = rf"({'|'.join(METHODS)})( antialias)?( 8-bit)? (?:([1-9]\d*)x([1-9]\d*)|(short|enlarge) ([1-9]\d*))"
         match = re.fullmatch(pattern, " ".join(text.split()))
         if match is None or (match[1] == "area" and (match[2] or match[3])):
             raise ValueError(
@@ -46,8 +46,6 @@ class Resize:
                 " 'bilinear antialias 8-bit short 256'"
             )
         size = (int(match[4]), int(match[5])) if match[4] else int(match[7])
-        if min(size if isinstance(size, tuple) else (size,)) < 1:
-            raise ValueError(f"resize={text}: pictures have at least one pixel")
         return cls(
             method=match[1],
             antialias=bool(match[2]),
@@ -103,8 +101,8 @@ class Crop:
         """Raises ValueError with the grammar."""
         if text.strip() == "none":
             return cls(size=None)
-        match = re.fullmatch(r"center (\d+)x(\d+)( round-even| round-up)?", " ".join(text.split()))
-        if match is None or not int(match[1]) or not int(match[2]):
+        match = re.fullmatch(r"center ([1-9]\d*)x([1-9]\d*)( round-even| round-up)?", " ".join(text.split()))
+        if match is None:
             raise ValueError(f"crop={text}: use none, or center WxH [round-even|round-up] as in 'center 224x224'")
         rounding: Literal["", "round-even", "round-up"] = ""
         if match[3]:

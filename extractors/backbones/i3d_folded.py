@@ -123,11 +123,16 @@ def axis_max(features: Tensor, axis: int, window: int, step: int, before: int, c
     length = features.shape[axis]
     shape = (*features.shape[:axis], count, *features.shape[axis + 1 :])
     result = torch.empty(shape, dtype=features.dtype, memory_format=LAST).zero_()
-    everywhere = (slice(None),) * axis
     for shift in range(-before, window - before):
         first, last = max(0, math.ceil(-shift / step)), min(count - 1, (length - 1 - shift) // step)
         if first <= last:
-            there = features[(*everywhere, slice(first * step + shift, last * step + shift + 1, step))]
-            here = result[(*everywhere, slice(first, last + 1))]
+            here = result.narrow(axis, first, last - first + 1)
+            there = every(features, axis, first * step + shift, last * step + shift + 1, step)
             torch.maximum(here, there, out=here)
     return result
+
+
+def every(features: Tensor, axis: int, start: int, stop: int, step: int) -> Tensor:
+    """A view of every `step`-th value from start to stop along one axis."""
+    place = (*(slice(None),) * axis, slice(start, stop, step))
+    return features[place]

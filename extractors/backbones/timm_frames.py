@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -32,8 +33,7 @@ def channels(name: str) -> int:
             model = image_model(name)
     except (RuntimeError, NotImplementedError):  # some compute with numbers while they are made
         model = image_model(name)
-    width: int = getattr(model, "head_hidden_size", None) or model.num_features
-    return width
+    return int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]
 
 
 class FrameBackbone(nn.Module):
@@ -72,10 +72,12 @@ class FrameBlueprint:
     def networks(self, contract: FeatureContract) -> Sequence[nn.Module]:
         with torch.device("cpu"):  # tables that are in no file
             network = image_model(contract.extractor)
-        described = network.pretrained_cfg
+        described: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
         _, height, width = described["input_size"]
         if described.get("fixed_input_size") and Crop.parse(contract.crop).size != (width, height):
-            raise ValueError(f"crop={contract.crop}: {contract.extractor} takes pictures of {width}x{height} pixels only")
+            raise ValueError(
+                f"crop={contract.crop}: {contract.extractor} takes pictures of {width}x{height} pixels only"
+            )
         return (network,)
 
     def assemble(self, contract: FeatureContract, networks: Sequence[nn.Module]) -> Backbone:

@@ -23,9 +23,7 @@ def network(name: str, head: str) -> nn.Module:
 
 def resnet(name: str) -> WindowBlueprint:
     """A video ResNet (Tran et al. 2018): 512 channels after the global average pool, windows of any length."""
-    return WindowBlueprint(
-        lambda contract: network(name, "fc"), ignored=("fc.",), window_bytes=120 * MEGABYTE
-    )
+    return WindowBlueprint(lambda contract: network(name, "fc"), ignored=("fc.",), window_bytes=120 * MEGABYTE)
 
 
 def s3d(contract: FeatureContract) -> nn.Module:
@@ -40,7 +38,9 @@ def mvit(name: str) -> WindowBlueprint:
 
     def fixed(contract: FeatureContract) -> nn.Module:
         if contract.window != 16 or Crop.parse(contract.crop).size != (224, 224):
-            raise ValueError(f"{name} takes windows of 16 frames of 224x224 pixels only, as its position table has them")
+            raise ValueError(
+                f"{name} takes windows of 16 frames of 224x224 pixels only, as its position table has them"
+            )
         return network(name, "head")
 
     return WindowBlueprint(fixed, ignored=("head.",), window_bytes=600 * MEGABYTE)
@@ -48,9 +48,7 @@ def mvit(name: str) -> WindowBlueprint:
 
 def swin(name: str) -> WindowBlueprint:
     """A video Swin transformer (Liu et al. 2022): the mean over its tokens; windows and pictures of any size."""
-    return WindowBlueprint(
-        lambda contract: network(name, "head"), ignored=("head.",), window_bytes=800 * MEGABYTE
-    )
+    return WindowBlueprint(lambda contract: network(name, "head"), ignored=("head.",), window_bytes=800 * MEGABYTE)
 
 
 R3D_18 = resnet("r3d_18")

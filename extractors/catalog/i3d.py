@@ -15,12 +15,14 @@ UNSETTLED = (
     "The published THUMOS14 features: 16 frames, stride 4, frames of 340x256. Whether the videos were resampled first"
     " (the extractor's readme says 25 frames per second, users of the features say about 30) and whether the centre or"
     " ten crops were taken is not settled; here it is the video's own rate and the centre.",
-    "`--set crop=none --set 'resize=bilinear 8-bit 224x224'` is that extractor's other choice, without the centre crop.",
+    "`--set crop=none --set 'resize=bilinear 8-bit 224x224'` is the other choice of that extractor: no crop.",
 )
-FLOW_NOTE = "The published flow is TV-L1, cut off at 20 pixels and stored in 8 bits; `--set flow=...` takes another method."
+FLOW_NOTE = (
+    "The published flow is TV-L1, cut off at 20 pixels and stored in 8 bits; `--set flow=...` takes another method."
+)
 PORT_NOTES = (
-    "As v-iashin/video_features: windows and stride of 64 frames, the mean over the window's time steps; batch norms with"
-    " eps 1e-5, which moves features by 0.7 % against the network they were trained as.",
+    "As v-iashin/video_features: windows and stride of 64 frames, the mean over the window's time steps; batch norms"
+    " with eps 1e-5, which moves features by 0.7 % against the network they were trained as.",
 )
 
 

@@ -38,7 +38,7 @@ def entry(name: str) -> BackboneEntry:
         weights=(
             WeightsSource(
                 file=f"timm_{model}.safetensors",
-                url=f"hf://{hub}/model.safetensors" if hub else described.url,
+                url=f"hf://{hub}/model.safetensors" if hub else None,
                 page=f"https://huggingface.co/{hub}" if hub else "https://github.com/huggingface/pytorch-image-models",
                 licence=described.license or "see the page",
             ),

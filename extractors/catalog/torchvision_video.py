@@ -15,7 +15,7 @@ KINETICS = "mean 0.43216 0.394666 0.37645 std 0.22803 0.22145 0.216989"
 HALVES = "mean 0.45 0.45 0.45 std 0.225 0.225 0.225"
 IMAGENET = "mean 0.485 0.456 0.406 std 0.229 0.224 0.225"
 PAGE = "https://docs.pytorch.org/vision/stable/models.html#video-classification"
-NOTE = "Rate, window and preprocessing are those of its published accuracy; no detector was published on its features."
+NOTE = "Rate, window and preprocessing are those of its published accuracy; no detector was published on it."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,10 @@ from extractors.weights import WeightsSource
 
 PAGE = "https://github.com/HumamAlwassel/TSP"
 RELEASE = f"{PAGE}/releases/download/model_weights"
-NOTE = "The published features come from videos that were first re-encoded at 30 frames per second; here 15 are picked by time."
+NOTE = (
+    "The published features come from videos that were first re-encoded at 30 frames per second, of which every second"
+    " one was taken; here 15 are picked by presentation time."
+)
 
 
 def entry(name: str, data: str, file: str, stride: int) -> BackboneEntry:

@@ -25,7 +25,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Comparison:
-    """One recorded tensor: how far off (relative L2, of inputs absolute), its largest value, and whether that will do."""
+    """One recorded tensor: how far off (relative L2, of inputs absolute), its largest value, whether that will do."""
 
     tensor: str
     error: float
@@ -156,8 +156,8 @@ class Case:
     def watching(self, network: nn.Module, rename: Callable[[str], str] = lambda name: name) -> Iterator[None]:
         """Compare the recorded means per channel of activations while the network runs.
 
-        rename: a recorded name -> that of the module in the network; empty for one that it does not have. The channel is axis 1 of pictures and the last
-        one of tokens.
+        rename: a recorded name -> that of the module in the network; empty for one that it does not have. The channel
+        is axis 1 of pictures and the last one of tokens.
         """
         handles = []
         for key in self.tensors:

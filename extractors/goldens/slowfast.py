@@ -45,7 +45,11 @@ def prepared(case: Case) -> Tensor:
     return Preparation.of(find(published).contract)(case.clip()).transpose(0, 1)[None]
 
 
-HEADS = {"projection": "logits", "projection_verb": "verb_logits_of_feature", "projection_noun": "noun_logits_of_feature"}
+HEADS = {
+    "projection": "logits",
+    "projection_verb": "verb_logits_of_feature",
+    "projection_noun": "noun_logits_of_feature",
+}
 
 
 def compare_heads(case: Case, features: Tensor, state: dict[str, Tensor]) -> None:

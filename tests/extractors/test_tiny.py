@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from extractors.backbones import tiny
-from extractors.backbones import create_backbone
+from extractors.backbones import create_backbone, tiny
 from extractors.backbones.tiny import REFERENCE_RATE, STRIDE, WINDOW
 
 FPS = 25.0
