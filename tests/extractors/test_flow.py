@@ -13,7 +13,6 @@ from torch import Tensor
 
 from extractors.extras import ExtraMissing
 from extractors.flow import Raft, create_flow, quantise
-from extractors.goldens import check_case
 from extractors.preparation import Flow
 from extractors.weights import WeightsError, WeightsMissing
 
@@ -90,12 +89,6 @@ def test_levels_are_those_of_the_published_flow_pictures() -> None:
     assert quantise(pixels, TVL1).tolist() == [0, 0, 64, 128, 128, 191, 255, 255]
     assert quantise(pixels, RAFT).tolist() == [0, 0, 64, 128, 129, 192, 256, 256]
     assert quantise(pixels, Flow.parse("dis bound 10")).tolist() == [0, 0, 0, 128, 129, 255, 255, 255]
-
-
-def test_the_recorded_map_of_raft_s_flow(shared: Path) -> None:
-    report = check_case(shared / "goldens" / "backbones" / "raft_flow_map.json")
-    assert report.not_checked is None
-    assert report.ok
 
 
 def test_an_absent_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
