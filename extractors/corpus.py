@@ -208,8 +208,13 @@ class _Corpus:
     def _begin(self, job: Job, overwrite: bool) -> Outcome | bool:
         """Give a job to the engine (True), unless it is done, cannot be, or another run is at it (False)."""
         try:
-            if not overwrite and is_done(job.target, self._contract) and not self._left(job):
+            if not overwrite and not self._left(job) and is_done(job.target, self._contract):
                 return Outcome(job, kept=True)
+        except (PlaceError, OSError) as error:
+            return Outcome(job, error=error)
+        if self._engine is None:
+            self._engine = self._start()
+        try:
             if not self._claims.take(job.target):
                 self._forget(job)
                 return False
@@ -220,8 +225,6 @@ class _Corpus:
         except (PlaceError, OSError) as error:
             self._claims.release(job.target)
             return Outcome(job, error=error)
-        if self._engine is None:
-            self._engine = self._start()
         self._engine.submit(job)
         self._running += 1
         return True

@@ -19,7 +19,7 @@ from tal_cli import __version__, console
 from tal_cli.errors import EXIT_MISSING, InputProblem, UsageProblem, exit_code_of
 from tal_cli.inputs import Inputs
 from tal_cli.output.files import check_writable, file_for, write_atomically
-from tal_cli.text import counted
+from tal_cli.text import counted, one_line
 from tal_cli.work import Run, auto_workers
 
 if TYPE_CHECKING:
@@ -139,7 +139,12 @@ class Corpus:
         if self._where.engine == "ray":
             from extractors.engines.cluster import RayEngine
 
-            return RayEngine(self._setup, address=self._where.address, workers=self._where.workers)
+            try:
+                return RayEngine(self._setup, address=self._where.address, workers=self._where.workers)
+            except (ConnectionError, ValueError) as error:
+                raise UsageProblem(
+                    f"no Ray cluster answers at {self._where.address} ({one_line(error)[:200]})"
+                ) from None
         from extractors.engines.local import LocalEngine
 
         devices, shares, threads = layout(self._where.device, self._where.workers, jobs)

@@ -146,7 +146,8 @@ class Model:
         myself = ray.get_runtime_context().current_actor
         rates = contract.sampling_rate, contract.max_rate
         try:
-            frames = ClusterFrames(task.remote(job.video, self._setup, myself, rates))
+            stream: Any = task.remote(job.video, self._setup, myself, rates)
+            frames = ClusterFrames(stream)
             sequence = self._extractor.extract_frames(frames, job.video)
             save(sequence, job.target)
         except ray.exceptions.RayError as error:
