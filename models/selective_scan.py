@@ -57,18 +57,20 @@ def _installed_kernel() -> Callable[..., Tensor] | None:
     return cast("Callable[..., Tensor]", module.selective_scan_fn)
 
 
-# Custom operators, so that torch.compile takes each as a whole instead of unrolling its steps.
+# Custom operators, so that torch.compile takes each as a whole instead of unrolling its steps. States are [B, t, N, D]:
+# with channels last, products and sums over N or over steps run through memory in order.
 @torch.library.custom_op("tal::selective_scan", mutates_args=())
 def _scan(x: Tensor, delta: Tensor, decay: Tensor, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """y without the skip path [B, T, D], and the states [blocks, B, D, N] that the blocks start from."""
+    """y without the skip path [B, T, D], and the states [blocks, B, N, D] that the blocks start from."""
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
-    state = x.new_zeros(x.shape[0], x.shape[2], decay.shape[1])
+    rates = decay.t().contiguous()
+    state = x.new_zeros(x.shape[0], *rates.shape)
     starts = []
     for span in _blocks(x, decay):
         starts.append(state)
-        states = _states(x[:, span], delta[:, span], decay, inputs[:, span], state)
-        y[:, span] = torch.einsum("btdn,btn->btd", states, outputs[:, span])
+        states = _states(x[:, span], delta[:, span], rates, inputs[:, span], state)
         state = states[:, -1].clone()
+        y[:, span] = states.mul_(outputs[:, span, :, None]).sum(2)
     return y, torch.stack(starts)
 
 
@@ -79,26 +81,27 @@ def _scan_backward(
     """Gradients of x, delta, decay, inputs and outputs, given that of y [B, T, D]."""
     grad_x, grad_delta = torch.empty_like(x), torch.empty_like(delta)
     grad_inputs, grad_outputs = torch.empty_like(inputs), torch.empty_like(outputs)
-    grad_decay = torch.zeros_like(decay)
+    rates = decay.t().contiguous()
+    grad_rates = torch.zeros_like(rates)
     # Step t + 1 decays state t, so the states' gradients run backwards with the steps shifted by one.
     following = torch.cat((delta[:, 1:], torch.zeros_like(delta[:, :1])), 1)
     grad_state = torch.zeros_like(starts[0])
     for span, start in reversed(list(zip(_blocks(x, decay), starts, strict=True))):
-        states = _states(x[:, span], delta[:, span], decay, inputs[:, span], start)
-        grad_outputs[:, span] = torch.einsum("btd,btdn->btn", grad[:, span], states)
-        arriving = grad[:, span, :, None] * outputs[:, span, None, :]
-        kept = torch.exp(following[:, span, :, None] * decay)
+        states = _states(x[:, span], delta[:, span], rates, inputs[:, span], start)
+        grad_outputs[:, span] = (states * grad[:, span, None]).sum(3)
+        arriving = grad[:, span, None] * outputs[:, span, :, None]
+        kept = torch.exp(following[:, span, None] * rates)
         grad_states = _run(kept.flip(1), arriving.flip(1), grad_state).flip(1)
         grad_state = grad_states[:, 0].clone()
-        grad_drive = torch.einsum("btdn,btn->btd", grad_states, inputs[:, span])
+        grad_drive = (grad_states * inputs[:, span, :, None]).sum(2)
         driven = delta[:, span] * x[:, span]
-        grad_inputs[:, span] = torch.einsum("btdn,btd->btn", grad_states, driven)
+        grad_inputs[:, span] = (grad_states * driven[:, :, None]).sum(3)
         grad_x[:, span] = grad_drive * delta[:, span]
         previous = torch.cat((start[:, None], states[:, :-1]), 1)
-        through_decay = grad_states.mul_(previous).mul_(torch.exp(delta[:, span, :, None] * decay))
-        grad_delta[:, span] = grad_drive * x[:, span] + (through_decay * decay).sum(-1)
-        grad_decay += torch.einsum("btdn,btd->dn", through_decay, delta[:, span])
-    return grad_x, grad_delta, grad_decay, grad_inputs, grad_outputs
+        through_decay = grad_states.mul_(previous).mul_(torch.exp(delta[:, span, None] * rates))
+        grad_delta[:, span] = grad_drive * x[:, span] + (through_decay * rates).sum(2)
+        grad_rates += (through_decay * delta[:, span, None]).sum((0, 1))
+    return grad_x, grad_delta, grad_rates.t().contiguous(), grad_inputs, grad_outputs
 
 
 def _blocks(x: Tensor, decay: Tensor) -> Iterator[slice]:
@@ -108,13 +111,13 @@ def _blocks(x: Tensor, decay: Tensor) -> Iterator[slice]:
     return (slice(first, first + length) for first in range(0, x.shape[1], length))
 
 
-def _states(x: Tensor, delta: Tensor, decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
-    """States [B, t, D, N] after each of t steps from `start` [B, D, N]."""
-    return _run(torch.exp(delta[..., None] * decay), (delta * x)[..., None] * inputs[:, :, None, :], start)
+def _states(x: Tensor, delta: Tensor, rates: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
+    """States [B, t, N, D] after each of t steps from `start` [B, N, D]; rates [N, D]."""
+    return _run((delta[:, :, None] * rates).exp_(), (delta * x)[:, :, None] * inputs[..., None], start)
 
 
 def _run(kept: Tensor, added: Tensor, start: Tensor) -> Tensor:
-    """h_t = kept_t h_(t-1) + added_t from h_0 = start: [B, t, D, N] -> [B, t, D, N]. Overwrites its arguments."""
+    """h_t = kept_t h_(t-1) + added_t from h_0 = start: [B, t, N, D] -> [B, t, N, D]. Overwrites its arguments."""
     batch, steps = added.shape[:2]
     wanted = CPU_STEP if added.device.type == "cpu" else ACCELERATOR_STEP
     # Chunks of about sqrt(t) steps make the fewest steps in all.
@@ -149,7 +152,7 @@ def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor, ...]:
 @_scan.register_fake
 def _(x: Tensor, delta: Tensor, decay: Tensor, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
     blocks = sum(1 for _ in _blocks(x, decay))
-    return x.new_empty(x.shape), x.new_empty(blocks, x.shape[0], *decay.shape)
+    return x.new_empty(x.shape), x.new_empty(blocks, x.shape[0], *decay.t().shape)
 
 
 @_scan_backward.register_fake
