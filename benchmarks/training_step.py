@@ -1,9 +1,9 @@
-"""Time of one training step: forward, loss, backward, clipping, optimiser step; batch of 2 sequences of the padded length.
+"""Time of one training step: forward, loss, backward, clipping, optimiser step; batch of 2 sequences of padded length.
 
-    python benchmarks/training_step.py [--recipe thumos-i3d] [--threads 2] [--released CHECKOUT --config FILE] [--cpu-time]
+    python benchmarks/training_step.py [--recipe thumos-i3d] [--threads 2] [--released CHECKOUT --config FILE]
 
-With --released, a checkout of the published code (CLTDR-GMG, TriDet, ActionFormer or TemporalMaxer) and the name of one of
-its configuration files, its step runs in turn with ours on the same data, which is what ratios should be taken from.
+With --released, a checkout of the published code (CLTDR-GMG, TriDet, ActionFormer or TemporalMaxer) and the name of one
+of its configuration files, its step runs in turn with ours on the same data, which is what ratios should be taken from.
 --cpu-time counts the process's CPU seconds instead, for a machine that has other work. Weights and data are random.
 """
 

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 TILE = 4  # outputs per tile
-CHUNK = 1536  # tiles transformed at once: bounds the memory of intermediate values
+CHUNK = 600_000  # transformed numbers held at once per thread: what stays in its cache
 SMALLEST = 256  # channels from which saved multiplications outweigh the transforms
 
 _KERNEL_TRANSFORM = (
@@ -70,10 +70,10 @@ class Convolution(torch.autograd.Function):
 def convolve(x: Tensor, transformed: Tensor) -> Tensor:
     """x [B, T, C] with a transformed weight [6, C, O] -> [B, T, O], zeros around the sequence, no bias."""
     batch, length, channels = x.shape
-    tiles = -(-length // TILE)
+    tiles, chunk = -(-length // TILE), _chunk(x)
     out = x.new_empty(batch, tiles, TILE, transformed.shape[2])
-    for first in range(0, tiles, CHUNK):
-        count = min(CHUNK, tiles - first)
+    for first in range(0, tiles, chunk):
+        count = min(chunk, tiles - first)
         products = torch.bmm(_input_tiles(x, first, count).view(6, batch * count, channels), transformed)
         _transform_output(products.view(6, batch, count, -1), out[:, first : first + count])
     return out.view(batch, TILE * tiles, -1)[:, :length]
@@ -83,15 +83,20 @@ def _weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     """Input [B, T, C] and gradient of the output [B, T, O] -> gradient of the weight [O, C, 3]."""
     batch, length, channels = x.shape
     outputs = gradient.shape[2]
-    tiles = -(-length // TILE)
+    tiles, chunk = -(-length // TILE), _chunk(x)
     total = x.new_zeros(6, channels, outputs)
-    for first in range(0, tiles, CHUNK):
-        count = min(CHUNK, tiles - first)
+    for first in range(0, tiles, chunk):
+        count = min(chunk, tiles - first)
         window = _window(gradient, TILE * first, TILE * (first + count))
         shifted = [window[:, i::TILE] for i in range(TILE)]
         inputs = _input_tiles(x, first, count).view(6, batch * count, channels)
         total.baddbmm_(inputs.transpose(1, 2), _spread_gradient(shifted).view(6, batch * count, outputs))
     return torch.einsum("ik,ico->ock", _kernel_transform(x), total)
+
+
+def _chunk(x: Tensor) -> int:
+    """Tiles of x [B, T, C] to transform at once."""
+    return max(1, CHUNK * torch.get_num_threads() // (6 * x.shape[0] * x.shape[2]))
 
 
 def _kernel_transform(like: Tensor) -> Tensor:
