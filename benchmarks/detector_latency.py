@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Latency of a full-size detector on a processor: forward pass, candidates, NMS, and the training step.
 
-    python benchmarks/detector_latency.py [--recipe thumos-i3d] [--threads 2] [--released CHECKOUT] [--train] [--cpu-time]
+    python benchmarks/detector_latency.py --recipe thumos-i3d --threads 2 --released CHECKOUT [--train] [--cpu-time]
 
 With --released, a checkout of the recipe's published code runs in turn with ours, with the same weights on the same
 features, and the ratios are what counts: times on a processor drift with whatever else the machine does. The results of
@@ -180,7 +180,9 @@ def main() -> None:
         if peer is None and arguments.recipe in PUBLISHED:
             scaled = min(ours[stage]) * rate / REFERENCE_RATE
             published = PUBLISHED[arguments.recipe][stage]
-            print(f"{'':14} at the reference rate {scaled:.3f} s, published {published:.3f} s: {scaled / published:.2f} x")
+            print(
+                f"{'':14} at the reference rate {scaled:.3f} s, published {published:.3f} s: {scaled / published:.2f} x"
+            )
     sums = [[sum(run) for run in zip(*times.values(), strict=True)] for times in (ours, theirs)]
     report("sum", sums[0], sums[1])
     if arguments.train:
