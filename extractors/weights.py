@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from extractors.array_pickles import read_arrays
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -133,9 +135,9 @@ def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) ->
     """The state dict in a file, mapped into memory where its format allows, its numbers read when they are used.
 
     `.safetensors`, a `.safetensors.index.json` beside its parts, or anything that torch.save wrote (`.pth`, `.pt`,
-    `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed. A dict under one of
-    WRAPPERS is taken for the state dict itself; each of `prefixes` is taken off the names that begin with it, in that
-    order. Raises WeightsError.
+    `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed; or a `.pkl` of arrays
+    (`extractors.array_pickles`). A dict under one of WRAPPERS is taken for the state dict itself; each of `prefixes` is
+    taken off the names that begin with it, in that order. Raises WeightsError.
     """
     name = os.fspath(path)
     try:
@@ -183,7 +185,17 @@ def read_pickle(name: str) -> Any:
     return torch.load(name, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(name))
 
 
-READERS: dict[str, Callable[[str], Any]] = {".safetensors": read_safetensors, INDEX: read_parts}
+def read_caffe2(name: str) -> dict[str, Any]:
+    from extractors.caffe2 import read_blobs
+
+    return read_blobs(name)
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    ".safetensors": read_safetensors,
+    INDEX: read_parts,
+    ".pkl": read_caffe2,
+}
 
 
 def unwrapped(content: Any) -> dict[str, Any]:
