@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from extractors.array_pickles import read_arrays
-
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -136,7 +134,7 @@ def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) ->
 
     `.safetensors`, a `.safetensors.index.json` beside its parts, or anything that torch.save wrote (`.pth`, `.pt`,
     `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed; or a `.pkl` of arrays
-    (`extractors.array_pickles`). A dict under one of WRAPPERS is taken for the state dict itself; each of `prefixes` is
+    (`extractors.caffe2`). A dict under one of WRAPPERS is taken for the state dict itself; each of `prefixes` is
     taken off the names that begin with it, in that order. Raises WeightsError.
     """
     name = os.fspath(path)

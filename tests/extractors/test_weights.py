@@ -79,12 +79,33 @@ def test_parts_are_read_as_one_and_hashed_as_one(tmp_path: Path) -> None:
     assert weights_sha256(index) != hashlib.sha256(joined.encode()).hexdigest()
 
 
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+def test_pickled_arrays_are_read(tmp_path: Path, protocol: int) -> None:
+    blobs = {key: value.numpy() for key, value in STATE.items()}
+    content = {"blobs": {**blobs, "lr": 0.1, "name": "text", "order": blobs["weight"].astype(object)}}
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps(content, protocol))
+    assert same(read_state(tmp_path / "net.pkl"))
+
+
+def test_pickled_arrays_of_python_2_are_read(tmp_path: Path) -> None:
+    # As Python 2 wrote {"blobs": {"bias": np.array([1, 2], "<f4")}}: bytes, and the names of old modules.
+    text = (
+        b"\x80\x02}U\x05blobs}U\x04biascnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01K\x02\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89U\x08\x00\x00\x80?\x00\x00\x00@tbss."
+    )
+    (tmp_path / "net.pkl").write_bytes(text)
+    assert torch.equal(read_state(tmp_path / "net.pkl")["bias"], STATE["bias"])
+
+
 class Dangerous:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, ("executed",)
 
 
-@pytest.mark.parametrize("name", ["net.pth", "net.pt", "net.pyth", "net.safetensors", "net.safetensors.index.json"])
+@pytest.mark.parametrize(
+    "name", ["net.pth", "net.pt", "net.pyth", "net.pkl", "net.safetensors", "net.safetensors.index.json"]
+)
 @pytest.mark.parametrize(
     "content",
     [b"", b"rubbish", pickle.dumps({"weight": Dangerous()}), b"{}", b'{"weight_map": 3}', b"PK\x03\x04 and no archive"],
