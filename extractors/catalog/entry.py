@@ -16,7 +16,7 @@ class BackboneEntry:
     """A backbone: its name, one line of description, and the contract of its published features.
 
     blueprint: `MODULE:OBJECT` under `extractors.backbones`, what builds it. weights: the files it needs, in the order
-    in which they are given; none for a backbone that measures. used_by: names of recipes made for its features.
+    in which they are given; none for a backbone that measures.
     settable: the contract's fields that may be changed. choices: what `layer` and `pooling` may say besides what the
     contract says; nothing where a field is not named. notes: what is and is not published about it, a sentence
     each. extra: the optional dependency it needs, by name.
@@ -27,7 +27,6 @@ class BackboneEntry:
     contract: FeatureContract
     blueprint: str
     weights: tuple[WeightsSource, ...] = ()
-    used_by: tuple[str, ...] = ()
     settable: tuple[str, ...] = PREPARED
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

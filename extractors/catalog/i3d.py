@@ -73,7 +73,6 @@ ENTRIES = (
         contract=contract("i3d-two-stream", 2048, TVL1, port=False),
         blueprint="i3d_streams:TWO_STREAM",
         weights=(weights("rgb"), weights("flow")),
-        used_by=("thumos-i3d", "multithumos-i3d"),
         settable=(*PREPARED, "flow"),
         notes=(*UNSETTLED, FLOW_NOTE, "Channels: RGB 1024, then flow 1024."),
         extra="flow",

@@ -45,7 +45,6 @@ def entry(
     blueprint: str,
     weights: WeightsSource,
     notes: tuple[str, ...] = (),
-    used_by: tuple[str, ...] = (),
 ) -> BackboneEntry:
     return BackboneEntry(
         name=name,
@@ -67,7 +66,6 @@ def entry(
         ),
         blueprint=f"internvideo2:{blueprint}",
         weights=(weights,),
-        used_by=used_by,
         # A file's positions are for its own number of frames; those here are stretched to 16.
         settable=tuple(key for key in PREPARED if key != "window"),
         choices={"layer": LAYERS, "pooling": POOLINGS},
@@ -97,7 +95,6 @@ ENTRIES = (
         blueprint="SIX_BILLION",
         weights=WeightsSource(file="internvideo2_6b_k400.pth", url=None, page=ZOO, licence="Apache-2.0 (code)"),
         notes=UNPUBLISHED,
-        used_by=("thumos-internvideo2",),
     ),
     entry(
         "internvideo2-6b-stage2",

@@ -67,7 +67,6 @@ ENTRIES = (
                 licence="CC BY-NC-SA 4.0 (repository)",
             ),
         ),
-        used_by=("epic-verb", "epic-noun"),
         choices=CHOICES,
         notes=(
             "Published features: windows of 32 frames at 30 frames per second, stride 16, 32 x 256 x 256 values, global"

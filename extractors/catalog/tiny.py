@@ -25,7 +25,6 @@ ENTRIES = (
             channels=378,
         ),
         blueprint="tiny:TINY",
-        used_by=("camera",),
         settable=("sampling_rate", "max_rate"),
     ),
 )

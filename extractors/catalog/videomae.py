@@ -23,9 +23,7 @@ PRETRAINED = (
 NAMELESS = ("The published features name no weights file; this is the one that their script asks for.",)
 
 
-def entry(
-    name: str, what: str, channels: int, weights: WeightsSource, notes: tuple[str, ...], used_by: tuple[str, ...] = ()
-) -> BackboneEntry:
+def entry(name: str, what: str, channels: int, weights: WeightsSource, notes: tuple[str, ...]) -> BackboneEntry:
     return BackboneEntry(
         name=name,
         description=f"VideoMAE V2 {what}",
@@ -46,7 +44,6 @@ def entry(
         ),
         blueprint=f"videomae:{name.rpartition('-')[2].upper()}",
         weights=(weights,),
-        used_by=used_by,
         notes=(*SCRIPT, *notes),
     )
 
@@ -85,6 +82,5 @@ ENTRIES = (
         1408,
         GIANT,
         NAMELESS,
-        used_by=("thumos-videomae",),
     ),
 )
