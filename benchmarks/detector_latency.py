@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Latency of a full-size detector on a processor: forward pass, candidates, NMS, and the training step.
+"""Latency of a full-size detector on a processor: forward pass, candidates, NMS. (Training: `training_step.py`.)
 
-    python benchmarks/detector_latency.py --recipe thumos-i3d --threads 2 --released CHECKOUT [--train] [--cpu-time]
+    python benchmarks/detector_latency.py --recipe thumos-i3d --threads 2 --released CHECKOUT [--cpu-time]
 
 With --released, a checkout of the recipe's published code runs in turn with ours, with the same weights on the same
 features, and the ratios are what counts: times on a processor drift with whatever else the machine does. The results of
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from benchmarks.published_code import CONFIGS, Published, processor_or_wall, training_video
+from benchmarks.published_code import CONFIGS, Published, processor_or_wall
 from models.detector import TemporalDetector
 from models.device_nms import suppress_in_place
 from models.nms import Candidates
@@ -32,7 +32,6 @@ from models.postprocess import find_candidates
 from models.pyramid import pad_batch
 from models.recipe import Recipe, load_recipe
 from models.released.conversion import to_ours
-from models.training import LossNormalizer, batch_loss, parameter_groups
 
 REFERENCE_RATE = 154.0  # GFLOP/s of the machine on which the published code was timed
 REFERENCE = (512, 512, 3, 2304)  # convolution: outputs, inputs, kernel, length
@@ -44,7 +43,6 @@ PUBLISHED = {
     "temporalmaxer-thumos-i3d": {"forward": 0.402, "candidates": 0.013, "nms": 0.126},
 }
 STAGES = ("forward", "candidates", "nms")
-ACTIONS = 15  # per training video
 
 Times = dict[str, list[float]]
 
@@ -104,44 +102,6 @@ def compare(kept: Candidates, result: dict[str, Tensor]) -> None:
     print(f"{len(kept)} segments each: largest difference of scores {error:.1e}, {same.mean():.1%} in the same place")
 
 
-def measure_training(
-    detector: TemporalDetector, recipe: Recipe, peer: Published | None, repeat: int, clock: Callable[[], float]
-) -> tuple[list[float], list[float]]:
-    """Seconds of a training step (forward, loss, backward, clip, step) on two full videos, ours and theirs in turn."""
-    length, clip = recipe.model.pad_length, recipe.training.clip_grad_norm or 1.0
-    videos = [torch.randn(length, recipe.features.channels) for _ in range(2)]
-    starts = [torch.rand(ACTIONS) * (length - 100) for _ in videos]
-    segments = [torch.stack((start, start + 2 + 60 * torch.rand(ACTIONS)), 1) for start in starts]
-    labels = [torch.randint(recipe.model.classes, (ACTIONS,)) for _ in videos]
-    batch, mask = pad_batch(videos, length)
-    normalizer = LossNormalizer(recipe.training.initial_loss_norm)
-    detector.train()
-    optimizer = torch.optim.AdamW(parameter_groups(detector, recipe.training.weight_decay), lr=1e-4, fused=True)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        losses = batch_loss(detector, batch, mask, segments, labels, normalizer, recipe.training)
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(detector.parameters(), clip)
-        optimizer.step()
-
-    ours, theirs = [], []
-    if peer is not None:
-        peer.model.train()
-        their_optimizer = torch.optim.AdamW(peer.model.parameters(), lr=1e-4)
-        entries = zip(videos, segments, labels, strict=True)
-        their_batch = [training_video(video.t().contiguous(), edges, names) for video, edges, names in entries]
-    for run in range(repeat + 1):
-        seconds, _ = timed(step, clock)
-        their_seconds = (
-            timed(lambda: peer.train_step(their_batch, their_optimizer, clip), clock)[0] if peer is not None else 0.0
-        )
-        if run:
-            ours.append(seconds)
-            theirs.append(their_seconds)
-    return ours, theirs
-
-
 def report(name: str, ours: list[float], theirs: list[float]) -> None:
     """One line: both, the ratio of the best, and the median of the ratios run by run."""
     line = f"{name:14} ours {min(ours):.3f} s"
@@ -158,7 +118,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--released", type=Path, help="a checkout of the recipe's published code")
-    parser.add_argument("--train", action="store_true", help="the training step as well")
     parser.add_argument("--cpu-time", action="store_true", help="processor time instead of wall time")
     arguments = parser.parse_args()
     clock = processor_or_wall(arguments.cpu_time)
@@ -185,8 +144,6 @@ def main() -> None:
             )
     sums = [[sum(run) for run in zip(*times.values(), strict=True)] for times in (ours, theirs)]
     report("sum", sums[0], sums[1])
-    if arguments.train:
-        report("training step", *measure_training(detector, recipe, peer, max(arguments.repeat // 2, 1), clock))
 
 
 if __name__ == "__main__":

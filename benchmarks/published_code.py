@@ -67,13 +67,6 @@ class Published:
         total = self._clock() - start
         return {"forward": total - sum(self._spent.values()), **self._spent}, result
 
-    def train_step(self, batch: list[dict[str, Any]], optimizer: torch.optim.Optimizer, clip: float) -> None:
-        """Forward, loss, backward, clip, step."""
-        optimizer.zero_grad(set_to_none=True)
-        self.model(batch)["final_loss"].backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        optimizer.step()
-
     def _clocked(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             start = self._clock()
@@ -82,11 +75,6 @@ class Published:
             return result
 
         return call
-
-
-def training_video(features: Tensor, segments: Tensor, labels: Tensor) -> dict[str, Any]:
-    """A video of a training batch, as the published code takes it: features [C, T], segments in grid cells."""
-    return {**_video(features), "segments": segments, "labels": labels}
 
 
 def _video(features: Tensor) -> dict[str, Any]:

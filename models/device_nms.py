@@ -138,7 +138,8 @@ def _vote(
     kept: DeviceCandidates, everyone: DeviceCandidates, threshold: float, *, by_overlap: bool
 ) -> DeviceCandidates:
     """Kept segments moved to the weighted mean of all that overlap them (see `models.nms.vote`)."""
-    starts, ends = [], []
+    starts: list[Tensor] = []
+    ends: list[Tensor] = []
     least = kept.scores.new_tensor(threshold)
     lengths = everyone.ends - everyone.starts
     for part in range(0, len(kept), max(VOTERS_AT_ONCE // len(everyone), 1)):

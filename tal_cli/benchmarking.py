@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -86,7 +87,7 @@ def measure(
     for run in range(WARM_UP + conditions.repeat):
         predictions, forward_time = _timed(predict, conditions.device)
         found, candidates_time = _timed(candidates, conditions.device)
-        kept, nms_time = _timed(lambda found=found: suppress_in_place(found, recipe.inference), conditions.device)
+        kept, nms_time = _timed(partial(suppress_in_place, found, recipe.inference), conditions.device)
         if run >= WARM_UP:
             for stage, seconds in zip(times, (forward_time, candidates_time, nms_time), strict=True):
                 times[stage].append(seconds)
