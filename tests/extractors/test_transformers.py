@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from extractors.arithmetic import arithmetic, hold_factors
 from extractors.backbones import create_backbone
 from extractors.backbones.internvideo2 import (
     FRAMES,
+    ONE_BILLION,
     SIX_BILLION,
     InternVideo2,
     InternVideo2Shape,
@@ -24,7 +26,7 @@ from extractors.backbones.videomae import VideoMAE, VideoMAEShape, sine_table
 from extractors.catalog import find
 from extractors.goldens import check_case
 from extractors.goldens.fill import clip, filled
-from extractors.weights import WeightsError, file_sha256, load_state
+from extractors.weights import WeightsError, file_sha256, load_state, read_state
 
 SHAPE = VideoMAEShape(48, 2, 3, 96, patch=16)
 INTERN = InternVideo2Shape(64, 3, 2, 128)
@@ -210,3 +212,30 @@ def test_describing_six_billion_numbers_takes_none_of_their_memory() -> None:
     assert len(network.blocks) == 42  # type: ignore[arg-type]
     assert sum(tensor.numel() for tensor in network.parameters()) > 5e9
     assert all(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))
+
+
+def private_memory() -> int:
+    """Bytes of this process that are no file's. Skips the test where Linux does not tell."""
+    status = Path("/proc/self/status")
+    if not status.is_file() or "RssAnon" not in status.read_text():
+        pytest.skip("only Linux tells how much memory is a process's own")
+    return int(status.read_text().split("RssAnon:")[1].split()[0]) * 1024
+
+
+def test_loading_a_billion_numbers_takes_none_of_their_memory(tmp_path: Path) -> None:
+    contract = find("internvideo2-1b").contract
+    with torch.device("meta"):
+        (network,) = ONE_BILLION.networks(contract)
+    header: dict[str, object] = {}
+    end = 0
+    for name, tensor in network.state_dict().items():
+        begin, end = end, end + 4 * tensor.numel()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with open(tmp_path / "weights.safetensors", "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)  # all zeros, and no room taken on the disk
+    before = private_memory()
+    backbone = create_backbone("internvideo2-1b", [read_state(tmp_path / "weights.safetensors")])
+    assert private_memory() - before < 100e6
+    assert sum(tensor.numel() for tensor in backbone.network.parameters()) > 0.8e9  # type: ignore[attr-defined]
