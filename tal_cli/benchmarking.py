@@ -18,12 +18,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.boundaries import Predictions
 from models.detector import TemporalDetector
 from models.device_nms import DeviceCandidates, suppress_in_place
+from models.nms import Candidates
 from models.postprocess import find_candidates
 from models.pyramid import pad_batch, padded_length
 from models.recipe import Recipe
 
 WARM_UP = 2  # runs before the first that counts
 MEMORY_EVENT = "[memory]"
+USUAL_RATE = 30.0  # frames per second
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,15 @@ class Conditions:
     device: torch.device
     arithmetic: Callable[[], AbstractContextManager[object]]
     length: int  # grid cells
+    batch: int  # sequences at once
     repeat: int
-    compiled: bool
+    compiled: str | None  # mode of torch.compile; None: not compiled
     seed: int
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One detector's cost for one sequence. Times in seconds are medians of warm runs.
+    """One detector's cost for one batch of sequences. Times in seconds are medians of warm runs.
 
     gflop counts matrix products and convolutions as the direct algorithms have them, two operations per multiplication
     and addition. memory: bytes at the peak of the forward pass and the candidates, weights and features included, as
@@ -57,11 +60,17 @@ class Cost:
     channels: int
     found: int  # candidates before NMS
     kept: int  # segments after it
+    seconds_of_video: float  # that the batch stands for, at 30 frames per second where the recipe names no rate
 
     @property
     def total(self) -> float:
         """Seconds from features to segments."""
         return self.forward + self.candidates + self.nms
+
+    @property
+    def hours_per_second(self) -> float:
+        """Hours of video per second, once features are made."""
+        return self.seconds_of_video / 3600 / self.total
 
 
 @torch.inference_mode()
@@ -71,23 +80,26 @@ def measure(
     """Measure a detector on random features; `advance` is called after every run."""
     detector = detector.to(conditions.device).eval()
     generator = torch.Generator().manual_seed(conditions.seed)
-    sequence = torch.randn(conditions.length, detector.channels, generator=generator)
-    batch, mask = pad_batch([sequence.to(conditions.device)], padded_length(recipe.model, conditions.length))
-    forward: Any = torch.compile(detector) if conditions.compiled else detector
+    sequences = torch.randn(conditions.batch, conditions.length, detector.channels, generator=generator)
+    batch, mask = pad_batch(list(sequences.to(conditions.device)), padded_length(recipe.model, conditions.length))
+    forward: Any = torch.compile(detector, mode=conditions.compiled) if conditions.compiled else detector
 
     def predict() -> Predictions:
         with conditions.arithmetic():
             predictions: Predictions = forward(batch, mask)
         return predictions
 
-    def candidates() -> DeviceCandidates:
-        return find_candidates(predictions, recipe.inference)
+    def candidates(predictions: Predictions) -> list[DeviceCandidates]:
+        return [find_candidates(predictions, recipe.inference, video=video) for video in range(conditions.batch)]
+
+    def segments(found: list[DeviceCandidates]) -> list[Candidates]:
+        return [suppress_in_place(one, recipe.inference) for one in found]
 
     times: dict[str, list[float]] = {"forward": [], "candidates": [], "nms": []}
     for run in range(WARM_UP + conditions.repeat):
         predictions, forward_time = _timed(predict, conditions.device)
-        found, candidates_time = _timed(candidates, conditions.device)
-        kept, nms_time = _timed(partial(suppress_in_place, found, recipe.inference), conditions.device)
+        found, candidates_time = _timed(partial(candidates, predictions), conditions.device)
+        kept, nms_time = _timed(partial(segments, found), conditions.device)
         if run >= WARM_UP:
             for stage, seconds in zip(times, (forward_time, candidates_time, nms_time), strict=True):
                 times[stage].append(seconds)
@@ -96,12 +108,17 @@ def measure(
         name=name,
         parameters=sum(parameter.numel() for parameter in detector.parameters()),
         gflop=_operations(detector, batch, mask) / 1e9,
-        memory=_peak_memory(lambda: find_candidates(predict(), recipe.inference), (detector, batch, mask)),
+        memory=_peak_memory(lambda: candidates(predict()), (detector, batch, mask)),
         channels=detector.channels,
-        found=len(found),
-        kept=len(kept),
+        found=sum(map(len, found)),
+        kept=sum(map(len, kept)),
+        seconds_of_video=conditions.batch * conditions.length * recipe.features.stride / _rate(recipe),
         **{stage: median(values) for stage, values in times.items()},
     )
+
+
+def _rate(recipe: Recipe) -> float:
+    return recipe.features.sampling_rate or USUAL_RATE
 
 
 def _timed(function: Callable[[], Any], device: torch.device) -> tuple[Any, float]:

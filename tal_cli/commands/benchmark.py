@@ -46,7 +46,11 @@ def benchmark(
     repeat: Annotated[int, typer.Option(min=1, metavar="N", help="Warm runs to take the median of.")] = 5,
     device: Device = "auto",
     precision: Precision = PrecisionChoice.auto,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Sequences at once.")] = 1,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the forward pass with torch.compile.")] = False,
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="Compile it and replay it as a CUDA graph (mode reduce-overhead).")
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Threads of the processor. Default: PyTorch's.")
     ] = None,
@@ -73,8 +77,9 @@ def benchmark(
         device=where,
         arithmetic=partial(arithmetic, where, precision.value),
         length=length,
+        batch=batch,
         repeat=repeat,
-        compiled=compile,
+        compiled="reduce-overhead" if cuda_graphs else "default" if compile else None,
         seed=seed,
     )
     conditions.arithmetic()  # an unusable precision is told before the first model is built
@@ -131,17 +136,22 @@ def _show(costs: list[Cost], conditions: Conditions, precision: str, format: Res
             "precision": "fp32" if precision == "auto" else precision,
             "compile": conditions.compiled,
             "length": conditions.length,
+            "batch": conditions.batch,
             "repeat": conditions.repeat,
             "memory": MEMORY.get(device.type),
-            "models": [{**asdict(cost), "total": cost.total} for cost in costs],
+            "models": [
+                {**asdict(cost), "total": cost.total, "hours_per_second": cost.hours_per_second} for cost in costs
+            ],
         }
         print(json.dumps(document, indent=2))
         return
     console.note(
-        f"{name}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; {conditions.length} cells; "
+        f"{name}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; "
+        f"{conditions.batch} x {conditions.length} cells; "
         f"median of {conditions.repeat}; memory: {MEMORY.get(device.type, 'not measured here')}"
     )
-    header = ("model", "parameters", "GFLOP", "forward", "candidates", "NMS", "sum", "peak memory", "input", "segments")
+    stages = ("forward", "candidates", "NMS", "sum", "video hours/s")
+    header = ("model", "parameters", "GFLOP", *stages, "peak memory", "input", "segments")
     print_table(header, [_row(cost, conditions) for cost in costs])
 
 
@@ -151,6 +161,7 @@ def _row(cost: Cost, conditions: Conditions) -> tuple[str, ...]:
         f"{cost.parameters / 1e6:.1f} M",
         f"{cost.gflop:.1f}",
         *(f"{1e3 * seconds:.1f} ms" for seconds in (cost.forward, cost.candidates, cost.nms, cost.total)),
+        f"{cost.hours_per_second:.2f}",
         "-" if cost.memory is None else f"{cost.memory / 1e6:.0f} MB",
         f"{conditions.length} x {cost.channels}",
         f"{cost.kept} of {cost.found}",

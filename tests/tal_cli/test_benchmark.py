@@ -25,7 +25,7 @@ def measured(run: Tal, *arguments: object) -> dict[str, Any]:
 def test_without_arguments_it_is_the_papers_table_15(run: Tal) -> None:
     document = measured(run, "--length", 64, "--repeat", 1, *TINY)
     assert [model["name"] for model in document["models"]] == list(TABLE_15)
-    assert document["length"] == 64 and document["precision"] == "fp32" and not document["compile"]
+    assert document["length"] == 64 and document["precision"] == "fp32" and document["compile"] is None
     for model in document["models"]:
         assert model["channels"] == 2048
         assert model["total"] == pytest.approx(model["forward"] + model["candidates"] + model["nms"])
@@ -48,6 +48,13 @@ def test_operations_grow_with_length_and_memory_with_it(run: Tal) -> None:
     short, long = (measured(run, "small", "--length", n, "--repeat", 1)["models"][0] for n in (64, 128))
     assert long["gflop"] == pytest.approx(2 * short["gflop"], rel=0.05)
     assert long["memory"] > short["memory"]
+
+
+def test_a_batch_is_measured_as_one(run: Tal) -> None:
+    one, three = (measured(run, "small", "--length", 32, "--repeat", 1, "--batch", n)["models"][0] for n in (1, 3))
+    assert three["kept"] == 3 * one["kept"] and three["gflop"] == pytest.approx(3 * one["gflop"], rel=0.05)
+    assert three["seconds_of_video"] == pytest.approx(3 * 32 * 4 / 30)
+    assert three["hours_per_second"] == pytest.approx(three["seconds_of_video"] / 3600 / three["total"])
 
 
 def test_half_precision_is_measured(run: Tal) -> None:
