@@ -170,10 +170,11 @@ def create_remote(claim: str, data: bytes) -> bool:
 def holder(claim: str) -> Holder | None:
     """Who holds a claim; None where nobody does, or nobody can tell."""
     try:
-        content = json.loads(read(claim))
-        return Holder(**content)
+        found = Holder(**json.loads(read(claim)))
     except (PlaceError, ValueError, TypeError):
         return None
+    # It is anybody's file: what is in it becomes a path below /proc.
+    return found if isinstance(found.process, int) and found.process > 0 else None
 
 
 def mark(claim: str) -> str | None:

@@ -9,6 +9,7 @@ was at is tried again.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ ATTEMPTS = 3
 SHARES = 2
 # Chunks (of at most 2 MB) that a decoding task may be ahead of its actor.
 CHUNKS_AHEAD = 8
+# Seconds in which a cluster must answer.
+PATIENCE = 10.0
 # Cores that an actor without a GPU computes on.
 CORES_EACH = 4
 
@@ -251,6 +254,7 @@ def connect(address: str | None) -> Any:
         import ray
     except ImportError:
         raise ExtraMissing("ray", "ray") from None
+    knock(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:
         ray.init(address=address or "auto", **options)
@@ -259,6 +263,17 @@ def connect(address: str | None) -> Any:
             raise
         ray.init(address="local", include_dashboard=False, **options)
     return ray
+
+
+def knock(address: str | None) -> None:
+    """Find out in seconds what Ray takes minutes to find out. Raises ConnectionError where nobody answers."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except OSError as error:
+        raise ConnectionError(error.strerror or str(error)) from None
 
 
 def layout(found: dict[str, float], workers: int | None) -> tuple[int, dict[str, float]]:

@@ -80,7 +80,9 @@ def extract_features(
     ] = None,
     timeout: Annotated[
         float,
-        typer.Option(min=0.1, metavar="SECONDS", help="Give a video up when it makes no progress for so long."),
+        typer.Option(
+            min=0.1, metavar="SECONDS", help="Local engine: give a video up when it makes no progress for so long."
+        ),
     ] = 900.0,
     compiled: Annotated[bool, typer.Option("--compile", help="Let torch compile the network first.")] = False,
     decoder: Decoder = DecoderChoice.auto,
@@ -105,6 +107,8 @@ def extract_features(
         raise UsageProblem("--extractor and --model exclude each other")
     if address is not None and engine != "ray":
         raise UsageProblem("--address belongs to --engine ray")
+    if engine == "ray" and device != "auto":
+        raise UsageProblem(f"--device {device}: with --engine ray the cluster says what there is")
     size = batch_size_of(batch_size)
     found = gather(inputs or [], null_separated=null, remote=True).share(*shard_of(shard))
 

@@ -104,8 +104,10 @@ def test_a_stale_claim_is_taken_over_once(folder: str) -> None:
     assert json.loads(read(target))["token"] == "3" * 32
 
 
-def test_damaged_claims_are_taken_over_in_the_end(tmp_path: Path) -> None:
-    (tmp_path / ".a.claim").write_bytes(b"\xff{")
+@pytest.mark.parametrize("process", [b"", b'"../../etc"', b"-1", b"null"])
+def test_damaged_claims_are_taken_over_in_the_end(tmp_path: Path, process: bytes) -> None:
+    content = b'{"token": "1", "machine": "%s", "process": %s, "started": "1"}' % (machine().encode(), process)
+    (tmp_path / ".a.claim").write_bytes(content if process else b"\xff{")
     ours = Claims(patience=-1.0)
     assert not ours.take(os.fspath(tmp_path / "a.npy"))
     assert ours.take(os.fspath(tmp_path / "a.npy"))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_runs import TAL, render_clip
+from small_runs import TAL, Tal, render_clip
 
 from extractors.engines.cluster import Model, layout
 from extractors.engines.setup import Setup, unpack
@@ -63,7 +63,7 @@ def test_killed_processes_cost_nothing(environment: dict[str, str], tmp_path: Pa
                 killed.append(victim)
                 break
             time.sleep(0.01)
-    out, err = run.communicate(timeout=120)
+    out, err = run.communicate(timeout=240)
     assert killed == ["ray::decoded", "ray::Model"]
     assert (run.returncode, out) == (3, b""), err.decode()
     errors = [line for line in err.decode().splitlines() if line.startswith("error: ")]
@@ -73,6 +73,15 @@ def test_killed_processes_cost_nothing(environment: dict[str, str], tmp_path: Pa
         assert load_features(tmp_path / "out" / f"{name}.npy").frames == 400
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["done"], summary["kept"], len(summary["failed"])) == (4, 0, 1)
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once(run: Tal, clips: Path, tmp_path: Path) -> None:
+    done = run(
+        "extract-features", clips / "first.mp4", "--out", tmp_path, "--engine", "ray", "--address", "127.0.0.1:1"
+    )
+    assert (done.code, done.out) == (2, "")
+    assert "no Ray cluster answers at 127.0.0.1:1 (Connection refused)" in done.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_actor_says_why_it_cannot_work(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -
         (["--set", "crops=none"], 2, "crops cannot be set"),
         (["--engine", "slurm"], 2, "local, ray"),
         (["--address", "x:1"], 2, "--engine ray"),
+        (["--engine", "ray", "--device", "cpu"], 2, "the cluster says"),
     ],
 )
 def test_what_is_refused(run: Tal, clips: Path, arguments: list[str], code: int, complaint: str) -> None:
