@@ -99,6 +99,14 @@ def test_arrays_that_are_no_features_are_refused(tmp_path: Path, array: np.ndarr
         load_features(tmp_path / "x.npy")
 
 
+def test_the_window_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    array = np.ones((20_000, 1), np.float32)
+    array[[18_321, 19_000]] = np.nan
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(FeatureError, match="window 18321 holds values that are not finite"):
+        load_features(tmp_path / "x.npy")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -126,7 +126,7 @@ def test_what_is_wrong_is_named(thumos: Path, capsys: pytest.CaptureFixture[str]
         "segment outside the video": {"video_test_0": f"{labels[1]} 15-30 of 20 s"},
         "segment without length": {"video_test_0": f"{labels[1]} 5-5"},
         "another number of channels": {"video_validation_0": "1024, the recipe has 2048"},
-        "features that cannot be used": {"video_validation_1": "it holds values that are not finite numbers"},
+        "features that cannot be used": {"video_validation_1": "window 0 holds values that are not finite numbers"},
         "no features": {"video_test_0": ""},
         "another length": {"video_test_1": "147 windows, its duration makes 297"},
     }
