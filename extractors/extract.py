@@ -67,9 +67,11 @@ class Extractor:
         self.precision = precision
         backbone.to(self.device)
         if compiled:
-            if not isinstance(backbone, nn.Module):
+            networks = list(backbone.children()) if isinstance(backbone, nn.Module) else []
+            if not networks:
                 raise ValueError(f"{backbone.contract.extractor} is no network that could be compiled")
-            backbone.compile()
+            for network in networks:
+                network.compile()
         self.passes = Passes(backbone, self.device, None if batch_size == "auto" else batch_size, shares)
 
     def extract(
