@@ -123,9 +123,10 @@ def _run(kept: Tensor, added: Tensor, start: Tensor) -> Tensor:
     # Chunks of about sqrt(t) steps make the fewest steps in all.
     chunks = min(-(-wanted // start.numel()), max(math.isqrt(steps), 1))
     length = -(-steps // chunks)
-    fill = (0, 0, 0, 0, 0, chunks * length - steps)
-    kept = F.pad(kept, fill, value=1.0).view(batch, chunks, length, *start.shape[1:])
-    added = F.pad(added, fill).view(kept.shape)
+    if chunks * length > steps:
+        fill = (0, 0, 0, 0, 0, chunks * length - steps)
+        kept, added = F.pad(kept, fill, value=1.0), F.pad(added, fill)
+    kept, added = (values.view(batch, chunks, length, *start.shape[1:]) for values in (kept, added))
     if chunks == 1:
         added[:, :, 0].addcmul_(kept[:, :, 0], start[:, None])
     for step in range(1, length):
