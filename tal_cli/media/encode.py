@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,11 @@ from types import TracebackType
 from typing import Any
 
 import av
+import numpy as np
 from av.error import FFmpegError
 from av.filter import Graph
+from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
 
 from extractors.decoding.messages import DecodeError
 from extractors.decoding.with_pyav import open_container
@@ -24,6 +28,9 @@ OPTIONS = {"crf": "18", "preset": "veryfast"}
 # What MP4 may carry as it is; other sound is made AAC.
 SOUND_IN_MP4 = {"aac", "mp3", "ac3", "eac3", "opus"}
 AAC_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 11_025, 8_000)
+# FFmpeg's numbers: BT.709, BT.470BG, SMPTE 170M.
+MATRICES = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601}
+HD_LINES = 720
 TURNS = {90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=clock",)}
 
 
@@ -32,12 +39,20 @@ def even(pixels: int) -> int:
     return max(2, pixels - pixels % 2)
 
 
+def matrix_of(reader: Reader) -> Colorspace:
+    """Between colour and brightness and RGB: what the file says, else what players take it for."""
+    if reader.colour.matrix in MATRICES:
+        return MATRICES[reader.colour.matrix]
+    return Colorspace.ITU709 if min(reader.width, reader.height) >= HD_LINES else Colorspace.ITU601
+
+
 class Turner:
-    """Makes pictures upright, of one even size, in one pixel format (of 8 bits)."""
+    """Makes pictures upright, of one even size, in one pixel format of 8 bits, yuv420p (limited range) or rgb24."""
 
     def __init__(self, reader: Reader, format: str) -> None:
         self._rotation = reader.rotation
         self._format = format
+        self._matrix = matrix_of(reader)
         turned = self._rotation % 180 == 90
         width, height = (reader.height, reader.width) if turned else (reader.width, reader.height)
         self.width, self.height = even(width), even(height)
@@ -47,7 +62,23 @@ class Turner:
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
         if self._rotation:
             frame = self._turn(frame)
-        return frame.reformat(self.width, self.height, format=self._format)
+        if self._format == "rgb24":
+            return frame.reformat(self.width, self.height, format="rgb24", src_colorspace=self._matrix)
+        return self._encodable(frame)
+
+    def back(self, picture: NDArray[np.uint8]) -> av.VideoFrame:
+        """uint8 [height, width, 3] RGB as yuv420p, by the matrix that the video has."""
+        return self._encodable(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+
+    def _encodable(self, frame: av.VideoFrame) -> av.VideoFrame:
+        return frame.reformat(
+            self.width,
+            self.height,
+            format="yuv420p",
+            src_colorspace=self._matrix,
+            dst_colorspace=self._matrix,
+            dst_color_range=ColorRange.MPEG,
+        )
 
     def _turn(self, frame: av.VideoFrame) -> av.VideoFrame:
         shape = (frame.width, frame.height, frame.format.name)
@@ -184,6 +215,12 @@ class Film:
         stream: Any = self._output.add_stream(_encoder(), rate=rate)
         stream.width, stream.height, stream.pix_fmt = turner.width, turner.height, "yuv420p"
         stream.codec_context.time_base = CLOCK
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = astuple(reader.colour)
+        context.color_range = ColorRange.MPEG
+        shape = reader.stream.sample_aspect_ratio
+        if shape:
+            context.sample_aspect_ratio = 1 / shape if reader.rotation % 180 else shape
         if stream.codec_context.name == "libx264":
             stream.options = OPTIONS
         self._stream = stream

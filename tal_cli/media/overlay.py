@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -40,7 +39,7 @@ def draw(path: str, request: dict[str, Any], progress: Progress) -> str:
         for time, frame in reader.frames():
             picture: NDArray[np.uint8] = np.asarray(turner(frame).to_ndarray(), np.uint8)
             painter.paint(picture, time)
-            film.add(time, av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p"))
+            film.add(time, turner.back(picture))
             progress(time, request["duration"])
         film.finish(max(request["duration"], time))
     target: str = request["target"]

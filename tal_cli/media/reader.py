@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
@@ -15,6 +16,15 @@ from extractors.decoding.with_pyav import MAX_PIXELS, first_video_stream, open_c
 # Formats that store display times and an index; in others a jump may land anywhere.
 INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 FAILURES_IN_A_ROW = 1000
+
+
+@dataclass(frozen=True)
+class Colour:
+    """What a file says of its colours, as FFmpeg's numbers (2: nothing)."""
+
+    matrix: int
+    primaries: int
+    transfer: int
 
 
 class Reader:
@@ -46,7 +56,7 @@ class Reader:
         self.start = self._stamp(first) or 0.0
         self.rotation = round(first.rotation / 90) * 90 % 360
         self.width, self.height = first.width, first.height
-        self.time_base = first.time_base
+        self.colour = Colour(context.colorspace, context.color_primaries, context.color_trc)
 
     @property
     def player_offset(self) -> float:

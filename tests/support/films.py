@@ -46,12 +46,15 @@ def write_film(
     gop: int = 25,
     sound: str | None = "aac",
     codec: str = "libx264",
+    pixel_shape: Fraction | None = None,
 ) -> Path:
     """Write a film of numbered frames; stamps are milliseconds, for a variable rate; B-frames as x264 likes them."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         stream.gop_size = gop
+        if pixel_shape is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_shape
         if codec == "libx264":
             stream.options = {"crf": "12", "preset": "veryfast", "sc_threshold": "0", "x264-params": "open-gop=0"}
         base = Fraction(1, fps) if stamps is None else Fraction(1, 1000)

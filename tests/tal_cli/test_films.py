@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -132,6 +133,25 @@ def test_a_turned_video_is_upright(shared: Path, tmp_path: Path) -> None:
         frame = list(original.decode(video=0))[1]
         upright = np.rot90(frame.to_ndarray(format="gray"), round(frame.rotation / 90) % 4)
         assert np.abs(made.to_ndarray(format="gray").astype(int) - upright).mean() < 4
+
+
+def test_colours_stay_what_they_were(shared: Path, tmp_path: Path) -> None:
+    source = shared / "videos" / "torchcodec_bt709_full_range.mp4"
+    detections = replace(found(source, (0.31, 0.5)), fps=30.0, duration=1.0, frames=30)
+    Clips(tmp_path / "clips").add(detections)
+    Overlays(tmp_path / "over", RUN).add(replace(detections, segments=()))
+    (clip,) = (tmp_path / "clips").rglob("*.mp4")
+    for path, number in [(clip, 0), (tmp_path / "over" / f"{source.stem}.overlay.mp4", 9)]:
+        made, original = frame_at(path, number).astype(int), frame_at(source, 9)
+        assert np.abs(made - original)[200:600].mean() < 4
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "wide.mp4", 20, sound=None, pixel_shape=Fraction(4, 3))
+    Clips(tmp_path / "clips").add(found(source, (0.2, 0.6)))
+    (clip,) = (tmp_path / "clips").rglob("*.mp4")
+    with av.open(str(clip)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
 def test_names_stay_in_the_folder(film: Path, tmp_path: Path) -> None:
