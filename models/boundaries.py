@@ -6,6 +6,7 @@ Only the entries that are asked for are decoded: training needs the positives, i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,21 +57,49 @@ class BinnedBoundaries:
         return torch.stack((left, right), dim=-1)
 
 
-@dataclass(frozen=True)
-class BoundaryShift:
+class Shift(ABC):
     """Correction of decoded boundaries."""
 
-    start: Tensor  # [B, C or 1, S], added to the start
-    end: Tensor  # [B, C or 1, S], added to the end
     in_level_cells: bool  # in cells of the level (True) or of level 0 (False)
+    per_class: bool
+
+    @abstractmethod
+    def everywhere(self) -> BoundaryShift:
+        """The same corrections at every point."""
+
+    @abstractmethod
+    def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """What is added to start and end, float32 [n, 2], at n entries given as int64 [n] indices."""
 
     def apply(self, distances: Tensor, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
         """Corrected distances [n, 2], clamped at 0."""
-        target = torch.zeros_like(label) if self.start.shape[1] == 1 else label
-        shift = torch.stack((-self.start[video, target, cell], self.end[video, target, cell]), dim=-1).float()
+        shift = self.at(video, cell, label) * distances.new_tensor([-1.0, 1.0])
         if not self.in_level_cells:
             shift = shift / points.stride[cell][:, None]
         return (distances + shift).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class BoundaryShift(Shift):
+    """Corrections at every point."""
+
+    start: Tensor  # [B, C or 1, S], added to the start
+    end: Tensor  # [B, C or 1, S], added to the end
+    in_level_cells: bool
+
+    @property
+    def per_class(self) -> bool:  # type: ignore[override]
+        """Whether corrections differ between classes."""
+        return self.start.shape[1] > 1
+
+    def everywhere(self) -> BoundaryShift:
+        """It is that already."""
+        return self
+
+    def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """Picks them from what is there."""
+        target = label if self.per_class else torch.zeros_like(label)
+        return torch.stack((self.start[video, target, cell], self.end[video, target, cell]), dim=-1).float()
 
 
 @dataclass(frozen=True)
@@ -87,12 +116,12 @@ class Predictions:
     refined: Tensor  # [B, C, S] class logits after refinement: scores are their sigmoid
     boundaries: PlainBoundaries | BinnedBoundaries
     factor: Tensor | None = None  # [B, C, S] raw refinement factor
-    shift: BoundaryShift | None = None
+    shift: Shift | None = None
 
     @property
     def per_class(self) -> bool:
         """Whether boundaries differ between classes."""
-        return self.boundaries.per_class or (self.shift is not None and self.shift.start.shape[1] > 1)
+        return self.boundaries.per_class or (self.shift is not None and self.shift.per_class)
 
     @property
     def refines(self) -> bool:

@@ -67,10 +67,10 @@ def _suppress_groups(candidates: Candidates, labels: Integers, config: Inference
     group = candidates.take(order)
     if hard:
         threshold = np.float32(config.iou_threshold)
-        kept = _compiled(_hard_nms)(group.starts, group.ends, group.scores, bounds, threshold, config.max_segments)
+        kept = compiled(_hard_nms)(group.starts, group.ends, group.scores, bounds, threshold, config.max_segments)
         return group.take(kept)
     sigma, least = np.float32(config.sigma), np.float32(config.min_score)
-    index, scores = _compiled(_soft_nms)(
+    index, scores = compiled(_soft_nms)(
         group.starts, group.ends, group.scores, bounds, sigma, least, config.max_segments
     )
     kept_group = group.take(index)
@@ -80,22 +80,24 @@ def _suppress_groups(candidates: Candidates, labels: Integers, config: Inference
 def vote(kept: Candidates, everyone: Candidates, threshold: float, *, by_overlap: bool) -> Candidates:
     """Move each kept segment to the mean of all candidates that overlap it by `threshold` or more, weighted by score
     (or score times IoU). A segment that overlaps nothing, not even itself (zero length), stays where it is."""
-    starts, ends = _compiled(_vote)(
+    starts, ends = compiled(_vote)(
         kept.starts, kept.ends, everyone.starts, everyone.ends, everyone.scores, np.float32(threshold), by_overlap
     )
     return Candidates(kept.labels, starts, ends, kept.scores)
 
 
 @cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], *, reorder: bool = False) -> Callable[..., Any]:
+    """A function compiled by numba, without Python's lock while it runs; `reorder` lets sums run in any order."""
     import numba  # here, because importing it costs a noticeable part of a second
 
-    compiled: Callable[..., Any]
+    options = {"nogil": True, "fastmath": {"reassoc", "nsz", "contract"} if reorder else False}
+    result: Callable[..., Any]
     try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
+        result = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # nowhere to write a cache: compile in every run
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
+        result = numba.njit(**options)(function)
+    return result
 
 
 def _soft_nms(

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.architectures import CltdrSettings, ModelConfig
-from models.boundaries import BinnedBoundaries, BoundaryShift, Predictions
+from models.boundaries import BinnedBoundaries, BoundaryShift, Predictions, Shift
 from models.decoders.cross_level import PAPER_KERNEL, CrossLevel
+from models.decoders.deferred import DeferredShift, deferrable
 from models.decoders.heads import ClassHead, HeadTrunk, OffsetHead, PackedMasks, pack_masks, packing_gap
 from models.layers import RowOutput
 from models.pyramid import PyramidLayout
@@ -44,13 +45,15 @@ class RefineHead(nn.Module):
         self.start, self.end = (RowOutput(width, targets, kernel) if boundaries else None for _ in range(2))
         self.factor = RowOutput(width, config.classes, config.head_kernel) if scores else None
 
-    def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor | None, BoundaryShift | None]:
+    def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor | None, Shift | None]:
         """Packed rows [B, S, D] -> class factor [B, C, S] and boundary corrections, None for what is not refined."""
         x = self.trunk(x, masks)
         valid = masks.valid.transpose(1, 2)
         factor = None if self.factor is None else self.factor(x) * valid
         if self.start is None or self.end is None:
             return factor, None
+        if deferrable(x, self.start.out_channels):
+            return factor, DeferredShift(x, valid, self.start, self.end, in_level_cells=self.paper)
         return factor, BoundaryShift(self.start(x) * valid, self.end(x) * valid, in_level_cells=self.paper)
 
 

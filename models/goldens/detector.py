@@ -100,7 +100,8 @@ def _packed(predictions: Predictions) -> dict[str, Tensor]:
     if predictions.factor is not None:
         named |= {"refine_prob": predictions.factor}
     if predictions.shift is not None:
-        named |= {"refine_start": predictions.shift.start, "refine_end": predictions.shift.end}
+        shift = predictions.shift.everywhere()
+        named |= {"refine_start": shift.start, "refine_end": shift.end}
     return named
 
 
