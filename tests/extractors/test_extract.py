@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +201,42 @@ def test_changes_between_frames_take_one_frame_less(
     assert len(sequence.features) == WindowGrid(16, 4).count(changes)
     assert np.allclose(sequence.features, 4 if frames > 1 else 0, atol=1.5)
     assert sequence.frames == frames
+
+
+@pytest.mark.parametrize("lookahead", [0, 1])
+@pytest.mark.parametrize("batch", [1, 4, "auto"])
+def test_the_way_through_an_accelerator_gives_the_same(
+    plain: Path, contract: MakeContract, lookahead: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = extract_features(plain, MeanColour(contract(), lookahead=lookahead)).features
+    backbone = MeanColour(contract(), lookahead=lookahead)
+    extractor = Extractor(backbone, batch_size=batch)
+    monkeypatch.setattr(extractor, "_in_lanes", extractor._in_flight)
+    assert np.array_equal(extractor.extract(plain).features, expected)
+    assert backbone.prepared == 60 - lookahead
+
+
+def test_errors_on_the_way_through_an_accelerator_leave_nothing_running(
+    plain: Path, contract: MakeContract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor = Extractor(MeanColour(contract(channels=4)), batch_size=1)
+    monkeypatch.setattr(extractor, "_in_lanes", extractor._in_flight)
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="mean gave features"):
+        extractor.extract(plain)
+    until = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.02)
+    assert threading.active_count() <= before
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_several_videos_share_an_extractor(plain: Path, contract: MakeContract) -> None:
+    extractor = Extractor(MeanColour(contract()), shares=3)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(extractor.extract, [plain] * 6))
+    expected = by_hand(plain, WindowGrid(16, 4))
+    assert all(np.allclose(sequence.features, expected, atol=1e-3) for sequence in found)
 
 
 def test_features_that_are_not_finite_are_an_error(plain: Path, contract: MakeContract) -> None:
