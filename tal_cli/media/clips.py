@@ -19,6 +19,8 @@ from tal_cli.media.reader import Reader
 
 # Further ahead than this it is quicker to look for a key frame than to decode on.
 JUMP_SECONDS = 12.0
+# Each holds dozens of pictures.
+MOST_ENCODERS = 8
 
 
 @dataclass
@@ -47,14 +49,33 @@ def cut(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any
     scratch = Path(request["scratch"])
     index = packet_index(reader)
     copied, left = [], []
-    for item in cuts:
+    for number, item in enumerate(cuts):
+        progress(number, len(cuts))
         written = copy_out(reader, index, item, scratch) if index is not None else None
         if written is None:
             left.append(item)
         else:
             copied.append(written)
-    encoded = encode_out(Reader(path), left, scratch, progress) if left else []
+    encoded = []
+    while left:
+        now, left = at_once(left)
+        encoded += encode_out(Reader(path), now, scratch, progress)
     return {"copied": copied, "encoded": encoded}
+
+
+def at_once(cuts: list[Cut]) -> tuple[list[Cut], list[Cut]]:
+    """Cuts for one pass over the video, of which no more than MOST_ENCODERS overlap anywhere; and the others."""
+    taken: list[Cut] = []
+    others: list[Cut] = []
+    ends: list[float] = []
+    for item in sorted(cuts, key=lambda item: item.start):
+        ends = [end for end in ends if end > item.start]
+        if len(ends) < MOST_ENCODERS:
+            ends.append(item.end)
+            taken.append(item)
+        else:
+            others.append(item)
+    return taken, others
 
 
 def copy_out(reader: Reader, index: PacketIndex, item: Cut, scratch: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
 
 import av
 from av.error import FFmpegError
@@ -31,11 +32,18 @@ class PacketIndex:
         count = high - low
         if count < 1:
             return None
-        ascending = sorted(self.stamps)
-        wanted = ascending[low:high]
-        at = self.stamps.index(wanted[0])
+        wanted = self._ascending[low:high]
+        at = self._places[wanted[0]]
         run = self.stamps[at : at + count]
         return range(at, at + count) if self.keys[at] and sorted(run) == wanted else None
+
+    @cached_property
+    def _ascending(self) -> list[int]:
+        return sorted(self.stamps)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {stamp: place for place, stamp in enumerate(self.stamps)}
 
 
 def packet_index(reader: Reader) -> PacketIndex | None:

@@ -27,7 +27,7 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
     poster_at = len(times) // 2
     pictures: list[str | None] = [None] * len(times)
     poster = None
-    for index, frame in moments(reader, times):
+    for index, frame in moments(reader, times, progress):
         # As wide as needed and no wider: FFmpeg scales before anything else sees the picture.
         wide = request["poster_width"] if index == poster_at else request["width"]
         picture = upright(frame, reader.rotation, wide)
@@ -35,14 +35,13 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
             poster = data_uri(picture, request["quality"])
             picture.thumbnail((request["width"], 10 * request["width"]))
         pictures[index] = data_uri(picture, request["quality"])
-        progress(index + 1, len(times))
     turned = reader.rotation % 180 == 90
     width, height = (reader.height, reader.width) if turned else (reader.width, reader.height)
     facts = {"width": width, "height": height, "offset": reader.player_offset}
     return {"thumbnails": pictures, "poster": poster, **facts}
 
 
-def moments(reader: Reader, times: list[float]) -> Iterator[tuple[int, Any]]:
+def moments(reader: Reader, times: list[float], progress: Progress) -> Iterator[tuple[int, Any]]:
     """(index, the frame shown at that time) for ascending times; the last frame for whatever lies after it."""
     frames = reader.frames()
     now, shown = next(frames)
@@ -58,6 +57,7 @@ def moments(reader: Reader, times: list[float]) -> Iterator[tuple[int, Any]]:
         while following is not None and following[0] <= time:
             now, shown = following
             following = next(frames, None)
+            progress(index, len(times))
         yield index, shown
 
 

@@ -16,6 +16,7 @@ from small_runs import Tal
 
 from tal_cli.errors import InputProblem
 from tal_cli.media import apart
+from tal_cli.media.clips import MOST_ENCODERS, Cut, at_once
 from tal_cli.output import RunInfo
 from tal_cli.output.films import Clips, Overlays, clip_name
 from tal_cli.segments import Detections, Segment
@@ -74,6 +75,24 @@ def test_overlapping_clips_come_out_of_one_pass(film: Path, tmp_path: Path) -> N
     ]
     middle = written[2][1]
     assert abs(pitch(middle, 0.1) - 300) < 15 and abs(pitch(middle, 1.6) - 900) < 15
+
+
+def test_no_more_films_than_memory_has_room_for_are_encoded_at_once() -> None:
+    cuts = [Cut(0.1 * number, 0.1 * number + 2, "") for number in range(60)]
+    passes = []
+    left = cuts
+    while left:
+        now, left = at_once(left)
+        passes.append(now)
+        for item in now:
+            assert sum(other.start <= item.start < other.end for other in now) <= MOST_ENCODERS
+    assert sorted(id(item) for now in passes for item in now) == sorted(map(id, cuts))
+    assert len(passes) == 3
+
+
+def test_many_segments_of_one_moment_are_all_cut(film: Path, tmp_path: Path) -> None:
+    written = clips_of(tmp_path / "clips", found(film, *[(0.2, 0.4 + 0.04 * number) for number in range(12)]))
+    assert sorted(len(seen.numbers) for _, seen in written) == list(range(5, 17))
 
 
 def test_a_segment_shorter_than_a_frame_is_one_frame(film: Path, tmp_path: Path) -> None:
