@@ -9,7 +9,7 @@ from extractors.backbones.i3d_folded import folded
 from extractors.contract import FeatureContract
 
 HEAD = ("logits.",)
-WINDOW_BYTES = 160 << 20
+WINDOW_BYTES = 110 << 20
 
 tensorflow = published(eps=1e-3, fixed=False)
 fixed = published(eps=1e-5, fixed=True)

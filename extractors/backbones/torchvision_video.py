@@ -43,7 +43,7 @@ def mvit(name: str) -> WindowBlueprint:
             )
         return network(name, "head")
 
-    return WindowBlueprint(fixed, ignored=("head.",), window_bytes=600 * MEGABYTE)
+    return WindowBlueprint(fixed, ignored=("head.",), window_bytes=320 * MEGABYTE)
 
 
 def swin(name: str) -> WindowBlueprint:

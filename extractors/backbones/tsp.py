@@ -98,4 +98,4 @@ def network(contract: FeatureContract) -> Tsp:
 
 
 HEADS = ("fc.", "fc1.", "fc2.")
-TSP = WindowBlueprint(network, ignored=HEADS, window_bytes=100 << 20)
+TSP = WindowBlueprint(network, ignored=HEADS, window_bytes=160 << 20)
