@@ -91,12 +91,12 @@ def compiled(function: Callable[..., Any], *, reorder: bool = False) -> Callable
     """A function compiled by numba, without Python's lock while it runs; `reorder` lets sums run in any order."""
     import numba  # here, because importing it costs a noticeable part of a second
 
-    options = {"nogil": True, "fastmath": {"reassoc", "nsz", "contract"} if reorder else False}
+    liberties: bool | set[str] = {"reassoc", "nsz", "contract"} if reorder else False
     result: Callable[..., Any]
     try:
-        result = numba.njit(cache=True, **options)(function)
+        result = numba.njit(cache=True, nogil=True, fastmath=liberties)(function)
     except RuntimeError:  # nowhere to write a cache: compile in every run
-        result = numba.njit(**options)(function)
+        result = numba.njit(nogil=True, fastmath=liberties)(function)
     return result
 
 
