@@ -19,7 +19,7 @@ from tal_cli import __version__, console
 from tal_cli.errors import EXIT_MISSING, InputProblem, UsageProblem, exit_code_of
 from tal_cli.inputs import Inputs
 from tal_cli.output.files import check_writable, file_for, write_atomically
-from tal_cli.text import counted, one_line
+from tal_cli.text import counted, one_line, printable
 from tal_cli.work import Run, auto_workers
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Corpus:
             "extractor": self._setup.extractor,
             "done": total.done,
             "kept": total.kept,
-            "failed": [{"path": path, "reason": reason} for path, reason in total.failed],
+            "failed": [{"path": printable(path), "reason": one_line(reason)} for path, reason in total.failed],
             "frames": total.frames,
             "video_seconds": round(total.seconds, 3),
             "elapsed_seconds": round(total.elapsed, 3),

@@ -19,7 +19,9 @@ from tal_cli.inputs import gather
 
 
 def test_a_summary_says_what_became_of_all(run: Tal, clips: Path, tmp_path: Path) -> None:
-    videos = [clips / "first.mp4", clips / "broken.mp4", clips / "second.mp4", clips / "absent.mp4"]
+    awkward = tmp_path / os.fsdecode(b"not utf-8 \xff.mp4")
+    awkward.write_bytes(b"broken")
+    videos = [clips / "first.mp4", clips / "broken.mp4", clips / "second.mp4", clips / "absent.mp4", awkward]
     run("extract-features", videos[0], "--out", tmp_path / "out")
     (tmp_path / "out" / ".second.npy.99.part").write_bytes(b"of a run that was killed")
     done = run("extract-features", *videos, "--out", tmp_path / "out", "--summary", tmp_path / "deep" / "all.json")
@@ -31,9 +33,10 @@ def test_a_summary_says_what_became_of_all(run: Tal, clips: Path, tmp_path: Path
     assert {Path(failure["path"]).name: failure["reason"] for failure in said["failed"]} == {
         "absent.mp4": "no such file or folder",
         "broken.mp4": "it is not a video file, or its index is lost",
+        "not utf-8 \\udcff.mp4": "it is not a video file, or its index is lost",
     }
     assert "1 feature file written to" in done.err
-    assert "1 kept, 2 failed; " in done.err
+    assert "1 kept, 3 failed; " in done.err
     assert " hours per hour" in done.err
     assert sorted(os.listdir(tmp_path / "out")) == ["first.json", "first.npy", "second.json", "second.npy"]
 
