@@ -22,6 +22,7 @@ from tal_cli.commands import (
     detect,
     diagnose,
     evaluate,
+    export,
     extractors,
     features,
     models,
@@ -87,6 +88,7 @@ app.command("view", epilog=view.EXAMPLE)(view.view)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("diagnose", epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
+app.command("export", epilog=export.EXAMPLE)(export.export)
 app.command("selftest", epilog=selftest.EXAMPLE)(selftest.selftest)
 app.command("benchmark", epilog=benchmark.EXAMPLE)(benchmark.benchmark)
 app.add_typer(models.app, name="models")

@@ -1,0 +1,68 @@
+"""`tal export`: a model or an extractor's network as a file that runs without `tal`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tal_cli import console
+from tal_cli.commands.options import Quiet
+
+EXAMPLE = "Example: tal export camera --format onnx -o camera.onnx"
+
+
+class ExportFormat(str, Enum):
+    onnx = "onnx"
+    torch_export = "torch-export"
+    torchscript = "torchscript"
+
+
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or folder, or an extractor's name.")],
+    format: Annotated[
+        ExportFormat, typer.Option("--format", "-f", metavar="onnx|torch-export|torchscript", help="Kind of file.")
+    ] = ExportFormat.onnx,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: the model's name with a suffix.")
+    ] = None,
+    length: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Fix the detector's input to N grid cells. Default: any number."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="Weights of an extractor that needs some.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model for other programs: ONNX, torch.export or TorchScript.
+
+    A detector's file takes features [1, C, T] and the number of cells that are not padding, and gives scores, starts
+    and ends of every proposal in grid cells; what is left to do is a threshold and Soft-NMS. An extractor's file takes
+    prepared windows [B, C, frames, H, W]. The file is compared with the model before it is kept.
+    """
+    from extractors.catalog import find
+    from models.checkpoint import load_model
+    from models.zoo import UnknownModel, resolve_model
+    from tal_cli.backbones import make_backbone
+    from tal_cli.exporting import FORMATS, of_backbone, of_detector
+    from tal_cli.exporting import export as write
+
+    try:
+        exportable = of_detector(load_model(resolve_model(model)), length)
+    except UnknownModel:
+        try:
+            find(model)
+        except ValueError:
+            raise UnknownModel(f"neither a model nor an extractor is named {model}") from None
+        exportable = of_backbone(model, make_backbone(model, weights=weights))
+    path = output or Path(Path(exportable.name).name + FORMATS[format.value].suffix)
+    with console.progress("exporting", unit="steps"):
+        difference = write(exportable, format.value, path)
+    if difference is None:
+        console.note("not compared with the model: onnxruntime is not installed (pip install 'tal-cli[export]')")
+    else:
+        console.note(f"compared with the model: differences of at most {difference:.1g}")
+    print(path)
