@@ -14,6 +14,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,7 +62,9 @@ def our_step(recipe: Recipe) -> Callable[[], None]:
 def released_step(checkout: Path, config: str, recipe: Recipe) -> Callable[[], None]:
     """One step of the published code, without its NMS extension, which needs building."""
     for name in ("nms_1d_cpu", "pandas", "joblib"):
-        sys.modules.setdefault(name, types.ModuleType(name))
+        absent = types.ModuleType(name)
+        absent.__spec__ = ModuleSpec(name, None)
+        sys.modules.setdefault(name, absent)
     utilities: Any = types.ModuleType("libs.utils")
     utilities.batched_nms = None
     sys.modules["libs.utils"] = utilities
