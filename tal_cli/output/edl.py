@@ -2,7 +2,8 @@
 
 Each segment is one event: its time code in the video (which is taken to begin at 00:00:00:00) and, back to back from
 01:00:00:00 on, in the new timeline. Label and score stand as a comment and as a locator, which programs show as a
-marker. CMX 3600 itself ends at 999 events; programs read longer lists. Rates that editors do not have go on a timeline of one that they do (`tal_cli.output.timecode`).
+marker. CMX 3600 itself ends at 999 events; programs read longer lists. Rates that editors do not have go on a
+timeline of one that they do (`tal_cli.output.timecode`).
 """
 
 from __future__ import annotations
