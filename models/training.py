@@ -191,7 +191,7 @@ def _released_loss(
     training: TrainingConfig,
 ) -> Losses:
     shares = (training.refined_weight, training.coarse_weight) if predictions.refines else (1.0, 0.0)
-    refined = coarse = (predictions.refined.new_zeros(()),) * 2
+    coarse = (predictions.coarse.new_zeros(()),) * 2
     refined = _stage_loss(
         predictions.refined, positives.refined, predictions, targets, positives, training, weighted=True
     )
