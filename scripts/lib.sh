@@ -33,3 +33,16 @@ set_up() {
         cp "$root/pyproject.toml" "$stamp"
     fi
 }
+
+# The reports are tested in a browser. Where none is installed and this is Debian or Ubuntu and root, it is fetched;
+# elsewhere those tests say what they miss.
+need_chromium() {
+    for candidate in "${TAL_CHROMIUM:-}" chromium chromium-browser google-chrome chrome; do
+        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1; then return; fi
+    done
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing chromium" >&2
+        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } >/dev/null 2>&1 ||
+            echo "warning: chromium could not be installed" >&2
+    fi
+}
