@@ -50,6 +50,15 @@ def test_operations_grow_with_length_and_memory_with_it(run: Tal) -> None:
     assert long["memory"] > short["memory"]
 
 
+def test_operations_are_counted_as_published_whatever_shortcuts_are_taken(run: Tal) -> None:
+    width = ("--set", "model.width=256", "--set", "model.head_width=256", "--set", "model.pad_length=64")
+    model = measured(run, "temporalmaxer-thumos-i3d", "--length", 64, "--repeat", 1, *width)["models"][0]
+    cells = sum(64 >> level for level in range(6))
+    embedding = 2 * 64 * 3 * 256 * (2048 + 256)
+    heads = 2 * cells * 3 * 256 * (2 * 2 * 256 + 20 + 2)
+    assert 1e9 * model["gflop"] == pytest.approx(embedding + heads, rel=0.2)  # levels are packed with gaps between
+
+
 def test_a_batch_is_measured_as_one(run: Tal) -> None:
     one, three = (measured(run, "small", "--length", 32, "--repeat", 1, "--batch", n)["models"][0] for n in (1, 3))
     assert three["kept"] == 3 * one["kept"] and three["gflop"] == pytest.approx(3 * one["gflop"], rel=0.05)
