@@ -69,7 +69,7 @@ def test_any_split_into_blocks_and_chunks_is_the_recurrence(
         found, gradients = with_gradients(selective_scan, arguments, weight)
     exact = tuple(argument.double() for argument in arguments)
     wanted, exact_gradients = with_gradients(recurrence, exact, weight)
-    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=3e-5)
     for gradient, reference in zip(gradients, exact_gradients, strict=True):
         torch.testing.assert_close(gradient.double(), reference, rtol=1e-4, atol=1e-4)
 
