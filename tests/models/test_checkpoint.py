@@ -10,9 +10,8 @@ import torch
 
 from models.checkpoint import CheckpointError, load_model, save_model
 from models.detector import TemporalDetector
-from models.goldens import SHIPPED_CASES
 from models.recipe import Recipe, load_recipe, override
-from models.released import read_released
+from models.released.reading import read_state
 from models.zoo import ModelMissing, UnknownModel, available_models, resolve_model
 
 
@@ -87,26 +86,10 @@ def test_pickles_are_never_executed(folder: Path, tmp_path: Path) -> None:
         else:
             path.write_bytes(writer(Evil()))
         with pytest.raises(CheckpointError):
-            read_released(path)
+            read_state(path)
         (folder / "model.safetensors").write_bytes(path.read_bytes())
         with pytest.raises(CheckpointError):
             load_model(folder)
-
-
-def test_released_checkpoint_is_translated(tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
-    recorded = load_file(SHIPPED_CASES / "cltdr_thumos.safetensors")
-    state = {key.removeprefix("state/"): value for key, value in recorded.items() if key.startswith("state/")}
-    wrapped = {f"module.{key}": value for key, value in state.items()}
-    torch.save({"epoch": 3, "state_dict": {}, "state_dict_ema": wrapped}, tmp_path / "a.pth.tar")
-    assert read_released(tmp_path / "a.pth.tar")["decoder.classes.output.bias"].shape == (5,)
-    torch.save({"state_dict": {"module.backbone.other": torch.zeros(1)}}, tmp_path / "b.pth.tar")
-    with pytest.raises(CheckpointError, match=r"backbone\.other"):
-        read_released(tmp_path / "b.pth.tar")
-    torch.save([1, 2], tmp_path / "c.pth.tar")
-    with pytest.raises(CheckpointError, match="holds no state_dict"):
-        read_released(tmp_path / "c.pth.tar")
 
 
 def test_names_resolve_to_folders(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
