@@ -103,6 +103,8 @@ class RowOutput(nn.Conv1d):
 
     def __init__(self, channels: int, outputs: int, kernel: int) -> None:
         super().__init__(channels, outputs, kernel, padding=kernel // 2)
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows [B, T, C] -> [B, O, T]."""

@@ -63,6 +63,7 @@ class PaperGlobalFilter(nn.Module):
             nn.Conv1d(2 * width, 2 * width, FREQUENCY_KERNEL, padding=FREQUENCY_KERNEL // 2, groups=width)
             for _ in range(2)
         )
+        _zero_biases(self.conv_in, self.conv_out)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[B, D, T] -> [B, D, T]; padding, which is zero, takes part in the transform."""
@@ -82,6 +83,7 @@ class GlobalAttention(nn.Module):
         self.heads = heads
         self.project_in = nn.Linear(width, 3 * width)
         self.project_out = nn.Linear(width, width)
+        _zero_biases(self.project_in, self.project_out)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """[B, D, T], mask bool [B, 1, T] or None -> [B, D, T]."""
@@ -133,9 +135,7 @@ class GmgBlock(nn.Module):
         return nn.Conv1d(width, width, 1) if self.paper else DepthwiseConv1d(width, 1)
 
     def _initialise(self, deviation: float) -> None:
-        for conv in (self.ffn_in, self.ffn_out, self.instant, self.local):
-            if conv is not None and conv.bias is not None:
-                nn.init.zeros_(conv.bias)
+        _zero_biases(self.ffn_in, self.ffn_out, *(conv for conv in (self.instant, self.local) if conv is not None))
         for conv in (self.instant, self.local):
             if conv is not None and not self.paper:
                 nn.init.normal_(conv.weight, 0, deviation)
@@ -195,6 +195,13 @@ class GmgEncoder(nn.Module):
         for block, mask in zip(self.branch, column_masks[1:], strict=True):
             levels.append(block(levels[-1], mask))
         return [level.transpose(1, 2) for level in levels]
+
+
+def _zero_biases(*modules: nn.Conv1d | nn.Linear) -> None:
+    """Start at no bias, as every convolution and linear map of the published encoders does."""
+    for module in modules:
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def _float_conv(conv: nn.Conv1d, x: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ class BidirectionalMamba(nn.Module):
         self.state, self.rank = state, math.ceil(width / 16)
         self.project_in = nn.Linear(width, 4 * width, bias=False)
         self.conv = nn.Conv1d(width, width, kernel, groups=width)
+        assert self.conv.bias is not None
+        nn.init.zeros_(self.conv.bias)
         self.project_scan = nn.Linear(width, self.rank + 2 * state, bias=False)
         self.project_step = nn.Linear(self.rank, width)
         self.log_decay = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(width, 1))
