@@ -16,7 +16,9 @@ class Figure:
         self.width, self.height = width, height
         self.parts = [f"<title>{escape(title)}</title>", f'<rect width="100%" height="100%" rx="12" fill="{PAPER}"/>']
 
-    def box(self, x: float, y: float, width: float, height: float, text: str, fill: str = GREY, small: str = "") -> None:
+    def box(
+        self, x: float, y: float, width: float, height: float, text: str, fill: str = GREY, small: str = ""
+    ) -> None:
         """A rounded box with one line of text, and a smaller one below it."""
         self.parts.append(
             f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6" fill="{fill}" stroke="{INK}"/>'
