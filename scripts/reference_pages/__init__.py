@@ -1,0 +1,1 @@
+"""What documentation can be derived from the code: one module per page, each with functions that give its text."""

@@ -1,0 +1,54 @@
+"""docs/tal.1, for `man tal`."""
+
+from __future__ import annotations
+
+from tal_cli import __version__
+
+from .commands import commands, explanation, paragraphs, shown, spelling
+
+EXIT_CODES = (
+    (0, "Everything asked for was done."),
+    (1, "A defect in tal; a traceback goes to a log file whose path is printed."),
+    (2, "Wrong usage; the message says what would have been right."),
+    (3, "Some or all inputs could not be processed; the others are written."),
+    (4, "Weights, a data set or an optional package is missing; the message says how to get it."),
+    (130, "Interrupted; no half-written file is left."),
+)
+ENVIRONMENT = (
+    ("TAL_MODEL", "The model to detect with where --model is not given."),
+    ("TAL_DEVICE", "Where to compute where --device is not given."),
+    ("TAL_HOME", "Downloaded and imported weights; by default the platform's cache folder."),
+    ("TAL_DATA", "Data sets that have a name; by default data in the current folder."),
+    ("TAL_OFFLINE", "1: download nothing."),
+)
+
+
+def write() -> str:
+    """The page, in roff."""
+    lines = [
+        f'.TH TAL 1 "" "tal {__version__}" "User Commands"',
+        ".SH NAME",
+        "tal \\- find what happens in videos, from when to when",
+        ".SH SYNOPSIS",
+        ".B tal",
+        "COMMAND [OPTIONS] [ARGUMENTS]",
+        ".SH DESCRIPTION",
+        roff("tal turns video files into labelled time segments. Results go to standard output, all else to standard")
+        + " error.",
+        ".SH COMMANDS",
+    ]
+    for path, command in commands():
+        lines += [f".SS {roff(path)}", *(line for text in paragraphs(command) for line in (roff(text), ".PP"))]
+        if command.epilog:
+            lines += [roff(command.epilog), ".PP"]
+        for parameter in shown(command):
+            lines += [".TP", f".B {roff(spelling(parameter))}", roff(explanation(parameter))]
+    lines += [".SH EXIT STATUS", *(f".TP\n.B {code}\n{roff(meaning)}" for code, meaning in EXIT_CODES)]
+    lines += [".SH ENVIRONMENT", *(f".TP\n.B {name}\n{roff(meaning)}" for name, meaning in ENVIRONMENT)]
+    return "\n".join(lines) + "\n"
+
+
+def roff(text: str) -> str:
+    """Text with what roff would read as its own made harmless."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text.startswith((".", "'")) else text
