@@ -61,6 +61,7 @@ class TrainingConfig(Strict):
 
     epochs: Annotated[int, Field(ge=0)] = 30
     warmup_epochs: Annotated[int, Field(ge=0)] = 5
+    crops: Positive = 1  # of each video in an epoch
     batch_size: Positive = 2
     accumulate: Positive = 1  # passes that a process's share of a batch is split into
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4

@@ -94,16 +94,18 @@ def check(
     Missing or unfitting features and videos, bad segments, unknown labels, empty subsets.
     """
     from models.recipe import load_recipe
-    from tal_cli.datasets.annotations import load_annotations, split_names
+    from tal_cli.datasets.annotations import load_annotations
     from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
     from tal_cli.datasets.check import Expected, FeatureCheck, check_annotations, check_videos
     from tal_cli.datasets.feature_files import usual_place
+    from tal_cli.datasets.splits import split_own
 
     spec = load_recipe(recipe).features if recipe else None
     if name not in BENCHMARKS and Path(name).suffix:
         file = Path(name)
-        annotations = load_annotations(file)
-        expected = Expected(tuple((subset, 0) for subset in split_names(annotations, file) if subset), features=spec)
+        split = split_own(load_annotations(file), file)
+        annotations = split.annotations
+        expected = Expected(tuple((subset, 0) for subset in (split.train, split.test) if subset), features=spec)
     else:
         benchmark = find_benchmark(name)
         file = benchmark.annotations_file(root)

@@ -29,7 +29,8 @@ def train(
         ),
     ],
     features: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Feature files. Default: features/ beside the annotations.")
+        Path | None,
+        typer.Option(metavar="DIR|FILE", help="Features, a file per video or one of all. Default: beside annotations."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder. Default: runs/NAME-DATE.")] = None,
     recipe: Annotated[
@@ -80,7 +81,6 @@ def train(
     )
     run = prepare(request)
     result = run_training(run)
-    reached = "" if result.average is None else f", average mAP {result.average:.4f}"
-    console.note(f"{run.out} holds the averaged weights of epoch {result.epoch}{reached}")
+    console.note(f"{run.out} holds {result.description(run)}")
     if run.processes.leads:
         print(run.out)

@@ -30,22 +30,22 @@ class Batches:
         self._videos = videos
         self._recipe = recipe
         self.size = min(recipe.training.batch_size, len(videos))
-        self.per_epoch = len(videos) // self.size
+        self.per_epoch = len(videos) * recipe.training.crops // self.size
 
     def videos(self, step: int) -> tuple[str, ...]:
         """Names of the videos of a step, from 0."""
-        return tuple(self._videos[index].annotation.name for index in self._chosen(step))
+        return tuple(self._video(draw).annotation.name for draw in self._chosen(step))
 
     def parts(self, step: int, ranges: Sequence[range]) -> Parts:
         """The videos of a step's batch that stand at these places, all padded as the whole batch is."""
         config, spec = self._recipe.training, self._recipe.features
         chosen = self._chosen(step)
-        seeds = (np.random.default_rng([config.seed, step // self.per_epoch, 1 + index]) for index in chosen)
-        crops = [crop(self._videos[i], config, spec, rng) for i, rng in zip(chosen, seeds, strict=True)]
+        seeds = (np.random.default_rng([config.seed, step // self.per_epoch, 1 + draw]) for draw in chosen)
+        crops = [crop(self._video(draw), config, spec, rng) for draw, rng in zip(chosen, seeds, strict=True)]
         length = padded_length(self._recipe.model, max(part.end - part.start for part in crops))
         parts = []
         for places in ranges:
-            videos = [self._videos[chosen[place]] for place in places]
+            videos = [self._video(chosen[place]) for place in places]
             batch = collate(videos, [crops[place] for place in places], length)
             parts.append((BatchPart(places.start, self.size), batch))
         return parts
@@ -59,9 +59,14 @@ class Batches:
                 coming = thread.submit(self.parts, step + 1, ranges) if step + 1 < steps.stop else None
                 yield ready.result()
 
+    def _video(self, draw: int) -> FeatureVideo:
+        return self._videos[draw % len(self._videos)]
+
     def _chosen(self, step: int) -> list[int]:
+        """The draws of a step's batch; an epoch has as many of each video as the recipe has crops."""
         epoch, index = divmod(step, self.per_epoch)
-        order = np.random.default_rng([self._recipe.training.seed, epoch, 0]).permutation(len(self._videos))
+        draws = len(self._videos) * self._recipe.training.crops
+        order = np.random.default_rng([self._recipe.training.seed, epoch, 0]).permutation(draws)
         return [int(i) for i in order[index * self.size : (index + 1) * self.size]]
 
 

@@ -13,7 +13,7 @@ from tal_cli import __version__
 from tal_cli.output.files import write_atomically
 
 if TYPE_CHECKING:
-    from tal_cli.training.trainer import TrainingRun
+    from tal_cli.training.run import TrainingRun
 
 FILE = "run.json"
 
@@ -31,7 +31,10 @@ def write_record(run: TrainingRun) -> None:
         "precision": run.precision,
         "processes": run.processes.count,
         "seed": config.seed,
-        "order": "epoch e sees numpy.random.default_rng([seed, e, 0]).permutation(number of training videos)",
+        "order": "epoch e sees numpy.random.default_rng([seed, e, 0]).permutation(crops * number of training videos), "
+        "each modulo the number of training videos",
+        "crops": config.crops,
+        "select": config.select,
         "schedule": f"linear warm-up over {config.warmup_epochs} epochs, cosine over {config.epochs}, by the step",
         "training": [video.annotation.name for video in run.videos],
         "validation": [video.annotation.name for video in run.validation],

@@ -11,23 +11,20 @@ from pathlib import Path
 from extractors.store import load_contract
 from models.recipe import Recipe, list_recipes, load_recipe, override
 from tal_cli import console
-from tal_cli.datasets.annotations import Annotations, load_annotations, split_names
-from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
-from tal_cli.datasets.feature_files import find_features
+from tal_cli.datasets.benchmarks import BENCHMARKS
 from tal_cli.datasets.features import FeatureVideo, load_videos, resampled
 from tal_cli.devices import resolve_device
-from tal_cli.errors import Missing, UsageProblem
-from tal_cli.evaluation.average_precision import parse_tiou
+from tal_cli.errors import UsageProblem
 from tal_cli.training.boards import open_board
+from tal_cli.training.data import TrainingData, check_data, find_data, first_features
 from tal_cli.training.derive import data_shape, derive_recipe, spec_of, summary
 from tal_cli.training.initial import initial_weights
 from tal_cli.training.processes import join
 from tal_cli.training.record import write_record
+from tal_cli.training.run import TrainingRun
 from tal_cli.training.state import FILE, FOLDER
-from tal_cli.training.trainer import TrainingRun
 
 ONE_LABEL = "action"  # of a detector that does not tell labels apart
-OWN_DATA_TIOU = "0.3:0.1:0.7"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,39 +46,27 @@ class TrainingRequest:
     precision: str = "auto"
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """What to train on: annotations, feature folder, subsets, thresholds and a recipe's name, if the data has one."""
-
-    name: str
-    annotations: Annotations
-    features: Path
-    train: str
-    test: str | None
-    tiou: tuple[float, ...]
-    recipe: str | None
-
-
 def prepare(request: TrainingRequest) -> TrainingRun:
     """Find and check everything that a run needs, in seconds rather than after hours.
 
     Raises:
         Missing: annotations or features are not there.
-        UsageProblem: unknown names, an empty subset, features that do not fit the recipe, a folder that is in use.
-        InputProblem: a file that cannot be read.
+        UsageProblem: unknown names, features that do not fit the recipe, a folder that is in use.
+        InputProblem: a file that cannot be read, an empty subset, an unknown label, features that are not finite.
     """
     processes = join(request.device)
     console.set_quiet(console.is_quiet() or not processes.leads)
     device = processes.device or resolve_device(request.device)
     out = processes.agree(run_folder(request) if processes.leads else None)
     initial = initial_weights(request.init)
-    data = find_data(request)
+    data = find_data(request.dataset, request.features, request.train_subset, request.test_subset)
     recipe = choose_recipe(request, data)
+    spec = recipe.features if recipe is not None else spec_of(load_contract(first_features(data)))
+    check_data(data, spec, speak=processes.leads)
     if recipe is not None and recipe.training.class_agnostic:
         data = replace(data, annotations=data.annotations.with_one_label(ONE_LABEL))
     labels = data.annotations.labels
-    spec = recipe.features if recipe is not None else spec_of(load_contract(first_features(data)))
-    subsets = [data.annotations.of(name) for name in (data.train, data.test) if name is not None]
+    subsets = [data.annotations.of(name) for name in data.subsets]
     with console.progress("reading features", unit="videos") as progress:
         loaded = [load_videos(videos, data.features, labels, spec, progress=progress) for videos in subsets]
     videos, validation = [*loaded, []][:2]
@@ -117,39 +102,6 @@ def prepare(request: TrainingRequest) -> TrainingRun:
     return run
 
 
-def find_data(request: TrainingRequest) -> TrainingData:
-    """Annotations and features of a data set's name or of an annotation file.
-
-    Raises:
-        Missing, UsageProblem, InputProblem: see `prepare`.
-    """
-    path = Path(request.dataset)
-    if path.suffix in (".json", ".gz") or path.is_file():
-        if not path.is_file():
-            raise Missing(f"{path}: no such annotation file", "name a file, or a data set of `tal datasets list`")
-        annotations = load_annotations(path)
-        features = request.features or path.parent / "features"
-        name = path.name.split(".")[0]
-        names = split_names(annotations, path) if request.train_subset is None else (request.train_subset, None)
-        tiou, recipe = OWN_DATA_TIOU, None
-    else:
-        benchmark = find_benchmark(request.dataset)
-        annotations = load_annotations(benchmark.annotations_file(), benchmark.label_key)
-        features = request.features or benchmark.features_folder
-        name, names, tiou, recipe = (
-            benchmark.name,
-            (benchmark.train[0], benchmark.test[0]),
-            benchmark.tiou,
-            benchmark.recipe,
-        )
-    train, test = request.train_subset or names[0], request.test_subset or names[1]
-    for subset in (train, test):
-        if subset is not None and not annotations.of(subset):
-            known = ", ".join(annotations.subsets) or "none"
-            raise UsageProblem(f"the annotations have no video in subset {subset!r}", f"their subsets: {known}")
-    return TrainingData(name, annotations, features, train, test, parse_tiou(tiou), recipe)
-
-
 def choose_recipe(request: TrainingRequest, data: TrainingData) -> Recipe | None:
     """The recipe asked for, or the data set's usual one, with overrides; None: one is to be derived.
 
@@ -163,24 +115,6 @@ def choose_recipe(request: TrainingRequest, data: TrainingData) -> Recipe | None
     if recipe.model.classes != classes:
         console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: taking {classes}")
     return override(recipe, [f"model.classes={classes}", *request.overrides])
-
-
-def first_features(data: TrainingData) -> Path:
-    """The first training video's feature file.
-
-    Raises:
-        Missing: it is not there, or nothing beside it says what it holds.
-    """
-    video = data.annotations.of(data.train)[0]
-    file = find_features(data.features, video.name, video.subset)
-    if file is None:
-        raise Missing(
-            f"no features of {video.name} in {data.features}", "make them with `tal extract-features VIDEOS --out DIR`"
-        )
-    path = file.path
-    if not path.with_suffix(".json").is_file():
-        raise Missing(f"{path}: nothing beside it says its window and stride", "name a --recipe that does")
-    return path
 
 
 def check_instances(videos: Sequence[FeatureVideo], subset: str) -> None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -20,17 +18,15 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from models.checkpoint import save_model
 from models.detector import TemporalDetector
-from models.recipe import CenterAssignment, Recipe
+from models.recipe import CenterAssignment
 from models.training import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
 from tal_cli import console
-from tal_cli.datasets.features import FeatureVideo
 from tal_cli.devices import arithmetic
 from tal_cli.errors import InputProblem, TalError, UsageProblem
 from tal_cli.evaluation.average_precision import Evaluation
 from tal_cli.training.batches import Batches, Parts, split_batch
-from tal_cli.training.boards import Board
 from tal_cli.training.initial import load_matching
-from tal_cli.training.processes import ALONE, Processes
+from tal_cli.training.run import TrainingResult, TrainingRun
 from tal_cli.training.schedule import Schedule
 from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_state, save_state
 from tal_cli.training.validation import validate
@@ -42,47 +38,6 @@ class TrainingDiverged(TalError):
     """The loss or its gradient is no number any more; the message says where (exit code 3)."""
 
     exit_code = InputProblem.exit_code
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRun:
-    """One run: what to train, on what, and where to.
-
-    Attributes:
-        recipe: everything that defines the detector and its training.
-        labels: in class order.
-        videos: to train on.
-        validation: to evaluate on; may be empty.
-        out: the run folder.
-        tiou: thresholds of the evaluations.
-        evaluate_every: epochs between evaluations; the last epoch is always evaluated.
-        precision: `auto`, `fp32`, `bf16` of the forward pass; auto is fp32.
-        resume: go on from the folder's state where it has one.
-        initial: weights to begin with, by parameter name; those of another shape are left out.
-        processes: who trains together; every process has a share of each batch.
-    """
-
-    recipe: Recipe
-    labels: tuple[str, ...]
-    videos: Sequence[FeatureVideo]
-    validation: Sequence[FeatureVideo]
-    out: Path
-    tiou: tuple[float, ...]
-    device: torch.device
-    evaluate_every: int = 5
-    precision: str = "auto"
-    resume: bool = False
-    initial: dict[str, Tensor] | None = None
-    board: Board | None = None
-    processes: Processes = ALONE
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """Which weights are in the run folder: of which epoch (from 1), and the average mAP of that epoch if evaluated."""
-
-    epoch: int
-    average: float | None
 
 
 def train(run: TrainingRun) -> TrainingResult:

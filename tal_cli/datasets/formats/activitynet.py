@@ -1,8 +1,9 @@
 """ActivityNet-style JSON, as THUMOS14, MultiTHUMOS, ActivityNet, HACS and people's own data have it.
 
 `{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`,
-seconds. HACS writes durations as strings; files without annotations (test sets) leave the list out. Files with
-DETAD's characteristics have no durations; each annotation's length and coverage tell them.
+seconds; a video without subset is one to train on. HACS writes durations as strings; files without annotations (test
+sets) leave the list out. Files with DETAD's characteristics have no durations; each annotation's length and coverage
+tell them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli.datasets.annotations import AnnotationError, Annotations, GroundTruth, VideoAnnotation
-from tal_cli.datasets.formats.values import How, finite
+from tal_cli.datasets.formats.values import DEFAULT_SUBSET, How, finite
 from tal_cli.datasets.json_files import parse_json
 
 NAME = "ActivityNet-style JSON"
@@ -60,7 +61,7 @@ class _Reader:
     def video(self, name: str, entry: Any) -> VideoAnnotation:
         if not isinstance(entry, dict):
             raise self._error(name, "expected an object")
-        subset = entry.get("subset")
+        subset = entry.get("subset", DEFAULT_SUBSET)
         if not isinstance(subset, str) or not subset:
             raise self._error(name, "no subset")
         duration = self._number(name, "duration", _duration(entry))

@@ -1,0 +1,157 @@
+"""What `tal train` learns from: annotations, feature files and subsets, checked before anything else is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.recipe import FeatureSpec
+from tal_cli import console
+from tal_cli.datasets.annotations import Annotations, load_annotations
+from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
+from tal_cli.datasets.check import Expected, FeatureCheck, check_annotations, summarise
+from tal_cli.datasets.feature_files import find_features, usual_place
+from tal_cli.datasets.splits import split_own
+from tal_cli.errors import InputProblem, Missing, UsageProblem
+from tal_cli.evaluation.average_precision import parse_tiou
+
+OWN_DATA_TIOU = "0.3:0.1:0.7"
+UNTAUGHT = "label that is not in the training subset"
+# Kinds of `tal datasets check` that end a run. The features' making is checked again, and said in full, on loading.
+FATAL = ("subset without instances", "unknown label", "features that cannot be used")
+CHECKED_ON_LOADING = ("no features", "another number of channels", "features made differently", "unknown frame rate")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What to train on.
+
+    Attributes:
+        name: the data set's, or the annotation file's without suffix.
+        path: the annotation file.
+        annotations: with the subsets that are meant.
+        features: a folder, or a file that holds all.
+        train, test: subsets; the second may be absent.
+        tiou: thresholds of the evaluation.
+        recipe: the data set's usual one, if it has one.
+        expected: what annotations and features are checked against, but for the features' making.
+    """
+
+    name: str
+    path: Path
+    annotations: Annotations
+    features: Path
+    train: str
+    test: str | None
+    tiou: tuple[float, ...]
+    recipe: str | None
+    expected: Expected
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Those that are read."""
+        return (self.train,) if self.test is None else (self.train, self.test)
+
+
+def find_data(dataset: str, features: Path | None, train_subset: str | None, test_subset: str | None) -> TrainingData:
+    """Annotations and features of a data set's name or of an annotation file.
+
+    Raises:
+        Missing: the annotations are not there.
+        UsageProblem: an unknown name, a subset without videos.
+        InputProblem: a file that cannot be read, or without instances.
+    """
+    path = Path(dataset)
+    if path.suffix in (".json", ".gz") or path.is_file():
+        data = _own_data(path, features, train_subset, test_subset)
+    else:
+        data = _benchmark_data(dataset, features, train_subset, test_subset)
+    for subset in data.subsets:
+        if not data.annotations.of(subset):
+            known = ", ".join(data.annotations.subsets) or "none"
+            raise UsageProblem(f"the annotations have no video in subset {subset!r}", f"their subsets: {known}")
+    return data
+
+
+def _own_data(path: Path, features: Path | None, train: str | None, test: str | None) -> TrainingData:
+    if not path.is_file():
+        raise Missing(f"{path}: no such annotation file", "name a file, or a data set of `tal datasets list`")
+    annotations = load_annotations(path)
+    if train is None:
+        split = split_own(annotations, path)
+        if split.note:
+            console.note(split.note)
+        annotations, train, test = split.annotations, split.train, test or split.test
+    return TrainingData(
+        name=path.name.split(".")[0],
+        path=path,
+        annotations=annotations,
+        features=features or usual_place(path.parent),
+        train=train,
+        test=test,
+        tiou=parse_tiou(OWN_DATA_TIOU),
+        recipe=None,
+        expected=Expected(tuple((subset, 0) for subset in (train, test) if subset is not None)),
+    )
+
+
+def _benchmark_data(name: str, features: Path | None, train: str | None, test: str | None) -> TrainingData:
+    benchmark = find_benchmark(name)
+    path = benchmark.annotations_file()
+    annotations = load_annotations(path, benchmark.label_key)
+    names = benchmark.label_names or annotations.labels
+    subsets = tuple(
+        usual if asked is None else (asked, 0)
+        for asked, usual in ((train, benchmark.train), (test, benchmark.test))
+    )  # fmt: skip
+    return TrainingData(
+        name=benchmark.name,
+        path=path,
+        annotations=annotations,
+        features=features or benchmark.features_folder,
+        train=subsets[0][0],
+        test=subsets[1][0],
+        tiou=parse_tiou(benchmark.tiou),
+        recipe=benchmark.recipe,
+        expected=Expected(subsets, benchmark.labels, names if len(names) == benchmark.labels else ()),
+    )
+
+
+def check_data(data: TrainingData, spec: FeatureSpec, *, speak: bool = True) -> None:
+    """What `tal datasets check` looks for, before a day is lost; what does not end the run is said, if `speak`.
+
+    Raises:
+        InputProblem: an empty subset, a label that nothing teaches, features that cannot be read or are not finite.
+    """
+    fatal = FATAL if data.name in BENCHMARKS else (*FATAL, UNTAUGHT)
+    found = list(check_annotations(data.annotations, data.expected))
+    _refuse(data.path, summarise([problem for problem in found if problem.kind in fatal]))
+    videos = [video for subset in data.subsets for video in data.annotations.of(subset)]
+    with console.progress("checking", len(videos), "videos") as progress:
+        found += FeatureCheck(data.features, spec).problems(videos, progress)
+    _refuse(data.features, summarise([problem for problem in found if problem.kind in fatal]))
+    for line in summarise([problem for problem in found if problem.kind not in CHECKED_ON_LOADING]) if speak else ():
+        console.warn(line)
+
+
+def _refuse(path: Path, lines: list[str]) -> None:
+    if lines:
+        raise InputProblem(path, "; ".join(lines), "`tal datasets check` lists all that is wrong")
+
+
+def first_features(data: TrainingData) -> Path:
+    """The first training video's feature file.
+
+    Raises:
+        Missing: it is not there, or nothing beside it says what it holds.
+    """
+    video = data.annotations.of(data.train)[0]
+    file = find_features(data.features, video.name, video.subset)
+    if file is None:
+        raise Missing(
+            f"no features of {video.name} in {data.features}", "make them with `tal extract-features VIDEOS --out DIR`"
+        )
+    path = file.path
+    if not path.with_suffix(".json").is_file():
+        raise Missing(f"{path}: nothing beside it says its window and stride", "name a --recipe that does")
+    return path

@@ -1,0 +1,64 @@
+"""What a training run is, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.recipe import Recipe
+from tal_cli.datasets.features import FeatureVideo
+from tal_cli.training.boards import Board
+from tal_cli.training.processes import ALONE, Processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """One run: what to train, on what, and where to.
+
+    Attributes:
+        recipe: everything that defines the detector and its training.
+        labels: in class order.
+        videos: to train on.
+        validation: to evaluate on; may be empty.
+        out: the run folder.
+        tiou: thresholds of the evaluations.
+        evaluate_every: epochs between evaluations; the last epoch is always evaluated.
+        precision: `auto`, `fp32`, `bf16` of the forward pass; auto is fp32.
+        resume: go on from the folder's state where it has one.
+        initial: weights to begin with, by parameter name; those of another shape are left out.
+        processes: who trains together; every process has a share of each batch.
+    """
+
+    recipe: Recipe
+    labels: tuple[str, ...]
+    videos: Sequence[FeatureVideo]
+    validation: Sequence[FeatureVideo]
+    out: Path
+    tiou: tuple[float, ...]
+    device: torch.device
+    evaluate_every: int = 5
+    precision: str = "auto"
+    resume: bool = False
+    initial: dict[str, Tensor] | None = None
+    board: Board | None = None
+    processes: Processes = ALONE
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Which weights are in the run folder: of which epoch (from 1), and the average mAP of that epoch if evaluated."""
+
+    epoch: int
+    average: float | None
+
+    def description(self, run: TrainingRun) -> str:
+        """Which weights those are, in words for a person."""
+        chosen = "of the last epoch"
+        if run.recipe.training.select == "best-test" and run.validation:
+            chosen = f"with the highest mAP on {run.validation[0].annotation.subset}, chosen by looking at it"
+        reached = "" if self.average is None else f": average mAP {self.average:.4f}"
+        return f"the averaged weights of epoch {self.epoch}, those {chosen}{reached}"
