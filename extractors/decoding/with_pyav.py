@@ -126,9 +126,12 @@ class PyavSource:
 
     def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
         """The picture as RGB of that size: its bytes and the bytes per row (rows may be padded)."""
-        small = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=SCALING, threads=1)
-        plane = small.planes[0]
-        return memoryview(plane), plane.line_size
+        small = self._reformatter.reformat(frame, width, height, "gbrp", interpolation=SCALING, threads=1)
+        # In planes of their own swscale writes the same values in half the time.
+        green, blue, red = small.planes
+        pixels = bytearray(3 * green.buffer_size)
+        pixels[0::3], pixels[1::3], pixels[2::3] = memoryview(red), memoryview(green), memoryview(blue)
+        return memoryview(pixels), 3 * green.line_size
 
     def _stamp(self, frame: VideoFrame) -> float | None:
         stamp = frame.pts if self.stores_times or frame.dts is None else frame.dts

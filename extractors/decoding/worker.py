@@ -110,9 +110,15 @@ def send_frames(source: Source, request: Request, opened: Opened, size: tuple[in
         factor = decimation(opened.fps, request.max_rate)
         selected = decimate(timed, factor)
     chunk = Chunk(output)
-    for at, picture in selected:
-        if picture is not None:
-            chunk.add(at, *source.scale(picture, *size))
+
+    def scaled(item: tuple[float, Any]) -> tuple[float, tuple[memoryview, int] | None]:
+        at, picture = item
+        return at, None if picture is None else source.scale(picture, *size)
+
+    # Decoding, scaling and sending go on at the same time.
+    for at, small in ahead(map(scaled, selected), depth):
+        if small is not None:
+            chunk.add(at, *small)
         chunk.keep_alive()
     chunk.flush()
     rhythm = clock.rhythm()

@@ -158,9 +158,9 @@ class _Instances:
             for index, video in enumerate(videos)
             for item in video.segments
         ]
-        table = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
-        row = np.argsort(table[:, 0], kind="stable")
-        table = table[row]
+        unsorted = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
+        row = np.argsort(unsorted[:, 0], kind="stable")
+        table = unsorted[row]
         group = table[:, 0].astype(np.int64)
         count = np.bincount(group, minlength=len(labels) * len(videos))
         names = tuple(video.name for video in videos)
