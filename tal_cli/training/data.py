@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.recipe import FeatureSpec
 from tal_cli import console
-from tal_cli.datasets.annotations import Annotations, load_annotations
+from tal_cli.datasets.annotations import Annotations, load_annotations, split_names
 from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
 from tal_cli.datasets.check import Expected, FeatureCheck, check_annotations, summarise
 from tal_cli.datasets.feature_files import find_features, usual_place
@@ -77,11 +77,12 @@ def _own_data(path: Path, features: Path | None, train: str | None, test: str | 
     if not path.is_file():
         raise Missing(f"{path}: no such annotation file", "name a file, or a data set of `tal datasets list`")
     annotations = load_annotations(path)
-    if train is None:
+    if train is None and test is None:
         split = split_own(annotations, path)
         if split.note:
             console.note(split.note)
-        annotations, train, test = split.annotations, split.train, test or split.test
+        annotations, train, test = split.annotations, split.train, split.test
+    train = train or split_names(annotations, path)[0]
     return TrainingData(
         name=path.name.split(".")[0],
         path=path,

@@ -76,6 +76,7 @@ class Trainer:
         self.fingerprint = fingerprint(run.recipe, run.labels, run.videos, run.precision)
         self.step = 0
         self.best = -1.0
+        self.evaluated: float | None = None  # average mAP of this session's last evaluation
         self.result = TrainingResult(0, None)
         if run.resume:
             self._restore()
@@ -94,14 +95,18 @@ class Trainer:
             for parts in self.batches.ahead(left, self.ranges):
                 terms = self.learn(parts)
                 progress(self.step, self.schedule.steps)
-                progress.describe(f"epoch {self.epoch} loss {terms['total']:.3f} mAP {self.result.average or 0:.3f}")
+                progress.describe(self._headline(terms["total"]))
                 ended = self.step % self.batches.per_epoch == 0
                 if ended:
                     self._end_epoch(terms["total"])
                 if ended or time.monotonic() - saved > SAVE_SECONDS:
-                    self._save()
+                    self.save()
                     saved = time.monotonic()
         return self.result
+
+    def _headline(self, loss: float) -> str:
+        reached = "-" if self.evaluated is None else f"{self.evaluated:.3f}"
+        return f"epoch {self.epoch} of {self.schedule.steps // self.batches.per_epoch} loss {loss:.3f} mAP {reached}"
 
     @property
     def epoch(self) -> int:
@@ -191,7 +196,7 @@ class Trainer:
         is_last = self.step == self.schedule.steps
         average = None
         if self.run.validation and (is_last or self.epoch % self.run.evaluate_every == 0):
-            average = self._evaluate().average
+            average = self.evaluated = self._evaluate().average
         text = f"epoch {self.epoch}: loss {loss:.4f}"
         console.note(text if average is None else f"{text}, average mAP {average:.4f}")
         improved = average is not None and average > self.best
@@ -213,7 +218,8 @@ class Trainer:
             self.run.board.add("mAP", evaluation.average, self.step)
         return evaluation
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write what a resumed run needs; only the leading process does."""
         if not self.processes.leads:
             return
         state = TrainingState(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -166,21 +168,34 @@ KILLED = """
 import sys
 from tal_cli import app
 from tal_cli.training import trainer
-trainer.SAVE_SECONDS = 0.0
-sys.exit(app.run(sys.argv[1:]))
+trainer.SAVE_SECONDS = float(sys.argv[1])
+sys.exit(app.run(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize("killed_after", [(1, 7), (3, 4)])
+@pytest.mark.parametrize(
+    ("killed_after", "save_seconds", "overrides"),
+    [
+        ((1, 7), 0.0, ()),
+        # Of epochs of six steps: the state is that of an epoch's end, or of a step in its middle.
+        ((4, 15), 60.0, ("training.crops=3", "training.accumulate=2")),
+        ((9,), 0.0, ("training.crops=3", "training.accumulate=2", "training.crop_ratio=[0.5, 1.0]")),
+    ],
+)
 def test_killed_run_resumes_to_the_same_bits(
-    data: Path, recipe_file: Path, tmp_path: Path, killed_after: tuple[int, ...]
+    data: Path,
+    recipe_file: Path,
+    tmp_path: Path,
+    killed_after: tuple[int, ...],
+    save_seconds: float,
+    overrides: tuple[str, ...],
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     common = ["train", "--dataset", str(data / "annotations.json"), "--recipe", str(recipe_file), "--device", "cpu"]
-    common += ["--epochs", "3", "--evaluate-every", "2"]
+    common += ["--epochs", "3", "--evaluate-every", "2", *(word for item in overrides for word in ("--set", item))]
     assert app.run([*common, "--out", str(whole)]) == 0
     for steps in killed_after:
-        kill_after(steps, [*common, "--out", str(broken), "--resume"], broken / "metrics.jsonl")
+        kill_after(steps, save_seconds, [*common, "--out", str(broken), "--resume"], broken / "metrics.jsonl")
         assert not (broken / "model.safetensors").exists() or load_model(broken)
     assert app.run([*common, "--out", str(broken), "--resume"]) == 0
     assert (whole / "metrics.jsonl").read_text() == (broken / "metrics.jsonl").read_text()
@@ -188,13 +203,15 @@ def test_killed_run_resumes_to_the_same_bits(
     assert not list(broken.rglob("*.part"))
 
 
-def kill_after(steps: int, arguments: list[str], metrics: Path) -> None:
-    """Run the command in a process of its own and kill it as soon as it has logged that many steps."""
-    process = subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stderr=subprocess.DEVNULL)
+def kill_after(steps: int, save_seconds: float, arguments: list[str], metrics: Path) -> None:
+    """Run the command in a process of its own; kill it at a random moment soon after it has logged that many steps."""
+    command = [sys.executable, "-c", KILLED, str(save_seconds), *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text().count("total") >= steps):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
+    time.sleep(random.SystemRandom().uniform(0, 0.05))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -213,6 +230,9 @@ def test_best_test_keeps_the_best_epoch(data: Path, recipe_file: Path, tmp_path:
     averages = {line["epoch"]: line["evaluation"]["average"] for line in lines if "evaluation" in line}
     assert len(averages) == 3
     assert result.average == max(averages.values()) == averages[result.epoch]
+    assert "highest mAP on validation, chosen by looking at it" in result.description(run)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["select"] == "best-test"
+    assert "those of the last epoch" in result.description(short_run(data, recipe_file, tmp_path / "other"))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(data: Path, recipe_file: Path, tmp_path: Path) -> None:
@@ -245,6 +265,11 @@ def test_batches_depend_on_seed_and_step_alone(data: Path, recipe_file: Path, tm
     assert first.videos == again.videos == batches.videos(0) and torch.equal(first.features, again.features)
     assert not torch.equal(first.features, later.features)
     assert len({name for number in range(2) for name in batches.videos(number)}) == 8
+    uneven = Batches(run.videos, override(run.recipe, ["training.batch_size=3"]))
+    assert uneven.per_epoch == 2 and len({name for number in range(2) for name in uneven.videos(number)}) == 6
+    twice = Batches(run.videos, override(run.recipe, ["training.crops=2"]))
+    seen = Counter(name for number in range(twice.per_epoch) for name in twice.videos(number))
+    assert twice.per_epoch == 4 and set(seen.values()) == {2} and len(seen) == 8
     halves = [part for _, part in batches.parts(0, [range(0, 1), range(1, 4)])]
     assert torch.equal(torch.cat([half.features for half in halves]), first.features)
 

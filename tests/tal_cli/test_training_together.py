@@ -21,6 +21,8 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotati
 from tal_cli.errors import UsageProblem
 from tal_cli.training.batches import split_batch
 from tal_cli.training.processes import Processes
+from tal_cli.training.setup import TrainingRequest, prepare
+from tal_cli.training.trainer import Trainer
 
 CHANNELS = 8
 SMALL = (
@@ -80,18 +82,42 @@ def alone(folder: Path) -> tuple[list[float], float]:
     return losses, average
 
 
-def test_two_processes_give_the_loss_curve_of_one(folder: Path, alone: tuple[list[float], float]) -> None:
-    out = folder / "two"
+def together(folder: Path, out: Path, *more: str) -> None:
+    """Train in two processes."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tal_cli"]
-    done = subprocess.run(
-        [*launcher, *arguments(folder, out)], capture_output=True, text=True, timeout=240, check=False
-    )
+    command = [*launcher, *arguments(folder, out, *more)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(out)], "one process speaks"
+
+
+def request(folder: Path, out: Path) -> TrainingRequest:
+    """The same as `arguments`."""
+    annotations, small = str(folder / "annotations.json"), str(folder / "small.yaml")
+    return TrainingRequest(dataset=annotations, recipe=small, out=out, device="cpu")
+
+
+def test_two_processes_give_the_loss_curve_of_one(folder: Path, alone: tuple[list[float], float]) -> None:
+    out = folder / "two"
+    together(folder, out)
     losses, average = curve(out)
     np.testing.assert_allclose(losses, alone[0], rtol=1e-4)
     assert average == pytest.approx(alone[1], abs=0.02)
     assert json.loads((out / "run.json").read_text())["processes"] == 2
+
+
+def test_a_run_goes_on_with_another_number_of_processes(folder: Path, alone: tuple[list[float], float]) -> None:
+    out = folder / "resumed"
+    begun = Trainer(prepare(request(folder, out)))
+    for number in range(3):  # into the middle of the second epoch
+        begun.learn(begun.batches.parts(number, begun.ranges))
+    begun.save()
+    begun.close()
+    together(folder, out, "--resume")
+    losses, average = curve(out)
+    assert len(losses) == 6
+    np.testing.assert_allclose(losses, alone[0], rtol=1e-4)
+    assert average == pytest.approx(alone[1], abs=0.02)
 
 
 @pytest.mark.parametrize("objective", ["released", "paper"])
