@@ -10,9 +10,10 @@ from extractors.catalog import ENTRIES, BackboneEntry
 from .markdown import page, table
 
 INTRO = """\
-What makes features. Each has a contract, which is written beside every feature file and compared before a detector runs
-([why](../explanation/contracts.md)). Weights are pulled with `tal extractors pull NAME`, or given with `--weights FILE`. Any image
-model of timm is an extractor as well, as `timm:NAME`: frame by frame, the mean over the window."""
+What makes features. Each has a contract, which is written beside every feature file and compared before a detector
+runs ([why](../explanation/contracts.md)). Weights are pulled with `tal extractors pull NAME`, or given with
+`--weights FILE`. Any image model of timm is an extractor as well, as `timm:NAME`: frame by frame, the mean over the
+window."""
 
 
 def write() -> str:

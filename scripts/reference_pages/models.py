@@ -12,9 +12,9 @@ from models.zoo import SHIPPED
 from .markdown import page, table
 
 INTRO = """\
-Every model that `tal` knows by name. `camera` travels with the package. Of the others the settings do, and their authors'
-weights have to be pulled or imported ([how](../how-to/released-checkpoints.md)) or trained. Published figures are the authors'
-own, for their weights and features. `tal models info NAME` shows the card on a terminal."""
+Every model that `tal` knows by name. `camera` travels with the package. Of the others the settings do, and their
+authors' weights have to be pulled or imported ([how](../how-to/released-checkpoints.md)) or trained. Published
+figures are the authors' own, for their weights and features. `tal models info NAME` shows the card on a terminal."""
 
 
 def write() -> str:

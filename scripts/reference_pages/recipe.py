@@ -18,10 +18,10 @@ from models.recipe import Recipe
 from .markdown import page, plain, table
 
 INTRO = """\
-A recipe is one YAML file that says everything about a detector but its weights. `tal train --recipe FILE.yaml` takes one, and
-`--set SECTION.KEY=VALUE` changes a value of any. Unknown keys and values outside these bounds are refused with their path. Where a
-part is chosen by name (encoder, decoder, neck, assignment), the name alone stands for its defaults:
-`--set model.encoder=sgp`, and `--set 'model.encoder={name: sgp, k: 2.0}'` sets more."""
+A recipe is one YAML file that says everything about a detector but its weights. `tal train --recipe FILE.yaml` takes
+one, and `--set SECTION.KEY=VALUE` changes a value of any. Unknown keys and values outside these bounds are refused
+with their path. Where a part is chosen by name (encoder, decoder, neck, assignment), the name alone stands for its
+defaults: `--set model.encoder=sgp`, and `--set 'model.encoder={name: sgp, k: 2.0}'` sets more."""
 
 
 def write() -> str:
