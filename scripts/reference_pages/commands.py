@@ -37,7 +37,7 @@ def spelling(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return metavar or parameter.name.upper()
     names = ", ".join(sorted(parameter.opts, key=len))
-    return names if getattr(parameter, "is_flag", False) else f"{names} {metavar or parameter.type.name.upper()}"
+    return names if getattr(parameter, "is_flag", False) else f"{names} {metavar or parameter.name.upper()}"
 
 
 def explanation(parameter: Any) -> str:

@@ -1,0 +1,73 @@
+"""A shell in which `tal` starts quickly, and the files that the pages speak of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from doc_material import write_material
+from tal_server import serving
+
+Shell = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
+
+# The command line of DuckDB, which is not a Python package as its library is.
+DUCKDB = """\
+#!{python}
+import sys, duckdb
+print(duckdb.sql(sys.argv[sys.argv.index("-c") + 1]))
+"""
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Where `tal` starts quickly, downloads nothing, and finds nothing of the user's."""
+    with serving(tmp_path_factory.mktemp("server")) as commands:
+        duckdb = commands / "duckdb"
+        duckdb.write_text(DUCKDB.format(python=sys.executable))
+        duckdb.chmod(0o755)
+        home = tmp_path_factory.mktemp("home")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("TAL_", "_TAL_"))}
+        yield kept | {
+            "PATH": os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "HOME": str(home),
+            "XDG_STATE_HOME": str(home / "state"),
+            "TAL_OFFLINE": "1",
+            "TAL_DEVICE": "cpu",
+        }
+
+
+@pytest.fixture(scope="session")
+def shell(environment: dict[str, str]) -> Shell:
+    """Runs a script in a folder, with a TAL_HOME beside it."""
+
+    def call(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", script],
+            cwd=folder,
+            env=environment | {"TAL_HOME": str(folder.parent / "home")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the pages speak of; not to be written to."""
+    folder = tmp_path_factory.mktemp("material")
+    write_material(folder)
+    return folder
+
+
+@pytest.fixture
+def material(prepared: Path, tmp_path: Path) -> Path:
+    """The same files in a folder of one's own."""
+    return Path(shutil.copytree(prepared, tmp_path / "work"))

@@ -1,0 +1,69 @@
+"""What README says about extending works as it stands there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from doc_blocks import blocks
+from doc_material import FRAMES, render_two_shots
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAGMENTS = [block.text for block in blocks(ROOT / "README.md", ROOT) if block.language == "python"]
+
+
+def fragment(start: str) -> str:
+    """The one block that begins so."""
+    found = [text for text in FRAGMENTS if text.startswith(start)]
+    assert len(found) == 1, f"README has {len(found)} Python blocks that begin with {start!r}"
+    return found[0]
+
+
+def test_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from extractors import catalog
+    from extractors.backbones import create_backbone
+    from extractors.backbones.blueprint import Measured
+    from extractors.catalog import BackboneEntry
+    from extractors.contract import FeatureContract
+    from extractors.extract import extract_features
+
+    names: dict[str, Any] = {"torch": torch, "Tensor": torch.Tensor, "Measured": Measured}
+    names |= {"FeatureContract": FeatureContract, "BackboneEntry": BackboneEntry}
+    exec(fragment("class MeanColour"), names)
+    module = ModuleType("extractors.backbones.mean_colour")
+    module.MEAN_COLOUR = names["MEAN_COLOUR"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    entry = eval(fragment("BackboneEntry("), names)
+    monkeypatch.setattr(catalog, "ENTRIES", (*catalog.ENTRIES, entry))
+
+    video = render_two_shots(tmp_path / "a.mp4")
+    features = extract_features(video, create_backbone("mean-colour")).features
+    assert features.shape == ((FRAMES - 16) // 4 + 1, 3)
+    assert abs(features[0] - features[-1]).max() > 0.01, "the two shots have different colours"
+
+
+def test_an_output_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tal_cli.output import Format, RunInfo
+    from tal_cli.segments import Detections, Segment
+
+    names: dict[str, Any] = {"RunInfo": RunInfo, "Detections": Detections, "Format": Format}
+    exec(fragment("class LabelsWriter"), names)
+    module = ModuleType("tal_cli.output.audacity")
+    module.LabelsWriter = names["LabelsWriter"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    writer = eval(fragment("Format("), names).create(RunInfo("0", "camera", ""))
+    found = Detections("a", "a.mp4", 3.0, 25.0, 75, (Segment("cut", 1.0, 1.25, 0.9),))
+    assert writer.start() + writer.add(found) + writer.finish() == b"1.000\t1.250\tcut\n"
+
+
+def test_a_data_set() -> None:
+    from tal_cli.datasets.benchmarks import Benchmark
+
+    benchmark = eval(fragment("Benchmark("), {"Benchmark": Benchmark})
+    assert benchmark.root.name == benchmark.name == "dance"
+    assert "annotations.json" in benchmark.layout

@@ -1,0 +1,108 @@
+"""Runs `tal` many times without importing torch many times: a process that has it imported, and forks for every run.
+
+    with serving(folder) as path: ...      # `path` goes in front of PATH; `tal` in there is the real command line
+
+The command in `folder` hands its arguments, folder, environment, and standard streams to the server over a socket; a
+fork of the server becomes that run and answers with its exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CLIENT = """\
+#!{python} -ISE
+import json, os, signal, socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect({socket!r})
+request = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
+socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
+connection.shutdown(socket.SHUT_WR)
+sys.exit(int(connection.recv(16) or 70))
+"""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Path]:
+    """A folder with a command `tal` in it, for as long as the context lasts."""
+    place, command = folder / "socket", folder / "bin" / "tal"
+    command.parent.mkdir(parents=True)
+    command.write_text(CLIENT.format(python=sys.executable, socket=str(place)))
+    command.chmod(0o755)
+    server = subprocess.Popen([sys.executable, __file__, str(place)])
+    try:
+        while not place.exists():
+            if server.poll() is not None:
+                raise RuntimeError("the server did not start")
+            time.sleep(0.05)
+        yield command.parent
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def serve(place: str) -> None:
+    """Fork for every connection, for ever."""
+    import typer
+
+    from tal_cli import app
+
+    typer.main.get_command(app.app)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # Bound under another name first, so that whoever sees the socket can connect to it.
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(place + ".new")
+    listener.listen(64)
+    os.rename(place + ".new", place)
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            answer(connection)
+        connection.close()
+
+
+def answer(connection: socket.socket) -> None:
+    """Be the run that a connection asks for, and end with it."""
+    data, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+    while more := connection.recv(1 << 20):
+        data += more
+    request = json.loads(data)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv = ["tal", *request["arguments"]]
+    code = run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.send(str(code).encode())
+    os._exit(code)
+
+
+def run() -> int:
+    """`tal` as its console script runs it; its exit code."""
+    from tal_cli import app
+
+    try:
+        app.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
