@@ -129,12 +129,13 @@ def parse(words: list[str]) -> None:
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         assert words[0] in command.commands, f"there is no command {words[0]}"
         context, command, words = context, command.commands[words[0]], words[1:]
-    context = command.context_class(command, info_name="tal", parent=context)
-    # The parser alone, and no eager options: those such as --install-completion act as soon as they are read.
-    values, _, _ = command.make_parser(context).parse_args(list(words))
+    if any(word.endswith("-completion") for word in words):
+        return  # acts as soon as it is read
+    command.make_context("tal", list(words), parent=context)
     for parameter in command.params:
-        if not parameter.is_eager and values.get(parameter.name) is not None:
-            parameter.process_value(context, values[parameter.name])
+        if re.fullmatch(r"[a-z-]+(\|[a-z-]+)+", parameter.metavar or ""):
+            given = [words[at + 1] for at, word in enumerate(words) if word in parameter.opts]
+            assert set(given) <= set(parameter.metavar.split("|")), f"{given}: there are {parameter.metavar}"
 
 
 def test_a_wrong_option_is_noticed() -> None:
