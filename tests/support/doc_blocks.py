@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
-COMMENT = re.compile(r"<!--\s*(.*?)\s*-->\s*\Z", re.S)
+COMMENT = re.compile(r"<!--\s*((?:(?!-->).)*?)\s*-->\s*\Z", re.S)
 EXIT = re.compile(r"exits with (\d+): ")
 UNRUN = re.compile(r"not run: ")
 
