@@ -105,9 +105,9 @@ def fourier_basis(length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     # Whole turns are dropped while numbers are whole, so that long sequences lose no digits.
     # As a tensor, the length stays open in an exported graph.
     cells = torch.full((), length, dtype=torch.int64, device=device)
-    angle = (frequency[:, None] * cell).remainder(cells).double() * (2 * torch.pi) / cells
-    scale = cells.double().rsqrt()
-    return (angle.cos() * scale).float(), (angle.sin() * scale).float()
+    angle = (frequency[:, None] * cell).remainder(cells).float() / cells.float() * (2 * torch.pi)
+    scale = cells.float().rsqrt()
+    return angle.cos() * scale, angle.sin() * scale
 
 
 def transform(x: Tensor, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:

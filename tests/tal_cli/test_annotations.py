@@ -57,7 +57,7 @@ def test_labels_without_consistent_ids_are_alphabetical(tmp_path: Path) -> None:
     "entry",
     [
         3,
-        {"duration": 3},
+        {"subset": 5, "duration": 3},
         video(duration="long"),
         video(duration=float("nan")),
         video(duration=-1),

@@ -66,4 +66,5 @@ def test_the_wheel_holds_the_three_packages_with_recipes_and_weights(repository:
     assert any(name.startswith("models/recipes/") for name in names)
     assert any(name.startswith("models/weights/camera/") for name in names)
     others = {name.partition("/")[0] for name in names} - {"tal_cli", "models", "extractors"}
-    assert all(name.endswith(".dist-info") for name in others)
+    assert all(name.endswith((".dist-info", ".data")) for name in others)
+    assert any(name.endswith("/share/man/man1/tal.1") for name in names)
