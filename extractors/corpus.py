@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -23,6 +21,7 @@ from extractors.contract import FeatureContract
 from extractors.places import PlaceError, exists, fetch, is_url, local_path, name_of, read, remove, send
 from extractors.store import FeatureError, description_of, parse_contract, save_features
 from extractors.video import VideoError
+from extractors.whole_files import LONGEST, leftovers
 
 if TYPE_CHECKING:
     from extractors.extract import Extractor, Progress
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 # How often to look whether other runs have finished what they are at, seconds.
 POLL, POLL_EACH = 1.0, 0.02
-# What killed runs leave behind: half files, and claims not yet made.
-LEFTOVER = re.compile(r"^\.(.+?)\.(?:\d+\.part|claim\.[0-9a-f]{32})$")
 
 
 @dataclass(frozen=True)
@@ -246,7 +243,7 @@ class _Corpus:
         if folder not in self._leftovers:
             self._leftovers[folder] = leftovers(path.parent)
         found = self._leftovers[folder]
-        names = (path.name[:200], path.with_suffix(".json").name[:200], path.stem[:199])
+        names = (path.name[:LONGEST], path.with_suffix(".json").name[:LONGEST], path.stem[: LONGEST - 1])
         return [file for name in names for file in found.get(name, ())]
 
     def _sweep(self, job: Job) -> None:
@@ -258,14 +255,3 @@ class _Corpus:
         """Read the folder anew for a job that another run is at: it may be killed."""
         if not is_url(job.target):
             self._leftovers.pop(os.fspath(local_path(job.target).parent), None)
-
-
-def leftovers(folder: Path) -> dict[str, list[Path]]:
-    """Half files that killed runs left in a folder, by the name of the file they were to become."""
-    found: dict[str, list[Path]] = {}
-    with suppress(FileNotFoundError):
-        for entry in os.scandir(folder):
-            match = LEFTOVER.match(entry.name)
-            if match is not None:
-                found.setdefault(match[1], []).append(Path(entry.path))
-    return found

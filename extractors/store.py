@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from extractors.contract import FeatureContract
 from extractors.places import name_of, sibling
 from extractors.sequence import FeatureSequence
+from extractors.whole_files import write_whole
 
 __all__ = [
     "FORMATS",
     "FeatureError",
     "FeatureSequence",
     "is_finished",
-    "load_contract",
     "load_features",
     "save_features",
 ]
@@ -90,12 +90,6 @@ def load_features(path: str | os.PathLike[str]) -> FeatureSequence:
 def is_finished(path: str | os.PathLike[str]) -> bool:
     """Whether features and description are both there. Neither is there by halves."""
     return Path(path).is_file() and description_path(path).is_file()
-
-
-def load_contract(path: str | os.PathLike[str]) -> FeatureContract:
-    """The contract beside a feature file, without reading the features. Raises FeatureError."""
-    content = read_description(description_path(path))
-    return parse_contract(description_path(path), content)
 
 
 def describe(sequence: FeatureSequence) -> dict[str, Any]:
@@ -198,10 +192,11 @@ def write_array(features: NDArray[np.float32], format: str, file: IO[bytes]) -> 
 
 def read_array(path: Path) -> NDArray[np.float32]:
     """float32 [T, C] from a file in one of FORMATS. Raises FeatureError."""
-    if path.suffix[1:] not in FORMATS:
+    read = READERS.get(path.suffix[1:].lower())
+    if read is None:
         raise FeatureError(path, f"features are read from {', '.join(FORMATS)}")
     try:
-        array = np.asarray(READERS[path.suffix[1:]](path))
+        array = np.asarray(read(path))
     except FileNotFoundError:
         raise FeatureError(path, "no such file") from None
     except Exception as error:  # each reader has its own kinds; a hostile file can raise any of them
@@ -213,9 +208,10 @@ def as_features(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
     """An array as float32 [T, C]. Raises FeatureError, naming path, where it is none or holds what is not finite."""
     while array.ndim > 2 and 1 in array.shape:
         array = array.squeeze(array.shape.index(1))
-    if array.ndim != 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.number):
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iuf":
         raise FeatureError(path, f"it holds {array.dtype} {list(array.shape)} instead of numbers [windows, channels]")
-    features = array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what is too large for float32 is not finite then
+        features = array.astype(np.float32, copy=False)
     for first in range(0, len(features), CHECKED_WINDOWS):
         finite = np.isfinite(features[first : first + CHECKED_WINDOWS]).all(axis=1)
         if not finite.all():
@@ -243,7 +239,7 @@ def read_pt(path: Path) -> Any:
 
     content = torch.load(path, map_location="cpu", weights_only=True)
     tensor = only_array(content) if isinstance(content, dict) else content
-    return tensor.float().numpy()
+    return tensor.detach().float().numpy()
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -267,17 +263,3 @@ def first_line(error: Exception) -> str:
     """What an exception says, on one line of bounded length."""
     lines = str(error).split("\n")
     return (lines[0] or type(error).__name__)[:120]
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file beside its target and rename it when it is whole and on the disk."""
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

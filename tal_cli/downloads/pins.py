@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from extractors.store import write_whole
 from extractors.weights import DIGITS, file_sha256, pin_path, pinned
+from extractors.whole_files import write_whole
 from tal_cli import console
 from tal_cli.downloads.failure import DownloadFailed
 from tal_cli.downloads.http import forget

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Protocol
 
-from extractors.store import write_whole
+from extractors.whole_files import write_whole
 from tal_cli import console
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.output import Format, RunInfo
