@@ -31,6 +31,8 @@ BOOTSTRAP = (
 )
 # Chunks (of at most 2 MB) that wait in the parent while the child decodes on.
 CHUNKS_AHEAD = 4
+# Seconds after which a listener whose messages nobody takes looks whether it shall end.
+GIVE_WAY = 0.02
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,10 @@ class DecoderProcess:
         )
         assert self._child.stdin is not None and self._child.stdout is not None
         self._inbox: queue.Queue[Message | None] = queue.Queue(CHUNKS_AHEAD)
-        self._ended = threading.Event()
-        self._finalizer = weakref.finalize(self, end_child, self._child, self._ended)
-        threading.Thread(target=listen, args=(self._child.stdout, self._inbox, self._ended), daemon=True).start()
+        ended = threading.Event()
+        listener = threading.Thread(target=listen, args=(self._child.stdout, self._inbox, ended), daemon=True)
+        self._finalizer = weakref.finalize(self, end_child, self._child, ended, listener)
+        listener.start()
         self.say(messages.dump(request))
 
     @property
@@ -119,11 +122,15 @@ def module_path() -> list[str]:
     return [home, *(entry for entry in sys.path if entry and entry != home)]
 
 
-def end_child(child: subprocess.Popen[bytes], ended: threading.Event) -> None:
-    """Kill the child and give its pipes back."""
+def end_child(child: subprocess.Popen[bytes], ended: threading.Event, listener: threading.Thread) -> None:
+    """Kill the child and give its pipes back; its listener leaves when it is told to, or hears no more."""
     ended.set()
     child.kill()
     child.wait()
+    # Before its pipe is closed: the number may soon be another pipe's, of which it would read. (A forgotten child can
+    # be ended in any thread.)
+    if listener is not threading.current_thread():
+        listener.join()
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
             pipe.close()
@@ -139,7 +146,7 @@ def listen(pipe: IO[bytes], inbox: queue.Queue[Message | None], ended: threading
             message = None
         while not ended.is_set():
             try:
-                inbox.put(message, timeout=0.1)
+                inbox.put(message, timeout=GIVE_WAY)
                 break
             except queue.Full:
                 continue

@@ -50,8 +50,9 @@ class Worker:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         ended = threading.Event()
-        self._finalizer = weakref.finalize(self, end_child, self._process, ended)
-        threading.Thread(target=listen, args=(self._process.stdout, self, events, ended), daemon=True).start()
+        listener = threading.Thread(target=listen, args=(self._process.stdout, self, events, ended), daemon=True)
+        self._finalizer = weakref.finalize(self, end_child, self._process, ended, listener)
+        listener.start()
         self._say({"setup": asdict(setup), "device": device, "shares": shares, "threads": threads})
 
     @property

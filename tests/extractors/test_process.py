@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -85,6 +86,20 @@ def test_leaving_a_stream_ends_its_child(long_video: Path) -> None:
     with read_frames(long_video, frame_size=stay) as stream:
         next(iter(stream))
     assert has_ended(child_of(stream), patience=1.0)
+
+
+def test_a_pipe_is_closed_when_nobody_reads_from_it(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, closed = process.read_message, []
+
+    def slowly(pipe: IO[bytes]) -> process.Message | None:
+        message = read(pipe)
+        time.sleep(0.2)
+        closed.append(pipe.closed)
+        return message
+
+    monkeypatch.setattr(process, "read_message", slowly)
+    read_frames(long_video, frame_size=stay).close()
+    assert closed and not any(closed)
 
 
 def test_a_forgotten_stream_ends_its_child(long_video: Path) -> None:
