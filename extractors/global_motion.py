@@ -1,0 +1,112 @@
+"""The motion of the whole picture from frame to frame: a similarity, fitted robustly (Baker & Matthews 2004).
+
+Motion is (right, down, larger, clockwise) in units of half the picture's height and radians; `aspect` is its width
+divided by its height. Pictures are [N, 1, H, W].
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ITERATIONS = (3, 3, 4)  # Gauss-Newton steps per pyramid level, from the finest
+PAIRS_AT_ONCE = 48
+
+
+def normalised_levels(luma: Tensor) -> list[Tensor]:
+    """A pyramid of locally normalised pictures, finest first: fades and flicker drop out, edges stay."""
+    levels = []
+    luma = _box(luma, 3)  # interpolation blurs by halves of a pixel, and would pull the fit there in a sharper picture
+    for _ in ITERATIONS:
+        centred = luma - _box(luma, 7)
+        levels.append(centred.mul_(_box(centred.square(), 7).add_(0.02**2).rsqrt_()))
+        luma = F.avg_pool2d(luma, 2, ceil_mode=True) if min(luma.shape[2:]) > 8 else luma
+    return levels
+
+
+def _box(pictures: Tensor, size: int) -> Tensor:
+    """Mean over ``size`` × ``size`` pixels (fewer at the edges and in smaller pictures), one axis at a time."""
+    high, wide = (min(size, side - 1 + side % 2) for side in pictures.shape[2:])
+    rows = F.avg_pool2d(pictures, (high, 1), 1, (high // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, wide), 1, (0, wide // 2), count_include_pad=False)
+
+
+def global_motion(levels: list[Tensor], aspect: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The picture's motion since the frame before, [N, 4] as (right, down, larger, clockwise) in units of half the
+    height and radians; the change it leaves unexplained [N, 1, H, W]; the share of the picture that follows it [N].
+
+    Gauss-Newton from the coarsest level with Geman-McClure weights, so that things moving on their own are left out."""
+    count = len(levels[0])
+    motion = torch.zeros(count, 4, device=levels[0].device)
+    residual = torch.zeros_like(levels[0])
+    inliers = torch.ones(count, device=motion.device)
+    if count < 2:
+        return motion, residual, inliers
+    # A few frames at a time through all levels and steps, so that they stay in the processor's cache.
+    for first in range(1, count, PAIRS_AT_ONCE):
+        pairs = slice(first, min(first + PAIRS_AT_ONCE, count))
+        earlier = slice(first - 1, pairs.stop - 1)
+        for level, steps in zip(reversed(levels), reversed(ITERATIONS), strict=True):
+            _refine(motion[pairs], level[pairs], level[earlier], steps, aspect)
+        error, inside = _error(levels[0][pairs], levels[0][earlier], motion[pairs], aspect)
+        residual[pairs] = (error * inside).view_as(residual[pairs])
+        inliers[pairs] = (error.abs() < 0.5).float().mean(1)
+    return motion, residual, inliers
+
+
+def _refine(motion: Tensor, now: Tensor, before: Tensor, steps: int, aspect: float) -> None:
+    """Take ``steps`` Gauss-Newton steps on ``motion`` [n, 4], in place."""
+    jacobian = _jacobian(now, aspect)
+    damping = 1e-4 * jacobian.shape[2] * torch.eye(4, device=motion.device)
+    for _ in range(steps):
+        error, inside = _error(now, before, motion, aspect)
+        weighted = jacobian * (_weights(error) * inside)[:, None]
+        hessian = weighted @ jacobian.transpose(1, 2) + damping
+        step = torch.linalg.solve(hessian, weighted @ error[..., None])[..., 0]
+        motion -= step.clamp(-0.3, 0.3)
+
+
+def _weights(error: Tensor) -> Tensor:
+    scale = (1.5 * error.abs().mean(1, keepdim=True)).square() + 1e-4
+    return (scale / (scale + error.square())).square()
+
+
+def _error(now: Tensor, before: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
+    """``now`` minus ``before`` moved by ``motion``, and which pixels are inside both pictures, both [N, H W].
+
+    Each goes half of the way: interpolation blurs, and were only one blurred, the fit would lean to where that is
+    most."""
+    forward, inside_now = warp(now, motion / 2, aspect)
+    backward, inside_before = warp(before, -motion / 2, aspect)
+    return (forward - backward).flatten(1), (inside_now * inside_before).flatten(1)
+
+
+def warp(pictures: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
+    """Look up ``pictures`` [N, 1, H, W] at positions displaced by ``motion`` [N, 4]; and whether they lie inside."""
+    right, down, larger, turn = motion.view(-1, 4, 1, 1).unbind(1)
+    count, _, height, width = pictures.shape
+    x, y = _centres(width, pictures.device), _centres(height, pictures.device).view(-1, 1)
+    # Written into one array row by row: F.affine_grid does the same through many tiny matrix products.
+    grid = torch.empty(count, height, width, 2, device=pictures.device)
+    u = torch.add((1 + larger) * x, right / aspect - turn / aspect * y, out=grid[..., 0])
+    v = torch.add(turn * aspect * x, (1 + larger) * y + down, out=grid[..., 1])
+    moved = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    return moved, (u.abs_() <= 1).logical_and_(v.abs_() <= 1)
+
+
+def _centres(pixels: int, device: torch.device) -> Tensor:
+    """Where the centres of so many pixels lie between -1 and 1."""
+    return (torch.arange(pixels, device=device) * 2 + 1 - pixels) / pixels
+
+
+def _jacobian(pictures: Tensor, aspect: float) -> Tensor:
+    """Change of ``pictures`` [N, 1, H, W] per unit of each motion parameter, [N, 4, H W]."""
+    _, _, height, width = pictures.shape
+    padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    # A pixel is 2 / height units wide, so a central difference spans 4 / height.
+    gx = (padded[:, 0, 1:-1, 2:] - padded[:, 0, 1:-1, :-2]) * (height / 4)
+    gy = (padded[:, 0, 2:, 1:-1] - padded[:, 0, :-2, 1:-1]) * (height / 4)
+    x = _centres(width, pictures.device) * (width / height)
+    y = _centres(height, pictures.device).view(-1, 1)
+    return torch.stack([gx, gy, gx * x + gy * y, gy * x - gx * y], 1).flatten(2)
