@@ -45,12 +45,11 @@ def compare(
     """What B does better and worse than A: mAP, each label, each kind of error."""
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.comparison import compare as lay_side_by_side
-    from tal_cli.evaluation.predictions import load_predictions
 
     truth = find_ground_truth(dataset, annotations, subset, task)
     thresholds = parse_tiou(tiou or truth.tiou or DEFAULT_TIOU)
     one, known, chosen = truth.load(first)
-    other = load_predictions(second, truth.task.prediction_key)
+    other = truth.task.predictions(second)
     result = lay_side_by_side(one, other, known, chosen, thresholds)
     if format is ResultFormat.json:
         print(json.dumps(result.as_json(), ensure_ascii=False, indent=1))

@@ -56,12 +56,9 @@ class GroundTruth:
         Raises:
             InputProblem: a file cannot be read.
         """
-        from tal_cli.datasets.annotations import load_annotations
-        from tal_cli.evaluation.predictions import load_predictions
         from tal_cli.evaluation.protocols import predicted_subset
 
-        truth = load_annotations(self.path, self.task.truth_key)
-        found = load_predictions(predictions, self.task.prediction_key)
+        truth, found = self.task.truth(self.path), self.task.predictions(predictions)
         return found, truth, self.subset or predicted_subset(found, truth, self.path)
 
 

@@ -53,11 +53,13 @@ class Annotations:
         videos: by name, in file order.
         labels: every label that occurs, by the file's ids where it has consistent ones, else in alphabetical order;
             where the data set has a list of its classes, all of them, in its order.
+        unlisted: labels that occur although the file has a list of its labels and they are not in it.
     """
 
     version: str
     videos: dict[str, VideoAnnotation]
     labels: tuple[str, ...]
+    unlisted: tuple[str, ...] = ()
 
     @property
     def subsets(self) -> dict[str, int]:

@@ -16,7 +16,9 @@ from extractors.windows import WindowGrid
 from models.recipe import FeatureSpec
 from tal_cli import contracts
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
+from tal_cli.datasets.described import transposed
 from tal_cli.datasets.feature_files import PREFIX, FeatureFile, find_features
+from tal_cli.datasets.formats.values import last_end
 from tal_cli.inputs import VIDEO_SUFFIXES
 
 SLACK_SECONDS = 0.5  # durations of containers, streams and annotations differ by this much without harm
@@ -76,7 +78,8 @@ def _check_labels(annotations: Annotations, expected: Expected) -> Iterator[Prob
         name: {item.label for video in annotations.of(name) for item in video.segments} for name, _ in expected.subsets
     }
     everywhere = sorted(set().union(*found.values()))
-    unknown = [label for label in everywhere if expected.label_names and label not in expected.label_names]
+    known = set(expected.label_names or everywhere) - set(annotations.unlisted)
+    unknown = [label for label in everywhere if label not in known]
     for label in unknown:
         where = next(name for name, labels in found.items() if label in labels)
         yield Problem("unknown label", where, label)
@@ -140,7 +143,8 @@ class FeatureCheck:
         wanted = self.spec.channels if self.spec else first.features.shape[1]
         if channels != wanted:
             whose = "the recipe" if self.spec else "the first file"
-            yield Problem("another number of channels", video.name, f"{channels}, {whose} has {wanted}")
+            detail = f"{channels}, {whose} has {wanted}{transposed(sequence.features.shape, wanted)}"
+            yield Problem("another number of channels", video.name, detail)
         elif sequence.contract is not None:
             differences = []
             if self.spec is not None:
@@ -190,7 +194,9 @@ def _named(problem: Problem) -> str:
 
 
 def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: FeatureContract) -> Iterator[Problem]:
-    if abs(sequence.duration - video.duration) > _slack(video.duration):
+    longer = sequence.duration - video.duration
+    is_guess = video.duration == last_end(video.segments)  # nothing told it, and the video goes on
+    if abs(longer) > _slack(video.duration) and not (is_guess and longer > 0):
         detail = f"{sequence.duration:g} s in the features, {video.duration:g} s in the annotations"
         yield Problem("another duration", video.name, detail)
     elif video.fps is not None and abs(sequence.fps / video.fps - 1) > SLACK_SHARE:

@@ -21,8 +21,10 @@ def described(
         UsageProblem: features that are not what `spec` asks for, or whose frame rate nothing tells.
     """
     remedy = "make them with `tal extract-features`, or change the recipe's `features` with --set"
-    if sequence.features.shape[1] != spec.channels:
-        raise UsageProblem(f"{file}: {sequence.features.shape[1]} channels, the recipe has {spec.channels}", remedy)
+    channels = sequence.features.shape[1]
+    if channels != spec.channels:
+        hint = transposed(sequence.features.shape, spec.channels)
+        raise UsageProblem(f"{file}: {channels} channels, the recipe has {spec.channels}{hint}", remedy)
     if sequence.contract is not None:
         found = contracts.differences(spec, sequence.contract)
         if found:
@@ -34,3 +36,8 @@ def described(
         raise UsageProblem(reason, "add fps to the annotations, or --set features.sampling_rate=FPS")
     frames = round(video.duration * fps)
     return replace(sequence, contract=contracts.of_recipe(spec), fps=fps, frames=frames, duration=video.duration)
+
+
+def transposed(shape: tuple[int, ...], channels: int) -> str:
+    """What to say of features [channels, windows] where [windows, channels] are expected; nothing of others."""
+    return f"; it is [{shape[0]}, {shape[1]}], transposed?" if shape[0] == channels else ""

@@ -81,8 +81,8 @@ def _read_pt(path: Path) -> Any:
 
     content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict):
-        return content.float().numpy()
-    return {key: tensor.float().numpy() for key, tensor in content.items()}
+        return content.detach().float().numpy()
+    return {key: tensor.detach().float().numpy() for key, tensor in content.items()}
 
 
 WHOLE: dict[str, Callable[[Path], Any]] = {"pkl": _read_pkl, "pt": _read_pt}

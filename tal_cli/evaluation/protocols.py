@@ -2,34 +2,85 @@
 
 All match and average alike. ActivityNet's reads names and counts every annotation. ActionFormer's, whose numbers most
 papers since 2022 report, leaves out annotations shorter than a millisecond and repeated ones. EPIC-KITCHENS-100's reads
-class numbers in its own submission form and evaluates verbs, nouns and pairs of both, an action being "verb,noun".
+class numbers in its own submission form and evaluates verbs, nouns and pairs of both, an action being "verb,noun" and
+counted as 300 verb + noun.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, GroundTruth, load_annotations, split_names
+from tal_cli.errors import InputProblem
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 
 EPIC_TIOU = "0.1:0.1:0.5"
+EPIC_NOUNS = 300
 SAME_SECONDS = 1e-3
 
 
 @dataclass(frozen=True)
 class Task:
-    """One evaluation: the entries of annotations and of predictions that hold the label; and whether annotations that
-    have no length or repeat another count."""
+    """One evaluation.
+
+    Attributes:
+        truth_key, prediction_key: the entries of annotations and of predictions that hold the label.
+        counts_repeats: whether annotations that have no length or repeat another count.
+        spell: brings a label into the one form that is compared; raises ValueError for what is none.
+    """
 
     truth_key: str
     prediction_key: str
     counts_repeats: bool = True
+    spell: Callable[[str], str] | None = None
+
+    def predictions(self, path: Path) -> Predictions:
+        """Read predictions. Raises InputProblem."""
+        found = load_predictions(path, self.prediction_key)
+        spelt = self._spelt(path, found.labels)
+        return replace(found, labels=tuple(spelt.get(label, label) for label in found.labels))
+
+    def truth(self, path: Path) -> Annotations:
+        """Read annotations. Raises InputProblem."""
+        known = load_annotations(path, self.truth_key)
+        spelt = self._spelt(path, known.labels)
+        if not spelt:
+            return known
+        videos = {
+            name: replace(video, segments=tuple(replace(item, label=spelt[item.label]) for item in video.segments))
+            for name, video in known.videos.items()
+        }
+        return replace(known, videos=videos, labels=tuple(dict.fromkeys(spelt.values())))
+
+    def _spelt(self, path: Path, labels: Iterable[str]) -> dict[str, str]:
+        """How each label is spelt; empty where labels stay as they are."""
+        spelt: dict[str, str] = {}
+        for label in dict.fromkeys(labels if self.spell else ()):
+            try:
+                spelt[label] = self.spell(label)
+            except (ValueError, OverflowError):
+                reason = f"{label!r} is no {self.prediction_key} of EPIC-KITCHENS by number"[:200]
+                raise InputProblem(path, reason, "submissions and EPIC_100_validation.csv have such numbers") from None
+        return spelt
 
 
-EPIC_TASKS = {"verb": Task("verb_id", "verb"), "noun": Task("noun_id", "noun"), "action": Task("action", "action")}
+def _class(text: str) -> str:
+    return str(int(float(text)))
+
+
+def _action(text: str) -> str:
+    verb, noun = (int(part) for part in text.split(",")[:2])
+    return ",".join(map(str, divmod(EPIC_NOUNS * verb + noun, EPIC_NOUNS)))
+
+
+EPIC_TASKS = {
+    "verb": Task("verb_id", "verb", spell=_class),
+    "noun": Task("noun_id", "noun", spell=_class),
+    "action": Task("action", "action", spell=_action),
+}
 
 
 def evaluate_files(
@@ -41,10 +92,10 @@ def evaluate_files(
         InputProblem: a file cannot be read.
         UsageProblem: the subset has no instance.
     """
-    truth = load_annotations(annotations, task.truth_key)
+    truth = task.truth(annotations)
     if not task.counts_repeats:
         truth = without_repeats(truth)
-    found = load_predictions(predictions, task.prediction_key)
+    found = task.predictions(predictions)
     return evaluate(found, truth, subset or predicted_subset(found, truth, annotations), tiou)
 
 

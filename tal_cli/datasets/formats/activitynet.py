@@ -3,7 +3,7 @@
 `{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`,
 seconds; a video without subset is one to train on. HACS writes durations as strings; files without annotations (test
 sets) leave the list out. Files with DETAD's characteristics have no durations; each annotation's length and coverage
-tell them.
+tell them. Where nothing does, a video ends with its last segment. A list `labels` at the top gives the labels' order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli.datasets.annotations import AnnotationError, Annotations, GroundTruth, VideoAnnotation
-from tal_cli.datasets.formats.values import DEFAULT_SUBSET, How, finite
+from tal_cli.datasets.formats.values import DEFAULT_SUBSET, How, finite, last_end
 from tal_cli.datasets.json_files import parse_json
 
 NAME = "ActivityNet-style JSON"
@@ -35,7 +35,8 @@ def read(path: Path, text: str, how: How) -> Annotations:
         raise AnnotationError(path, 'not an annotation file: expected {"database": {VIDEO: ...}} at the top')
     reader = _Reader(path, how.label_key)
     videos = {name: reader.video(name, entry) for name, entry in database.items()}
-    return Annotations(str(content.get("version", "")), videos, reader.labels(content.get("labels")))
+    labels, unlisted = reader.labels(content.get("labels"))
+    return Annotations(str(content.get("version", "")), videos, labels, unlisted)
 
 
 class _Reader:
@@ -45,13 +46,18 @@ class _Reader:
         self._path = path
         self._label_key = label_key
         self._ids: dict[str, set[int | None]] = {}
+        self._plain: dict[str, None] = {}  # labels whose entry is `label`, which is what a list of labels is of
 
-    def labels(self, listed: Any) -> tuple[str, ...]:
-        """In the file's own order where it lists them all, else by number, else in alphabetical order."""
-        if isinstance(listed, list) and all(isinstance(label, str) for label in listed):
-            named = tuple(dict.fromkeys(listed))
-            if self._ids.keys() <= set(named):
-                return named
+    def labels(self, listed: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """In the file's own order where it lists them all, else by number, else in alphabetical order; and those that
+        its list lacks."""
+        if not isinstance(listed, list) or not listed or not all(isinstance(label, str) for label in listed):
+            return self._ordered(), ()
+        named = dict.fromkeys(listed)
+        whole = self._ids.keys() <= named.keys()
+        return tuple(named) if whole else self._ordered(), tuple(label for label in self._plain if label not in named)
+
+    def _ordered(self) -> tuple[str, ...]:
         ids = {label: next(iter(found)) for label, found in self._ids.items() if len(found) == 1}
         numbered = {label: index for label, index in ids.items() if index is not None}
         if len(numbered) == len(self._ids) == len(set(numbered.values())):
@@ -64,21 +70,27 @@ class _Reader:
         subset = entry.get("subset", DEFAULT_SUBSET)
         if not isinstance(subset, str) or not subset:
             raise self._error(name, "no subset")
-        duration = self._number(name, "duration", _duration(entry))
+        told = _duration(entry)
+        duration = None if told is None else self._number(name, "duration", told)
         fps = self._number(name, "fps", entry["fps"]) if entry.get("fps") is not None else None
-        if duration < 0 or (fps is not None and fps <= 0):
-            raise self._error(name, "a negative duration" if duration < 0 else "fps is not above zero")
+        if duration is not None and duration < 0:
+            raise self._error(name, "a negative duration")
+        if fps is not None and fps <= 0:
+            raise self._error(name, "fps is not above zero")
         items = entry.get("annotations") or []
         if not isinstance(items, list):
             raise self._error(name, "annotations are not a list")
         segments = tuple(self._segment(name, index, item) for index, item in enumerate(items))
-        return VideoAnnotation(name, subset.lower(), duration, fps, segments)
+        return VideoAnnotation(
+            name, subset.lower(), last_end(segments) if duration is None else duration, fps, segments
+        )
 
     def _segment(self, video: str, index: int, item: Any) -> GroundTruth:
         where = f"annotation {index + 1}"
         if not isinstance(item, dict):
             raise self._error(video, f"{where}: expected an object")
-        label = item.get(self._label_key, item.get("label"))
+        key = self._label_key if self._label_key in item else "label"
+        label = item.get(key)
         if isinstance(label, int) and not isinstance(label, bool):
             label = str(label)
         if not isinstance(label, str) or not label:
@@ -87,7 +99,9 @@ class _Reader:
         if not isinstance(bounds, list) or len(bounds) != 2:
             raise self._error(video, f"{where}: segment is not [start, end]")
         start, end = (self._number(video, f"{where}: segment", bound) for bound in bounds)
-        identity = item.get(f"{self._label_key}_id")
+        if key == "label":
+            self._plain[label] = None
+        identity = item.get(f"{key}_id")
         self._ids.setdefault(label, set()).add(identity if isinstance(identity, int) else None)
         return GroundTruth(label, start, end)
 
@@ -104,7 +118,7 @@ class _Reader:
 def _duration(entry: dict[str, Any]) -> Any:
     """The duration in a video's entry, or what its annotations say of it: length / coverage."""
     items = entry.get("annotations")
-    if "duration" in entry or not isinstance(items, list):
+    if entry.get("duration") is not None or not isinstance(items, list):
         return entry.get("duration")
     for item in items:
         length, coverage = (finite(item.get(key)) if isinstance(item, dict) else None for key in ("length", "coverage"))

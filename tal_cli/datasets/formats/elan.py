@@ -2,12 +2,14 @@
 
 An annotation's label is its value; where that is empty or a number, as in the files that `tal detect` writes, it is the
 tier's name without the number of a further tier. Times are milliseconds; ELAN leaves out those of points inside a
-subdivided span, which lie evenly between their neighbours.
+subdivided span, which lie evenly between their neighbours. An annotation that refers to another has that one's time;
+several of a tier that refer to the same one share its time evenly.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -21,6 +23,9 @@ from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_l
 NAME = "ELAN"
 ROOT = "<ANNOTATION_DOCUMENT"
 FURTHER_TIER = re.compile(r" \(\d+\)$")
+ALIGNED, REFERRING = "ALIGNABLE_ANNOTATION", "REF_ANNOTATION"
+
+Span = tuple[float, float]
 
 
 def recognises(head: str) -> bool:
@@ -45,24 +50,63 @@ def read(path: Path, text: str, how: How) -> Annotations:
     if root.tag != "ANNOTATION_DOCUMENT":
         raise AnnotationError(path, f"not an ELAN document: its root is {root.tag}"[:200])
     video = _video(root) or path.name.removesuffix(".gz").removesuffix(".eaf")
-    times = _times(root)
-    entries = [entry for tier in root.iter("TIER") for entry in _entries(path, video, tier, times)]
+    spans = _spans(root, _times(root))
+    entries = [entry for tier in root.iter("TIER") for entry in _entries(path, video, tier, spans)]
     videos = gather(entries or [Entry(video, None, 0.0, 0.0)])
     return Annotations("", videos, sorted_labels(videos))
 
 
-def _entries(path: Path, video: str, tier: Element, times: dict[str, float]) -> list[Entry]:
+def _entries(path: Path, video: str, tier: Element, spans: dict[Element, Span]) -> list[Entry]:
     name = FURTHER_TIER.sub("", tier.get("TIER_ID", ""))
     entries = []
-    for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
-        slots = [times.get(annotation.get(f"TIME_SLOT_REF{number}", "")) for number in (1, 2)]
+    for annotation in _annotations(tier):
         value = (annotation.findtext("ANNOTATION_VALUE") or "").strip()
         label = name if not value or finite(value) is not None else value
-        if slots[0] is None or slots[1] is None or not label:
+        if annotation not in spans or not label:
             which = annotation.get("ANNOTATION_ID", "")
             raise AnnotationError(path, f"video {video}: annotation {which} has no times or no label"[:200])
-        entries.append(Entry(video, label, slots[0], slots[1]))
+        entries.append(Entry(video, label, *spans[annotation]))
     return entries
+
+
+def _annotations(tier: Element) -> list[Element]:
+    return [item for item in tier.iter() if item.tag in (ALIGNED, REFERRING)]
+
+
+def _spans(root: Element, times: dict[str, float]) -> dict[Element, Span]:
+    """Start and end of every annotation that has them, of its own or of the one it refers to."""
+    spans: dict[Element, Span] = {}
+    referring: dict[str, list[Sequence[Element]]] = {}
+    for tier in root.iter("TIER"):
+        groups: dict[str, list[Element]] = {}
+        for item in _annotations(tier):
+            start, end = (times.get(item.get(f"TIME_SLOT_REF{number}", "")) for number in (1, 2))
+            if item.tag == REFERRING:
+                groups.setdefault(item.get("ANNOTATION_REF", ""), []).append(item)
+            elif start is not None and end is not None:
+                spans[item] = (start, end)
+        for identity, group in groups.items():
+            referring.setdefault(identity, []).append(_in_order(group))
+    ready = list(spans)
+    while ready:
+        item = ready.pop()
+        start, end = spans[item]
+        for group in referring.pop(item.get("ANNOTATION_ID", ""), []):
+            step = (end - start) / len(group)
+            spans.update({child: (start + n * step, start + (n + 1) * step) for n, child in enumerate(group)})
+            ready.extend(group)
+    return spans
+
+
+def _in_order(group: Sequence[Element]) -> Sequence[Element]:
+    """Annotations of one tier that refer to the same one, each after the one that it names as the previous."""
+    following = {item.get("PREVIOUS_ANNOTATION"): item for item in group}
+    ordered = []
+    item = following.pop(None, None)
+    while item is not None:
+        ordered.append(item)
+        item = following.pop(item.get("ANNOTATION_ID"), None)
+    return ordered if len(ordered) == len(group) else group
 
 
 def _times(root: Element) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""EPIC-KITCHENS-100's own CSV files: EPIC_100_train.csv, EPIC_100_validation.csv.
+"""EPIC-KITCHENS-100's own CSV files, EPIC_100_train.csv and EPIC_100_validation.csv, and those of C2-Action-Detection,
+which count frames at 30 a second.
 
 Classes are named by EPIC_100_verb_classes.csv and EPIC_100_noun_classes.csv, durations and frame rates are those of
 EPIC_100_video_info.csv; they are looked for beside the file, gzipped or not. Which class is the label `label_key` says:
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tal_cli.datasets.annotations import AnnotationError, Annotations
@@ -17,17 +19,42 @@ from tal_cli.datasets.formats.values import Entry, How, finite, gather, seconds,
 from tal_cli.datasets.json_files import read_text
 
 NAME = "EPIC-KITCHENS-100 CSV"
-NEEDED = ("video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class")
 SUBSETS = {"train": "training", "validation": "validation", "test": "test"}
 
 Row = dict[str, str]
 Label = Callable[[Row], str]
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """What one kind of file calls its columns; `fps` is the rate of its frame numbers, None where it has times."""
+
+    video: str
+    start: str
+    stop: str
+    verb: str
+    noun: str
+    fps: float | None = None
+
+    @property
+    def names(self) -> set[str]:
+        return {self.video, self.start, self.stop, self.verb, self.noun}
+
+    def time(self, cell: str) -> float | None:
+        """Seconds."""
+        if self.fps is None:
+            return seconds(cell)
+        frame = finite(cell)
+        return None if frame is None else frame / self.fps
+
+
+TIMES = _Columns("video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class")
+FRAMES = _Columns("video", "start", "stop", "verb", "noun", fps=30.0)
+
+
 def recognises(head: str) -> bool:
     """Whether a file's first line names EPIC's columns."""
-    lines = head.splitlines()
-    return bool(lines) and set(NEEDED) <= set(lines[0].split(","))
+    return _columns(head) is not None
 
 
 def read(path: Path, text: str, how: How) -> Annotations:
@@ -36,34 +63,60 @@ def read(path: Path, text: str, how: How) -> Annotations:
     Raises:
         AnnotationError: a row that is none, no class of that key, or no file that names the classes.
     """
-    label, names = _labels(path, how.label_key)
+    columns = _columns(text) or TIMES
+    label, names = _labels(path, how.label_key, columns)
     information = _information(path)
     subset = next((name for part, name in SUBSETS.items() if part in path.name.lower()), None)
     entries = []
-    for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
-        start, end = seconds(row["start_timestamp"] or ""), seconds(row["stop_timestamp"] or "")
-        video = row["video_id"]
+    for number, row in _rows(path, text):
+        video, start, end = row[columns.video], columns.time(row[columns.start]), columns.time(row[columns.stop])
         if start is None or end is None or not video:
-            raise AnnotationError(path, f"line {number}, video {video}: start and stop are no h:m:s")
+            raise AnnotationError(path, f"line {number}, video {video}: start and stop are no times")
         try:
             entries.append(Entry(video, label(row), start, end, subset, *information.get(video, (None, None))))
-        except (KeyError, IndexError, ValueError) as error:
+        except (IndexError, ValueError) as error:
             raise AnnotationError(path, f"line {number}, video {video}: no such class: {error}") from error
     videos = gather(entries)
     return Annotations("EPIC-KITCHENS-100", videos, names or sorted_labels(videos))
 
 
-def _labels(path: Path, label_key: str) -> tuple[Label, tuple[str, ...]]:
+def _columns(text: str) -> _Columns | None:
+    """What the file calls its columns, by its first line."""
+    found = set(text.lstrip().partition("\n")[0].rstrip().replace('"', "").split(","))
+    if TIMES.names <= found:
+        return TIMES
+    # One's own table may have columns of the same names.
+    return FRAMES if FRAMES.names | {"narration_id"} <= found else None
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
+    """Every row and the number of its line; what a row lacks is empty."""
+    rows = csv.DictReader(io.StringIO(text.lstrip()), restval="")
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise AnnotationError(path, f"line {rows.line_num}: not a row of the table ({error})") from error
+
+
+def _labels(path: Path, label_key: str, columns: _Columns) -> tuple[Label, tuple[str, ...]]:
     """What makes a row's label, and all labels where they have a list."""
+    kind = label_key.removesuffix("_id")
+    column = {"verb": columns.verb, "noun": columns.noun}.get(kind, "")
     if label_key in ("verb", "noun"):
-        names = _names(path, label_key)
-        return (lambda row: names[int(row[f"{label_key}_class"])]), names
-    if label_key in ("verb_id", "noun_id"):
-        column = label_key.replace("_id", "_class")
+        names = _names(path, kind)
+        return (lambda row: _named(names, row[column])), names
+    if column:
         return (lambda row: str(int(row[column]))), ()
     if label_key == "action":
-        return (lambda row: f"{int(row['verb_class'])},{int(row['noun_class'])}"), ()
+        return (lambda row: f"{int(row[columns.verb])},{int(row[columns.noun])}"), ()
     raise AnnotationError(path, f"EPIC-KITCHENS has no {label_key}: choose verb, noun, verb_id, noun_id or action")
+
+
+def _named(names: tuple[str, ...], number: str) -> str:
+    if int(number) < 0:
+        raise ValueError(number)
+    return names[int(number)]
 
 
 def _names(path: Path, kind: str) -> tuple[str, ...]:
@@ -79,11 +132,10 @@ def class_names(file: Path) -> tuple[str, ...]:
     Raises:
         AnnotationError: it is not such a file.
     """
-    rows = list(csv.DictReader(io.StringIO(read_text(file))))
     try:
-        numbered = {int(row["id"]): row["key"] for row in rows}
+        numbered = {int(row["id"]): row["key"] for _, row in _rows(file, read_text(file))}
         return tuple(numbered[number] for number in range(len(numbered)))
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError) as error:
         raise AnnotationError(file, f"expected the columns id and key, numbered from 0 ({error})") from error
 
 
@@ -92,8 +144,8 @@ def _information(path: Path) -> dict[str, tuple[float | None, float | None]]:
     file = _beside(path, "EPIC_100_video_info.csv")
     if file is None:
         return {}
-    rows = csv.DictReader(io.StringIO(read_text(file)))
-    return {row.get("video_id", ""): (finite(row.get("duration")), finite(row.get("fps"))) for row in rows}
+    rows = _rows(file, read_text(file))
+    return {row.get("video_id", ""): (finite(row.get("duration")), finite(row.get("fps"))) for _, row in rows}
 
 
 def _beside(path: Path, name: str) -> Path | None:

@@ -1,9 +1,9 @@
-"""Label Studio's JSON export: a list of tasks with the annotations that people made.
+"""Label Studio's JSON and JSON-MIN exports: a list of tasks with the annotations that people made.
 
 Regions of `TimelineLabels` count frames from 1, the last one included, at the frame rate of the labelling
 configuration, which the export leaves out: it is the one that the reader is told, else `fps` or `frame_rate` of the
-task's data. Regions of `Labels` on audio or video have seconds. Of several annotations of one task the first that was
-not cancelled counts.
+task's data. Regions of `Labels` on audio or video and of `TimeSeriesLabels` have seconds. Of several annotations of one
+task the one that was marked as ground truth counts, else the first; one that was cancelled never does.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tal_cli.datasets.json_files import parse_json
 
 NAME = "Label Studio JSON"
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
+LABELS = ("timelinelabels", "labels", "timeserieslabels")
 
 
 def recognises(head: str) -> bool:
@@ -37,13 +38,23 @@ def read(path: Path, text: str, how: How) -> Annotations:
     tasks = parse_json(path, text)
     if not isinstance(tasks, list):
         raise AnnotationError(path, "not an export of Label Studio: expected a list of tasks")
-    videos = gather(entry for number, task in enumerate(tasks, start=1) for entry in _task(path, number, task, how))
+    videos = gather(entry for number, task in _once(tasks) for entry in _task(path, number, task, how))
     return Annotations("", videos, sorted_labels(videos))
 
 
+def _once(tasks: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Tasks and their numbers; JSON-MIN has a task once per annotation, of which the first counts."""
+    known: set[str] = set()
+    for number, task in enumerate(tasks, start=1):
+        identity = str(task.get("id")) if isinstance(task, dict) and "data" not in task and "id" in task else ""
+        if not identity or identity not in known:
+            known.add(identity)
+            yield number, task
+
+
 def _task(path: Path, number: int, task: Any, how: How) -> Iterator[Entry]:
-    data = task.get("data") if isinstance(task, dict) else None
-    if not isinstance(data, dict):
+    data = _data(task)
+    if data is None:
         raise AnnotationError(path, f"task {number}: not a task of Label Studio, it has no data")
     video = _video(data)
     if not video:
@@ -51,30 +62,46 @@ def _task(path: Path, number: int, task: Any, how: How) -> Iterator[Entry]:
     fps, duration = how.fps or finite(data.get("fps", data.get("frame_rate"))), finite(data.get("duration"))
     subset = data.get("subset") if isinstance(data.get("subset"), str) else None
     yield Entry(video, None, 0.0, 0.0, subset, duration, fps)
-    done = [item for item in task.get("annotations") or [] if isinstance(item, dict) and not item.get("was_cancelled")]
-    for region in (done[0].get("result") or []) if done else []:
-        value = region.get("value") if isinstance(region, dict) else None
-        if isinstance(value, dict):
-            yield from (Entry(video, label, start, end) for label, start, end in _spans(path, video, value, fps))
+    for region in _regions(task):
+        yield from (Entry(video, label, start, end) for label, start, end in _spans(path, video, region, fps))
+
+
+def _data(task: Any) -> dict[str, Any] | None:
+    """What a task shows; JSON-MIN has that and the regions side by side."""
+    is_minimal = isinstance(task, dict) and "data" not in task and ("annotation_id" in task or "annotator" in task)
+    data = task if is_minimal else task.get("data") if isinstance(task, dict) else None
+    return data if isinstance(data, dict) else None
+
+
+def _regions(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """The values of the regions of the annotation that counts."""
+    if "data" not in task:
+        return [value for values in task.values() for value in _dicts(values)]
+    done = [item for item in _dicts(task.get("annotations")) if not item.get("was_cancelled")]
+    chosen = next((item for item in done if item.get("ground_truth")), done[0] if done else {})
+    return [region["value"] for region in _dicts(chosen.get("result")) if isinstance(region.get("value"), dict)]
+
+
+def _dicts(values: Any) -> list[dict[str, Any]]:
+    return [item for item in values if isinstance(item, dict)] if isinstance(values, list) else []
 
 
 def _spans(path: Path, video: str, value: dict[str, Any], fps: float | None) -> Iterator[tuple[str, float, float]]:
     """(label, start, end) of one region, seconds; none for regions of other kinds."""
-    ranges = value.get("ranges")
-    labels = value.get("timelinelabels") if isinstance(ranges, list) else value.get("labels")
-    if not isinstance(labels, list):
-        return
-    spans = ranges if isinstance(ranges, list) else [value]
-    for span in spans:
+    named = [value[key] for key in LABELS if isinstance(value.get(key), list)]
+    labels = [label for names in named for label in names if isinstance(label, str) and label]
+    counts_frames = isinstance(value.get("ranges"), list)
+    spans = value["ranges"] if counts_frames else [value] if "start" in value or "end" in value else []
+    for span in spans if labels else ():
         start, end = (finite(span.get(key)) if isinstance(span, dict) else None for key in ("start", "end"))
         if start is None or end is None:
-            raise AnnotationError(path, f"video {video}: a region without start or end")
-        if isinstance(ranges, list):
+            raise AnnotationError(path, f"video {video}: a region whose start and end are no numbers")
+        if counts_frames:
             if not fps or fps <= 0:
                 reason = f"video {video}: its regions are frame numbers and nothing tells the frame rate"
                 raise AnnotationError(path, reason, "--fps, the frameRate of the labelling configuration")
             start, end = max(start - 1, 0) / fps, end / fps
-        yield from ((label, start, end) for label in labels if isinstance(label, str) and label)
+        yield from ((label, start, end) for label in labels)
 
 
 def _video(data: dict[str, Any]) -> str:

@@ -1,13 +1,16 @@
 """One's own CSV: a row per segment, with the columns video, label, start, end, and where wanted subset, duration, fps.
 
-Times are seconds or clocks (`1:02.5`). The CSV of `tal detect` is such a file. Columns are told by their names, in any
-order; comma, semicolon or tab separate them. A row without label, start and end is a video in which nothing happens.
+Times are seconds or clocks (`1:02.5`). In place of start and end there may be start_frame and end_frame, which count
+frames from 0. The CSV of `tal detect` is such a file. Columns are told by their names, in any order; comma, semicolon
+or tab separate them, and where it is no comma, numbers may have a decimal comma. A row without label, start and end is
+a video in which nothing happens.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -17,63 +20,87 @@ from tal_cli.inputs import VIDEO_SUFFIXES
 
 NAME = "CSV with the columns video, label, start, end"
 COLUMNS = {
-    "video": ("video", "video_id", "video-id", "video_name", "filename", "file"),
-    "label": ("label", "class", "action", "name"),
-    "start": ("start", "t-start", "t_start", "start_time", "start_timestamp", "begin", "onset"),
-    "end": ("end", "t-end", "t_end", "end_time", "stop", "stop_timestamp", "offset"),
+    "video": ("video", "video_id", "video_name", "video_file", "media_file", "filename", "file_name", "file"),
+    "label": ("label", "class", "class_name", "action", "activity", "event", "behavior", "behaviour", "name"),
+    "start": ("start", "t_start", "start_time", "start_timestamp", "begin", "begin_time", "onset"),
+    "end": ("end", "t_end", "end_time", "stop", "stop_time", "stop_timestamp", "offset"),
+    "start_frame": ("start_frame", "frame_start"),
+    "end_frame": ("end_frame", "frame_end", "stop_frame", "frame_stop"),
     "subset": ("subset", "split"),
-    "duration": ("duration", "video_duration", "video-duration"),
+    "duration": ("duration", "video_duration"),
     "fps": ("fps", "frame_rate"),
 }
-REQUIRED = ("video", "label", "start", "end")
+NEEDED = ({"video", "label", "start", "end"}, {"video", "label", "start_frame", "end_frame"})
+BOUNDS = ("start", "end", "start_frame", "end_frame")
+NUMBERS = (*BOUNDS, "duration", "fps")
+UNIT = re.compile(r"_*(\(|\[|_)(s|sec|seconds)[)\]]?$")  # as in "Start (s)", end_sec
+
+Cells = dict[str, str]
 
 
 def recognises(head: str) -> bool:
     """Whether a file's first line names the columns that are needed."""
-    lines = head.splitlines()
-    return bool(lines) and all(name in _columns(_fields(lines[0])) for name in REQUIRED)
+    columns = _columns(_fields(_first_line(head))).keys()
+    return any(needed <= columns for needed in NEEDED)
 
 
 def read(path: Path, text: str, how: How) -> Annotations:
     """Read such a file.
 
     Raises:
-        AnnotationError: a row that is none; the message names its line.
+        AnnotationError: a row that is none, or frames at no known rate; the message names its line.
     """
-    videos = gather(_entries(path, text))
+    videos = gather(_entry(path, line, cells, how) for line, cells in _rows(path, text))
     return Annotations("", videos, sorted_labels(videos))
 
 
-def _entries(path: Path, text: str) -> Iterator[Entry]:
-    first = text.lstrip().splitlines()[0]
-    rows = csv.reader(io.StringIO(text.lstrip()), delimiter=_delimiter(first))
+def _rows(path: Path, text: str) -> Iterator[tuple[int, Cells]]:
+    """The number of every row's line, and the cells of the known columns."""
+    delimiter = _delimiter(_first_line(text))
+    rows = csv.reader(io.StringIO(text.lstrip("\r\n")), delimiter=delimiter, skipinitialspace=True)
     try:
         columns = _columns(next(rows))
         for row in rows:
             if any(cell.strip() for cell in row):
-                yield _entry(path, rows.line_num, {name: row[place].strip() for name, place in columns.items()})
+                cells = {name: row[place].strip() for name, place in columns.items()}
+                if delimiter != ",":
+                    cells |= {name: cells[name].replace(",", ".") for name in NUMBERS if name in cells}
+                yield rows.line_num, cells
     except (csv.Error, IndexError) as error:
         raise AnnotationError(path, f"line {rows.line_num}: not a row of the table ({error})") from error
 
 
-def _entry(path: Path, line: int, cells: dict[str, str]) -> Entry:
+def _entry(path: Path, line: int, cells: Cells, how: How) -> Entry:
     video, label = _stem(cells["video"]), cells["label"]
-    start, end = seconds(cells["start"]), seconds(cells["end"])
-    subset = cells.get("subset") or None
-    numbers = {name: _optional(path, line, name, cells.get(name, "")) for name in ("duration", "fps")}
     if not video:
         raise AnnotationError(path, f"line {line}: no video")
-    if not label and not cells["start"] and not cells["end"]:
-        return Entry(video, None, 0.0, 0.0, subset, numbers["duration"], numbers["fps"])
+    where = f"line {line}, video {video}"
+    subset = cells.get("subset") or None
+    duration, fps = (_optional(path, where, name, cells.get(name, "")) for name in ("duration", "fps"))
+    fps = how.fps or fps
+    if not label and not any(cells.get(name) for name in BOUNDS):
+        return Entry(video, None, 0.0, 0.0, subset, duration, fps)
+    start, end = _bounds(path, where, cells, fps)
     if not label or start is None or end is None:
-        raise AnnotationError(path, f"line {line}, video {video}: expected a label, a start and an end in seconds")
-    return Entry(video, label, start, end, subset, numbers["duration"], numbers["fps"])
+        raise AnnotationError(path, f"{where}: expected a label, a start and an end in seconds")
+    return Entry(video, label, start, end, subset, duration, fps)
 
 
-def _optional(path: Path, line: int, name: str, cell: str) -> float | None:
+def _bounds(path: Path, where: str, cells: Cells, fps: float | None) -> tuple[float | None, float | None]:
+    """Start and end in seconds."""
+    if "start" in cells and "end" in cells:
+        return seconds(cells["start"]), seconds(cells["end"])
+    if fps is None:
+        reason = f"{where}: it counts frames and nothing tells the frame rate"
+        raise AnnotationError(path, reason, "--fps X, or a column fps")
+    first, last = finite(cells["start_frame"]), finite(cells["end_frame"])
+    return (None, None) if first is None or last is None else (first / fps, last / fps)
+
+
+def _optional(path: Path, where: str, name: str, cell: str) -> float | None:
     number = finite(cell) if cell else None
     if cell and (number is None or number <= 0):
-        raise AnnotationError(path, f"line {line}: {name} is not a number above zero: {cell!r}"[:200])
+        raise AnnotationError(path, f"{where}: {name} is not a number above zero: {cell!r}"[:200])
     return number
 
 
@@ -88,20 +115,24 @@ def _stem(name: str) -> str:
     return name.rsplit(".", 1)[0] if is_video(name) else name
 
 
+def _first_line(text: str) -> str:
+    return next(iter(text.lstrip("\r\n").splitlines()), "")
+
+
 def _delimiter(line: str) -> str:
     return max(",;\t", key=line.count)
 
 
 def _fields(line: str) -> list[str]:
     try:
-        return next(csv.reader([line], delimiter=_delimiter(line)), [])
+        return next(csv.reader([line], delimiter=_delimiter(line), skipinitialspace=True), [])
     except csv.Error:
         return []
 
 
 def _columns(fields: list[str]) -> dict[str, int]:
     """Where each known column is."""
-    names = [field.strip().lower() for field in fields]
+    names = [UNIT.sub("", re.sub(r"[\s-]+", "_", field.strip().lower())) for field in fields]
     return {
         column: next(names.index(name) for name in known if name in names)
         for column, known in COLUMNS.items()

@@ -73,11 +73,15 @@ def gather(entries: Iterable[Entry]) -> dict[str, VideoAnnotation]:
 
 def _video(name: str, items: list[Entry]) -> VideoAnnotation:
     segments = tuple(GroundTruth(item.label, item.start, item.end) for item in items if item.label is not None)
-    ends = max((max(item.start, item.end) for item in segments), default=0.0)
-    duration = next((item.duration for item in items if item.duration is not None), max(ends, 0.0))
+    duration = next((item.duration for item in items if item.duration is not None), last_end(segments))
     subset = next((item.subset for item in items if item.subset), DEFAULT_SUBSET)
     fps = next((item.fps for item in items if item.fps), None)
     return VideoAnnotation(name, subset.lower(), duration, fps, segments)
+
+
+def last_end(segments: Iterable[GroundTruth]) -> float:
+    """Where the last segment ends, seconds; what stands for a duration that nothing tells."""
+    return max((0.0, *(max(item.start, item.end) for item in segments)))
 
 
 def sorted_labels(videos: dict[str, VideoAnnotation]) -> tuple[str, ...]:
