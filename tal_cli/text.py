@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+# Persian, Indic scripts and emoji are spelt with them.
+JOINERS = "\u200c\u200d"
+
 
 def printable(text: str) -> str:
     """Text in which no character can break a line, move a cursor or fail to encode; such characters appear escaped."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    kept = character.isprintable() or character in JOINERS or unicodedata.category(character) == "Zs"
+    return character if kept else ascii(character)[1:-1]
 
 
 def one_line(text: object) -> str:

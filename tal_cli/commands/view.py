@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import webbrowser
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,19 +16,26 @@ from tal_cli import __version__, console
 from tal_cli.commands.options import Quiet
 from tal_cli.commands.pictures import AnnotationsFile, Embed, check_page
 from tal_cli.errors import InputProblem
-from tal_cli.inputs import VIDEO_SUFFIXES
+from tal_cli.inputs import VIDEO_SUFFIXES, Inputs
 from tal_cli.output import RunInfo
 from tal_cli.text import printable
 
 if TYPE_CHECKING:
+    from tal_cli.results import Results
     from tal_cli.segments import Detections
+    from tal_cli.work import Run
 
+RESULT_SUFFIXES = (".json", ".jsonl", ".csv")
 EXAMPLE = "Example: tal view results.json --video clips/ --annotations truth.json --open"
 
 
 def view(
     results: Annotated[
-        Path, typer.Argument(metavar="RESULTS", help="What `tal detect` wrote: json, jsonl or csv, gzipped or not.")
+        list[str],
+        typer.Argument(
+            metavar="RESULTS...",
+            help="What `tal detect` wrote: json, jsonl or csv, gzipped or not; files, folders or patterns.",
+        ),
     ],
     video: Annotated[
         Path | None,
@@ -35,7 +44,12 @@ def view(
     annotations: AnnotationsFile = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.html", help="The page.  [default: RESULTS with the suffix .html]"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE.html",
+            help="The page.  [default: RESULTS with the suffix .html; of several files report.html beside them]",
+        ),
     ] = None,
     min_score: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="X", help="Leave out segments of a lower score.")
@@ -52,31 +66,94 @@ def view(
 
     Writes one self-contained page and prints its path.
     """
-    page = check_page(output or default_page(results))
+    from tal_cli.work import Run
+
+    files, problems = gather_results(results)
+    failures = Run(Inputs((), tuple(problems)))
+    page = check_page(output or default_page(files, Path(results[0]))) if files else None
+    found = list(load_all(files, failures))
+    if page is None or not found:
+        raise typer.Exit(failures.exit_code)
     from tal_cli.datasets.annotations import load_annotations
     from tal_cli.output.report import Report
-    from tal_cli.results import load_results
 
-    found = load_results(results)
     truth = load_annotations(annotations) if annotations else None
-    run = RunInfo(found.version or __version__, found.model or "results", "", found.labels)
-    report = Report(page, run, annotations=truth, embed=embed)
-    places = find_videos(video) if video else {}
-    with console.progress("videos", total=len(found.videos), unit="videos") as progress:
-        for detections in found.videos:
-            kept = detections.keep(min_score=min_score, top_k=top_k, labels=label)
-            report.add(completed(replace(kept, path=place_of(kept, results, places))))
+    report = Report(page, run_of([made for _, made in found]), annotations=truth, embed=embed)
+    videos = list(placed(found, find_videos(video) if video else {}))
+    with console.progress("videos", total=len(videos), unit="videos") as progress:
+        for detections in videos:
+            report.add(completed(detections.keep(min_score=min_score, top_k=top_k, labels=label)))
             progress.advance()
     report.finish()
+    if not all(os.path.exists(detections.path) for detections in videos):
+        console.hint("--video DIR says where the videos are")
     print(printable(str(page)))
     if show:
         webbrowser.open(page.resolve().as_uri())
+    raise typer.Exit(failures.exit_code)
 
 
-def default_page(results: Path) -> Path:
-    """`found.html` beside `found.json`, `found.jsonl.gz`, ..."""
-    name = results.name.removesuffix(".gz")
-    return results.with_name(Path(name).stem + ".html")
+def load_all(files: Iterable[Path], failures: Run) -> Iterator[tuple[Path, Results]]:
+    """What each file holds; one that is no results file costs a line."""
+    from tal_cli.results import load_results
+
+    for path in files:
+        try:
+            yield path, load_results(path)
+        except InputProblem as problem:
+            failures.report(problem, path)
+
+
+def gather_results(arguments: Iterable[str]) -> tuple[list[Path], list[InputProblem]]:
+    """The files that arguments mean: a file, whatever its suffix, a folder, searched for results, or a pattern."""
+    files: dict[Path, None] = {}
+    problems = []
+    for argument in arguments:
+        matches = [argument] if os.path.lexists(argument) else sorted(glob.glob(argument, recursive=True))
+        if not matches:
+            reason = "no file matches this pattern" if glob.has_magic(argument) else "no such file or folder"
+            problems.append(InputProblem(argument, reason))
+        for path in map(Path, matches):
+            inside = list(results_in(path)) if path.is_dir() else [path]
+            if not inside:
+                problems.append(InputProblem(path, "no results in this folder", "they are json, jsonl or csv files"))
+            files |= dict.fromkeys(inside)
+    return list(files), problems
+
+
+def results_in(folder: Path) -> Iterator[Path]:
+    """Files in a folder, at any depth, whose names are those of results."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if not name.startswith(".") and name.lower().removesuffix(".gz").endswith(RESULT_SUFFIXES):
+                yield Path(parent, name)
+
+
+def run_of(results: Iterable[Results]) -> RunInfo:
+    """What the page says of the runs that made the results."""
+    models = dict.fromkeys(made.model for made in results if made.model)
+    versions = dict.fromkeys(made.version for made in results if made.version)
+    labels = dict.fromkeys(label for made in results for label in made.labels)
+    return RunInfo(next(iter(versions), __version__), ", ".join(models) or "results", "", tuple(labels))
+
+
+def placed(results: Iterable[tuple[Path, Results]], places: dict[str, Path]) -> Iterator[Detections]:
+    """Every video with its place; where several files speak of the same one, the file's name tells them apart."""
+    names: set[str] = set()
+    for path, made in results:
+        for detections in made.videos:
+            wanted = (detections.video, f"{detections.video} ({path.name})", f"{detections.video} ({path})")
+            name = next((name for name in wanted if name not in names), wanted[-1])
+            names.add(name)
+            yield replace(detections, video=name, path=place_of(detections, path, places))
+
+
+def default_page(results: list[Path], first: Path) -> Path:
+    """`found.html` beside `found.json`, `found.jsonl.gz`, ...; of several files `report.html` in the first folder."""
+    if len(results) > 1:
+        return (first if first.is_dir() else results[0].parent) / "report.html"
+    return results[0].with_name(Path(results[0].name.removesuffix(".gz")).stem + ".html")
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
@@ -103,7 +180,8 @@ def find_videos(folder: Path) -> dict[str, Path]:
 def place_of(detections: Detections, results: Path, places: dict[str, Path]) -> str:
     """Where a video is: in the folder given, else where the results say, also seen from where they lie."""
     said = detections.path
-    for key in (detections.video, Path(said).name, Path(detections.video).name, Path(said).stem, ""):
+    name = detections.video
+    for key in (name, Path(said).name, Path(name).name, Path(said).stem, f"v_{name}", ""):
         if key in places:
             return str(places[key])
     beside = results.parent / said
@@ -111,15 +189,15 @@ def place_of(detections: Detections, results: Path, places: dict[str, Path]) -> 
 
 
 def completed(detections: Detections) -> Detections:
-    """With duration and rate from the file where the results do not tell, or else long enough for what was found."""
+    """With duration and rate from the file where the results do not tell, and long enough for what was found."""
+    last = max((segment.end for segment in detections.segments), default=0.0)
     if detections.duration > 0 and detections.fps > 0:
-        return detections
+        return replace(detections, duration=max(detections.duration, last))
     from extractors.video import VideoError, probe
 
-    last = max((segment.end for segment in detections.segments), default=0.0)
     try:
         info = probe(detections.path)
     except VideoError:
-        return replace(detections, duration=detections.duration or last or 1.0)
-    duration = detections.duration or max(info.duration or 0.0, last)
+        return replace(detections, duration=max(detections.duration, last) or 1.0)
+    duration = max(detections.duration or info.duration or 0.0, last)
     return replace(detections, duration=duration or 1.0, fps=info.fps, frames=detections.frames or info.frames or 0)

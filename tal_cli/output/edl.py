@@ -2,7 +2,7 @@
 
 Each segment is one event: its time code in the video (which is taken to begin at 00:00:00:00) and, back to back from
 01:00:00:00 on, in the new timeline. Label and score stand as a comment and as a locator, which programs show as a
-marker. CMX 3600 itself ends at 999 events; programs read longer lists. Rates that editors do not have go on a
+marker. CMX 3600 itself ends at 999 events; many programs read longer lists. Rates that editors do not have go on a
 timeline of one that they do (`tal_cli.output.timecode`).
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tal_cli import console
 from tal_cli.output import RunInfo
 from tal_cli.output.timecode import timecode_rate
 from tal_cli.segments import Detections
@@ -17,6 +18,7 @@ from tal_cli.text import one_line
 
 # Edited programmes begin at one hour, by custom.
 FIRST_HOUR = 1
+MOST_EVENTS = 999
 
 
 class EdlWriter:
@@ -37,6 +39,11 @@ class EdlWriter:
         ]
         record = rate.frames_in(FIRST_HOUR)
         ordered = sorted(detections.segments, key=lambda s: (s.start, s.end, s.label))
+        if len(ordered) > MOST_EVENTS:
+            console.warn(
+                f"{one_line(detections.video)}: {len(ordered)} events in an edit list; "
+                f"some programs read {MOST_EVENTS} (--top-k {MOST_EVENTS} keeps the best)"
+            )
         for number, segment in enumerate(ordered, start=1):
             first, end = rate.frames_of(segment.start, segment.end)
             after = record + end - first

@@ -1,27 +1,32 @@
 """`elan`: an ELAN document (.eaf, EAF 3.0) with a tier per label and the video linked; one video per file.
 
 Annotations on one ELAN tier must not overlap, so where segments of one label do, the later ones go to further tiers
-`label (2)`, `label (3)`. The value of an annotation is its score. Times are milliseconds, as ELAN keeps them.
+`label (2)`, `label (3)`. The value of an annotation is its score. Times are milliseconds, as ELAN keeps them. The
+video is linked as ELAN itself writes links, letter by letter: it does not understand quoted ones.
 """
 
 from __future__ import annotations
 
-import mimetypes
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from itertools import count
+from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from tal_cli.output import RunInfo
-from tal_cli.output.places import file_uri, relative_url
+from tal_cli.output.places import media_type, relative_path
 from tal_cli.output.subtitles import cues
 from tal_cli.segments import Detections
-from tal_cli.text import one_line
+from tal_cli.text import one_line, printable
 
 SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 SCHEMA_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
+
+# ELAN asks for a name of every tier.
+NAMELESS = "(no label)"
 
 Cue = tuple[int, int, float]
 
@@ -73,7 +78,7 @@ def tiers(detections: Detections) -> dict[str, list[Cue]]:
     """Tier name -> (start, end, score) in milliseconds, none overlapping another; labels in alphabetical order."""
     by_label: dict[str, list[Cue]] = defaultdict(list)
     for start, end, segment in cues(detections):
-        by_label[one_line(segment.label)].append((start, end, segment.score))
+        by_label[one_line(segment.label) or NAMELESS].append((start, end, segment.score))
     named: dict[str, list[Cue]] = {}
     for label in sorted(by_label):
         for number, line in enumerate(without_overlap(by_label[label]), start=1):
@@ -110,12 +115,11 @@ def _document(run: RunInfo) -> Element:
 
 def _link_media(document: Element, detections: Detections, run: RunInfo) -> None:
     header = SubElement(document, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    facts = {
-        "MEDIA_URL": file_uri(detections.path),
-        "MIME_TYPE": mimetypes.guess_type(detections.path)[0] or "video/*",
-    }
-    if run.file is not None:
-        facts["RELATIVE_MEDIA_URL"] = relative_url(detections.path, run.file.parent)
+    path = Path(os.path.abspath(detections.path)).as_posix()
+    facts = {"MEDIA_URL": f"file:///{printable(path).lstrip('/')}", "MIME_TYPE": media_type(path)}
+    way = relative_path(path, run.file.parent) if run.file is not None else None
+    if way is not None:
+        facts["RELATIVE_MEDIA_URL"] = printable(way)
     SubElement(header, "MEDIA_DESCRIPTOR", facts)
 
 

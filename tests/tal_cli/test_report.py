@@ -6,6 +6,7 @@ import gzip
 import html.parser
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tal_cli.errors import InputProblem
 from tal_cli.output import FORMATS, RunInfo
 from tal_cli.output.colours import COUNT, ON_DARK, ON_LIGHT, colour_index, colours
 from tal_cli.output.report import Report
-from tal_cli.output.report.data import MOST_THUMBNAILS, safe_json
+from tal_cli.output.report.data import MOST_THUMBNAILS, moment_of, moments_of, safe_json
 from tal_cli.results import load_results
 from tal_cli.segments import Detections, Segment
 
@@ -45,11 +46,10 @@ class Page(html.parser.HTMLParser):
         if self.elements and self.elements[-1][0] == "script":
             self.scripts[-1] += data
 
-    def json(self, name: str) -> dict[str, object]:
+    def json(self, name: str) -> Any:
         kinds = [attributes for tag, attributes in self.elements if tag == "script"]
         (index,) = [index for index, attributes in enumerate(kinds) if attributes.get("id") == name]
-        content: dict[str, object] = json.loads(self.scripts[index])
-        return content
+        return json.loads(self.scripts[index])
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +79,9 @@ def test_a_page_is_self_contained(film: Path, tmp_path: Path) -> None:
         if name in outside and not (value or "").startswith("#")
     ] == []
     data = page.json("data-0")
-    assert [row[1:] for row in data["segments"]] == [[0.5, 0.7, 0.3], [1.0, 2.0, 0.9]]  # type: ignore[index,union-attr]
-    assert all(str(picture).startswith("data:image/jpeg;base64,") for picture in data["thumbnails"])  # type: ignore[union-attr]
+    assert [row[1:] for row in data["segments"]] == [[0.5, 0.7, 0.3], [1.0, 2.0, 0.9]]
+    assert all(picture.startswith("data:image/jpeg;base64,") for picture in page.json("pictures-0"))
+    assert data["thumbnails"] == [0, 1]
     assert str(data["source"]).endswith("/film.mp4") and (data["width"], data["height"]) == (176, 64)
     (policy,) = [a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
     assert (
@@ -94,7 +95,7 @@ def test_nothing_hostile_becomes_markup(film: Path, tmp_path: Path) -> None:
     video.write_bytes(film.read_bytes())
     page = report(tmp_path / "page.html", found(video, Segment(HOSTILE, 1.0, 2.0, 0.9), name=HOSTILE))
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
-    assert page.json("page")["labels"][0]["name"] == HOSTILE  # type: ignore[index]
+    assert page.json("page")["labels"][0]["name"] == HOSTILE
     assert page.json("data-0")["name"] == HOSTILE
 
 
@@ -109,11 +110,30 @@ def test_json_in_a_page_is_inert_and_whole(value: object) -> None:
     assert json.loads(text) == value
 
 
+spans = st.tuples(st.floats(0, 1e4), st.floats(1e-3, 500)).map(lambda span: Segment("run", span[0], sum(span), 0.5))
+
+
+@given(st.lists(spans, max_size=60), st.integers(1, 20))
+def test_a_segment_is_shown_by_a_moment_within_it(segments: list[Segment], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tal_cli.output.report.data.MOST_THUMBNAILS", most)
+        times = moments_of(segments)
+    assert times == sorted(times) and len(times) <= most
+    for place, segment in enumerate(segments):
+        shown = moment_of(segment, times)
+        assert shown is not None or place >= most
+        assert shown is None or segment.start <= times[shown] <= segment.end
+
+
 def test_the_best_segments_have_thumbnails(film: Path, tmp_path: Path) -> None:
-    segments = [Segment("run", 0.01 * i, 0.01 * i + 0.05, i / 400) for i in range(MOST_THUMBNAILS + 50)]
-    data = report(tmp_path / "page.html", found(film, *segments)).json("data-0")
-    pictured = [row[3] for row, picture in zip(data["segments"], data["thumbnails"], strict=True) if picture]  # type: ignore[call-overload]
-    assert len(pictured) == MOST_THUMBNAILS and min(pictured) >= 50 / 400
+    apart = [Segment("run", 0.01 * i, 0.01 * i + 0.01, i / 400) for i in range(MOST_THUMBNAILS + 50)]
+    crowded = [Segment("jump", 1.0, 1.1 + 0.001 * i, 0.9) for i in range(1000)]
+    page = report(tmp_path / "page.html", found(film, *apart), found(film, *crowded))
+    data = page.json("data-0")
+    pairs = zip(data["segments"], data["thumbnails"], strict=True)
+    assert len(page.json("pictures-0")) == MOST_THUMBNAILS
+    assert min(row[3] for row, picture in pairs if picture is not None) >= 48 / 400
+    assert None not in page.json("data-1")["thumbnails"] and len(page.json("pictures-1")) < 20
 
 
 def test_a_video_that_is_gone_leaves_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +149,15 @@ def test_an_embedded_video_is_the_file(film: Path, tmp_path: Path) -> None:
     page = report(tmp_path / "page.html", found(film, Segment("run", 1.0, 2.0, 0.9)), embed=True)
     (index,) = [i for i, a in enumerate(a for t, a in page.elements if t == "script") if a.get("id") == "film-0"]
     assert base64.b64decode(page.scripts[index]) == film.read_bytes()
+
+
+def test_no_more_film_is_embedded_than_a_page_can_hold(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tal_cli.output.report.sink.MOST_EMBEDDED", 2 * film.stat().st_size)
+    page = report(tmp_path / "page.html", *[found(film, name=f"film {number}") for number in range(3)], embed=True)
+    assert [page.json(f"data-{number}")["embedded"] for number in range(3)] == [True, True, False]
+    assert "linked instead of embedded" in capsys.readouterr().err
 
 
 def linear(colour: str) -> np.ndarray:
@@ -230,8 +259,43 @@ def test_view_builds_the_page(run: Tal, film: Path, tmp_path: Path, kind: str) -
     done = run("view", results, "--video", film.parent, "--annotations", truth, "--min-score", 0.5)
     assert (done.code, done.out, done.err) == (0, f"{tmp_path / 'found.html'}\n", "")
     data = Page(tmp_path / "found.html").json("data-0")
-    assert len(data["segments"]) == 1 and [row[1:] for row in data["truth"]] == [[1.1, 2.1], [3, 3.5]]  # type: ignore[arg-type,index,union-attr]
+    assert len(data["segments"]) == 1 and [row[1:] for row in data["truth"]] == [[1.1, 2.1], [3, 3.5]]
     assert data["duration"] == 4.0 and data["fps"] == 25.0
+
+
+def test_view_takes_folders_patterns_and_several_files(run: Tal, film: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    (folder / "deep").mkdir(parents=True)
+    write_results(folder, film, "json", False)
+    write_results(folder / "deep", film, "csv", True)
+    (folder / "notes.txt").write_text("no results")
+    done = run("view", folder, "--video", film)
+    names = ["film", "film (found.csv.gz)"]
+    assert (done.code, done.out, done.err) == (0, f"{folder / 'report.html'}\n", "")
+    page = Page(folder / "report.html").json("page")
+    assert sorted(video["name"] for video in page["videos"]) == names and page["run"]["model"] == "camera"
+    done = run("view", f"{folder}/*.json", folder / "deep" / "found.csv.gz", "--video", film, "-o", tmp_path / "a.html")
+    assert done.code == 0 and [video["name"] for video in Page(tmp_path / "a.html").json("page")["videos"]] == names
+    (folder / "truth.json").write_text("{}")
+    done = run("view", folder, "-o", tmp_path / "b.html")
+    assert done.code == 3 and "truth.json: not a results file" in done.err and (tmp_path / "b.html").exists()
+    for wrong, reason in [("no.json", "no such file"), ("no*.json", "no file matches"), (film.parent, "no results")]:
+        done = run("view", wrong)
+        assert done.code == 3 and reason in done.err and done.out == ""
+
+
+def test_view_shows_what_other_tools_write(run: Tal, film: Path, tmp_path: Path) -> None:
+    rows = [{"label": "run", "score": 3.5, "segment": [1, 9]}]
+    names = ["film", *(f"gone {number}" for number in range(9))]
+    (tmp_path / "other.json").write_text(json.dumps({"version": "1.3", "results": {name: rows for name in names}}))
+    done = run("view", tmp_path / "other.json")
+    assert done.code == 0 and done.err.count("no pictures in the report") == 5
+    assert "5 more videos without pictures" in done.err and "--video DIR" in done.err
+    (tmp_path / "v_film.mp4").write_bytes(film.read_bytes())
+    done = run("view", tmp_path / "other.json", "--video", tmp_path)
+    page = Page(tmp_path / "other.html")
+    assert page.json("data-0")["source"] == "./v_film.mp4" and page.json("data-0")["duration"] == 9
+    assert page.json("page")["scores"] == [0, 3.5]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +315,7 @@ def test_wrong_options_are_refused_at_once(run: Tal, film: Path, options: tuple[
 def test_detect_makes_the_page_and_the_results(run: Tal, film: Path, tmp_path: Path) -> None:
     done = run("detect", film, "--report", tmp_path / "page.html", "-o", tmp_path / "found.json", "--top-k", 3)
     assert done.code == 0, done.err
-    assert len(Page(tmp_path / "page.html").json("data-0")["segments"]) == 3  # type: ignore[arg-type]
+    assert len(Page(tmp_path / "page.html").json("data-0")["segments"]) == 3
     assert json.loads((tmp_path / "found.json").read_text())["external_data"]["labels"] == ["jump", "run", "cut"]
 
 

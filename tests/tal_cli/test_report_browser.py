@@ -56,7 +56,7 @@ def browser() -> Iterator[Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages: a video with ground truth, one with the video inside, one gone, fifty videos, 5,000 segments."""
     folder = tmp_path_factory.mktemp("pages")
-    film = write_film(folder / "a film #1 <b>.mp4")
+    film = write_film(folder / "a film #1 <b> 100%41? 'é\".mp4")
     video = Detections(f"film {HOSTILE}", str(film), 4.0, 25.0, 100, SEGMENTS)
     truth = {"subset": "test", "duration": 4.0, "annotations": [{"label": "run", "segment": [0.5, 1.2]}]}
     (folder / "truth.json").write_text(json.dumps({"database": {film.stem: truth}}))
@@ -69,6 +69,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "many.html", [replace(gone if i else video, video=f"video {i}") for i in range(50)])
     crowd = tuple(Segment(["run", "jump", "cut"][i % 3], i / 1300, i / 1300 + 0.1, i % 100 / 100) for i in range(5000))
     write(folder / "crowd.html", [replace(video, segments=crowd)])
+    other = (Segment("win", 1.0, 2.0, 37.5), Segment("lose", 2.0, 3.0, -4.0), Segment("draw", 0.2, 0.6, 12.0))
+    write(folder / "scores.html", [replace(video, segments=other)])
+    old = write_film(folder / "old.avi", codec="mpeg4", sound=None)
+    write(folder / "old.html", [replace(video, path=str(old))])
     return folder
 
 
@@ -184,12 +188,12 @@ def test_score_and_labels_filter_everything(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
     assert len(tab.rows()) == 5
-    painted = colour_at(tab, "cut", 3.1)
+    painted = colour_at(tab, "run", 2.3)
     page.locator("#lowest").evaluate("slider => { slider.value = 0.5; slider.dispatchEvent(new Event('input')) }")
     tab.until("document.querySelectorAll('tbody tr').length === 3")
     assert page.locator(".segments .caption").inner_text() == "3 of 5 segments"
     assert page.locator("output").inner_text() == "0.50"
-    assert colour_at(tab, "cut", 3.1) != painted
+    assert colour_at(tab, "run", 2.3) != painted
     page.locator(".filter .chip", has_text="run").locator("input").uncheck()
     tab.until("document.querySelectorAll('tbody tr').length === 2")
     assert sorted(tab.rows()) == sorted([HOSTILE, "jump"])
@@ -198,8 +202,97 @@ def test_score_and_labels_filter_everything(tab: Tab, folder: Path) -> None:
     tab.wait_for_time(1.0)  # what is filtered out is passed over
     page.get_by_role("button", name="None").click()
     tab.until("document.querySelectorAll('tbody tr').length === 0")
+    assert page.locator(".names").inner_text() == ""
+    assert page.locator(".nothing").inner_text() == "No segment has this score and one of these labels."
     page.get_by_role("button", name="All", exact=True).click()
     tab.until("document.querySelectorAll('tbody tr').length === 3")
+
+
+def counts(tab: Tab) -> dict[str, str]:
+    """What the filter says of each label: how many segments it has at this score."""
+    chips = tab.page.locator(".filter .chip").all()
+    return {chip.locator(".name").inner_text(): chip.locator(".count").inner_text() for chip in chips}
+
+
+def set_score(tab: Tab, score: float) -> None:
+    script = f"slider => {{ slider.value = {score}; slider.dispatchEvent(new Event('input')) }}"
+    tab.page.locator("#lowest").evaluate(script)
+    tab.page.wait_for_timeout(50)
+
+
+def test_counts_and_lanes_follow_the_score(tab: Tab, folder: Path) -> None:
+    page = tab.open(folder / "one.html")
+    assert counts(tab) == {"cut": "1", "jump": "1", "run": "2", HOSTILE: "1"}
+    set_score(tab, 0.65)
+    assert counts(tab) == {"cut": "0", "jump": "1", "run": "1", HOSTILE: "0"}
+    assert page.locator(".names > div").all_inner_texts() == ["jump", "run"]
+    set_score(tab, 0.95)
+    assert page.locator(".names > div").all_inner_texts() == ["run"]  # which is annotated
+
+
+def test_the_index_follows_the_filter(tab: Tab, folder: Path) -> None:
+    page = tab.open(folder / "many.html")
+    assert page.locator(".finder .caption").inner_text() == "50 videos · 250 segments"
+    set_score(tab, 0.5)
+    assert page.locator(".finder .caption").inner_text() == "50 videos · 150 of 250 segments"
+    assert counts(tab)["run"] == "50" and page.locator(".card .count").last.inner_text() == "3 of 5 segments"
+    page.get_by_role("button", name="None").click()
+    tab.until("document.querySelectorAll('.card.none').length === 50")
+
+
+def test_scores_of_other_tools_have_a_slider_that_fits(tab: Tab, folder: Path) -> None:
+    page = tab.open(folder / "scores.html")
+    assert len(tab.rows()) == 3 and page.locator("#lowest").get_attribute("min") == "-4"
+    assert page.locator("#lowest").get_attribute("max") == "37.5"
+    set_score(tab, 0)
+    assert tab.rows() == ["draw", "win"]
+    set_score(tab, 37.5)
+    assert tab.rows() == ["win"]
+    assert colour_at(tab, "win", 1.5)[3] == 255
+
+
+def test_keys_stay_the_films_after_a_click(tab: Tab, folder: Path) -> None:
+    page = tab.open(folder / "one.html")
+    tab.ready()
+    page.locator("#lowest").click(position={"x": 60, "y": 8})
+    lowest = page.locator("output").inner_text()
+    page.keyboard.press("p")
+    page.keyboard.press("n")
+    tab.wait_for_time(0.4)
+    page.keyboard.press("ArrowRight")
+    assert page.locator("output").inner_text() > lowest  # the slider's own
+    page.get_by_role("button", name="Go to jump, 0:01.00 to 0:01.60, score 0.70").click()
+    tab.wait_for_time(1.0)
+    page.keyboard.press("Space")
+    tab.until("document.querySelector('video').currentTime > 1.2")
+    page.keyboard.press("Space")
+    assert page.evaluate("document.querySelector('video').paused")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")  # now it is the button's
+    tab.wait_for_time(1.0)
+
+
+def test_a_film_that_browsers_do_not_play_is_told_and_shown_in_stills(tab: Tab, folder: Path) -> None:
+    page = tab.open(folder / "old.html")
+    tab.until("!document.querySelector('.notice').hidden")
+    assert "Browsers do not play mpeg4 video in avi" in page.locator(".notice").inner_text()
+    page.keyboard.press("n")
+    shown = page.evaluate("document.querySelector('video').poster")
+    page.keyboard.press("n")
+    assert shown.startswith("data:image/jpeg") and page.evaluate("document.querySelector('video').poster") != shown
+    page.keyboard.press("Space")
+    assert page.locator("#said").inner_text() == "There is no film to play" and page.locator("#said").is_visible()
+
+
+@pytest.mark.parametrize(("place", "seconds"), [("#t=0:02.5", 2.5), ("#t=1.5,3", 1.5), ("#t=2s", 2), ("#t=soon", 0)])
+def test_links_of_other_players_open_a_moment(tab: Tab, folder: Path, place: str, seconds: float) -> None:
+    page = tab.open(folder / "one.html", place)
+    tab.ready()
+    tab.wait_for_time(seconds)
+    page.keyboard.press("c")
+    tab.until("document.querySelector('#said').textContent !== ''")
+    assert page.url.endswith(f"#t={seconds:g}" if seconds else "#")
 
 
 def colour_at(tab: Tab, label: str, seconds: float) -> list[int]:
@@ -316,6 +409,7 @@ def test_fifty_videos_have_an_index(tab: Tab, folder: Path) -> None:
     assert page.locator(".card").count() == 50 and page.locator("h1").inner_text() == "50 videos"
     tab.until("document.querySelectorAll('script[id^=data-]').length < 50")
     assert page.locator("script[id^=data-]").count() > 20  # what is out of sight is not parsed
+    assert page.locator("script[id^=pictures-]").count() == 50
     page.get_by_label("Find a video").fill("video 4")
     assert page.locator(".card").count() == 11
     page.locator(".card a").first.click()

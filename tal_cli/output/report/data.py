@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,12 @@ from tal_cli.text import printable
 THUMBNAIL_WIDTH = 160
 POSTER_WIDTH = 480
 QUALITY = 70
-# Some 5 KB each, so that a report of fifty videos stays one that can be sent around.
-MOST_THUMBNAILS = 120
+# Some 4 KB each, so that a report of fifty videos stays one that can be sent around.
+MOST_THUMBNAILS = 300
 DECIMALS = 3
+# What browsers play, by FFmpeg's names; of the containers, the last two not all do.
+PLAYED_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg")
+PLAYED_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "theora")
 
 
 @dataclass(frozen=True)
@@ -37,36 +41,73 @@ class Look:
 class Pictures:
     """What was seen of a video.
 
-    thumbnails: data URIs by index of the segment, for the best ones. poster: one larger picture. width, height: of the
-    video, upright. offset: what a browser's clock adds to the times. problem: why nothing could be seen.
+    thumbnails: data URIs. shown: for each segment the number of the one that shows it; None where none does. poster:
+    one larger picture. width, height: of the video, upright. offset: what a browser's clock adds to the times.
+    unplayable: what browsers cannot play, as in "mpeg4 video in avi"; empty where they can. problem: why nothing
+    could be seen.
     """
 
-    thumbnails: Mapping[int, str]
+    thumbnails: Sequence[str | None] = ()
+    shown: Sequence[int | None] = ()
     poster: str | None = None
     width: int = 16
     height: int = 9
     offset: float = 0.0
+    unplayable: str = ""
     problem: str = ""
 
 
 def take_pictures(path: str, segments: Sequence[Segment], duration: float, progress: Progress | None) -> Pictures:
-    """A picture from the middle of each of the best segments; of the video's middle where there are none."""
-    chosen = sorted(range(min(len(segments), MOST_THUMBNAILS)), key=lambda index: middle(segments[index]))
-    times = tuple(middle(segments[index]) for index in chosen) or (duration / 2,)
+    """Pictures from the middle of the segments, the best first; of the video's middle where there are none."""
+    times = moments_of(segments) or [duration / 2]
     try:
-        seen = work_apart("look", path, Look(times), progress)
+        seen = work_apart("look", path, Look(tuple(times)), progress)
     except Exception as error:
         if exit_code_of(error) != InputProblem.exit_code:
             raise
-        return Pictures({}, problem=reason_of(error))
-    pairs = zip(chosen, seen["thumbnails"], strict=False)
-    thumbnails = {index: picture for index, picture in pairs if picture is not None}
-    return Pictures(thumbnails, seen["poster"], seen["width"], seen["height"], seen["offset"])
+        return Pictures(shown=[None] * len(segments), problem=reason_of(error))
+    return Pictures(
+        seen["thumbnails"],
+        [moment_of(segment, times) for segment in segments],
+        seen["poster"],
+        seen["width"],
+        seen["height"],
+        seen["offset"],
+        unplayable(seen["container"], seen["codec"]),
+    )
+
+
+def moments_of(segments: Sequence[Segment]) -> list[float]:
+    """The seconds to picture, ascending: the middle of each segment, unless its middle half holds one already."""
+    times: list[float] = []
+    for segment in segments:
+        quarter = (segment.end - segment.start) / 4
+        at = bisect_left(times, segment.start + quarter)
+        if at == len(times) or times[at] > segment.end - quarter:
+            insort(times, middle(segment))
+        if len(times) == MOST_THUMBNAILS:
+            break
+    return times
+
+
+def moment_of(segment: Segment, times: Sequence[float]) -> int | None:
+    """Which of the ascending moments shows a segment: the one nearest to its middle, if that lies within it."""
+    at = bisect_left(times, middle(segment))
+    around = [number for number in (at - 1, at) if 0 <= number < len(times)]
+    nearest = min(around, key=lambda number: abs(times[number] - middle(segment)), default=None)
+    return nearest if nearest is not None and segment.start <= times[nearest] <= segment.end else None
 
 
 def middle(segment: Segment) -> float:
     """The moment half way through, in seconds."""
     return (segment.start + segment.end) / 2
+
+
+def unplayable(container: str, codec: str) -> str:
+    """What no browser plays of a film, by FFmpeg's names of its parts; empty where some do."""
+    if container in PLAYED_CONTAINERS and codec in PLAYED_CODECS:
+        return ""
+    return f"{codec} video in {container.split(',')[0]}"
 
 
 def video_json(
@@ -76,7 +117,7 @@ def video_json(
     labels: Mapping[str, int],
     folder: Path,
 ) -> dict[str, Any]:
-    """One video as the page reads it; labels by number, segments in the order of time.
+    """One video as the page reads it; labels and pictures by number, segments in the order of time.
 
     Args:
         labels: label -> its number on the page.
@@ -89,17 +130,17 @@ def video_json(
         "path": printable(detections.path),
         "source": relative_url(detections.path, folder) if not pictures.problem else None,
         "problem": pictures.problem,
+        "unplayable": pictures.unplayable,
         "duration": round(detections.duration, DECIMALS),
         "fps": round(detections.fps, DECIMALS),
         "frames": detections.frames,
         "width": pictures.width,
         "height": pictures.height,
         "offset": round(pictures.offset, DECIMALS),
-        "poster": pictures.poster,
         "segments": [
             [labels[s.label], round(s.start, DECIMALS), round(s.end, DECIMALS), round(s.score, 4)] for _, s in rows
         ],
-        "thumbnails": [pictures.thumbnails.get(index) for index, _ in rows],
+        "thumbnails": [pictures.shown[index] for index, _ in rows],
         "truth": [
             [labels[item.label], round(item.start, DECIMALS), round(item.end, DECIMALS)]
             for item in sorted(truth, key=lambda item: item.start)

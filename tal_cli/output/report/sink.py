@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import mimetypes
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,13 +19,18 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth
 from tal_cli.output import RunInfo
 from tal_cli.output.colours import colours
 from tal_cli.output.files import write_streaming
-from tal_cli.output.report.data import safe_json, take_pictures, video_json
+from tal_cli.output.places import media_type
+from tal_cli.output.report.data import Pictures, safe_json, take_pictures, video_json
 from tal_cli.segments import Detections
 from tal_cli.text import printable
 
 SCRIPTS = ("base", "filter", "player", "timeline", "table", "video", "index", "main")
-# Browsers refuse pages whose text is much larger.
-LARGEST_EMBEDDED = 256 << 20
+# Browsers hold no text that is much longer, and all of the page in memory.
+MOST_EMBEDDED = 256 << 20
+# What is amiss with more videos than this is told in one line.
+MOST_WARNINGS = 5
+# Places in a segment's row, as the scripts have them.
+LABEL, SCORE = 0, 3
 COPY_BYTES = 3 << 20  # a multiple of three, so that pieces of base64 join without padding
 
 
@@ -51,6 +56,9 @@ class Report:
         self._parts = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the sink
         self._videos: list[dict[str, Any]] = []
         self._used: set[int] = set()
+        self._scores = (0.0, 1.0)
+        self._embedded = 0
+        self._unseen = 0
 
     def add(self, detections: Detections) -> None:
         """Take pictures of one video and keep what the page will say of it."""
@@ -59,19 +67,19 @@ class Report:
             self._used.add(self._labels.setdefault(label, len(self._labels)))
         with console.progress(f"pictures of {detections.video}", unit="pictures") as progress:
             pictures = take_pictures(detections.path, detections.segments, detections.duration, progress)
-        if pictures.problem:
-            console.warn(f"{printable(detections.path)}: no pictures in the report: {pictures.problem}")
+        self._tell(detections.path, pictures)
         content = video_json(detections, pictures, truth, self._labels, self._path.parent)
         content["embedded"] = self._embed and not pictures.problem and self._may_embed(detections.path)
         number = len(self._videos)
         self._element(f"data-{number}", "application/json", safe_json(content).encode())
+        self._element(f"pictures-{number}", "application/json", safe_json(pictures.thumbnails).encode())
         if content["embedded"]:
             self._embed_file(number, detections.path)
-        kept = ("name", "duration", "poster", "embedded")
-        counts: dict[int, int] = {}
-        for row in content["segments"]:
-            counts[row[0]] = counts.get(row[0], 0) + 1
-        self._videos.append({key: content[key] for key in kept} | {"counts": counts})
+        counts = Counter(row[LABEL] for row in content["segments"])
+        scores = (*self._scores, *(row[SCORE] for row in content["segments"]))
+        self._scores = min(scores), max(scores)
+        facts = {"name": content["name"], "duration": content["duration"], "poster": pictures.poster}
+        self._videos.append({**facts, "counts": counts})
 
     def finish(self) -> None:
         """Write the page."""
@@ -101,6 +109,8 @@ class Report:
 
         write_streaming(self._path, write)
         self._parts.close()
+        if self._unseen > MOST_WARNINGS:
+            console.warn(f"{self._unseen - MOST_WARNINGS} more videos without pictures in the report")
 
     def _page_json(self) -> dict[str, Any]:
         chosen = colours(self._labels)
@@ -115,18 +125,27 @@ class Report:
             for label, number in self._labels.items()
         ]
         run = {"version": self._run.version, "model": printable(self._run.model)}
-        return {"run": run, "labels": labels, "truth": self._annotations is not None, "videos": self._videos}
+        return {"run": run, "labels": labels, "scores": self._scores, "videos": self._videos}
+
+    def _tell(self, path: str, pictures: Pictures) -> None:
+        if pictures.problem:
+            self._unseen += 1
+            if self._unseen <= MOST_WARNINGS:
+                console.warn(f"{printable(path)}: no pictures in the report: {pictures.problem}")
+        elif pictures.unplayable:
+            console.note(f"{printable(path)}: browsers do not play {pictures.unplayable}; the report shows stills")
 
     def _may_embed(self, path: str) -> bool:
         size = os.path.getsize(path)
-        if size > LARGEST_EMBEDDED:
-            most = LARGEST_EMBEDDED >> 20
-            console.warn(f"{printable(path)}: {size >> 20} MB, linked instead of embedded (at most {most} MB)")
+        if self._embedded + size > MOST_EMBEDDED:
+            most = MOST_EMBEDDED >> 20
+            console.warn(f"{printable(path)}: linked instead of embedded, since a page holds {most} MB of film at most")
             return False
+        self._embedded += size
         return True
 
     def _embed_file(self, number: int, path: str) -> None:
-        kind = mimetypes.guess_type(path)[0] or "video/mp4"
+        kind = media_type(path)
         self._parts.write(f'<script type="text/plain" id="film-{number}" data-kind="{kind}">'.encode())
         with open(path, "rb") as file:
             while piece := file.read(COPY_BYTES):

@@ -19,19 +19,21 @@ const page = JSON.parse(find("#page").textContent);
 const labels = page.labels;
 const parsed = new Map();
 
-// A video's data is parsed when it is first wanted.
-function videoData(number) {
-  if (!parsed.has(number)) {
-    const holder = document.getElementById(`data-${number}`);
-    parsed.set(number, JSON.parse(holder.textContent));
+// What an element of the page holds is parsed when it is first wanted.
+function held(id) {
+  if (!parsed.has(id)) {
+    const holder = document.getElementById(id);
+    parsed.set(id, JSON.parse(holder.textContent));
     holder.remove();
   }
-  return parsed.get(number);
+  return parsed.get(id);
 }
+const videoData = (number) => held(`data-${number}`);
 
 const LABEL = 0, START = 1, END = 2, SCORE = 3;
+const [LOWEST, HIGHEST] = page.scores;
 
-const state = { lowest: 0, hidden: new Set(), video: null, dark: false };
+const state = { lowest: LOWEST, hidden: new Set(), video: null, dark: false };
 
 const followers = new Set();
 // Call `follow` now and after every change of the filter or the theme, until the returned function is called.
@@ -48,9 +50,16 @@ function changed() {
 // Films stop a little before or after the moment that was asked for.
 const lasts = (segment, time) => segment[START] <= time + 0.005 && time < segment[END];
 const isShown = (segment) => segment[SCORE] >= state.lowest && !state.hidden.has(segment[LABEL]);
+// label -> how many segments reach the lowest score, whether the label is switched on or not.
+function countLabels(segments) {
+  const counts = {};
+  for (const [label, , , score] of segments) if (score >= state.lowest) counts[label] = (counts[label] || 0) + 1;
+  return counts;
+}
 const colourOf = (label) => (state.dark ? labels[label].dark : labels[label].light);
+const shareOf = (score) => (score - LOWEST) / (HIGHEST - LOWEST);
 // What is less certain is fainter, and never invisible.
-const opacityOf = (score) => 0.28 + 0.72 * Math.max(0, Math.min(1, score));
+const opacityOf = (score) => 0.28 + 0.72 * shareOf(score);
 
 function clock(seconds, digits = 2) {
   const scale = 10 ** digits;
@@ -62,9 +71,18 @@ function clock(seconds, digits = 2) {
 }
 
 const counted = (number, thing) => `${number.toLocaleString("en")} ${thing}${number === 1 ? "" : "s"}`;
+const someOf = (shown, all, thing) => (shown === all ? counted(all, thing) : `${shown.toLocaleString("en")} of ${counted(all, thing)}`);
+const byName = new Intl.Collator(undefined, { numeric: true }).compare;
+const byLabel = (a, b) => byName(labels[a].name, labels[b].name);
 
-function say(text) {
-  find("#said").textContent = text;
+let fading = 0;
+// For screen readers; if `seen`, for everybody, for a while.
+function say(text, seen = false) {
+  const said = find("#said");
+  said.textContent = text;
+  said.classList.toggle("unseen", !seen);
+  clearTimeout(fading);
+  if (seen) fading = setTimeout(() => said.classList.add("unseen"), 2000);
 }
 
 const SHAPES = {
@@ -95,9 +113,10 @@ function recolour(root) {
   }
 }
 
+const MOST_PIXELS = 1 << 24; // phones show nothing of a larger canvas
 // A canvas as sharp as the screen; returns its context in CSS pixels and clears it.
 function sharpen(canvas, width, height) {
-  const ratio = window.devicePixelRatio || 1;
+  const ratio = Math.min(window.devicePixelRatio || 1, Math.sqrt(MOST_PIXELS / (width * height)));
   canvas.width = Math.max(1, Math.round(width * ratio));
   canvas.height = Math.max(1, Math.round(height * ratio));
   canvas.style.width = `${width}px`;

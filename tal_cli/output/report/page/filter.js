@@ -3,13 +3,12 @@
 const MANY_LABELS = 24;
 const BINS = 50;
 
-// counts: label -> number of segments; scores: all scores, or null where they are not known yet.
-function makeFilter(counts, scores) {
-  const present = labels.map((_, label) => label).filter((label) => counts[label]);
-  present.sort((a, b) => labels[a].name.localeCompare(labels[b].name));
+// present: the labels there are; count: tells how many segments each has now; scores: all of them, for the histogram.
+function makeFilter(present, count, scores) {
+  present.sort(byLabel);
   const output = make("output", { for: "lowest" });
   const slider = make("input", {
-    type: "range", id: "lowest", min: 0, max: 1, step: 0.01,
+    type: "range", id: "lowest", min: LOWEST, max: HIGHEST, step: (HIGHEST - LOWEST) / 100,
     oninput: () => { state.lowest = Number(slider.value); show(); changed(); },
   });
   slider.value = state.lowest;
@@ -24,9 +23,9 @@ function makeFilter(counts, scores) {
     const chip = make("label", {
       class: "chip", title: "Double-click: this one alone",
       ondblclick: (event) => { event.preventDefault(); setAll((other) => other === label); },
-    }, box, swatch(label), make("span", { class: "name" }, labels[label].name), make("span", { class: "count" }, String(counts[label])));
+    }, box, swatch(label), make("span", { class: "name" }, labels[label].name), make("span", { class: "count" }));
     list.append(chip);
-    return { label, box, chip };
+    return { label, box, chip, number: chip.lastChild };
   });
   function setAll(wanted) {
     for (const { label, box } of boxes) {
@@ -56,12 +55,16 @@ function makeFilter(counts, scores) {
 
   function show() {
     output.textContent = state.lowest.toFixed(2);
-    slider.setAttribute("aria-valuetext", `${Math.round(state.lowest * 100)} percent`);
+    slider.setAttribute("aria-valuetext", state.lowest.toFixed(2));
     if (scores) drawHistogram(histogram, scores);
   }
   function follow() {
     recolour(root);
-    for (const { label, box } of boxes) box.checked = !state.hidden.has(label);
+    const counts = count();
+    for (const { label, box, number } of boxes) {
+      box.checked = !state.hidden.has(label);
+      number.textContent = (counts[label] || 0).toLocaleString("en");
+    }
     show();
   }
   return { root, follow };
@@ -71,7 +74,7 @@ function drawHistogram(canvas, scores) {
   const { clientWidth: width, clientHeight: height } = canvas.parentElement;
   if (!width) return;
   const bins = new Array(BINS).fill(0);
-  for (const score of scores) bins[Math.min(BINS - 1, Math.floor(score * BINS))] += 1;
+  for (const score of scores) bins[Math.min(BINS - 1, Math.floor(shareOf(score) * BINS))] += 1;
   const most = Math.max(1, ...bins);
   const tall = height - 16;
   const pen = sharpen(canvas, width, tall);
@@ -80,7 +83,7 @@ function drawHistogram(canvas, scores) {
   bins.forEach((count, bin) => {
     if (!count) return;
     const high = Math.max(1.5, (tall - 2) * Math.sqrt(count / most));
-    pen.fillStyle = style.getPropertyValue((bin + 0.5) / BINS >= state.lowest ? "--accent" : "--faint");
+    pen.fillStyle = style.getPropertyValue((bin + 0.5) / BINS >= shareOf(state.lowest) ? "--accent" : "--faint");
     pen.fillRect(8 + (room * bin) / BINS, tall - high, room / BINS - 1, high);
   });
 }

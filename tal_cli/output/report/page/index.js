@@ -3,9 +3,15 @@
 const STRIP = 42; // pixels for the lanes of all labels
 
 function openIndex() {
-  const counts = {};
-  for (const video of page.videos) for (const [label, count] of Object.entries(video.counts)) counts[label] = (counts[label] || 0) + count;
-  const filter = makeFilter(counts, null);
+  // The page's own counts tell of everything; what a score leaves, only the segments.
+  const countsOf = (number) => (state.lowest > LOWEST ? countLabels(videoData(number).segments) : page.videos[number].counts);
+  const sumOf = (counts) => Object.entries(counts).reduce((sum, [label, count]) => sum + (state.hidden.has(Number(label)) ? 0 : count), 0);
+  const present = [...new Set(page.videos.flatMap((video) => Object.keys(video.counts)))].map(Number);
+  const filter = makeFilter(present, () => {
+    const counts = {};
+    for (const card of cards) for (const [label, count] of Object.entries(card.counts)) counts[label] = (counts[label] || 0) + count;
+    return counts;
+  });
   const list = make("ul", { class: "cards" });
   const search = make("input", { type: "search", placeholder: "Find a video", "aria-label": "Find a video", oninput: arrange });
   const sorting = make("select", { "aria-label": "Order", onchange: arrange },
@@ -22,7 +28,7 @@ function openIndex() {
       make("div", { class: "poster" }, video.poster ? make("img", { src: video.poster, alt: "", loading: "lazy" }) : make("span", { class: "blank" }), make("span", { class: "length" }, clock(video.duration, 0))),
       make("strong", {}, video.name), make("div", { class: "strip" }, strip), count);
     const item = make("li", { class: "card" }, link);
-    return { video, number, total, strip, count, item, seen: false };
+    return { video, number, total, strip, count, item, seen: false, counts: video.counts, shown: total };
   });
   const byItem = new Map(cards.map((card) => [card.item, card]));
   const watcher = new IntersectionObserver((entries) => {
@@ -38,10 +44,9 @@ function openIndex() {
     const { segments, duration } = videoData(card.number);
     const width = card.strip.parentElement.clientWidth;
     const shown = segments.filter(isShown);
-    const rows = Object.keys(card.video.counts).map(Number).sort((a, b) => labels[a].name.localeCompare(labels[b].name));
+    const rows = Object.keys(card.video.counts).map(Number).sort(byLabel);
     const pitch = Math.max(2, Math.min(7, STRIP / Math.max(1, rows.length)));
     const pen = sharpen(card.strip, width, STRIP);
-    card.count.textContent = shown.length === card.total ? counted(card.total, "segment") : `${shown.length.toLocaleString("en")} of ${counted(card.total, "segment")}`;
     for (const segment of shown) {
       pen.globalAlpha = opacityOf(segment[SCORE]);
       const left = (segment[START] / duration) * width;
@@ -51,22 +56,35 @@ function openIndex() {
   }
   function arrange() {
     const order = {
-      name: (a, b) => a.video.name.localeCompare(b.video.name, undefined, { numeric: true }),
-      count: (a, b) => b.total - a.total,
+      name: (a, b) => byName(a.video.name, b.video.name),
+      count: (a, b) => b.shown - a.shown,
       duration: (a, b) => b.video.duration - a.video.duration,
     }[sorting.value];
     const wanted = search.value.toLowerCase();
     const shown = cards.filter((card) => card.video.name.toLowerCase().includes(wanted)).sort(order);
-    found.textContent = shown.length === cards.length ? counted(cards.length, "video") : `${shown.length} of ${counted(cards.length, "video")}`;
-    list.replaceChildren(...shown.map((card) => card.item));
+    const sum = (key) => shown.reduce((all, card) => all + card[key], 0);
+    found.textContent = `${someOf(shown.length, cards.length, "video")} · ${someOf(sum("shown"), sum("total"), "segment")}`;
+    if (shown.some((card, place) => list.children[place] !== card.item) || list.children.length !== shown.length) {
+      list.replaceChildren(...shown.map((card) => card.item));
+    }
   }
-  const refill = () => { filter.follow(); cards.filter((card) => card.seen).forEach(fill); };
+  const refill = () => {
+    for (const card of cards) {
+      card.counts = countsOf(card.number);
+      card.shown = sumOf(card.counts);
+      card.count.textContent = someOf(card.shown, card.total, "segment");
+      card.item.classList.toggle("none", !card.shown && card.total > 0);
+      if (card.seen) fill(card);
+    }
+    filter.follow();
+    arrange();
+  };
   const stop = onChange(refill);
   return {
     root, keys: {},
     title: counted(page.videos.length, "video"),
     facts: `tal ${page.run.version} · ${page.run.model}`,
-    start() { arrange(); filter.follow(); },
+    start: refill,
     seek() {},
     close() { stop(); watcher.disconnect(); },
   };

@@ -14,7 +14,9 @@ function readPlace() {
   const place = new URLSearchParams(location.hash.slice(1));
   const name = place.get("v");
   const number = page.videos.length === 1 ? 0 : page.videos.findIndex((video) => video.name === name);
-  const time = Number(place.get("t"));
+  // Seconds, minutes:seconds or hours:minutes:seconds; of a span, as in other players' links, its start.
+  const [start] = (place.get("t") || "").split(",");
+  const time = start.split(":").reduce((sum, part) => 60 * sum + Number(part.replace(/s$/, "")), 0);
   return { number: number >= 0 && page.videos.length ? number : null, time: Number.isFinite(time) ? Math.max(0, time) : 0 };
 }
 
@@ -28,6 +30,7 @@ function show() {
     view.seek(time);
     return;
   }
+  const first = !view;
   view?.close();
   state.video = number;
   view = number === null ? openIndex() : openVideo(number, time);
@@ -38,6 +41,7 @@ function show() {
   find("#back").hidden = number === null || page.videos.length === 1;
   window.scrollTo(0, 0);
   view.start();
+  if (!first) find("#main").focus({ preventScroll: true });
 }
 
 const THEME = "tal-report-theme";
@@ -58,11 +62,19 @@ const common = {
   t: () => setTheme(!state.dark, true),
   "?": () => find("#help").showModal(),
 };
+// Whatever was last pressed with a pointer: it has the focus, and the keys are still the film's.
+let pressed = null;
+document.addEventListener("pointerdown", (event) => {
+  const control = event.target.closest("button, a, input, label");
+  pressed = control?.control || control;
+}, true);
 document.addEventListener("keydown", (event) => {
   const target = event.target;
+  if (event.key === "Tab") pressed = null;
   if (event.ctrlKey || event.metaKey || event.altKey || find("#help").open) return;
-  if (target.matches("input:not([type=checkbox]), select, textarea")) return;
-  if ((event.key === " " || event.key === "Enter") && target.matches("button, a, input, summary, label")) return;
+  if (target.matches("input[type=search], select")) return;
+  if (target.matches("input[type=range]") && /^(Arrow|Home|End|Page)/.test(event.key)) return;
+  if ((event.key === " " || event.key === "Enter") && target !== pressed && target.matches("button, a, input")) return;
   const act = view.keys[event.key] || common[event.key];
   if (!act) return;
   event.preventDefault();
@@ -71,5 +83,9 @@ document.addEventListener("keydown", (event) => {
 find("#theme").addEventListener("click", common.t);
 find("#help-open").addEventListener("click", common["?"]);
 find("#back").addEventListener("click", () => { location.hash = ""; });
-window.addEventListener("hashchange", () => { if (location.hash !== "#main") show(); });
+find(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address is where the link to a moment stands
+  find("#main").focus();
+});
+window.addEventListener("hashchange", show);
 show();

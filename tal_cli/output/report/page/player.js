@@ -1,8 +1,9 @@
 // The film, or what stands in for it: either way there is a time, and moving it moves everything.
 
 function makePlayer(video, number) {
-  const film = make("video", { controls: true, preload: "metadata", playsinline: true, poster: video.poster, "aria-label": `Video ${video.name}` });
-  const message = make("p", {});
+  const { poster } = page.videos[number];
+  const film = make("video", { controls: true, preload: "metadata", playsinline: true, poster, "aria-label": `Video ${video.name}` });
+  const message = make("p", { role: "status" });
   const chooser = make("input", { type: "file", accept: "video/*", class: "unseen", id: "chooser", onchange: () => choose() });
   const notice = make("div", { class: "notice", hidden: true }, message,
     make("label", { for: "chooser", class: "button" }, "Choose the file …"), chooser);
@@ -27,9 +28,13 @@ function makePlayer(video, number) {
       if (hasFilm()) film.currentTime = wanted + video.offset;
       tell();
     },
+    // Where no film plays, a picture stands for the moment.
+    show(picture) {
+      if (!film.videoWidth) film.poster = picture || poster || "";
+    },
     toggle() {
-      if (!hasFilm()) return;
-      if (film.paused) film.play().catch(() => {});
+      if (!hasFilm()) say("There is no film to play", true);
+      else if (film.paused) film.play().catch(() => {});
       else film.pause();
     },
     pause: () => film.pause(),
@@ -62,10 +67,13 @@ function makePlayer(video, number) {
   function complain(text) {
     message.textContent = text;
     notice.hidden = false;
+    film.controls = hasFilm();
   }
 
   film.addEventListener("loadedmetadata", () => {
     notice.hidden = true;
+    film.controls = true;
+    if (!film.videoWidth) complain("The browser plays the sound of this film and not its pictures.");
     if (wanted) film.currentTime = wanted + video.offset;
     tell();
   });
@@ -73,8 +81,9 @@ function makePlayer(video, number) {
   for (const event of ["timeupdate", "seeking", "seeked", "pause"]) film.addEventListener(event, tell);
   film.addEventListener("error", () => {
     if (!film.getAttribute("src")) return;
-    const missing = film.error && film.error.code === 4 && !address;
-    complain(missing ? `The browser finds no film that it can play at ${video.path}` : "The browser cannot play this film.");
+    if (video.unplayable && (!address || video.embedded)) complain(`Browsers do not play ${video.unplayable}. A film in MP4, such as --overlay makes, can take its place.`);
+    else if (address) complain("The browser cannot play this film.");
+    else complain(`The browser finds no film that it can play at ${video.path}`);
   });
   if (video.embedded) open(embedded(number));
   else if (video.source) film.src = video.source;

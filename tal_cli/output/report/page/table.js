@@ -24,8 +24,10 @@ function makeTable(video, select) {
     body);
   const count = make("span", { class: "caption", role: "status" });
   const more = make("button", { type: "button", class: "more", onclick: () => write() });
+  const nothing = make("p", { class: "nothing" });
+  const scroll = make("div", { class: "scroll" }, table);
   const root = make("section", { class: "panel segments", "aria-label": "Segments" },
-    make("div", { class: "row" }, count), make("div", { class: "scroll" }, table), more);
+    make("div", { class: "row" }, count), nothing, scroll, more);
   const seen = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) write(); }, { rootMargin: "600px" });
 
   function sort(column) {
@@ -40,11 +42,14 @@ function makeTable(video, select) {
     const keys = new Map(order.map((index) => [index, of(index)]));
     order.sort((a, b) => {
       const [one, two] = [keys.get(a), keys.get(b)];
-      return sign * (typeof one === "string" ? one.localeCompare(two) : one - two) || a - b;
+      return sign * (typeof one === "string" ? byName(one, two) : one - two) || a - b;
     });
     heads.forEach((head, number) => head.setAttribute("aria-sort", number !== sorted.column ? "none" : sorted.falling ? "descending" : "ascending"));
     const all = video.segments.length;
-    count.textContent = order.length === all ? counted(all, "segment") : `${order.length.toLocaleString("en")} of ${counted(all, "segment")}`;
+    count.textContent = someOf(order.length, all, "segment");
+    nothing.hidden = order.length > 0;
+    nothing.textContent = all ? "No segment has this score and one of these labels." : "Nothing was found in this video.";
+    scroll.hidden = !order.length;
     table.setAttribute("aria-rowcount", order.length + 1);
     body.replaceChildren();
     written = 0;
@@ -61,7 +66,7 @@ function makeTable(video, select) {
   }
   function row(index, number) {
     const [label, start, end, score] = video.segments[index];
-    const picture = video.thumbnails[index];
+    const picture = video.pictureOf(index);
     const spoken = `Go to ${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`;
     const line = make("tr", { "data-index": index, "aria-rowindex": number, class: index === chosen ? "chosen" : null, onclick: () => select(index) },
       make("td", { class: "picture" }, picture
@@ -71,7 +76,7 @@ function makeTable(video, select) {
       make("td", { class: "number" }, clock(start)),
       make("td", { class: "number wide" }, clock(end)),
       make("td", { class: "number" }, (end - start).toFixed(2)),
-      make("td", { class: "number score" }, make("span", { class: "meter", style: { "--share": score } }), score.toFixed(2)));
+      make("td", { class: "number score" }, make("span", { class: "meter", style: { "--share": shareOf(score) } }), score.toFixed(2)));
     if (matched) line.append(make("td", { class: "number wide" }, overlaps[index] ? overlaps[index].toFixed(2) : "–"));
     return line;
   }

@@ -1,20 +1,19 @@
 // A lane per label, ground truth under it, on one canvas; the play head is an element of its own and moves alone.
 
 const LANE = 22, TRUTH = 8, GAP = 6, RULER = 24;
-const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
+const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
 function makeTimeline(video, player, select) {
-  const lanes = lanesOf(video);
   const pitch = LANE + GAP + (video.truth.length ? TRUTH + 2 : 0);
-  const height = RULER + lanes.length * pitch;
+  const all = lanesOf(video).map((lane) => ({ ...lane, name: nameOf(lane.label, pitch) }));
+  let lanes = [];
   const canvas = make("canvas", { "aria-hidden": "true" });
   const head = make("div", { class: "head", "aria-hidden": "true" });
   const area = make("div", {
     class: "area", role: "slider", tabindex: 0, "aria-label": "Timeline: time in the video",
     "aria-valuemin": 0, "aria-valuemax": video.duration,
   }, canvas, head);
-  const names = make("div", { class: "names", "aria-hidden": "true" },
-    ...lanes.map(({ label }) => make("div", { style: { height: `${pitch}px` }, title: labels[label].name }, swatch(label), make("span", {}, labels[label].name))));
+  const names = make("div", { class: "names", "aria-hidden": "true" });
   names.style.paddingTop = `${RULER}px`;
   const root = make("section", { class: "panel timeline", "aria-label": "Timeline" },
     make("div", { class: "row" },
@@ -29,22 +28,30 @@ function makeTimeline(video, player, select) {
   const x = (time) => ((time - from) / (to - from)) * width;
   const timeAt = (at) => from + (at / width) * (to - from);
 
+  // A lane is there as long as there is something in it.
+  function arrange() {
+    const now = all.filter(({ label, segments, truth }) => !state.hidden.has(label)
+      && (truth.length || segments.some((index) => isShown(video.segments[index]))));
+    if (now.length === lanes.length && now.every((lane, row) => lane === lanes[row])) return;
+    lanes = now;
+    names.replaceChildren(...lanes.map((lane) => lane.name));
+  }
   function draw() {
     width = area.clientWidth;
     if (!width) return;
+    const height = RULER + lanes.length * pitch;
     const pen = sharpen(canvas, width, height);
     const style = getComputedStyle(document.documentElement);
-    drawRuler(pen, style);
+    drawRuler(pen, style, height);
     lanes.forEach((lane, row) => {
       const top = RULER + row * pitch;
       pen.fillStyle = style.getPropertyValue("--lane");
       pen.fillRect(0, top, width, LANE);
-      pen.globalAlpha = state.hidden.has(lane.label) ? 0.25 : 1;
       for (const item of lane.truth) drawTruth(pen, lane.label, item, top + LANE + 2);
       for (const index of lane.segments) drawSegment(pen, index, top);
       pen.globalAlpha = 1;
     });
-    if (chosen !== null) outline(pen, style);
+    if (chosen !== null && isShown(video.segments[chosen])) outline(pen, style);
     moveHead(player.time);
   }
   function drawSegment(pen, index, top) {
@@ -70,8 +77,8 @@ function makeTimeline(video, player, select) {
     pen.roundRect(left - 1, RULER + row * pitch, Math.max(4, x(segment[END]) - left + 2), LANE, 4);
     pen.stroke();
   }
-  function drawRuler(pen, style) {
-    const step = STEPS.find((one) => (one / (to - from)) * width >= 64) || 7200;
+  function drawRuler(pen, style, height) {
+    const step = STEPS.find((one) => (one / (to - from)) * width >= 64) || STEPS.at(-1);
     const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
     pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
     for (let tick = Math.ceil(from / step); tick * step <= to; tick += 1) {
@@ -95,7 +102,7 @@ function makeTimeline(video, player, select) {
     const inside = time >= from && time <= to;
     head.style.transform = `translateX(${x(Math.min(time, to))}px)`;
     head.hidden = !inside;
-    area.setAttribute("aria-valuenow", time.toFixed(2));
+    area.setAttribute("aria-valuenow", Math.min(time, video.duration).toFixed(2));
     const now = video.segments.filter((s) => isShown(s) && lasts(s, time)).slice(0, 5);
     const heard = now.map((s) => `${labels[s[LABEL]].name} ${s[SCORE].toFixed(2)}`).join(", ");
     area.setAttribute("aria-valuetext", `${clock(time)} of ${clock(video.duration)}${heard ? `: ${heard}` : ""}`);
@@ -164,7 +171,7 @@ function makeTimeline(video, player, select) {
 
   return {
     root, zoom,
-    follow() { recolour(root); draw(); },
+    follow() { arrange(); recolour(root); draw(); },
     choose(index) {
       chosen = index;
       const [, start, end] = index === null ? [] : video.segments[index];
@@ -185,7 +192,12 @@ function lanesOf(video) {
   const order = video.segments.map((_, index) => index).sort((a, b) => video.segments[a][SCORE] - video.segments[b][SCORE]);
   for (const index of order) laneOf(video.segments[index][LABEL]).segments.push(index);
   for (const item of video.truth) laneOf(item[LABEL]).truth.push(item);
-  return [...lanes.values()].sort((a, b) => labels[a.label].name.localeCompare(labels[b.label].name));
+  return [...lanes.values()].sort((a, b) => byLabel(a.label, b.label));
+}
+
+function nameOf(label, height) {
+  const { name } = labels[label];
+  return make("div", { style: { height: `${height}px` }, title: name }, swatch(label), make("span", {}, name));
 }
 
 function showTip(event, video, index, time) {
@@ -193,7 +205,7 @@ function showTip(event, video, index, time) {
   if (index === null) tip.replaceChildren(make("span", {}, clock(time)));
   else {
     const segment = video.segments[index];
-    const picture = video.thumbnails[index];
+    const picture = video.pictureOf(index);
     tip.replaceChildren(...[
       picture ? make("img", { src: picture, alt: "" }) : null,
       make("strong", {}, swatch(segment[LABEL]), labels[segment[LABEL]].name),

@@ -2,12 +2,12 @@
 
 function openVideo(number, time) {
   const video = videoData(number);
+  video.pictureOf = (index) => held(`pictures-${number}`)[video.thumbnails[index]];
   const player = makePlayer(video, number);
   const timeline = makeTimeline(video, player, select);
   const table = makeTable(video, select);
-  const counts = {};
-  for (const segment of video.segments) counts[segment[LABEL]] = (counts[segment[LABEL]] || 0) + 1;
-  const filter = makeFilter(counts, video.segments.map((segment) => segment[SCORE]));
+  const present = new Set([...video.segments, ...video.truth].map((item) => item[LABEL]));
+  const filter = makeFilter([...present], () => countLabels(video.segments), video.segments.map((segment) => segment[SCORE]));
   const shownTime = make("span", { class: "time" });
   const now = make("div", { class: "now", "aria-hidden": "true" });
   const button = (shape, name, key, act) => make("button", { type: "button", onclick: act, "aria-label": name, title: `${name} (${key})` }, icon(shape));
@@ -31,7 +31,7 @@ function openVideo(number, time) {
     lastNow = key;
     now.replaceChildren(...current.map((index) => {
       const [label, , , score] = video.segments[index];
-      return make("span", { class: "chip" }, swatch(label), labels[label].name, make("span", { class: "count" }, score.toFixed(2)));
+      return make("span", { class: "chip" }, swatch(label), make("span", { class: "name" }, labels[label].name), make("span", { class: "count" }, score.toFixed(2)));
     }));
   });
 
@@ -42,6 +42,7 @@ function openVideo(number, time) {
     timeline.choose(index);
     table.choose(index);
     player.seek(start);
+    player.show(video.pictureOf(index));
     remember(start);
     say(`${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`);
   }
@@ -55,7 +56,7 @@ function openVideo(number, time) {
     if (here >= 0) next = shown[here + direction];
     else if (direction > 0) next = shown.find((index) => starts(index) > at + 0.005);
     else next = shown.filter((index) => starts(index) < at - 0.005).pop();
-    if (next === undefined) say(direction > 0 ? "No later segment" : "No earlier segment");
+    if (next === undefined) say(direction > 0 ? "No later segment" : "No earlier segment", true);
     else select(next);
   }
   function remember(at) {
@@ -63,9 +64,8 @@ function openVideo(number, time) {
   }
   function copyLink() {
     remember(player.time);
-    navigator.clipboard?.writeText(location.href).then(() => say("Link copied"), () => say("The link is in the address bar"));
-    find(".time", root).classList.add("flash");
-    setTimeout(() => find(".time", root)?.classList.remove("flash"), 600);
+    const copied = navigator.clipboard ? navigator.clipboard.writeText(location.href) : Promise.reject();
+    copied.then(() => say("Link copied", true), () => say("The link is in the address bar", true));
   }
   const follow = () => { filter.follow(); timeline.follow(); table.follow(); recolour(root); player.seek(player.time); };
   const stop = onChange(() => { filter.follow(); timeline.follow(); table.follow(); recolour(root); lastNow = ""; });
@@ -89,7 +89,7 @@ function openVideo(number, time) {
   return {
     root, keys, video,
     title: video.name,
-    facts: `${clock(video.duration)} · ${Number(video.fps.toFixed(2))} fps · ${page.run.model}`,
+    facts: [clock(video.duration), video.fps ? `${Number(video.fps.toFixed(2))} fps` : null, page.run.model].filter(Boolean).join(" · "),
     start() {
       follow();
       player.seek(time || 0);
