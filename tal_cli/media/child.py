@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -29,9 +30,11 @@ class Progress(Protocol):
     def __call__(self, done: float, total: float | None) -> None: ...
 
 
-def _leave_with_parent() -> None:
-    """Standard input stays open as long as the parent lives, however it ends."""
+def _leave_with_parent(scratch: str | None) -> None:
+    """Standard input stays open as long as the parent lives; where it was killed, what is unfinished goes as well."""
     sys.stdin.buffer.read()
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)
 
 
@@ -41,7 +44,7 @@ def main() -> None:
     os.dup2(2, 1)
     limit_memory()
     message = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=_leave_with_parent, args=(message["request"].get("scratch"),), daemon=True).start()
 
     def say(answer: dict[str, Any]) -> None:
         write_all(output, json.dumps(answer).encode("ascii") + b"\n")

@@ -47,11 +47,10 @@ def cut(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any
     half = 0.5 / reader.rate
     cuts = [Cut(item["start"] - half, item["end"] - half, item["target"]) for item in request["cuts"]]
     scratch = Path(request["scratch"])
-    index = packet_index(reader)
+    index = packet_index(reader, progress)
     copied, left = [], []
-    for number, item in enumerate(cuts):
-        progress(number, len(cuts))
-        written = copy_out(reader, index, item, scratch) if index is not None else None
+    for item in cuts:
+        written = copy_out(reader, index, item, scratch, progress) if index is not None else None
         if written is None:
             left.append(item)
         else:
@@ -78,7 +77,7 @@ def at_once(cuts: list[Cut]) -> tuple[list[Cut], list[Cut]]:
     return taken, others
 
 
-def copy_out(reader: Reader, index: PacketIndex, item: Cut, scratch: Path) -> str | None:
+def copy_out(reader: Reader, index: PacketIndex, item: Cut, scratch: Path, progress: Progress) -> str | None:
     """Copy a clip's packets, if they can stand alone; the path written, or None."""
     packets = index.whole(item.start, item.end)
     if packets is None:
@@ -87,13 +86,15 @@ def copy_out(reader: Reader, index: PacketIndex, item: Cut, scratch: Path) -> st
     suffix = suffix if suffix in (".mp4", ".webm") else ".mkv"
     unfinished = scratch / f"copy{suffix}"
     try:
-        copy_packets(reader, index, packets, item.end, unfinished, suffix)
+        copy_packets(reader, index, packets, item.end, unfinished, suffix, progress)
     except (FFmpegError, ValueError):
         return None  # a codec that the container does not take after all
     return _put(unfinished, item.target + suffix)
 
 
-def copy_packets(reader: Reader, index: PacketIndex, wanted: range, end: float, target: Path, suffix: str) -> None:
+def copy_packets(
+    reader: Reader, index: PacketIndex, wanted: range, end: float, target: Path, suffix: str, progress: Progress
+) -> None:
     """Write the packets `wanted` and the sound that belongs to them."""
     base = reader.stream.time_base
     assert base is not None
@@ -113,6 +114,7 @@ def copy_packets(reader: Reader, index: PacketIndex, wanted: range, end: float, 
             now = float(packet.pts * base)
             packet.stream = stream
             output.mux(packet)
+            progress(begin - reader.start + now, index.times[-1])
             for heard in sound.until(now):
                 output.mux(heard)
             left -= 1

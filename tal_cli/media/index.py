@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import av
 from av.error import FFmpegError
 
+from tal_cli.media.child import Progress
 from tal_cli.media.reader import Reader
 
 
@@ -46,18 +48,22 @@ class PacketIndex:
         return {stamp: place for place, stamp in enumerate(self.stamps)}
 
 
-def packet_index(reader: Reader) -> PacketIndex | None:
+def packet_index(reader: Reader, progress: Progress) -> PacketIndex | None:
     """The index of a reader's file; None where times are not stored or not reliable. The reader's place is lost."""
     base = reader.stream.time_base
     if not reader.can_jump or base is None:
         return None
     stamps: list[int] = []
     keys: list[bool] = []
-    for packet in _packets(reader):
-        if packet.pts is None or packet.is_discard or packet.is_corrupt:
-            return None
-        stamps.append(packet.pts)
-        keys.append(packet.is_keyframe)
+    try:
+        for packet in _packets(reader):
+            progress(0, None)
+            if packet.pts is None or packet.is_discard or packet.is_corrupt:
+                return None
+            stamps.append(packet.pts)
+            keys.append(packet.is_keyframe)
+    except FFmpegError:  # damaged
+        return None
     if len(set(stamps)) != len(stamps):
         return None
     times = tuple(float(stamp * base) - reader.start for stamp in sorted(stamps))
@@ -65,10 +71,7 @@ def packet_index(reader: Reader) -> PacketIndex | None:
     return PacketIndex(tuple(stamps), tuple(keys), times) if times and abs(times[0]) < 1e-6 else None
 
 
-def _packets(reader: Reader) -> list[av.Packet]:
-    """All packets of the video, without their content; none where the file is damaged."""
+def _packets(reader: Reader) -> Iterator[av.Packet]:
+    """The packets of the video one by one, since together they are as large as the file."""
     reader.container.seek(0)
-    try:
-        return [packet for packet in reader.container.demux(reader.stream) if packet.size]
-    except FFmpegError:
-        return []
+    yield from (packet for packet in reader.container.demux(reader.stream) if packet.size)

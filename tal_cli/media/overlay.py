@@ -82,7 +82,8 @@ class Painter:
         pad = max(2, line // 4)
         pitch = line + 2 * pad
         rows = max(1, int(self._height * CHIPS) // pitch)
-        texts = [(f"{self._segments[index][0]}  {self._segments[index][3]:.2f}", index) for index in now[:rows]]
+        room = self._width - 4 * pad - line
+        texts = [(self._caption(self._segments[index], room), index) for index in now[:rows]]
         wide = max(int(self._font.getlength(text)) for text, _ in texts) + 4 * pad + line
         size = (min(self._width, wide), min(self._height, pitch * len(texts) + pad))
         image = Image.new("RGBA", size)
@@ -96,14 +97,25 @@ class Painter:
             pen.text((2 * pad + line, top + pad // 2), text, font=self._font, fill="white")
         return np.asarray(image)
 
+    def _caption(self, segment: Segment, room: float) -> str:
+        """Label and score; of a label that is too long as much as there is room for, in pixels."""
+        label, _, _, score = segment
+        text = f"{label}  {score:.2f}"
+        while label and self._font.getlength(text) > room:
+            label = label[:-1]
+            text = f"{label}…  {score:.2f}"
+        return text
+
     def _draw_timeline(self) -> NDArray[np.uint8]:
-        """All segments in lanes by label, fainter the less certain; lanes get thinner the more there are."""
+        """All segments in lanes by label, fainter the less certain; the more lanes, the thinner."""
         lanes = sorted({label for label, *_ in self._segments})
-        pitch = max(1, min(self._height // 40, int(self._height * TIMELINE) // max(1, len(lanes))))
-        tall = min(self._height, max(2, pitch * len(lanes) + 2))
+        room = max(1, int(self._height * TIMELINE))
+        pitch = max(1, min(self._height // 40, room // max(1, len(lanes))))
+        tall = min(self._height, max(2, min(room, pitch * len(lanes)) + 2))
         image = Image.new("RGBA", (self._width, tall), GROUND)
         for label, start, end, score in reversed(self._segments):
-            top = 1 + lanes.index(label) * pitch
+            lane = lanes.index(label)
+            top = 1 + (lane * pitch if len(lanes) <= room else lane * room // len(lanes))
             left = self._width * start / self._duration
             right = max(left + 1, self._width * end / self._duration)
             bar = Image.new("RGBA", (max(1, round(right - left)), max(1, pitch - (pitch > 2))), self._colours[label])

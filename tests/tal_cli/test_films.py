@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +14,7 @@ import av
 import numpy as np
 import pytest
 from films import Seen, pitch, see, write_film
-from small_runs import Tal
+from small_runs import Tal, render_clip
 
 from tal_cli.errors import InputProblem
 from tal_cli.media import apart
@@ -203,6 +205,15 @@ def frame_at(path: Path, number: int) -> np.ndarray:
         return list(container.decode(video=0))[number].to_ndarray(format="rgb24")
 
 
+@pytest.mark.parametrize("count", [3, 300])
+def test_a_timeline_leaves_most_of_the_picture_free(film: Path, tmp_path: Path, count: int) -> None:
+    segments = tuple(Segment(f"label {number} {'x' * 500}", 0.0, 4.0, 1.0) for number in range(count))
+    Overlays(tmp_path / "out", RUN).add(replace(found(film), segments=segments))
+    made, original = (frame_at(path, 30).astype(int) for path in ((tmp_path / "out" / "film.overlay.mp4"), film))
+    assert np.abs(made - original)[44:46].mean() < 8  # labels are above, the timeline is below
+    assert np.abs(made - original)[-2:].mean() > 20
+
+
 def test_an_overlay_never_replaces_its_video(film: Path, tmp_path: Path) -> None:
     video = tmp_path / "a.overlay.mp4"
     video.write_bytes(film.read_bytes())
@@ -239,6 +250,28 @@ def test_a_child_that_dies_or_hangs_costs_one_video(
     with pytest.raises(InputProblem, match=message):
         Clips(tmp_path / "clips").add(found(film, (0, 1)))
     assert list((tmp_path / "clips").iterdir()) == []
+
+
+def test_what_a_killed_run_has_not_finished_goes_with_it(tmp_path: Path) -> None:
+    film = render_clip(tmp_path / "film.mp4", frames=50, repeat=1000)
+    script = (
+        "import sys; from pathlib import Path; from tal_cli.output import RunInfo\n"
+        "from tal_cli.output.films import Overlays; from tal_cli.segments import Detections\n"
+        "Overlays(Path(sys.argv[2]), RunInfo('0', 'm', '')).add(Detections('film', sys.argv[1], 2e3, 25.0, 50000, ()))"
+    )
+    out = tmp_path / "out"
+    with subprocess.Popen([sys.executable, "-c", script, str(film), str(out)]) as run:
+        until(lambda: bool(list(out.glob(".tal-*/film.mp4"))))
+        run.kill()
+    until(lambda: list(out.iterdir()) == [])
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait till something holds."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_command_line_makes_both(run: Tal, film: Path, tmp_path: Path) -> None:
