@@ -57,17 +57,14 @@ class PyramidLayout:
         """bool [S]: True in a level, False in a gap."""
         return self.pack([torch.ones(length, dtype=torch.bool, device=device) for length in self.lengths])
 
-    def spread(self, values: Sequence[float], device: torch.device) -> Tensor:
-        """One value per level -> float32 [S] (0 in the gaps)."""
-        pieces = [torch.full((n,), float(v), device=device) for n, v in zip(self.lengths, values, strict=True)]
-        return self.pack(pieces)
+    def spread(self, values: Sequence[float], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+        """One value per level -> [S] (0 in the gaps)."""
+        pairs = zip(self.lengths, values, strict=True)
+        return self.pack([torch.full((length,), value, dtype=dtype, device=device) for length, value in pairs])
 
-    def spread_index(self, values: Sequence[int], device: torch.device) -> Tensor:
-        """One whole number per level -> int64 [S] (0 in the gaps)."""
-        pieces = [
-            torch.full((n,), v, dtype=torch.int64, device=device) for n, v in zip(self.lengths, values, strict=True)
-        ]
-        return self.pack(pieces)
+    def level_index(self, device: torch.device) -> Tensor:
+        """Which level each cell is of, int64 [S] (0 in the gaps)."""
+        return self.spread(range(len(self.lengths)), device, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,9 @@ def cut(packed: Tensor, starts: Sequence[int], lengths: Sequence[int], dim: int)
 def pyramid_points(layout: PyramidLayout, device: torch.device) -> Points:
     """Points of a packed pyramid whose level l has stride 2**l."""
     stride = layout.spread([1 << level for level in range(len(layout.lengths))], device)
-    first = layout.spread_index(layout.starts, device)
-    last = layout.spread_index([s + n - 1 for s, n in zip(layout.starts, layout.lengths, strict=True)], device)
+    first = layout.spread(layout.starts, device, torch.int64)
+    ends = [start + length - 1 for start, length in zip(layout.starts, layout.lengths, strict=True)]
+    last = layout.spread(ends, device, torch.int64)
     index = torch.arange(layout.total, device=device)
     return Points(time=(index - first).float() * stride, stride=stride, first=first, last=last)
 

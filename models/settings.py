@@ -86,10 +86,12 @@ class TrainingConfig(Strict):
     coarse_weight: NonNegative = 0.3
     class_agnostic: bool = False  # all labels are learnt as one: proposals, for `tal combine video-scores` to label
     select: Literal["last", "best-test"] = "last"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
 
     @model_validator(mode="after")
-    def _splittable(self) -> TrainingConfig:
+    def _consistent(self) -> TrainingConfig:
+        if not self.epochs + self.warmup_epochs:
+            raise ValueError("epochs: there is none, not even to warm up")
         if self.accumulate > 1 and not isinstance(self.assignment, CenterAssignment):
             raise ValueError("accumulate: who is positive under the cost assignment is not known before the passes")
         return self

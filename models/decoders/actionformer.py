@@ -28,11 +28,10 @@ class ActionformerDecoder(nn.Module):
         packed = layout.pack(levels, dim=1)
         packed_masks = pack_masks(layout, valid, packed.dtype, clean=masks[0] is None)
         logits = self.classes(packed, packed_masks)
-        level_index = layout.spread_index(range(len(levels)), packed.device)
         return Predictions(
             layout=layout,
             valid=packed_masks.inside,
             coarse=logits,
             refined=logits,
-            boundaries=PlainBoundaries(self.offsets(packed, packed_masks, level_index)),
+            boundaries=PlainBoundaries(self.offsets(packed, packed_masks, layout)),
         )

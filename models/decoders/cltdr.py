@@ -91,14 +91,13 @@ class CltdrDecoder(nn.Module):
         boundary = regression if self.paper else packed.detach()
         coarse = self.classes(classes, packed_masks)
         factor, shift = (None, None) if self.refine is None else self.refine(fusion, packed_masks)
-        level_index = layout.spread_index(range(len(levels)), coarse.device)
         return Predictions(
             layout=layout,
             valid=packed_masks.inside,
             coarse=coarse,
             refined=coarse if factor is None else refine_logits(coarse, factor, paper=self.paper),
             boundaries=BinnedBoundaries(
-                offsets=self.offsets(regression, packed_masks, level_index),
+                offsets=self.offsets(regression, packed_masks, layout),
                 starts=self.starts(boundary, packed_masks),
                 ends=self.ends(boundary, packed_masks),
             ),

@@ -87,7 +87,8 @@ class OffsetHead(nn.Module):
         self.output = RowOutput(width, 2 * (bins + 1), kernel)
         self.level_scale = nn.Parameter(torch.ones(levels))
 
-    def forward(self, x: Tensor, masks: PackedMasks, level: Tensor) -> Tensor:
-        """Packed rows [B, S, D], level index int64 [S] -> [B, 2 (bins + 1), S], 0 at invalid cells."""
+    def forward(self, x: Tensor, masks: PackedMasks, layout: PyramidLayout) -> Tensor:
+        """Packed rows [B, S, D] -> [B, 2 (bins + 1), S], 0 at invalid cells."""
         logits = self.output(self.trunk(x, masks))
-        return F.relu(logits * masks.valid.transpose(1, 2) * self.level_scale[level])
+        scale = self.level_scale[layout.level_index(x.device)]
+        return F.relu(logits * masks.valid.transpose(1, 2) * scale)

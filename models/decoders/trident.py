@@ -36,14 +36,13 @@ class TridentDecoder(nn.Module):
         packed = layout.pack(levels, dim=1)
         packed_masks = pack_masks(layout, valid, packed.dtype, clean=masks[0] is None)
         logits = self.classes(packed, packed_masks)
-        level_index = layout.spread_index(range(len(levels)), packed.device)
         return Predictions(
             layout=layout,
             valid=packed_masks.inside,
             coarse=logits,
             refined=logits,
             boundaries=BinnedBoundaries(
-                offsets=self.offsets(packed, packed_masks, level_index),
+                offsets=self.offsets(packed, packed_masks, layout),
                 starts=self.starts(packed.detach(), packed_masks),
                 ends=self.ends(packed.detach(), packed_masks),
             ),

@@ -18,7 +18,7 @@ Path = tuple[str, ...]
 RECIPES = {name: load_recipe(name).model_dump(mode="json") for name in list_recipes()}
 # Values that no number of the schema can have, but for some that may be negative.
 IMPOSSIBLE = [-1, -0.5, float("nan"), float("inf"), -float("inf")]
-SIGNED = {"seed", "average", "branch_scale", "windows"}  # windows of attention: -1 stands for all cells
+SIGNED = {"average", "branch_scale", "windows"}  # windows of attention: -1 stands for all cells
 
 
 def leaves(data: Any, path: Path = ()) -> Iterator[Path]:
@@ -119,6 +119,13 @@ def test_missing_sections(name: str, data: st.DataObject) -> None:
 def test_numbers_are_written_as_people_write_them(text: str, number: float) -> None:
     recipe = load_recipe("thumos-i3d")
     assert override(recipe, [f"training.learning_rate={text}"]).training.learning_rate == number
+
+
+def test_a_run_has_an_epoch() -> None:
+    with pytest.raises(RecipeError, match="training: epochs: there is none"):
+        override(load_recipe("thumos-i3d"), ["training.epochs=0", "training.warmup_epochs=0"])
+    with pytest.raises(RecipeError, match=r"training\.seed"):
+        override(load_recipe("thumos-i3d"), [f"training.seed={1 << 63}"])
 
 
 @pytest.mark.parametrize(
