@@ -12,13 +12,12 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 
 import av
-import numpy as np
 import torch
+from videos import make_video
 
 from extractors.backbones import create_backbone
 from extractors.batches import PreparedFrames, iterate_windows
@@ -27,24 +26,6 @@ from extractors.video import read_frames
 from extractors.windows import WindowGrid
 
 WINDOW = WindowGrid(window=16, stride=4)
-
-
-def make_video(path: Path, frames: int = 1800) -> None:
-    """A pan over a smooth texture with a little noise."""
-    rng = np.random.default_rng(0)
-    coarse = rng.uniform(0, 255, (40, 120, 3))
-    texture = np.repeat(np.repeat(coarse, 12, 0), 12, 1)
-    texture = (texture + np.roll(texture, 6, 0) + np.roll(texture, 6, 1)) / 3
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for index in range(frames):
-            left = int(500 + 500 * np.sin(index / 90))
-            picture = texture[100:340, left : left + 320] + rng.normal(0, 4, (240, 320, 1))
-            frame = av.VideoFrame.from_ndarray(picture.clip(0, 255).astype(np.uint8), format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 30)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def pyav_to_rgb(path: Path) -> int:

@@ -13,7 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from seeded import make_video, peak_memory, repeat_video, seeded_backbone
+from memory import peak_memory
+from seeded import seeded_backbone
+from videos import make_video, repeat_video
 
 BACKBONES = ("tiny", "r3d_18", "i3d-rgb", "tsp", "slowfast-r50-8x8", "videomaev2-s", "timm:resnet18")
 
@@ -41,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         minute, hour = Path(name, "minute.mp4"), Path(name, "hour.mp4")
         make_video(minute, frames=60 * arguments.fps, fps=arguments.fps)
-        repeat_video(minute, hour, 60)
+        repeat_video(minute, hour, 3600 * arguments.fps)
         stride = str(15 * arguments.fps)
         for backbone in arguments.backbones:
             run = [sys.executable, __file__, "--only", backbone]

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from seeded import make_video, seeded_backbone
+from seeded import seeded_backbone
+from videos import make_video
 
 from extractors.batches import PreparedFrames, iterate_windows
 from extractors.extract import Extractor

@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from seeded import make_video, repeat_video, seeded_backbone
+from seeded import seeded_backbone
 from torch.utils.flop_counter import FlopCounterMode
+from videos import make_video, repeat_video
 
 from extractors.arithmetic import arithmetic
 from extractors.backbones import Backbone
@@ -126,8 +127,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         video = arguments.video or Path(folder, "video.mp4")
         if arguments.video is None:
-            make_video(Path(folder, "minute.mp4"), frames=1800 if arguments.minutes else 60)
-            repeat_video(Path(folder, "minute.mp4"), video, max(1, arguments.minutes))
+            make_video(Path(folder, "minute.mp4"))
+            repeat_video(Path(folder, "minute.mp4"), video, 1800 * arguments.minutes or 60)
         for backbone in arguments.backbones:
             print(row(seeded_backbone(backbone), arguments, video, device, peak), flush=True)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import av
 import torch
-from seeded import make_video, repeat_video
+from videos import make_video, repeat_video
 
 from extractors.batches import PreparedFrames, iterate_windows
 from extractors.video import read_frames
@@ -68,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         minute, long = Path(name, "minute.mp4"), Path(name, "long.mp4")
         make_video(minute)
-        repeat_video(minute, long, arguments.minutes)
+        repeat_video(minute, long, 1800 * arguments.minutes)
         for _ in range(arguments.rounds):
             for row, work in rows.items():
                 began = time.perf_counter()

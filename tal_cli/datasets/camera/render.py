@@ -89,12 +89,12 @@ def _encode(path: Path, rng: np.random.Generator, timeline: Timeline) -> None:
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=timeline.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for picture in _paint(rng, timeline, width, height):
+        for picture in paint(rng, timeline, width, height):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
 
 
-def _paint(rng: np.random.Generator, timeline: Timeline, width: int, height: int) -> Iterator[UInt8]:
+def paint(rng: np.random.Generator, timeline: Timeline, width: int, height: int) -> Iterator[UInt8]:
     """The shown frames [H, W, 3], one after another; the same array is yielded while the picture is frozen."""
     exposure = _exposure(rng, timeline)
     grain = min(8.0, rng.exponential(2.0)) * (rng.random() < 0.8)
