@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import torch
 
+from extractors.ahead import ahead
 from models.pyramid import padded_length
 from models.randomness import BatchPart
 from models.recipe import Recipe
@@ -50,14 +51,13 @@ class Batches:
             parts.append((BatchPart(places.start, self.size), batch))
         return parts
 
-    def ahead(self, steps: range, ranges: Sequence[range]) -> Iterator[Parts]:
-        """`parts` of consecutive steps, the next one being prepared while one is worked on."""
-        with ThreadPoolExecutor(1) as thread:
-            coming: Future[Parts] | None = None
-            for step in steps:
-                ready = coming or thread.submit(self.parts, step, ranges)
-                coming = thread.submit(self.parts, step + 1, ranges) if step + 1 < steps.stop else None
-                yield ready.result()
+    def each(self, steps: range, ranges: Sequence[range], device: torch.device) -> Iterator[Parts]:
+        """`parts` of consecutive steps; beside a GPU the next ones are prepared while one is worked on.
+
+        Not on the processor: a second thread that computes makes every operation of the first a third slower there.
+        """
+        prepared = (self.parts(step, ranges) for step in steps)
+        return prepared if device.type == "cpu" else ahead(prepared, 1)
 
     def _video(self, draw: int) -> FeatureVideo:
         return self._videos[draw % len(self._videos)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.recipe import FeatureSpec
+from models.recipe import FeatureSpec, ModelConfig, Recipe, override
 from tal_cli import console
+from tal_cli.contracts import UNKNOWN
 from tal_cli.datasets.annotations import Annotations, load_annotations, split_names
 from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
 from tal_cli.datasets.check import Expected, FeatureCheck, check_annotations, summarise
@@ -140,11 +142,13 @@ def _refuse(path: Path, lines: list[str]) -> None:
         raise InputProblem(path, "; ".join(lines), "`tal datasets check` lists all that is wrong")
 
 
-def first_features(data: TrainingData) -> Path:
-    """The first training video's feature file.
+def feature_spec(data: TrainingData, overrides: Sequence[str]) -> FeatureSpec:
+    """What the first training video's features are: as the file beside them says, else as overrides do.
 
     Raises:
-        Missing: it is not there, or nothing beside it says what it holds.
+        Missing: they are not there, or nothing says what they are.
+        RecipeError: overrides that are none.
+        extractors.store.FeatureError: the file cannot be read.
     """
     video = data.annotations.of(data.train)[0]
     file = find_features(data.features, video.name, video.subset)
@@ -152,7 +156,15 @@ def first_features(data: TrainingData) -> Path:
         raise Missing(
             f"no features of {video.name} in {data.features}", "make them with `tal extract-features VIDEOS --out DIR`"
         )
-    path = file.path
-    if not path.with_suffix(".json").is_file():
-        raise Missing(f"{path}: nothing beside it says its window and stride", "name a --recipe that does")
-    return path
+    found = file.outline()
+    if found.contract is not None:
+        return FeatureSpec(**{name: getattr(found.contract, name) for name in FeatureSpec.model_fields})
+    said = [assignment for assignment in overrides if assignment.startswith("features.")]
+    if not {"features.window", "features.stride"} <= {assignment.partition("=")[0] for assignment in said}:
+        raise Missing(
+            f"{file}: nothing beside it says its window and stride",
+            "say them with --set features.window=16 --set features.stride=4, or name a --recipe that does",
+        )
+    unsaid = FeatureSpec(extractor=UNKNOWN, channels=found.features.shape[1], window=1, stride=1)
+    blank = Recipe(name=data.name, features=unsaid, model=ModelConfig(classes=1))
+    return override(blank, said).features

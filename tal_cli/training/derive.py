@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from extractors.contract import FeatureContract
 from models.architectures import GmgSettings
 from models.recipe import FeatureSpec, InferenceConfig, ModelConfig, Recipe, TrainingConfig
 from tal_cli.datasets.features import FeatureVideo
@@ -52,11 +51,6 @@ def data_shape(videos: Sequence[FeatureVideo]) -> DataShape:
     """The shape of the videos to train on."""
     durations = [duration for video in videos for duration in np.diff(video.segments, axis=1).ravel().tolist()]
     return DataShape(tuple(durations), tuple(video.length for video in videos))
-
-
-def spec_of(contract: FeatureContract) -> FeatureSpec:
-    """What a recipe says of features made under a contract."""
-    return FeatureSpec(**{name: getattr(contract, name) for name in FeatureSpec.model_fields})
 
 
 def longest_usual(durations: Sequence[float]) -> float:

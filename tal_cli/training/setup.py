@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from extractors.store import load_contract
-from models.recipe import Recipe, list_recipes, load_recipe, override
+from extractors.whole_files import leftovers, sweep
+from models.recipe import FeatureSpec, Recipe, list_recipes, load_recipe, override
 from tal_cli import console
 from tal_cli.datasets.benchmarks import BENCHMARKS
 from tal_cli.datasets.features import FeatureVideo, load_videos, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.errors import UsageProblem
 from tal_cli.training.boards import open_board
-from tal_cli.training.data import TrainingData, check_data, find_data, first_features
-from tal_cli.training.derive import data_shape, derive_recipe, spec_of, summary
+from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data
+from tal_cli.training.derive import data_shape, derive_recipe, summary
 from tal_cli.training.initial import initial_weights
 from tal_cli.training.processes import join
 from tal_cli.training.record import write_record
@@ -61,30 +61,22 @@ def prepare(request: TrainingRequest) -> TrainingRun:
     initial = initial_weights(request.init)
     data = find_data(request.dataset, request.features, request.train_subset, request.test_subset)
     recipe = choose_recipe(request, data)
-    spec = recipe.features if recipe is not None else spec_of(load_contract(first_features(data)))
+    spec = recipe.features if recipe is not None else feature_spec(data, request.overrides)
     check_data(data, spec, speak=processes.leads)
     if recipe is not None and recipe.training.class_agnostic:
         data = replace(data, annotations=data.annotations.with_one_label(ONE_LABEL))
-    labels = data.annotations.labels
-    subsets = [data.annotations.of(name) for name in data.subsets]
-    with console.progress("reading features", unit="videos") as progress:
-        loaded = [load_videos(videos, data.features, labels, spec, progress=progress) for videos in subsets]
-    videos, validation = [*loaded, []][:2]
-    if recipe is not None and recipe.model.resample:
-        videos = [resampled(video, recipe) for video in videos]
+    videos, validation = load_subsets(data, spec)
     check_instances(videos, data.train)
     if recipe is None:
-        shape = data_shape(videos)
-        recipe = override(derive_recipe(data.name, spec, shape, len(labels)), request.overrides)
-        if recipe.features != spec:
-            raise UsageProblem("--set features: without a recipe the features are what the files say")
-        for line in summary(recipe, shape) if processes.leads else ():
-            print(line, file=sys.stderr)
+        recipe = derive(request, data, spec, videos, speak=processes.leads)
+    if recipe.model.resample:
+        videos = [resampled(video, recipe) for video in videos]
     describe(data, recipe, videos, validation)
-    out.mkdir(parents=True, exist_ok=True)
+    if processes.leads:
+        make_folder(out)
     run = TrainingRun(
         recipe=recipe,
-        labels=labels,
+        labels=data.annotations.labels,
         videos=videos,
         validation=validation,
         out=out,
@@ -94,7 +86,7 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         precision=request.precision,
         resume=request.resume,
         initial=initial,
-        board=open_board(request.log, out) if processes.leads else None,
+        board=open_board(request.log, out, request.resume) if processes.leads else None,
         processes=processes,
     )
     if processes.leads:
@@ -115,6 +107,39 @@ def choose_recipe(request: TrainingRequest, data: TrainingData) -> Recipe | None
     if recipe.model.classes != classes:
         console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: taking {classes}")
     return override(recipe, [f"model.classes={classes}", *request.overrides])
+
+
+def load_subsets(data: TrainingData, spec: FeatureSpec) -> tuple[list[FeatureVideo], list[FeatureVideo]]:
+    """The videos to train on, and those to evaluate on, of which there may be none; raises as `load_videos`."""
+    subsets = [data.annotations.of(name) for name in data.subsets]
+    with console.progress("reading features", unit="videos") as progress:
+        labels = data.annotations.labels
+        loaded = [load_videos(videos, data.features, labels, spec, progress=progress) for videos in subsets]
+    return loaded[0], loaded[1] if len(loaded) > 1 else []
+
+
+def derive(
+    request: TrainingRequest, data: TrainingData, spec: FeatureSpec, videos: Sequence[FeatureVideo], *, speak: bool
+) -> Recipe:
+    """A recipe for these videos, with overrides; what came of what is said, if `speak`.
+
+    Raises:
+        UsageProblem: overrides that say other features than there are.
+    """
+    shape = data_shape(videos)
+    recipe = override(derive_recipe(data.name, spec, shape, len(data.annotations.labels)), request.overrides)
+    if recipe.features != spec:
+        raise UsageProblem("--set features: without a recipe the features are what the files say")
+    for line in summary(recipe, shape) if speak else ():
+        print(line, file=sys.stderr)
+    return recipe
+
+
+def make_folder(out: Path) -> None:
+    """The run's folder, without the half files that a killed run left in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    for folder in (out, out / FOLDER):
+        sweep(file for files in leftovers(folder).values() for file in files)
 
 
 def check_instances(videos: Sequence[FeatureVideo], subset: str) -> None:

@@ -83,16 +83,18 @@ class Trainer:
         self.metrics = MetricsLog(run.out, self.step) if self.processes.leads else None
 
     def close(self) -> None:
-        """Close the files that are written to while training."""
+        """Close what is written to while training."""
         if self.metrics is not None:
             self.metrics.close()
+        if self.run.board is not None:
+            self.run.board.close()
 
     def fit(self) -> TrainingResult:
         """Run all steps that are left."""
         saved = time.monotonic()
         left = range(self.step, self.schedule.steps)
         with console.progress("training", self.schedule.steps, "steps") as progress:
-            for parts in self.batches.ahead(left, self.ranges):
+            for parts in self.batches.each(left, self.ranges, self.run.device):
                 terms = self.learn(parts)
                 progress(self.step, self.schedule.steps)
                 progress.describe(self._headline(terms["total"]))

@@ -42,13 +42,16 @@ def test_finished_files_are_kept_unless_the_contract_changes(run: Tal, clips: Pa
 
 
 @pytest.mark.parametrize("format", ["npz", "safetensors", "pt"])
-def test_formats_hold_the_same(run: Tal, clips: Path, tmp_path: Path, format: str) -> None:
+def test_formats_hold_the_same_and_are_detected_in(run: Tal, clips: Path, tmp_path: Path, format: str) -> None:
     from extractors.store import load_features
 
     run("extract-features", clips / "first.mp4", "--out", tmp_path / "npy")
     run("extract-features", clips / "first.mp4", "--out", tmp_path / format, "--format", format)
     one, two = (load_features(tmp_path / name / f"first.{name}") for name in ("npy", format))
     np.testing.assert_array_equal(one.features, two.features)
+    found = [run("detect", tmp_path / name / f"first.{name}", "-f", "jsonl").out for name in ("npy", format)]
+    segments = [json.loads(text)["segments"] for text in found]
+    assert segments[0] == segments[1] and segments[0]
 
 
 def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.recipe import FeatureSpec
+from models.recipe import FeatureSpec, dump_recipe, load_recipe, override
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations, save_annotations
 from tal_cli.datasets.splits import HELD_OUT, split_own
@@ -217,9 +217,25 @@ def test_what_looks_wrong_but_can_be_trained_on_is_said(
     assert "warning: segment outside the video: 5: film0 (moves 1-23 of 5 s)" in capsys.readouterr().err
 
 
-def test_features_of_all_videos_in_one_file_beside_the_annotations(films: Path, tmp_path: Path) -> None:
-    from models.recipe import dump_recipe, load_recipe, override
+def test_features_that_nothing_describes_are_what_the_options_say(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = changed(films, tmp_path, lambda video: video)
+    for path in (data / "features").glob("*.json"):
+        path.unlink()
+    assert train(data, tmp_path / "run") == 4
+    assert "--set features.window=16 --set features.stride=4" in capsys.readouterr().err
+    said = ("--set", "features.window=16", "--set", "features.stride=4")
+    assert train(data, tmp_path / "run", *said, "--epochs", "0") == 0
+    features = load_recipe(tmp_path / "run" / "recipe.yaml").features
+    assert (features.extractor, features.window, features.stride) == ("unknown", 16, 4)
+    film, found = data / "features" / "film4.npy", tmp_path / "found.json"
+    assert app.run(["detect", str(film), "-m", str(tmp_path / "run"), "--fps", "25", "-o", str(found)]) == 0
+    assert train(data, tmp_path / "other", "--set", "features.window=16", "--set", "features.stride=no") == 2
+    assert train(films, tmp_path / "third", *said[:2], "--set", "features.stride=8") == 2
 
+
+def test_features_of_all_videos_in_one_file_beside_the_annotations(films: Path, tmp_path: Path) -> None:
     small = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "training.warmup_epochs=1"]
     (tmp_path / "small.yaml").write_text(dump_recipe(override(load_recipe("camera"), small)))
     annotations = films / "annotations.json"

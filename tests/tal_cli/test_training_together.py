@@ -159,6 +159,20 @@ def test_figures_go_to_the_boards(folder: Path, tmp_path: Path, monkeypatch: pyt
         assert list(out.glob(left)), f"{name} has written nothing"
 
 
+def test_a_resumed_run_is_the_same_one_at_weights_and_biases(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    names: list[str] = []
+    for out, more in ((tmp_path / "one", ()), (tmp_path / "one", ("--resume",)), (tmp_path / "other", ())):
+        assert app.run(arguments(folder, out, "--log", "wandb", "--epochs", "1", *more)) == 0
+        (run,) = set(out.glob("wandb/offline-run-*")) - {Path(name) for name in names}
+        names.append(str(run))
+    first, again, other = (name.rpartition("-")[2] for name in names)
+    assert first == again != other
+
+
 def test_the_record_names_what_was_trained_on(folder: Path, alone: object) -> None:
     record = json.loads((folder / "alone" / "run.json").read_text())
     assert record["seed"] == recipe().training.seed and record["training"] == [f"v{i}" for i in range(8)]
