@@ -87,14 +87,14 @@ def parse_tiou(text: str) -> tuple[float, ...]:
         if ":" in text:
             first, step, last = (float(part) for part in text.split(":"))
             count = round((last - first) / step) + 1
-            if count < 1 or count > 1000 or abs(first + (count - 1) * step - last) > 1e-6:
+            if not (1 <= count <= 1000 and abs(first + (count - 1) * step - last) <= 1e-6):
                 raise ValueError
             thresholds = np.linspace(first, last, count).tolist()
         else:
             thresholds = [float(part) for part in text.split(",")]
         if not all(0 < threshold <= 1 for threshold in thresholds):
             raise ValueError
-    except (ValueError, ZeroDivisionError) as error:
+    except (ValueError, ArithmeticError) as error:
         raise UsageProblem(f"{text!r} are no thresholds", "write them as 0.3:0.1:0.7, 0.5 or 0.3,0.5") from error
     return tuple(thresholds)
 

@@ -6,6 +6,7 @@ Their tool has one scale of buckets for ActivityNet and one for THUMOS14.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -86,7 +87,7 @@ def usable(videos: Sequence[VideoAnnotation]) -> list[VideoAnnotation]:
     """The videos that have instances, with those that the published tool analyses: no longer than the video, no shorter
     than nothing."""
     kept = [
-        replace(video, segments=tuple(item for item in video.segments if 0 < _coverage(video, item) <= 1))
+        replace(video, segments=tuple(s for s in video.segments if s.start < s.end and _coverage(video, s) <= 1))
         for video in videos
     ]
     return [video for video in kept if video.segments]
@@ -123,7 +124,7 @@ def characterise(videos: Sequence[VideoAnnotation], counts: dict[str, int], scal
 
 
 def _coverage(video: VideoAnnotation, item: GroundTruth) -> float:
-    return round((item.end - item.start) / video.duration, DECIMALS) if video.duration > 0 else 0.0
+    return round((item.end - item.start) / video.duration, DECIMALS) if video.duration > 0 else math.inf
 
 
 def _evenness(counts: Ints) -> float:

@@ -95,13 +95,15 @@ def label_proposals(
     """
     rows: list[tuple[str, str, float, float, float]] = []
     missing = []
-    videos = np.asarray(proposals.videos, dtype=object)
-    for video in dict.fromkeys(proposals.videos):
+    of_video: dict[str, list[int]] = {}
+    for row, video in enumerate(proposals.videos):
+        of_video.setdefault(video, []).append(row)
+    for video, found in of_video.items():
         scores = classes.of(video)
         if scores is None:
             missing.append(video)
             continue
-        here = np.flatnonzero(videos == video)
+        here = np.asarray(found)
         here = here[np.argsort(-proposals.scores[here], kind="stable")][:best]
         for number in np.argsort(-scores, kind="stable")[:best_classes].tolist():
             combined = np.sqrt(np.maximum(scores[number] * proposals.scores[here], 0))
@@ -133,6 +135,8 @@ def _from_json(path: Path, labels: tuple[str, ...]) -> VideoScores:
     if isinstance(named, list) and all(isinstance(name, str) for name in named):
         labels = tuple(named)
     entries = {video: _flat(entry) for video, entry in results.items()}
+    if not any(entries.values()):
+        raise InputProblem(path, "there is no score in it")
     if all(isinstance(item, dict) for entry in entries.values() for item in entry):
         pairs = {video: _pairs(path, video, entry) for video, entry in entries.items()}
         labels = tuple(sorted({label for entry in pairs.values() for label in entry}))

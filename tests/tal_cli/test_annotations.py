@@ -53,6 +53,39 @@ def test_labels_without_consistent_ids_are_alphabetical(tmp_path: Path) -> None:
     assert load_annotations(write(tmp_path / "x.json", v=video(annotations=items))).labels == ("a", "b")
 
 
+def test_a_duration_that_nothing_tells_is_the_last_segments_end(tmp_path: Path) -> None:
+    items = [{"label": "a", "segment": [1, 7.5]}, {"label": "a", "segment": [2, 3]}]
+    path = write(tmp_path / "x.json", v={"annotations": items}, w=video(duration=None), u=video(duration=9))
+    found = load_annotations(path).videos
+    assert [(item.duration, item.subset) for item in found.values()] == [
+        (7.5, "training"),
+        (0, "training"),
+        (9, "training"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listed", "labels", "unlisted"),
+    [
+        (["b", "c", "a", "b"], ("b", "c", "a"), ()),
+        (["b", "c"], ("a", "b"), ("a",)),
+        ([], ("a", "b"), ()),
+        ({"b": 0}, ("a", "b"), ()),
+        ([3, "b"], ("a", "b"), ()),
+    ],
+)
+def test_a_files_own_list_of_labels(
+    tmp_path: Path, listed: object, labels: tuple[str, ...], unlisted: tuple[str, ...]
+) -> None:
+    items = [{"label": label, "verb_id": 7, "segment": [1, 2]} for label in "ba"]
+    document = {"labels": listed, "database": {"v": video(annotations=items)}}
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    found = load_annotations(tmp_path / "x.json")
+    assert (found.labels, found.unlisted) == (labels, unlisted)
+    other = load_annotations(tmp_path / "x.json", "verb_id")
+    assert (other.labels, other.unlisted) == (("7",), ()), "a list of labels says nothing of other entries"
+
+
 @pytest.mark.parametrize(
     "entry",
     [

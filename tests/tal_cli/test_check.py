@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from small_runs import render_clip
 
+from extractors.contract import FeatureContract
+from extractors.store import FeatureSequence, save_features
 from models.recipe import load_recipe
 from tal_cli import app
-from tal_cli.datasets.annotations import load_annotations
+from tal_cli.datasets.annotations import GroundTruth, VideoAnnotation, load_annotations
 from tal_cli.datasets.benchmarks import BENCHMARKS
 from tal_cli.datasets.check import FeatureCheck
 
@@ -130,6 +132,38 @@ def test_what_is_wrong_is_named(thumos: Path, capsys: pytest.CaptureFixture[str]
         "no features": {"video_test_0": ""},
         "another length": {"video_test_1": "147 windows, its duration makes 297"},
     }
+
+
+def test_labels_that_the_files_own_list_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = [annotation("hop", 1, 3), annotation("skip", 4, 6)]
+    database = {name: {"subset": name, "duration": 20, "annotations": items} for name in ("training", "validation")}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"labels": ["hop", "jump"], "database": database}))
+    assert app.run(["datasets", "check", str(path)]) == 3
+    assert "unknown label: 1: training (skip)" in capsys.readouterr().out
+    np.save(tmp_path / "training.npy", np.zeros((30, 4), np.float32))
+    assert app.run(["train", "--dataset", str(path), "--features", str(tmp_path), "--recipe", "thumos-i3d"]) == 3
+    assert "mine.json: unknown label: 1: training (skip)" in capsys.readouterr().err
+
+
+def test_a_duration_that_the_features_know_better(tmp_path: Path) -> None:
+    contract = FeatureContract(
+        extractor="x", weights_sha256=None, sampling_rate=None, max_rate=None, window=16, stride=4, alignment="center",
+        resize="", crop="", value_range="", layer="", pooling="", channels=3,
+    )  # fmt: skip
+    features = np.zeros((622, 3), np.float32)
+    sequence = FeatureSequence(features=features, contract=contract, fps=25.0, frames=2500, duration=100.0)
+    save_features(sequence, tmp_path / "v.npy")
+    segments = (GroundTruth("hop", 1.0, 50.0),)
+    for duration, kinds in ((50.0, []), (60.0, ["another duration"]), (100.0, [])):
+        video = VideoAnnotation("v", "training", duration, None, segments)
+        assert [problem.kind for problem in FeatureCheck(tmp_path, None).problems([video])] == kinds
+
+
+def test_features_the_wrong_way_round(thumos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(thumos / "features/video_test_0.npy", np.zeros((2048, 147), np.float32))
+    wanted = {"video_test_0": "147, the recipe has 2048; it is [2048, 147], transposed?"}
+    assert found(thumos, capsys)["another number of channels"] == wanted
 
 
 def test_an_empty_subset_and_another_recipe(thumos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,6 +87,7 @@ def test_its_classes_are_those_of_the_data_set(shared: Path) -> None:
         '{"results": {"a": [1]}, "class": ["x", "y"]}',
         '{"results": {"a": ["x"]}, "class": ["x"]}',
         '{"results": {"a": [{"score": null}]}}',
+        '{"results": {"a": [[]], "b": []}}',
     ],
 )
 def test_other_score_files_are_refused(tmp_path: Path, content: str) -> None:

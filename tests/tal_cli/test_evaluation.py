@@ -16,7 +16,7 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotati
 from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.evaluation.average_precision import evaluate, parse_tiou
 from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
-from tal_cli.evaluation.protocols import Task, evaluate_files, without_repeats
+from tal_cli.evaluation.protocols import EPIC_TASKS, Task, evaluate_files, without_repeats
 
 CASES = {
     "anet_sample.activitynet": "activitynet13_val",
@@ -128,10 +128,48 @@ def test_agrees_with_a_plain_reading(
     assert 0 <= result.recall[1][0] <= result.recall[5][0] <= 1
 
 
+def test_epics_numbers_are_one_however_they_are_written(tmp_path: Path) -> None:
+    truth = [{"verb_id": 3, "noun_id": 0, "action": "3,0", "segment": [1, 2]}]
+    entry = {"subset": "validation", "duration": 9, "annotations": truth}
+    (tmp_path / "truth.json").write_text(json.dumps({"database": {"v": entry}}))
+    row = {"score": 1, "segment": [1, 2]}
+    # An action counts as 300 verb + noun, so 2,300 is 3,0.
+    for verb, noun, action in ((3, 0, "3,0"), ("3", "0", "3, 0"), (3.0, 0.0, " 03,0"), (3, 0, "2,300")):
+        found = {"results": {"v": [{**row, "verb": verb, "noun": noun, "action": action}]}}
+        (tmp_path / "found.json").write_text(json.dumps(found))
+        for task in EPIC_TASKS.values():
+            result = evaluate_files(tmp_path / "found.json", tmp_path / "truth.json", task, None, [0.5])
+            assert (result.average, result.ignored) == (1.0, 0)
+
+
+def test_epics_protocol_says_that_it_wants_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    segment = {"label": "take", "verb": 0, "noun": 1, "action": "0;1", "score": 1, "segment": [1, 2]}
+    entry = {"subset": "validation", "duration": 9, "annotations": [segment]}
+    (tmp_path / "truth.json").write_text(json.dumps({"database": {"v": entry}}))
+    (tmp_path / "found.json").write_text(json.dumps({"results": {"v": [segment]}}))
+    arguments = ["eval", str(tmp_path / "found.json"), "--annotations", str(tmp_path / "truth.json")]
+    assert app.run([*arguments, "--protocol", "epic", "--task", "verb"]) == 3
+    assert "'take' is no verb of EPIC-KITCHENS by number" in capsys.readouterr().err
+    assert app.run([*arguments, "--protocol", "epic", "--task", "action"]) == 3
+    assert "'0;1' is no action" in capsys.readouterr().err
+
+
 def test_thresholds() -> None:
     assert parse_tiou("0.3:0.1:0.7") == tuple(np.linspace(0.3, 0.7, 5))
     assert parse_tiou("0.5") == (0.5,) and parse_tiou("0.3,0.5") == (0.3, 0.5)
-    for wrong in ("", "0.3:0.1", "0.7:0.1:0.3", "0:0.1:1", "0.3:0:0.7", "a", "0.3:0.15:0.7", "2", "nan"):
+    for wrong in (
+        "",
+        "0.3:0.1",
+        "0.7:0.1:0.3",
+        "0:0.1:1",
+        "0.3:0:0.7",
+        "a",
+        "0.3:0.15:0.7",
+        "2",
+        "nan",
+        "0.1:1:inf",
+        "0.1:inf:0.5",
+    ):
         with pytest.raises(UsageProblem):
             parse_tiou(wrong)
 

@@ -50,6 +50,31 @@ def test_csv_is_read_by_its_column_names(tmp_path: Path, text: str) -> None:
     assert found.labels == ("jump", "run")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Video, Label, Start (s), End (s)\r\n"my clip.mp4", "jump, high", 1.5, 2\r\n',
+        "video-name;Behavior;start_sec;stop_sec\nmy clip;jump, high;1,5;2,0\n",
+        "\tfile name\tclass name\tbegin time\tend time\n0\tmy clip\tjump, high\t00:00:01.500\t00:00:02\n",
+        '\ufefffilename,action,start_frame,end_frame,fps\nmy clip,"jump, high",36,48,24\n',
+        "filename,action,frame_start,stop_frame\nmy clip,'jump, high',36,48\n".replace("'", '"'),
+    ],
+)
+def test_csv_as_other_programs_write_it(tmp_path: Path, text: str) -> None:
+    fps = 24.0 if "stop_frame" in text else None
+    assert spans(read(tmp_path, text, fps=fps), "my clip") == [("jump, high", 1.5, 2)]
+
+
+def test_csv_that_counts_frames_has_to_say_how_fast(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="line 2, video a: it counts frames") as caught:
+        read(tmp_path, "video,label,start_frame,end_frame\na,jump,3,9\n")
+    assert "--fps" in caught.value.remedy
+    with pytest.raises(AnnotationError, match="line 3, video a: expected"):
+        read(tmp_path, "video,label,start_frame,end_frame\na,,,\na,jump,3,x\n", fps=25)
+    both = "video,label,start,end,start_frame,end_frame\na,jump,1,2,25,50\n"
+    assert spans(read(tmp_path, both), "a") == [("jump", 1, 2)]
+
+
 def test_csv_knows_videos_in_which_nothing_happens(tmp_path: Path) -> None:
     found = read(tmp_path, "video,label,start,end,duration,fps\na,,,,30,25\n\nb,jump,1,2,,\n")
     assert found.videos["a"].segments == () and (found.videos["a"].duration, found.videos["a"].fps) == (30, 25)
@@ -117,6 +142,26 @@ def test_epic_csv_says_what_it_lacks(epic: Path) -> None:
         load_annotations(epic, "verb")
 
 
+def test_epic_csv_that_counts_frames(epic: Path) -> None:
+    path = epic.with_name("EPIC_100_train_frames.csv")
+    path.write_text("narration_id,video,start,stop,verb,noun,action\nn1,P01_11,3,60,1,2,9\n")
+    found = load_annotations(path, "noun")
+    video = found.videos["P01_11"]
+    assert spans(found, "P01_11") == [("plate", 0.1, 2.0)] and found.labels == ("tap", "spoon", "plate")
+    assert (video.subset, video.duration, video.fps) == ("training", 99.5, 59.94)
+    assert spans(load_annotations(path, "action"), "P01_11") == [("1,2", 0.1, 2.0)]
+
+
+@pytest.mark.parametrize("row", ["n1,P01,P01_11", "n1,P01,,x,0:0:0,0:0:1,0,2", "n1,P01,P01_11,x,0:0:0,0:0:1,-1,2"])
+def test_epic_rows_that_are_none_are_named(epic: Path, row: str) -> None:
+    epic.write_text(f"{EPIC_HEADER}\n{EPIC_ROWS}{row}\n")
+    with pytest.raises(AnnotationError, match=r"EPIC_100_validation\.csv: line 4"):
+        load_annotations(epic, "verb")
+    epic.write_text(f"{EPIC_HEADER}\n{EPIC_ROWS}{'x' * 200_000}\n")
+    with pytest.raises(AnnotationError, match="not a row of the table"):
+        load_annotations(epic, "verb")
+
+
 def test_epics_own_file_says_what_its_json_says(shared: Path, tmp_path: Path) -> None:
     for name in ("EPIC_100_validation.csv.gz", "EPIC_100_video_info.csv.gz"):
         (tmp_path / name).symlink_to(shared / "data" / name)
@@ -160,6 +205,32 @@ EAF = """<?xml version="1.0" encoding="UTF-8"?>
 def test_elan(tmp_path: Path) -> None:
     found = read(tmp_path, EAF)
     assert spans(found, "my clip") == [("wave", 1.0, 1.5), ("nod", 2.0, 2.5)]
+
+
+def referring(tier: str, *annotations: str) -> str:
+    """A tier of annotations that refer to others: 'identity parent previous value'."""
+    items = ""
+    for identity, parent, previous, value in (annotation.split() for annotation in annotations):
+        before = f' PREVIOUS_ANNOTATION="{previous}"' if previous != "-" else ""
+        items += f"""<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{identity}" ANNOTATION_REF="{parent}"{before}>
+            <ANNOTATION_VALUE>{value}</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>"""
+    return f'<TIER TIER_ID="{tier}" PARENT_REF="gesture">{items}</TIER></ANNOTATION_DOCUMENT>'
+
+
+def test_elan_annotations_that_refer_to_others_have_their_times(tmp_path: Path) -> None:
+    words = referring("hand", "8 7 - fist", "5 2 4 open", "4 2 - shut", "7 1 - left", "6 9 - deep", "9 8 - deeper")
+    found = spans(read(tmp_path, EAF.replace("</ANNOTATION_DOCUMENT>", words)), "my clip")
+    assert found[:2] == [("wave", 1.0, 1.5), ("nod", 2.0, 2.5)]
+    assert sorted(found[2:]) == [
+        ("deep", 1.0, 1.5), ("deeper", 1.0, 1.5), ("fist", 1.0, 1.5), ("left", 1.0, 1.5),
+        ("open", 2.25, 2.5), ("shut", 2.0, 2.25),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("annotations", [["5 nowhere - x"], ["5 5 - x"], ["5 6 - x", "6 5 - y"]])
+def test_elan_annotations_that_refer_to_nothing_are_named(tmp_path: Path, annotations: list[str]) -> None:
+    with pytest.raises(AnnotationError, match="annotation 5 has no times"):
+        read(tmp_path, EAF.replace("</ANNOTATION_DOCUMENT>", referring("hand", *annotations)))
 
 
 def test_elan_without_a_linked_video_goes_by_its_own_name(tmp_path: Path) -> None:
@@ -228,6 +299,41 @@ def test_label_studio(tmp_path: Path) -> None:
     assert read(tmp_path, export(data)).videos["my clip"].segments == ()
 
 
+def test_label_studio_with_several_annotators(tmp_path: Path) -> None:
+    first, second, cancelled = ({"result": [region(1, 25, name)]} for name in ("first", "second", "cancelled"))
+    data = {"video": "https://host/videos/a.mp4?X-Amz-Signature=z", "fps": 25}
+    cancelled["was_cancelled"] = True  # type: ignore[assignment]
+    assert spans(read(tmp_path, export(data, cancelled, first, second)), "a") == [("first", 0, 1)]
+    truth = {**second, "ground_truth": True}
+    assert spans(read(tmp_path, export(data, first, truth)), "a") == [("second", 0, 1)]
+    assert spans(read(tmp_path, export(data, {**truth, "was_cancelled": True}, first)), "a") == [("first", 0, 1)]
+
+
+def test_label_studio_regions_of_other_kinds_do_not_count(tmp_path: Path) -> None:
+    box = {"type": "videorectangle", "value": {"labels": ["hand"], "sequence": [{"frame": 1}], "framesCount": 9}}
+    series = region(2.5, 4, "run", "timeserieslabels")
+    result = {"result": [box, series, {"type": "relation"}, {"value": {"start": 1, "end": 2}}]}
+    assert spans(read(tmp_path, export({"video": "a.mp4", "csv": "a.csv"}, result)), "a") == [("run", 2.5, 4)]
+    dated = {"result": [region(0, 0, "run", "timeserieslabels")]}
+    dated["result"][0]["value"]["start"] = "2026-01-01"
+    with pytest.raises(AnnotationError, match="video a: a region whose start"):
+        read(tmp_path, export({"video": "a.mp4"}, dated))
+
+
+def test_label_studios_short_form(tmp_path: Path) -> None:
+    wave = {"ranges": [{"start": 1, "end": 50}], "timelinelabels": ["wave", "hello"]}
+    talk = {"start": 0.5, "end": 2, "channel": 0, "labels": ["talk"]}
+    task = {"video": "/data/upload/3/0a1b2c3d-my%20clip.mp4", "id": 1, "annotator": 1, "annotation_id": 4, "fps": 25}
+    rows = [
+        {**task, "actions": [wave], "speech": [talk], "quality": "good"},
+        {**task, "annotator": 2, "annotation_id": 5, "actions": [{**wave, "timelinelabels": ["wrong"]}]},
+        {"video": "b.mp4", "id": 2, "annotator": 1},
+    ]
+    found = read(tmp_path, json.dumps(rows))
+    assert spans(found, "my clip") == [("wave", 0, 2), ("hello", 0, 2), ("talk", 0.5, 2)]
+    assert found.videos["b"].segments == ()
+
+
 NO_END = {"value": {"ranges": [{"start": 1}], "timelinelabels": ["x"]}}
 
 
@@ -237,6 +343,7 @@ NO_END = {"value": {"ranges": [{"start": 1}], "timelinelabels": ["x"]}}
         "[3]",
         '[{"data": 3}]',
         '[{"data": {"text": "hello"}}]',
+        '[{"video": "a.mp4", "label": "x", "start": 1, "end": 2}]',
         export({"video": "a.mp4", "fps": 5}, {"result": [NO_END]}),
     ],
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ FRAMES = _Columns("video", "start", "stop", "verb", "noun", fps=30.0)
 
 def recognises(head: str) -> bool:
     """Whether a file's first line names EPIC's columns."""
-    return _columns(head) is not None
+    return _columns(head.partition("\n")[0].rstrip().replace('"', "").split(",")) is not None
 
 
 def read(path: Path, text: str, how: How) -> Annotations:
@@ -63,12 +63,15 @@ def read(path: Path, text: str, how: How) -> Annotations:
     Raises:
         AnnotationError: a row that is none, no class of that key, or no file that names the classes.
     """
-    columns = _columns(text) or TIMES
+    rows = list(_rows(path, text))
+    columns = _columns(rows[0][1] if rows else TIMES.names)
+    if columns is None:
+        raise AnnotationError(path, "its first line does not name EPIC's columns")
     label, names = _labels(path, how.label_key, columns)
     information = _information(path)
     subset = next((name for part, name in SUBSETS.items() if part in path.name.lower()), None)
     entries = []
-    for number, row in _rows(path, text):
+    for number, row in rows:
         video, start, end = row[columns.video], columns.time(row[columns.start]), columns.time(row[columns.stop])
         if start is None or end is None or not video:
             raise AnnotationError(path, f"line {number}, video {video}: start and stop are no times")
@@ -80,9 +83,9 @@ def read(path: Path, text: str, how: How) -> Annotations:
     return Annotations("EPIC-KITCHENS-100", videos, names or sorted_labels(videos))
 
 
-def _columns(text: str) -> _Columns | None:
-    """What the file calls its columns, by its first line."""
-    found = set(text.lstrip().partition("\n")[0].rstrip().replace('"', "").split(","))
+def _columns(names: Iterable[str]) -> _Columns | None:
+    """What a file with columns of these names calls those that count."""
+    found = set(names)
     if TIMES.names <= found:
         return TIMES
     # One's own table may have columns of the same names.
