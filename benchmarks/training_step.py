@@ -2,8 +2,9 @@
 
     python benchmarks/training_step.py [--recipe thumos-i3d] [--threads 2] [--released CHECKOUT --config FILE]
 
-With --released, a checkout of the published code (CLTDR-GMG, TriDet, ActionFormer or TemporalMaxer) and the name of one
-of its configuration files, its step runs in turn with ours on the same data, which is what ratios should be taken from.
+With --released, a checkout of the published code (CLTDR-GMG, TriDet, ActionFormer or TemporalMaxer) and one of its
+configuration files (a name in its folder configs, or a path), its step runs in turn with ours on the same data, which
+is what ratios should be taken from.
 --cpu-time counts the process's CPU seconds instead, for a machine that has other work. Weights and data are random.
 """
 
@@ -45,7 +46,7 @@ def make_data(recipe: Recipe) -> tuple[list[Tensor], list[Tensor], list[Tensor]]
 def our_step(recipe: Recipe) -> Callable[[], None]:
     """One step of this package."""
     detector = TemporalDetector.from_recipe(recipe).train()
-    optimizer = torch.optim.AdamW(parameter_groups(detector, recipe.training.weight_decay), lr=1e-4)
+    optimizer = torch.optim.AdamW(parameter_groups(detector, recipe.training.weight_decay), lr=1e-4, fused=True)
     sequences, segments, labels = make_data(recipe)
     batch, mask = pad_batch(sequences, recipe.model.pad_length)
     normalizer = LossNormalizer(recipe.training.initial_loss_norm)
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--released", type=Path, help="a checkout of the published code")
-    parser.add_argument("--config", help="name of a file in its folder configs")
+    parser.add_argument("--config", help="a file, looked for in its folder configs")
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--profile", action="store_true", help="print what our step spends its time in")
     arguments = parser.parse_args()
