@@ -6,7 +6,6 @@ the more so while the decoder wants a core too. Whole blocks side by side, one c
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,8 @@ from threading import Barrier
 from typing import TypeVar
 
 import torch
+
+from extractors.cores import usable_cores
 
 Block = TypeVar("Block")
 Result = TypeVar("Result")
@@ -26,11 +27,6 @@ MOST = 8
 def lanes_for(device: str | torch.device) -> int:
     """How many blocks to compute side by side: one on an accelerator, else one per core that torch may use."""
     return 1 if torch.device(device).type != "cpu" else max(1, min(torch.get_num_threads(), usable_cores(), MOST))
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

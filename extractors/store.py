@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import pickle
+import zipfile
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, asdict, fields
 from importlib import metadata
 from pathlib import Path
@@ -26,12 +28,13 @@ __all__ = [
     "FORMATS",
     "FeatureError",
     "FeatureSequence",
-    "is_finished",
     "load_features",
     "save_features",
 ]
 
 FORMATS = ("npy", "npz", "safetensors", "pt")
+ARRAY_NAMES = ("features", "feats", "feature")
+LARGEST = 8 << 30  # bytes of one video's features, where a file's size says nothing of what it unpacks to
 CHECKED_WINDOWS = 1 << 14  # looked through at once: the marks of ten hours would fill hundreds of megabytes
 
 
@@ -85,11 +88,6 @@ def load_features(path: str | os.PathLike[str]) -> FeatureSequence:
     if not description.exists():
         return FeatureSequence(features=features, contract=None, fps=0.0, frames=0, duration=0.0)
     return parse_description(description, features)
-
-
-def is_finished(path: str | os.PathLike[str]) -> bool:
-    """Whether features and description are both there. Neither is there by halves."""
-    return Path(path).is_file() and description_path(path).is_file()
 
 
 def describe(sequence: FeatureSequence) -> dict[str, Any]:
@@ -220,26 +218,49 @@ def as_features(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
 
 
 def read_npy(path: Path) -> Any:
-    return np.load(path, allow_pickle=False)
+    with path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def read_npz(path: Path) -> Any:
-    with np.load(path, allow_pickle=False) as arrays:
-        return only_array({name: arrays[name] for name in arrays.files})
+    with open_npz(path) as arrays:
+        return arrays[only_name(arrays.files)]
 
 
 def read_safetensors(path: Path) -> Any:
     from safetensors.numpy import load_file
 
-    return only_array(load_file(path))
+    arrays = load_file(path)
+    return arrays[only_name(arrays)]
 
 
 def read_pt(path: Path) -> Any:
+    content = load_tensors(path)
+    return (content[only_name(content)] if isinstance(content, dict) else content).detach().float().numpy()
+
+
+def open_npz(path: Path) -> Any:
+    """The arrays in an .npz file, to be closed. Raises ValueError where it is none, or one is larger than LARGEST."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError("no archive of arrays")
+    arrays = np.load(path, allow_pickle=False)
+    if any(entry.file_size > LARGEST for entry in arrays.zip.infolist()):
+        arrays.close()
+        raise ValueError(f"an array of more than {LARGEST >> 30} GiB")
+    return arrays
+
+
+def load_tensors(path: Path) -> Any:
+    """A tensor, or tensors by name. Raises ValueError for anything else; nothing in the file is executed."""
     import torch
 
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    tensor = only_array(content) if isinstance(content, dict) else content
-    return tensor.detach().float().numpy()
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("it is damaged or holds something else than tensors") from None
+    if not isinstance(content, (torch.Tensor, dict)):
+        raise ValueError(f"a {type(content).__name__} instead of a tensor")
+    return content
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -250,13 +271,13 @@ READERS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def only_array(arrays: dict[str, Any]) -> Any:
-    """The array called features, or the only one there is. Raises ValueError."""
-    if "features" in arrays:
-        return arrays["features"]
-    if len(arrays) != 1:
-        raise ValueError(f"{len(arrays)} arrays, none called features")
-    return next(iter(arrays.values()))
+def only_name(names: Iterable[str]) -> str:
+    """The name of the features among those in a file of one video. Raises ValueError."""
+    known = list(names)
+    named = next((name for name in ARRAY_NAMES if name in known), None)
+    if named is None and len(known) != 1:
+        raise ValueError(f"{len(known)} arrays, none called {ARRAY_NAMES[0]}")
+    return known[0] if named is None else named
 
 
 def first_line(error: Exception) -> str:

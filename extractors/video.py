@@ -22,7 +22,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from extractors.decoding.messages import DecodeError, DecoderMissing, Opened, Request, Summary
+from extractors.decoding.messages import DecodeError, DecoderMissing, Opened, Request, VideoSummary
 from extractors.decoding.process import DecoderProcess, RawChunk
 
 DECODERS = ("auto", "pyav", "decord", "torchcodec")
@@ -67,27 +67,6 @@ class VideoInfo:
 
 
 @dataclass(frozen=True)
-class VideoSummary:
-    """What is known of a video once its last frame is decoded.
-
-    fps: frames per second of the file itself, measured where the container's claim does not fit.
-    delivered_fps: the same after resampling or decimation.
-    frames: frames decoded. duration: last - first time + one median step, seconds.
-    start: the container's time of the first frame, seconds; all other times count from there.
-    lost: frames that are in the file and could not be decoded.
-    constant_rate: delivered frame i belongs to i / delivered_fps seconds, to a quarter of a frame.
-    """
-
-    fps: float
-    delivered_fps: float
-    frames: int
-    duration: float
-    start: float
-    lost: int
-    constant_rate: bool
-
-
-@dataclass(frozen=True)
 class FrameChunk:
     """frames uint8 [N, height, width, 3] RGB, times float64 [N] seconds, strictly increasing."""
 
@@ -129,8 +108,8 @@ class FrameStream:
                 message = self._process.receive()
             except DecodeError as error:
                 raise VideoError(self.info.path, str(error)) from None
-            if isinstance(message, Summary):
-                self._summary = VideoSummary(**vars(message))
+            if isinstance(message, VideoSummary):
+                self._summary = message
                 self.close()
             elif isinstance(message, RawChunk) and len(message.times):
                 yield FrameChunk(self._upright(message), message.times)

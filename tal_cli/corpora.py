@@ -174,7 +174,7 @@ def layout(device: str, workers: int | None, jobs: int) -> tuple[list[str], int,
     """
     import torch
 
-    from extractors.lanes import usable_cores
+    from extractors.cores import usable_cores
     from tal_cli.devices import resolve_device
 
     where = resolve_device(device)

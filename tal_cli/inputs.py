@@ -41,10 +41,6 @@ class Source:
         """Where it is: a path or a URL."""
         return self.url or os.fspath(self.path)
 
-    @property
-    def is_features(self) -> bool:
-        return self.path.suffix.lower() in FEATURE_SUFFIXES
-
 
 @dataclass(frozen=True)
 class Inputs:

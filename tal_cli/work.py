@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from extractors.cores import usable_cores
 from tal_cli import console, errors
 from tal_cli.inputs import Inputs, Source
 from tal_cli.text import one_line, printable
@@ -63,7 +64,7 @@ class Run:
 
 def auto_workers(inputs: int) -> int:
     """How many inputs to work on at a time where nobody says: decoding and computing keep about two cores busy each."""
-    return max(1, min(inputs, 8, (os.cpu_count() or 1) // 2))
+    return max(1, min(inputs, 8, usable_cores() // 2))
 
 
 def attempts(

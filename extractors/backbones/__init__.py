@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from extractors.catalog import ENTRIES, BackboneEntry, find
+from extractors.catalog import BackboneEntry, find
 from extractors.contract import FeatureContract
 from extractors.weights import WeightsError, WeightsMissing, WeightsSource, locate, remedy, weights_sha256
 
@@ -28,7 +28,6 @@ __all__ = [
     "WeightsMissing",
     "create_backbone",
     "find",
-    "list_backbones",
     "resolve",
 ]
 
@@ -59,11 +58,6 @@ class Backbone(Protocol):
     def prepare(self, frames: Tensor, /) -> Tensor: ...
 
     def __call__(self, prepared: Tensor, times: Tensor, /) -> Tensor: ...
-
-
-def list_backbones() -> tuple[BackboneEntry, ...]:
-    """All backbones, in the order in which they are shown."""
-    return ENTRIES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,6 @@ from extractors.contract import FeatureContract
 
 Pathways = list[Tensor]
 
-GLOBAL = "mean over each pathway"
 HEAD_WINDOWS = "mean over the head's windows"
 HEAD_CELLS = 7  # of the classifier's pool, trained at 224 pixels
 WIDTHS = (256, 512, 1024, 2048)  # of the slow pathway's stages; the fast one has an eighth

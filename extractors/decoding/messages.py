@@ -57,8 +57,16 @@ class Opened:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What is known after the last frame; see `extractors.video.VideoSummary` for the fields."""
+class VideoSummary:
+    """What is known of a video once its last frame is decoded.
+
+    fps: frames per second of the file itself, measured where the container's claim does not fit.
+    delivered_fps: the same after resampling or decimation.
+    frames: frames decoded. duration: last - first time + one median step, seconds.
+    start: the container's time of the first frame, seconds; all other times count from there.
+    lost: frames that are in the file and could not be decoded.
+    constant_rate: delivered frame i belongs to i / delivered_fps seconds, to a quarter of a frame.
+    """
 
     fps: float
     delivered_fps: float
@@ -77,7 +85,7 @@ class Failure:
     missing_decoder: bool = False
 
 
-def dump(message: Request | Opened | Summary | Failure) -> bytes:
+def dump(message: Request | Opened | VideoSummary | Failure) -> bytes:
     """One message as ASCII JSON, so that file names which are not UTF-8 survive as surrogates."""
     return json.dumps(asdict(message)).encode("ascii")
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extractors.decoding import messages
-from extractors.decoding.messages import DecodeError, DecoderMissing, Opened, Request, Summary
+from extractors.decoding.messages import DecodeError, DecoderMissing, Opened, Request, VideoSummary
 
 BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from extractors.decoding.worker import main; main()"
@@ -44,7 +45,7 @@ class RawChunk:
     row: int
 
 
-Message = Opened | RawChunk | Summary | DecodeError
+Message = Opened | RawChunk | VideoSummary | DecodeError
 
 
 class DecoderProcess:
@@ -86,7 +87,7 @@ class DecoderProcess:
         except (BrokenPipeError, ValueError):
             return  # the child is gone; receive() says why
 
-    def receive(self) -> Opened | RawChunk | Summary:
+    def receive(self) -> Opened | RawChunk | VideoSummary:
         """The next message of the child, sooner or later."""
         try:
             message = self._inbox.get(timeout=self._timeout)
@@ -133,7 +134,8 @@ def end_child(child: subprocess.Popen[bytes], ended: threading.Event, listener: 
         listener.join()
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
-            pipe.close()
+            with suppress(BrokenPipeError):  # what was said to a child that had gone by then
+                pipe.close()
 
 
 def listen(pipe: IO[bytes], inbox: queue.Queue[Message | None], ended: threading.Event) -> None:
@@ -150,7 +152,7 @@ def listen(pipe: IO[bytes], inbox: queue.Queue[Message | None], ended: threading
                 break
             except queue.Full:
                 continue
-        if message is None or isinstance(message, (Summary, DecodeError)):
+        if message is None or isinstance(message, (VideoSummary, DecodeError)):
             return
 
 
@@ -169,7 +171,7 @@ def read_message(pipe: IO[bytes]) -> Message | None:
     if kind == messages.OPENED:
         return Opened(**content)
     if kind == messages.SUMMARY:
-        return Summary(**content)
+        return VideoSummary(**content)
     return (DecoderMissing if content["missing_decoder"] else DecodeError)(content["reason"])
 
 

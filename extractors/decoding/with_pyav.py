@@ -1,8 +1,7 @@
-"""PyAV as the decoder. Runs in the decoding child and imports nothing but PyAV."""
+"""PyAV as the decoder. Runs in the decoding child and imports no library but PyAV."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from extractors.cores import usable_cores
 from extractors.decoding.messages import DecodeError, Opened
 
 # Formats that hold their own pictures. Whatever can name other files or addresses (hls, concat, dash, image2, sdp,
@@ -194,7 +194,7 @@ def open_container(path: str) -> av.container.InputContainer:
 
 def decoding_threads(pixels: int) -> int:
     """Threads for pictures of that many pixels."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if pixels <= SMALL_PICTURE:
         cores //= 2
     return max(1, min(cores, 16, PIXELS_IN_THREADS // max(1, pixels)))

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from extractors.ahead import ahead
 from extractors.decoding import messages
 from extractors.decoding.clock import Clock, decimate, decimation, resample
-from extractors.decoding.messages import DecodeError, DecoderMissing, Failure, Opened, Request, Summary
+from extractors.decoding.messages import DecodeError, DecoderMissing, Failure, Opened, Request, VideoSummary
 
 SOURCES = {
     "pyav": ("with_pyav", "PyavSource"),
@@ -98,7 +98,7 @@ def write_all(output: int, data: bytes | bytearray) -> None:
         view = view[os.write(output, view) :]
 
 
-def send_frames(source: Source, request: Request, opened: Opened, size: tuple[int, int], output: int) -> Summary:
+def send_frames(source: Source, request: Request, opened: Opened, size: tuple[int, int], output: int) -> VideoSummary:
     """Decode to the end and send every frame that is asked for."""
     clock = Clock(opened.fps)
     depth = max(2, min(FRAMES_AHEAD, PIXELS_AHEAD // (opened.width * opened.height)))
@@ -122,7 +122,7 @@ def send_frames(source: Source, request: Request, opened: Opened, size: tuple[in
         chunk.keep_alive()
     chunk.flush()
     rhythm = clock.rhythm()
-    return Summary(
+    return VideoSummary(
         fps=rhythm.fps,
         delivered_fps=request.sampling_rate or rhythm.fps / factor,
         frames=len(clock.times),
@@ -157,7 +157,7 @@ def converse(output: int) -> None:
     threading.Thread(target=listen, args=(answers,), daemon=True).start()
     request = Request(**messages.load(answers.get()))
 
-    def send(kind: bytes, message: Opened | Summary) -> None:
+    def send(kind: bytes, message: Opened | VideoSummary) -> None:
         messages.send(lambda data: write_all(output, bytes(data)), kind, messages.dump(message))
 
     source = open_source(request.decoder, request.path)

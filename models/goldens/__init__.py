@@ -19,14 +19,9 @@ from models.goldens.losses import check_losses
 from models.goldens.nms import check_nms
 from models.goldens.report import CaseReport, Comparison, Recorder
 
-__all__ = ["SHIPPED_CASES", "CaseReport", "Comparison", "check_case", "check_folder"]
+__all__ = ["SHIPPED_CASES", "CaseReport", "Comparison", "check_case"]
 
 SHIPPED_CASES = Path(__file__).parent / "cases"  # a detector, Soft-NMS and the losses, for checking an installation
-
-
-def check_folder(folder: str | Path, device: str | torch.device = "cpu") -> list[CaseReport]:
-    """Check every case in a folder, in the order of their names."""
-    return [check_case(path, device) for path in sorted(Path(folder).glob("*.json"))]
 
 
 def check_case(path: str | Path, device: str | torch.device = "cpu") -> CaseReport:

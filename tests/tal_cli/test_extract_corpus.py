@@ -70,7 +70,7 @@ def test_a_changed_contract_is_told_and_another_one(run: Tal, clips: Path, tmp_p
 
 
 def test_videos_at_a_time_are_spread_over_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extractors.lanes.usable_cores", lambda: 32)
+    monkeypatch.setattr("extractors.cores.usable_cores", lambda: 32)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     every = [f"cuda:{index}" for index in range(4)]
@@ -79,7 +79,7 @@ def test_videos_at_a_time_are_spread_over_devices(monkeypatch: pytest.MonkeyPatc
     assert corpora.layout("cuda:2", 3, 100) == (["cuda:2"], 3, None)
     assert corpora.layout("cpu", 8, 100) == (["cpu"] * 4, 2, 8)
     assert corpora.layout("cpu", 1, 100) == (["cpu"], 1, None)
-    monkeypatch.setattr("extractors.lanes.usable_cores", lambda: 2)
+    monkeypatch.setattr("extractors.cores.usable_cores", lambda: 2)
     assert corpora.layout("cpu", 3, 100) == (["cpu"], 3, None)
     with pytest.raises(UsageProblem, match="torch can use 4 CUDA devices"):
         corpora.layout("cuda:4", None, 1)

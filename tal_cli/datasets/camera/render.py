@@ -13,6 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from extractors.cores import usable_cores
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation, save_annotations
 from tal_cli.datasets.camera import textures
 from tal_cli.datasets.camera.kernels import draw, finish, mix
@@ -48,7 +49,7 @@ def render_dataset(
     jobs = [_Job(folder / f"camera-{seed}-{index:04d}.mp4", seed, index) for index in range(videos)]
     found: dict[str, VideoAnnotation] = {}
     # Spawned, not forked: the parent may hold threads of torch or of a decoder.
-    with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers or usable_cores(), mp_context=get_context("spawn")) as pool:
         running = [pool.submit(_render, job) for job in jobs]
         try:
             for done, future in enumerate(as_completed(running), 1):
