@@ -57,9 +57,10 @@ class FeatureFile:
         """The array's shape, empty where only reading it tells."""
         try:
             if suffix == "npy":
-                return tuple(np.load(self.path, mmap_mode="r", allow_pickle=False).shape)
+                array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+                return tuple(array.shape) if array.dtype.kind in "iuf" else ()
             return h5_shape(self.path, self.key) if suffix in ("h5", "hdf5") else ()
-        except (OSError, ValueError, EOFError):
+        except Exception:  # whatever is wrong, reading says it
             return ()
 
     def load(self) -> FeatureSequence:

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from extractors.store import LARGEST, load_tensors, only_name, open_npz
 from tal_cli.errors import Missing
 
-ARRAY_NAMES = ("features", "feats", "feature")
 PARTS = ("slow_feature", "fast_feature")  # TCANet's SlowFast features: two arrays [1, channels, T] of one video
-LARGEST = 8 << 30  # bytes of one video's features in HDF5, whose size says nothing of what it unpacks to
 
 
 @dataclass(frozen=True)
@@ -36,19 +35,10 @@ def _only(content: Any) -> NDArray[Any]:
         if all(isinstance(content.get(part), np.ndarray) for part in PARTS):
             joined = np.concatenate([content[part] for part in PARTS], axis=-2)
             return np.moveaxis(joined.reshape(joined.shape[-2:]), 0, 1)
-        content = content[_name_of(content)]
+        content = content[only_name(content)]
     if not isinstance(content, np.ndarray):
         raise ValueError("no array")
     return content
-
-
-def _name_of(names: Iterable[str]) -> str:
-    """The name of the features among those of a file of one video."""
-    known = list(names)
-    named = next((name for name in ARRAY_NAMES if name in known), None)
-    if named is None and len(known) != 1:
-        raise ValueError(f"{len(known)} entries, none called {ARRAY_NAMES[0]}")
-    return known[0] if named is None else named
 
 
 @lru_cache(maxsize=2)
@@ -77,25 +67,24 @@ def _read_pkl(path: Path) -> Any:
 
 
 def _read_pt(path: Path) -> Any:
-    import torch
-
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = load_tensors(path)
     if not isinstance(content, dict):
         return content.detach().float().numpy()
-    return {key: tensor.detach().float().numpy() for key, tensor in content.items()}
+    tensors = {key: value for key, value in content.items() if hasattr(value, "detach")}
+    return {key: tensor.detach().float().numpy() for key, tensor in tensors.items()}
 
 
 WHOLE: dict[str, Callable[[Path], Any]] = {"pkl": _read_pkl, "pt": _read_pt}
 
 
 def _npz_keys(path: Path) -> Iterable[str]:
-    with np.load(path, allow_pickle=False) as arrays:
+    with open_npz(path) as arrays:
         return list(arrays.files)
 
 
 def _npz_read(path: Path, key: str | None) -> NDArray[Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return _only(arrays[_name_of(arrays.files) if key is None else key])
+    with open_npz(path) as arrays:
+        return _only(arrays[only_name(arrays.files) if key is None else key])
 
 
 def _safetensors_keys(path: Path) -> Iterable[str]:
@@ -109,7 +98,7 @@ def _safetensors_read(path: Path, key: str | None) -> NDArray[Any]:
     from safetensors import safe_open
 
     with safe_open(path, "np") as file:
-        return _only(file.get_tensor(_name_of(file.keys()) if key is None else key))
+        return _only(file.get_tensor(only_name(file.keys()) if key is None else key))
 
 
 def _h5() -> Any:
@@ -142,11 +131,11 @@ def _h5_data(file: Any, key: str | None) -> Any:
     h5py = _h5()
     node = _h5_child(file, key) if key is not None else file
     if isinstance(node, h5py.Group):
-        node = _h5_child(node, _name_of(node.keys()))
+        node = _h5_child(node, only_name(node.keys()))
     # Links, virtual and external data sets are ways into other files.
     if not isinstance(node, h5py.Dataset) or node.external or node.is_virtual:
         raise ValueError("no array of its own")
-    if node.dtype.kind not in "biuf" or node.size * node.dtype.itemsize > LARGEST:
+    if node.dtype.kind not in "iuf" or node.size * node.dtype.itemsize > LARGEST:
         raise ValueError(f"{node.dtype} {list(node.shape)} instead of numbers, or too many")
     return node
 

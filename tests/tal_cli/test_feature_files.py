@@ -260,6 +260,75 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         FeatureFile(tmp_path / "features.pkl", "a").load()
 
 
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        (FEATURES + 1j, "complex"),
+        (FEATURES > 1, "bool"),
+        (np.zeros((2, 2), "M8[D]"), "datetime64"),
+        (np.zeros((2, 2), [("a", "f4")]), "instead of numbers"),
+        (np.stack([FEATURES, FEATURES]), r"\[2, 4, 3\]"),
+        (FEATURES[:0], r"\[0, 3\]"),
+        (np.float32(3), "instead of numbers"),
+        (np.full((2, 3), 1e300), "window 0 holds values that are not finite"),
+    ],
+)
+def test_arrays_that_are_no_features_are_named(tmp_path: Path, values: NDArray[Any], what: str) -> None:
+    np.save(tmp_path / "a.npy", values)
+    found = FeatureFile(tmp_path / "a.npy")
+    with pytest.raises(FeatureError, match=what):
+        found.load()
+    if "finite" not in what:  # which only the values tell
+        with pytest.raises(FeatureError, match=what):
+            found.outline()
+
+
+@pytest.mark.parametrize("kind", ["f2", "f8", ">f4", "i4", "u1", "g"])
+@pytest.mark.parametrize("shape", [(4, 3), (1, 4, 3), (4, 3, 1, 1)])
+def test_numbers_of_every_kind_and_order(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
+    for order in ("C", "F"):
+        np.save(tmp_path / "a.npy", np.asarray(FEATURES.reshape(shape), kind, order=order))
+        found = FeatureFile(tmp_path / "a.npy")
+        assert found.outline().features.shape == (4, 3) and found.load().features.dtype == np.float32
+        np.testing.assert_array_equal(found.load().features, FEATURES)
+
+
+def test_files_of_one_form_under_the_name_of_another(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", FEATURES)
+    np.save(tmp_path / "b.npy", FEATURES)
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    (tmp_path / "c.npy").write_bytes(pickle.dumps(FEATURES))
+    torch.save([torch.ones(2)], tmp_path / "d.pt")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "e.pt")
+    for name in ("a.npy", "b.npz", "c.npy", "d.pt", "e.pt"):
+        for read in (FeatureFile(tmp_path / name).load, FeatureFile(tmp_path / name).outline):
+            with pytest.raises(FeatureError, match=name) as caught:
+                read()
+            assert "allow_pickle" not in str(caught.value) and "weights_only" not in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "a.npz", features=np.zeros((1000, 100)))
+    monkeypatch.setattr("extractors.store.LARGEST", 1000)
+    for found in (FeatureFile(tmp_path / "a.npz"), FeatureFile(tmp_path / "a.npz", "features")):
+        with pytest.raises(FeatureError, match="more than"):
+            found.load()
+
+
+def test_tensors_as_training_code_saves_them(tmp_path: Path) -> None:
+    torch.save(torch.nn.Parameter(torch.from_numpy(FEATURES)), tmp_path / "a.pt")
+    torch.save({"feats": torch.from_numpy(FEATURES).bfloat16(), "fps": 25.0}, tmp_path / "b.pt")
+    torch.save({"a": torch.from_numpy(FEATURES), "fps": 25.0}, tmp_path / "features.pt")
+    for found in (
+        FeatureFile(tmp_path / "a.pt"),
+        FeatureFile(tmp_path / "b.pt"),
+        find_features(tmp_path / "features.pt", "a"),
+    ):
+        assert found is not None
+        np.testing.assert_array_equal(found.load().features, FEATURES)
+
+
 def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_h5(tmp_path / "a.h5", {"a": FEATURES})
     really = builtins.__import__
