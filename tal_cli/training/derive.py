@@ -16,11 +16,13 @@ from tal_cli.datasets.features import FeatureVideo
 FEWEST_LEVELS, MOST_LEVELS = 3, 8
 FINEST_RANGE = 4.0  # grid cells that the finest level regresses at most
 LONGEST = 2304  # cells of a crop, as the published settings have it
-SCENE = 16  # a crop is at least this many times as long as the longest usual instance
+SCENE = 16  # a crop is this many times as long as the longest usual instance, where LONGEST allows it
+WHOLE, MOST_CELLS = 2, 16_384  # and this many times at least, so that it holds the instance, up to so many cells
 SHORTEST_CROP = 128
 VIEWS = 40  # times that the run sees all of the data
 FEWEST_STEPS, MOST_STEPS = 1200, 15_000
 EPOCHS, FEWEST_EPOCHS = 40, 8  # with the warm-up
+RARE = 0.02  # share of instances that a person is not told of
 POSITIVES = 4  # points that learn one instance, about
 NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # the model's width, and from how many instances on it is wide
 
@@ -31,6 +33,10 @@ class DataShape:
 
     durations: tuple[float, ...]
     lengths: tuple[int, ...]
+
+    def views(self, length: int) -> float:
+        """Crops of that many cells that show everything once."""
+        return sum(max(1.0, cells / length) for cells in self.lengths)
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,14 @@ def length_for(shape: DataShape, levels: int) -> int:
     """Cells of a training sequence: whole videos where they are not long for their instances, else a good part.
 
     Crops of long videos show more of them in a batch of the same cost; 16 times the longest usual instance leaves
-    room around every one.
+    room around every one. Twice as long as that they are in any case, so that the middle of an instance is never
+    further from its ends than from those of what is seen with it.
     """
     top = 1 << (levels - 1)
-    usual = float(np.quantile(shape.lengths, 0.95))
-    scene = max(SCENE * longest_usual(shape.durations), SHORTEST_CROP)
-    return math.ceil(max(min(usual, scene, LONGEST), 4 * top) / top) * top
+    usual, longest = float(np.quantile(shape.lengths, 0.95)), longest_usual(shape.durations)
+    scene = min(max(SCENE * longest, SHORTEST_CROP), LONGEST)
+    cells = min(usual, max(scene, WHOLE * longest), MOST_CELLS)
+    return math.ceil(max(cells, 4 * top) / top) * top
 
 
 def window_for(durations: Sequence[float]) -> int:
@@ -94,8 +102,7 @@ def visits_for(shape: DataShape, length: int) -> Visits:
     """
     videos = len(shape.lengths)
     batch = min(videos, next(size for size, fewer in ((2, 16), (4, 64), (8, 1000), (16, math.inf)) if videos < fewer))
-    views = sum(max(1.0, cells / length) for cells in shape.lengths)
-    steps = min(max(VIEWS * views / batch, FEWEST_STEPS), MOST_STEPS)
+    steps = min(max(VIEWS * shape.views(length) / batch, FEWEST_STEPS), MOST_STEPS)
     crops = max(1, round(steps * batch / (EPOCHS * videos)))
     epochs = max(FEWEST_EPOCHS, round(steps / max(videos * crops // batch, 1)))
     warmup = max(1, epochs // 10)
@@ -108,7 +115,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
     length = length_for(shape, levels)
     visits = visits_for(shape, length)
     width = WIDE if len(shape.durations) >= WIDE_FROM else NARROW
-    views = sum(max(1.0, cells / length) for cells in shape.lengths)
+    positives = POSITIVES * visits.batch * len(shape.durations) / shape.views(length)
     return Recipe(
         name=name,
         description="derived from the annotated durations",
@@ -131,7 +138,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             learning_rate=round(min(1e-3, 1e-3 * (visits.batch / 8) ** 0.5), 6),
             # An average over the last tenth of the run, at most the published one.
             ema_decay=round(min(max(1 - 10 / max(visits.steps(len(shape.lengths)), 1), 0.9), 0.999), 4),
-            initial_loss_norm=max(1.0, round(POSITIVES * visits.batch * len(shape.durations) / views)),
+            initial_loss_norm=max(1.0, round(positives)),
             class_loss="focal",
             iou_weight_power=0.2,
         ),
@@ -146,21 +153,24 @@ def summary(recipe: Recipe, shape: DataShape) -> list[str]:
     durations = np.asarray(shape.durations)
     low, middle, high = np.quantile(durations, [0.02, 0.5, 0.98]) if len(durations) else (0.0, 0.0, 0.0)
     ranges = ", ".join(f"{a:g}-{b:g}" for a, b in model.level_ranges[:-1])
-    steps = (training.warmup_epochs + training.epochs) * (
-        len(shape.lengths) * training.crops // min(training.batch_size, len(shape.lengths))
-    )
+    videos = len(shape.lengths)
+    visits = Visits(min(training.batch_size, videos), training.crops, training.warmup_epochs, training.epochs)
     lines = [
-        f"{len(shape.lengths)} videos of {lengths[0]:.0f} to {lengths[2]:.0f} grid cells, {lengths[1]:.0f} in the "
+        f"{videos} videos of {lengths[0]:.0f} to {lengths[2]:.0f} grid cells, {lengths[1]:.0f} in the "
         f"middle; {len(durations)} instances of {low:.1f} to {high:.1f} cells (2 to 98 %), {middle:.1f} in the middle",
         f"derived model: {model.levels} levels, regression ranges {ranges}, from {model.level_ranges[-1][0]:g}; "
         f"width {model.width}{_window(recipe)}",
         f"derived training: sequences of {training.max_length} cells, batches of {training.batch_size}, "
         f"{training.crops} of each video in an epoch, {training.warmup_epochs} + {training.epochs} epochs = "
-        f"{steps} steps, learning rate {training.learning_rate:g}",
+        f"{visits.steps(videos)} steps, learning rate {training.learning_rate:g}",
     ]
-    short = float((durations < 1).mean()) if len(durations) else 0.0
-    if short > 0.02:
-        lines.append(f"{short:.0%} of the instances are shorter than a cell: extract features with a smaller --stride")
+    for odd, what, stride in (
+        (durations < 1, "shorter than a cell", "smaller"),
+        (durations > training.max_length, "longer than a sequence", "larger"),
+    ):
+        share = odd.sum() / max(odd.size, 1)
+        if share > RARE:
+            lines.append(f"{share:.0%} of the instances are {what}: extract features with a {stride} --stride")
     return lines
 
 

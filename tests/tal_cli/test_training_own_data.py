@@ -87,7 +87,9 @@ def test_any_data_gives_a_recipe(videos: int, length: float, duration: float, in
     recipe = derive_recipe("mine", SPEC, data, classes)
     training, top = recipe.training, 1 << (recipe.model.levels - 1)
     assert recipe.model.classes == classes and recipe.model.pad_length == training.max_length
-    assert training.max_length % top == 0 and training.max_length <= 2304 + top
+    assert training.max_length % top == 0 and training.max_length <= max(2304, 2 * max(data.durations, default=0)) + top
+    longest = float(np.quantile(data.durations, 0.98)) if data.durations else 0.0
+    assert training.max_length >= min(2 * longest, float(np.quantile(data.lengths, 0.95)), 16_384)
     assert recipe.model.level_ranges[-1][0] <= 256 and 0.9 <= training.ema_decay <= 0.999
     steps = (training.epochs + training.warmup_epochs) * (videos * training.crops // min(training.batch_size, videos))
     assert 1000 <= steps <= 30_000
@@ -106,6 +108,10 @@ def test_what_is_derived_follows_the_data() -> None:
     blink = derive_recipe("mine", SPEC, shape(40, 300, 0.6, 3), 1)
     assert blink.model.levels == 3 and blink.model.encoder.windows == 3
     assert "smaller --stride" in summary(blink, shape(40, 300, 0.6, 3))[-1]
+    lecture = shape(8, 200_000, 3000, 3)
+    assert length_for(lecture, 8) > 6000, "an instance fits into a sequence"
+    endless = shape(8, 300_000, 40_000, 3)
+    assert "larger --stride" in summary(derive_recipe("mine", SPEC, endless, 1), endless)[-1]
     assert derive_recipe("mine", SPEC, shape(40, 300, 150, 1), 1).model.levels == 7
 
 
