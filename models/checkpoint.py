@@ -40,7 +40,7 @@ def save_model(folder: str | Path, detector: TemporalDetector, recipe: Recipe, l
 
     Raises CheckpointError when labels are not one line each, one per class.
     """
-    _check_labels(labels, recipe, str(folder))
+    check_labels(labels, recipe, str(folder))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in detector.state_dict().items()}
@@ -58,7 +58,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
         raise CheckpointError(str(error)) from error
     content = _read(folder / WEIGHTS)
     labels = tuple(_read(folder / LABELS).decode("utf-8", errors="replace").splitlines())
-    _check_labels(labels, recipe, str(folder / LABELS))
+    check_labels(labels, recipe, str(folder / LABELS))
     try:
         state = load_tensors(content)
     except (SafetensorError, ValueError, KeyError) as error:
@@ -119,8 +119,12 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error
 
 
-def _check_labels(labels: Sequence[str], recipe: Recipe, origin: str) -> None:
+def check_labels(labels: Sequence[str], recipe: Recipe, origin: str) -> None:
+    """Raises CheckpointError, naming `origin`, for labels that cannot be kept: one distinct line for each class."""
     if len(labels) != recipe.model.classes:
         raise CheckpointError(f"{origin}: {len(labels)} labels for {recipe.model.classes} classes")
-    if any(not label.strip() or "\n" in label or "\r" in label for label in labels) or len(set(labels)) != len(labels):
-        raise CheckpointError(f"{origin}: labels must be distinct, one non-empty line each")
+    for label in labels:
+        if not label.strip() or label.splitlines() != [label]:
+            raise CheckpointError(f"{origin}: a label must be one line that is not empty: {label!r}")
+    if len(set(labels)) != len(labels):
+        raise CheckpointError(f"{origin}: two labels are the same")

@@ -18,6 +18,7 @@ from tal_cli.errors import InputProblem, Missing, UsageProblem
 from tal_cli.evaluation.average_precision import parse_tiou
 
 OWN_DATA_TIOU = "0.3:0.1:0.7"
+USUAL_NAME = "annotations"
 UNTAUGHT = "label that is not in the training subset"
 # Kinds of `tal datasets check` that end a run. The features' making is checked again, and said in full, on loading.
 FATAL = ("subset without instances", "unknown label", "features that cannot be used")
@@ -29,7 +30,7 @@ class TrainingData:
     """What to train on.
 
     Attributes:
-        name: the data set's, or the annotation file's without suffix.
+        name: the data set's, or `name_of` the annotation file.
         path: the annotation file.
         annotations: with the subsets that are meant.
         features: a folder, or a file that holds all.
@@ -75,6 +76,12 @@ def find_data(dataset: str, features: Path | None, train_subset: str | None, tes
     return data
 
 
+def name_of(path: Path) -> str:
+    """What one's own data is called: as its annotation file, or as the folder of one that has the usual name."""
+    stem = path.name.split(".")[0]
+    return path.resolve().parent.name or stem if stem == USUAL_NAME else stem
+
+
 def _own_data(path: Path, features: Path | None, train: str | None, test: str | None) -> TrainingData:
     if not path.is_file():
         raise Missing(f"{path}: no such annotation file", "name a file, or a data set of `tal datasets list`")
@@ -86,7 +93,7 @@ def _own_data(path: Path, features: Path | None, train: str | None, test: str | 
         annotations, train, test = split.annotations, split.train, split.test
     train = train or split_names(annotations, path)[0]
     return TrainingData(
-        name=path.name.split(".")[0],
+        name=name_of(path),
         path=path,
         annotations=annotations,
         features=features or usual_place(path.parent),

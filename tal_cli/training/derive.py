@@ -12,6 +12,7 @@ import numpy as np
 from models.architectures import GmgSettings
 from models.recipe import FeatureSpec, InferenceConfig, ModelConfig, Recipe, TrainingConfig
 from tal_cli.datasets.features import FeatureVideo
+from tal_cli.text import counted
 
 FEWEST_LEVELS, MOST_LEVELS = 3, 8
 FINEST_RANGE = 4.0  # grid cells that the finest level regresses at most
@@ -156,8 +157,9 @@ def summary(recipe: Recipe, shape: DataShape) -> list[str]:
     videos = len(shape.lengths)
     visits = Visits(min(training.batch_size, videos), training.crops, training.warmup_epochs, training.epochs)
     lines = [
-        f"{videos} videos of {lengths[0]:.0f} to {lengths[2]:.0f} grid cells, {lengths[1]:.0f} in the "
-        f"middle; {len(durations)} instances of {low:.1f} to {high:.1f} cells (2 to 98 %), {middle:.1f} in the middle",
+        f"{counted(videos, 'video')} of {lengths[0]:.0f} to {lengths[2]:.0f} grid cells, {lengths[1]:.0f} in the "
+        f"middle; {counted(len(durations), 'instance')} of {low:.1f} to {high:.1f} cells (2 to 98 %), {middle:.1f} in "
+        "the middle",
         f"derived model: {model.levels} levels, regression ranges {ranges}, from {model.level_ranges[-1][0]:g}; "
         f"width {model.width}{_window(recipe)}",
         f"derived training: sequences of {training.max_length} cells, batches of {training.batch_size}, "

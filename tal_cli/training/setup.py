@@ -9,14 +9,16 @@ from datetime import datetime
 from pathlib import Path
 
 from extractors.whole_files import leftovers, sweep
+from models.checkpoint import check_labels
 from models.recipe import FeatureSpec, Recipe, list_recipes, load_recipe, override
 from tal_cli import console
 from tal_cli.datasets.benchmarks import BENCHMARKS
 from tal_cli.datasets.features import FeatureVideo, load_videos, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.errors import UsageProblem
+from tal_cli.text import counted
 from tal_cli.training.boards import open_board
-from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data
+from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data, name_of
 from tal_cli.training.derive import data_shape, derive_recipe, summary
 from tal_cli.training.initial import initial_weights
 from tal_cli.training.processes import join
@@ -53,6 +55,7 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         Missing: annotations or features are not there.
         UsageProblem: unknown names, features that do not fit the recipe, a folder that is in use.
         InputProblem: a file that cannot be read, an empty subset, an unknown label, features that are not finite.
+        models.checkpoint.CheckpointError: labels that could not be kept.
     """
     processes = join(request.device)
     console.set_quiet(console.is_quiet() or not processes.leads)
@@ -71,6 +74,7 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         recipe = derive(request, data, spec, videos, speak=processes.leads)
     if recipe.model.resample:
         videos = [resampled(video, recipe) for video in videos]
+    check_labels(data.annotations.labels, recipe, str(data.path))
     describe(data, recipe, videos, validation)
     if processes.leads:
         make_folder(out)
@@ -154,7 +158,7 @@ def run_folder(request: TrainingRequest) -> Path:
     Raises:
         UsageProblem: the folder holds another run, or there is none to resume.
     """
-    name = request.dataset if request.dataset in BENCHMARKS else Path(request.dataset).name.split(".")[0]
+    name = request.dataset if request.dataset in BENCHMARKS else name_of(Path(request.dataset))
     out = request.out
     if out is None and request.resume:
         found = sorted(Path("runs").glob(f"{name}-*/{FOLDER}/{FILE}"), key=lambda path: path.stat().st_mtime)
@@ -174,9 +178,11 @@ def describe(
 ) -> None:
     """Say what is trained on what."""
     instances = sum(len(video.labels) for video in videos)
-    console.note(f"{len(videos)} videos in {data.train} with {instances} instances of {recipe.model.classes} labels")
+    taught = f"{counted(instances, 'instance')} of {counted(recipe.model.classes, 'label')}"
+    console.note(f"{counted(len(videos), 'video')} in {data.train} with {taught}")
     if validation:
-        console.note(f"evaluating on {len(validation)} videos in {data.test}; model kept: {recipe.training.select}")
+        kept = f"model kept: {recipe.training.select}"
+        console.note(f"evaluating on {counted(len(validation), 'video')} in {data.test}; {kept}")
     else:
         console.note("no subset to evaluate on; the last epoch's model is kept")
     if len(videos) < recipe.training.batch_size:

@@ -156,6 +156,7 @@ def test_three_commands_lead_from_videos_to_segments(
     said = capsys.readouterr().err
     assert "4 videos of" in said and "derived model: 3 levels, regression ranges 0-4, 4-8, from 8" in said
     assert "derived training: sequences of" in said and "the last epoch: average mAP" in said
+    assert load_recipe(run / "recipe.yaml").name == films.name
     out = tmp_path / "found.json"
     assert app.run(["detect", str(films / "videos"), "-m", str(run), "-o", str(out), "--min-score", "0"]) == 0
     results = json.loads(out.read_text())["results"]
@@ -195,6 +196,18 @@ def test_an_unknown_label_ends_the_run(films: Path, tmp_path: Path, capsys: pyte
     data = changed(films, tmp_path, relabelled)
     assert train(data, tmp_path / "run") == 3
     assert "label that is not in the training subset: 1: validation (moved)" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("label", ["two\nlines", " ", "two\u2028lines"])
+def test_a_label_that_cannot_be_kept_ends_the_run(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], label: str
+) -> None:
+    def call_it(video: VideoAnnotation) -> VideoAnnotation:
+        return replace(video, segments=tuple(replace(item, label=label) for item in video.segments))
+
+    assert train(changed(films, tmp_path, call_it), tmp_path / "run") == 2
+    assert "a label must be one line that is not empty" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
