@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,8 +66,10 @@ def test_claims_of_other_machines_are_watched(folder: str) -> None:
     assert not patient.take(target)
 
 
-def test_claims_are_touched_while_they_are_held(folder: str) -> None:
-    ours, watcher = Claims(beat=0.02), Claims(patience=0.5)
+def test_claims_are_touched_while_they_are_held(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(claims, "time", SimpleNamespace(monotonic=lambda: now))
+    ours, watcher = Claims(beat=0.02), Claims(patience=100.0)
     target = f"{folder}/a.npy"
     assert ours.take(target)
     # As if it came from another machine, which leaves nothing but watching.
@@ -74,14 +77,16 @@ def test_claims_are_touched_while_they_are_held(folder: str) -> None:
     ours._held[claim_of(target)] = mine
     claims.remove(claim_of(target))
     assert create(claim_of(target), mine)
-    until = time.monotonic() + 1.0
-    while time.monotonic() < until:
+    for _ in range(3):
         assert not watcher.take(target)
-        time.sleep(0.02)
+        found, now = claims.mark(claim_of(target)), now + 200.0
+        while claims.mark(claim_of(target)) == found:
+            time.sleep(0.01)
     ours._ended.set()
-    time.sleep(0.1)
+    ours._held.clear()
+    time.sleep(0.1)  # a touch that had begun
     assert not watcher.take(target)
-    time.sleep(0.6)
+    now += 200.0
     assert watcher.take(target)
 
 
