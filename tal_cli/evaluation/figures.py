@@ -99,6 +99,8 @@ def _false_positives(diagnosis: Diagnosis) -> Figure:
     left.set_ylabel("Error breakdown (%)")
     left.set_title("False positive profile")
     _grid(left)
+    if not found.kept:
+        left.text(4.5, 50, "no predictions", ha="center", color="grey")
     gains = 100 * found.gain
     _bars(right, np.arange(len(ERRORS), dtype=float), gains, [KIND_COLOURS[kind] for kind in ERRORS])
     right.set_xticks([])
@@ -131,9 +133,9 @@ def _spread(axes: Axes, characteristics: Sequence[Bucketed], values: Sequence[Fl
             continue
         low, high = float(np.nanmin(row)) / base, float(np.nanmax(row)) / base
         axes.plot((place, place), (low, high), color=BUCKET_COLOURS[place], linewidth=7, solid_capstyle="butt")
-        for bound in (low, high):
+        for bound in {low, high}:
             axes.plot((place - 0.22, place + 0.22), (bound, bound), color=BUCKET_COLOURS[place], linewidth=3)
-            axes.text(place + 0.28, bound, f"{bound:.2f}", va="center", fontsize=9.5)
+            axes.text(place + 0.28, bound, f"{bound:.2f}", va="center", fontsize=9.5, bbox=BEHIND_NUMBERS)
     axes.axhline(1.0, color="black", linestyle="--", linewidth=1.2, zorder=0)
     axes.set_xlim(-0.6, len(values) - 0.1)
     axes.margins(y=0.15)
@@ -160,9 +162,9 @@ def _scatter(diagnosis: Diagnosis) -> Figure:
     step = max(-(-len(found.scores) // MOST_POINTS), 1)
     scores, overlaps, true = found.scores[::step], found.overlaps[::step], found.true[::step]
     size, alpha = (5, 0.4) if len(scores) > FEW_POINTS else (22, 0.75)
-    top = max(1.0, float(scores.max(initial=0.0)))
+    top, bottom = float(found.scores.max(initial=1.0)), float(found.scores.min(initial=0.0))
     # Above the diagonal the score promises less than the segment keeps, below it more.
-    axes.plot((0, 1), (0, top), color="grey", linestyle="--", linewidth=1, zorder=0)
+    axes.plot((0, 1), (bottom, top), color="grey", linestyle="--", linewidth=1, zorder=0)
     for chosen, colour, name in ((~true, "#9aa5b1", "false positive"), (true, "#33a02c", "true positive")):
         axes.scatter(overlaps[chosen], scores[chosen], s=size, color=colour, alpha=alpha, linewidths=0, rasterized=True,
                      label=name)  # fmt: skip
@@ -172,7 +174,7 @@ def _scatter(diagnosis: Diagnosis) -> Figure:
                   markeredgecolor="white", linestyle="none")  # fmt: skip
     axes.axvline(diagnosis.tiou[0], color="black", linestyle=":", linewidth=1)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02 * top, 1.02 * top)
+    axes.set_ylim(bottom - 0.02 * (top - bottom), top + 0.02 * (top - bottom))
     if found.video is not None:
         axes.set_title(found.video, fontsize=11, parse_math=False)
     axes.set_xlabel("tIoU with the nearest instance of the label")
