@@ -10,27 +10,34 @@ ARG BASE=python:3.12-slim-bookworm
 
 FROM ${BASE} AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG EXTRAS=flow,parquet,otio,plots,export,h5,s3
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/tal
+# From that index alone, which has all that PyTorch needs: beside another index, a newer build of the other kind may win.
+RUN /opt/tal/bin/pip install --index-url ${TORCH_INDEX} torch torchvision
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY docs/tal.1 docs/tal.1
 COPY tal_cli tal_cli
 COPY models models
 COPY extractors extractors
-RUN /opt/tal/bin/pip install --extra-index-url https://pypi.org/simple --index-url ${TORCH_INDEX} torch torchvision \
-    && /opt/tal/bin/pip install ".[${EXTRAS}]"
+ARG EXTRAS=flow,parquet,otio,plots,export,h5,s3
+RUN /opt/tal/bin/pip install ".[${EXTRAS}]"
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="tal" \
       org.opencontainers.image.description="Temporal action localization on raw video" \
       org.opencontainers.image.licenses="MIT"
-RUN useradd --create-home --uid 1000 tal && mkdir /work /home/tal/weights && chown tal /work /home/tal/weights
+# Folders that any user may write to, for `docker run --user`.
+RUN useradd --create-home --uid 1000 tal && install --directory --mode=1777 /work /weights
 COPY --from=build /opt/tal /opt/tal
-ENV PATH=/opt/tal/bin:$PATH TAL_HOME=/home/tal/weights NUMBA_CACHE_DIR=/tmp/numba
+ENV PATH=/opt/tal/bin:$PATH \
+    TAL_HOME=/weights \
+    XDG_STATE_HOME=/tmp/state \
+    XDG_CACHE_HOME=/tmp/cache \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    NUMBA_CACHE_DIR=/tmp/numba
 USER tal
 WORKDIR /work
-VOLUME /home/tal/weights
+VOLUME /weights
 ENTRYPOINT ["tal"]
 CMD ["--help"]

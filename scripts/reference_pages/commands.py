@@ -11,6 +11,22 @@ from tal_cli.app import app
 
 from .markdown import page, table
 
+EXIT_CODES = (
+    (0, "Everything asked for was done."),
+    (1, "A defect in tal; a traceback goes to a log file whose path is printed."),
+    (2, "Wrong usage; the message says what would have been right."),
+    (3, "Some or all inputs could not be processed; the others are written."),
+    (4, "Weights, a data set or an optional package is missing; the message says how to get it."),
+    (130, "Interrupted; no half-written file is left."),
+)
+ENVIRONMENT = (
+    ("TAL_MODEL", "The model to detect with where --model is not given."),
+    ("TAL_DEVICE", "Where to compute where --device is not given."),
+    ("TAL_HOME", "Downloaded and imported weights; by default the platform's cache folder."),
+    ("TAL_DATA", "Data sets that have a name; by default data in the current folder."),
+    ("TAL_OFFLINE", "1: download nothing."),
+)
+
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Every command with the words that call it."""
@@ -64,4 +80,11 @@ def write() -> str:
             lines += ["```text", command.epilog.removeprefix("Example: "), "```", ""]
         rows = [(f"`{spelling(parameter)}`", explanation(parameter)) for parameter in shown(command)]
         lines += [*table(("", ""), rows), ""] if rows else []
+    lines += [
+        "## Exit codes",
+        "",
+        *table(("code", "means"), [(str(code), meaning) for code, meaning in EXIT_CODES]),
+        "",
+    ]
+    lines += ["## Environment", "", *table(("variable", "means"), [(f"`{name}`", what) for name, what in ENVIRONMENT])]
     return page("Commands", "What `tal COMMAND --help` says.", lines)

@@ -4,23 +4,7 @@ from __future__ import annotations
 
 from tal_cli import __version__
 
-from .commands import commands, explanation, paragraphs, shown, spelling
-
-EXIT_CODES = (
-    (0, "Everything asked for was done."),
-    (1, "A defect in tal; a traceback goes to a log file whose path is printed."),
-    (2, "Wrong usage; the message says what would have been right."),
-    (3, "Some or all inputs could not be processed; the others are written."),
-    (4, "Weights, a data set or an optional package is missing; the message says how to get it."),
-    (130, "Interrupted; no half-written file is left."),
-)
-ENVIRONMENT = (
-    ("TAL_MODEL", "The model to detect with where --model is not given."),
-    ("TAL_DEVICE", "Where to compute where --device is not given."),
-    ("TAL_HOME", "Downloaded and imported weights; by default the platform's cache folder."),
-    ("TAL_DATA", "Data sets that have a name; by default data in the current folder."),
-    ("TAL_OFFLINE", "1: download nothing."),
-)
+from .commands import ENVIRONMENT, EXIT_CODES, commands, explanation, paragraphs, shown, spelling
 
 
 def write() -> str:

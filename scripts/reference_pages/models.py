@@ -42,6 +42,11 @@ def weights(recipe: Recipe) -> tuple[str, str]:
     source = SOURCES.get(recipe.name)
     if is_shipped(recipe.name):
         return "ships inside", "They travel with the package."
+    if source is None and recipe.published is None:
+        return (
+            "to train",
+            f"There are none: a setting of our own, to be trained with `tal train --recipe {recipe.name}`.",
+        )
     if source is None:
         return "none public", "The authors publish none; train it, or import a checkpoint of your own."
     code = f"Licence of the code that they come with: {source.licence}."
