@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -166,6 +167,8 @@ def convert(
         raise UsageProblem("name at least one file to read, then the one to write")
     if not out.name.endswith(".json"):
         raise UsageProblem(f"{out}: what is written is JSON", "name it OUT.json")
+    if fps is not None and not math.isfinite(fps):
+        raise UsageProblem(f"--fps {fps}: expected a number of frames per second")
     result = merge(inputs, label_key, fps)
     if videos is not None:
         found = [path for path in sorted(videos.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES]

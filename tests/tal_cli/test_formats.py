@@ -173,12 +173,15 @@ def test_thumos_text_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (tmp_path / "Diving_val.txt").write_text("video_validation_0000001  1.50  2.5\n\nvideo_validation_0000002 3 4\n")
     (tmp_path / "CliffDiving_val.txt").write_text("video_validation_0000001  1.50  2.5\n")
     (tmp_path / "Diving_test.txt").write_text("video_test_0000001 7 9.25\n")
-    names = [str(tmp_path / f"{name}.txt") for name in ("Diving_val", "CliffDiving_val", "Diving_test")]
+    (tmp_path / "Ambiguous_val.txt").write_text("video_validation_0000001 5 6\nvideo_validation_0000003 5 6\n")
+    files = ("Diving_val", "CliffDiving_val", "Diving_test", "Ambiguous_val")
+    names = [str(tmp_path / f"{name}.txt") for name in files]
     out = tmp_path / "annotations.json"
     assert app.run(["datasets", "convert", *names, str(out)]) == 0
     found = load_annotations(out)
     assert spans(found, "video_validation_0000001") == [("Diving", 1.5, 2.5), ("CliffDiving", 1.5, 2.5)]
-    assert found.subsets == {"validation": 2, "test": 1} and found.labels == ("CliffDiving", "Diving")
+    assert found.subsets == {"validation": 3, "test": 1} and found.labels == ("CliffDiving", "Diving")
+    assert found.videos["video_validation_0000003"].segments == (), "Ambiguous is no label"
     assert app.run(["datasets", "convert", names[0], names[0], str(out)]) == 3
     assert "label Diving: it is in another of the files" in capsys.readouterr().err
     (tmp_path / "Diving_val.txt").write_text("video_validation_0000001 1 2\nvideo_validation_0000001 1\n")

@@ -1,7 +1,7 @@
 """THUMOS14's and MultiTHUMOS' own text files: one per label, a line `video_test_0000004  0.20  1.20` per segment.
 
 The label is the file's name without `_val` or `_test`, the subset is told by the videos' names. Durations are not
-there: take them from the videos.
+there: take them from the videos. What THUMOS14 calls Ambiguous is no label: its segments do not count.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_l
 
 NAME = "THUMOS14's text files"
 LINE = re.compile(r"(video_(validation|test)_\d+)\s+(\S+)\s+(\S+)")
+AMBIGUOUS = "Ambiguous"
 OF_SUBSET = re.compile(r"_(val|test)$")
 
 
@@ -43,4 +44,4 @@ def _entries(path: Path, text: str, label: str) -> Iterator[Entry]:
         start, end = (finite(match[3]), finite(match[4])) if match else (None, None)
         if match is None or start is None or end is None:
             raise AnnotationError(path, f"line {number}: expected a video, a start and an end")
-        yield Entry(match[1], label, start, end, match[2])
+        yield Entry(match[1], None if label == AMBIGUOUS else label, start, end, match[2])
