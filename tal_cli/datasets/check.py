@@ -20,6 +20,7 @@ from tal_cli.datasets.described import transposed
 from tal_cli.datasets.feature_files import PREFIX, FeatureFile, find_features
 from tal_cli.datasets.formats.values import last_end
 from tal_cli.inputs import VIDEO_SUFFIXES
+from tal_cli.text import printable
 
 SLACK_SECONDS = 0.5  # durations of containers, streams and annotations differ by this much without harm
 SLACK_SHARE = 0.01
@@ -190,7 +191,7 @@ def by_kind(problems: Sequence[Problem]) -> dict[str, list[Problem]]:
 
 
 def _named(problem: Problem) -> str:
-    return f"{problem.video} ({problem.detail})" if problem.detail else problem.video
+    return printable(f"{problem.video} ({problem.detail})" if problem.detail else problem.video)
 
 
 def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: FeatureContract) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from tal_cli.errors import InputProblem
 
 GZIP_MAGIC = b"\x1f\x8b"
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # one of two; without the other it cannot be written anywhere
 LARGEST = 2 << 30  # bytes after decompression; the largest published annotation file has 40 MB
 
 
@@ -52,6 +54,9 @@ def parse_json(path: str | Path, text: str) -> Any:
         InputProblem: it is not JSON.
     """
     try:
-        return json.loads(text)
+        content = json.loads(text)
+        if HALF_CHARACTER.search(text):
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise InputProblem(path, f"not JSON: {error}") from error
+    return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.datasets.json_files import read_json, read_text
+from tal_cli.datasets.json_files import parse_json, read_json, read_text
 from tal_cli.errors import InputProblem
 
 Row = tuple[str, str, float, float, float]
@@ -86,9 +85,9 @@ def _from_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = parse_json(path, line)
             yield str(entry["video"]), entry["segments"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (InputProblem, KeyError, TypeError) as error:
             raise InputProblem(path, f"line {number}: expected {{video, segments}}") from error
 
 

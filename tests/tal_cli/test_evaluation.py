@@ -260,6 +260,17 @@ def test_bad_rows_name_their_video(tmp_path: Path, rows: str) -> None:
         load_predictions(path)
 
 
+@pytest.mark.parametrize("name", ["found.json", "found.jsonl"])
+def test_half_characters_are_no_text(tmp_path: Path, name: str) -> None:
+    rows = '[{"label": "\\ud83d", "score": 1, "segment": [1, 2]}]'
+    content = f'{{"results": {{"v": {rows}}}}}' if name.endswith("json") else f'{{"video": "v", "segments": {rows}}}'
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputProblem):
+        load_predictions(tmp_path / name)
+    (tmp_path / name).write_text(content.replace("\\ud83d", "\\ud83d\\ude00"))
+    assert load_predictions(tmp_path / name).labels == ("😀",)
+
+
 def test_without_a_subset_what_is_predicted_is_evaluated(tmp_path: Path) -> None:
     video = {"duration": 9, "annotations": [{"label": "a", "segment": [1, 2]}]}
     truth = {"database": {name: {"subset": name, **video} for name in ("training", "validation")}}
