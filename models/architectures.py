@@ -81,6 +81,8 @@ class CltdrSettings(BinnedSettings):
 
     class_levels, regression_levels: which neighbours join a level for either task (paper, table 9). refine: which
     predictions the third head corrects (table 10). fusion: how a neighbour joins a level for either task (table 11).
+    factor_start: what the factor that corrects class scores starts at; 0 as published, which makes every released score
+    one half at first; 1 starts where nothing is corrected yet.
     """
 
     name: Literal["cltdr"] = "cltdr"
@@ -88,6 +90,7 @@ class CltdrSettings(BinnedSettings):
     regression_levels: tuple[Neighbour, ...] = ("below",)
     refine: Literal["both", "class", "boundaries", "neither"] = "both"
     fusion: Literal["attention", "addition", "concatenation"] = "attention"
+    factor_start: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
     def check(self) -> None:
         """As for all bins; neighbours once each."""

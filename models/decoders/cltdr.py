@@ -34,8 +34,9 @@ REFINE_KERNEL = 7  # of the released boundary refinement
 class RefineHead(nn.Module):
     """Trunk with up to three outputs: class factor and the corrections of both boundaries (paper, table 10)."""
 
-    def __init__(self, config: ModelConfig, *, scores: bool, boundaries: bool) -> None:
+    def __init__(self, config: ModelConfig, settings: CltdrSettings) -> None:
         super().__init__()
+        scores, boundaries = (settings.refine in ("both", part) for part in ("class", "boundaries"))
         self.trunk = HeadTrunk(
             config.width, config.head_width, layers=config.head_layers - 1, kernel=config.head_kernel
         )
@@ -43,7 +44,11 @@ class RefineHead(nn.Module):
         kernel, targets = (PAPER_KERNEL, 1) if self.paper else (REFINE_KERNEL, config.classes)
         width = config.head_width
         self.start, self.end = (RowOutput(width, targets, kernel) if boundaries else None for _ in range(2))
-        self.factor = RowOutput(width, config.classes, config.head_kernel) if scores else None
+        self.factor = None
+        if scores:
+            self.factor = RowOutput(width, config.classes, config.head_kernel)
+            assert self.factor.bias is not None
+            nn.init.constant_(self.factor.bias, settings.factor_start)
 
     def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor | None, Shift | None]:
         """Packed rows [B, S, D] -> class factor [B, C, S] and boundary corrections, None for what is not refined."""
@@ -74,8 +79,7 @@ class CltdrDecoder(nn.Module):
         self.offsets = OffsetHead(
             config.width, width, bins=settings.bins, levels=config.levels, layers=layers, kernel=kernel
         )
-        scores, boundaries = (settings.refine in ("both", part) for part in ("class", "boundaries"))
-        self.refine = RefineHead(config, scores=scores, boundaries=boundaries) if scores or boundaries else None
+        self.refine = None if settings.refine == "neither" else RefineHead(config, settings)
         self.gap = packing_gap(config.head_kernel, settings.boundary_kernel, REFINE_KERNEL)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:

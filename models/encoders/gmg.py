@@ -28,6 +28,7 @@ from models.layers import ChannelNorm, ColumnLinear, DepthwiseConv1d, ScaledDrop
 
 SHRINK = 0.001  # soft threshold on the released filter
 FREQUENCY_KERNEL = 3  # paper, section C
+FILTER_START = 0.02  # deviation that the filters' weights start with
 
 
 class GlobalFilter(nn.Module):
@@ -38,10 +39,10 @@ class GlobalFilter(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.weight_in = nn.Parameter(0.02 * torch.randn(width, 2))
-        self.bias_in = nn.Parameter(0.02 * torch.randn(width, 2))
-        self.weight_out = nn.Parameter(0.02 * torch.randn(width, 2))
-        self.bias_out = nn.Parameter(0.02 * torch.randn(width, 2))
+        self.weight_in = nn.Parameter(FILTER_START * torch.randn(width, 2))
+        self.bias_in = nn.Parameter(FILTER_START * torch.randn(width, 2))
+        self.weight_out = nn.Parameter(FILTER_START * torch.randn(width, 2))
+        self.bias_out = nn.Parameter(FILTER_START * torch.randn(width, 2))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[B, D, T] -> [B, D, T]; padding takes part in the transform, so the mask is of no use."""
@@ -64,6 +65,10 @@ class PaperGlobalFilter(nn.Module):
             for _ in range(2)
         )
         _zero_biases(self.conv_in, self.conv_out)
+        # What a filter gives grows with the square of the spectrum, whose low frequencies are large: starting with
+        # weights of usual size drowns everything else.
+        for conv in (self.conv_in, self.conv_out):
+            nn.init.normal_(conv.weight, 0, FILTER_START)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[B, D, T] -> [B, D, T]; padding, which is zero, takes part in the transform."""

@@ -209,6 +209,17 @@ def test_refinement(base: TemporalDetector, variant: str, refine: str) -> None:
     assert names(ablated) == names(base) - gone
 
 
+def test_start_of_the_refinement() -> None:
+    """As published every score starts at one half, whatever the prior; a factor of 1 leaves the prior as it is."""
+    scores = []
+    for start in (0, 1):
+        torch.manual_seed(0)
+        detector = TemporalDetector.from_recipe(small(f"model.decoder.factor_start={start}")).eval()
+        predictions = run(detector)
+        scores.append(torch.sigmoid(predictions.refined[predictions.valid.expand_as(predictions.refined)]).mean())
+    assert scores[0] == pytest.approx(0.5, abs=0.1) and scores[1] < 0.05
+
+
 @pytest.mark.parametrize("fusion", ["attention", "addition", "concatenation"])
 def test_fusion(base: TemporalDetector, variant: str, fusion: str) -> None:
     """Table 11: class and regression features change, the refinement's do not."""
