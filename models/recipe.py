@@ -134,9 +134,12 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
             if not isinstance(section, dict):
                 raise RecipeError(f"{path}: there is no section {key}")
         try:
-            section[leaf] = yaml.load(value, _Loader)
+            chosen = yaml.load(value, _Loader)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise RecipeError(f"{path}: {value!r} is not a value") from error
+        # A bare name stands for a section, whose keys may be set next.
+        named = isinstance(chosen, str) and isinstance(section.get(leaf), dict)
+        section[leaf] = {"name": chosen} if named else chosen
     return _validated(data, "override")
 
 

@@ -59,6 +59,11 @@ def test_overrides_apply_together() -> None:
     assert (changed.model.width, changed.training.crop_ratio, changed.inference.nms) == (64, None, "hard")
 
 
+def test_a_name_and_its_settings_apply_one_after_the_other() -> None:
+    changed = override(load_recipe("thumos-i3d"), ["model.encoder=sgp", "model.encoder.windows=5"])
+    assert changed == override(load_recipe("thumos-i3d"), ["model.encoder={name: sgp, windows: 5}"])
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "- a\n- b\n", "name: [", "name: &a x\ndescription: *a\n", "!!python/object/apply:os.system [ls]", "\x00"],
