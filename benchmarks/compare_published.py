@@ -73,7 +73,15 @@ MODELS = {
         (48.45, 47.4, 46.1, 44.3, 41.65, 45.6),
         (527.5, 27),
     ),
-    "cltdr-gmg-focal": Model("CLTDR-GMG, focal as its THUMOS14 file", "thumos-i3d", MLP),
+    "cltdr-gmg-focal": Model("CLTDR-GMG, focal as its THUMOS14 file is named", "thumos-i3d", MLP),
+    "cltdr-gmg-start": Model(
+        "CLTDR-GMG, focal, refinement from the identity", "thumos-i3d", (*MLP, "model.decoder.factor_start=1")
+    ),
+    "cltdr-gmg-text": Model(
+        "CLTDR-GMG as the text has it, focal",
+        "thumos-i3d",
+        (*MLP, "model.variant=paper", "training.objective=released"),
+    ),
 }
 
 
