@@ -48,7 +48,7 @@ class FeatureContract:
     def differences(self, other: FeatureContract) -> list[str]:
         """One line per field that differs, as "field: mine, not theirs"; empty where the contracts are equal."""
         return [
-            f"{field.name}: {getattr(self, field.name)}, not {getattr(other, field.name)}"
+            f"{field.name}: {shown(getattr(self, field.name))}, not {shown(getattr(other, field.name))}"
             for field in fields(self)
             if getattr(self, field.name) != getattr(other, field.name)
         ]
@@ -80,6 +80,14 @@ def fit(resize: Resize, crop: Crop) -> None:
         raise ValueError(f"crop={crop} does not fit into pictures made by resize={resize}")
 
 
+FASTEST = 1000.0  # frames per second; resampling to more would only repeat frames
+
+
+def shown(value: object) -> str:
+    """A field's value as a person is told it."""
+    return "none" if value is None else str(value)
+
+
 def whole(key: str, value: object) -> int:
     try:
         number = float(str(value))
@@ -94,9 +102,12 @@ def rate(key: str, value: object) -> float | None:
     if value is None or str(value) in ("none", "null"):
         return None
     try:
-        return float(str(value))
+        number = float(str(value))
     except ValueError:
-        raise ValueError(f"{key}={value}: a number of frames per second, or none") from None
+        number = 0.0
+    if not 0 < number <= FASTEST:
+        raise ValueError(f"{key}={value}: a number of frames per second up to {FASTEST:g}, or none")
+    return number
 
 
 def words(key: str, value: object) -> str:

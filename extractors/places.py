@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from extractors.extras import ExtraMissing
+from extractors.reasons import reason_of
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Whose packages are in which of our extras.
@@ -132,8 +133,10 @@ def remote(url: str) -> Iterator[tuple[Any, str]]:
         system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
         yield system, path
     except ImportError as error:
-        package = EXTRAS.get(scheme, (getattr(error, "name", None) or scheme, None))
-        raise ExtraMissing(*package) from None
+        named = re.search(r"[Ii]nstall [\"'`]?([\w.-]+)", str(error))  # as fsspec does for every scheme that it knows
+        if scheme not in EXTRAS and named is None:
+            raise PlaceError(url, reason_of(error)) from None
+        raise ExtraMissing(*EXTRAS.get(scheme, (named and named[1], None))) from None
     except (PlaceError, ExtraMissing):
         raise
     except FileNotFoundError:
@@ -141,4 +144,4 @@ def remote(url: str) -> Iterator[tuple[Any, str]]:
     except FileExistsError:
         raise
     except Exception as error:  # every store has its own kinds: no credentials, no bucket, no network
-        raise PlaceError(url, f"{' '.join(str(error).split())[:200] or type(error).__name__}") from None
+        raise PlaceError(url, reason_of(error)) from None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from extractors.contract import FeatureContract
 from extractors.places import name_of, sibling
+from extractors.reasons import reason_of
 from extractors.sequence import FeatureSequence
 from extractors.whole_files import write_whole
 
@@ -136,8 +137,10 @@ def parse_description(path: Path, features: NDArray[np.float32]) -> FeatureSeque
             window_times=None if times is None else np.asarray(times, np.float64),
         )
         shape = tuple(content["shape"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FeatureError(path, f"it does not describe features ({type(error).__name__}: {error})") from None
+    except KeyError as error:
+        raise FeatureError(path, f"it does not describe features: it lacks {error.args[0]}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise FeatureError(path, "it does not describe features: a value in it is of the wrong kind") from None
     if shape != features.shape or (sequence.window_times is not None and sequence.window_times.shape != shape[:1]):
         raise FeatureError(
             path, f"it describes features {list(shape)}, the file beside it holds {list(features.shape)}"
@@ -151,8 +154,8 @@ def read_description(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises FeatureError."""
     try:
         content = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
-        raise FeatureError(path, f"it cannot be read as JSON ({error})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise FeatureError(path, f"it cannot be read as JSON ({reason_of(error)})") from None
     if not isinstance(content, dict):
         raise FeatureError(path, "it does not describe features")
     return content
@@ -168,8 +171,10 @@ def parse_contract(path: Path, content: dict[str, Any]) -> FeatureContract:
         raise FeatureError(path, f"its feature contract lacks or does not know: {', '.join(map(str, odd))}")
     try:
         return FeatureContract(**values)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise FeatureError(path, f"its feature contract makes no sense ({error})") from None
+    except TypeError:
+        raise FeatureError(path, "its feature contract makes no sense (a value in it is of the wrong kind)") from None
 
 
 def write_array(features: NDArray[np.float32], format: str, file: IO[bytes]) -> None:
@@ -198,7 +203,7 @@ def read_array(path: Path) -> NDArray[np.float32]:
     except FileNotFoundError:
         raise FeatureError(path, "no such file") from None
     except Exception as error:  # each reader has its own kinds; a hostile file can raise any of them
-        raise FeatureError(path, f"it holds no features that can be read ({first_line(error)})") from None
+        raise FeatureError(path, f"it holds no features that can be read ({reason_of(error)})") from None
     return as_features(array, path)
 
 
@@ -278,9 +283,3 @@ def only_name(names: Iterable[str]) -> str:
     if named is None and len(known) != 1:
         raise ValueError(f"{len(known)} arrays, none called {ARRAY_NAMES[0]}")
     return known[0] if named is None else named
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, on one line of bounded length."""
-    lines = str(error).split("\n")
-    return (lines[0] or type(error).__name__)[:120]

@@ -41,11 +41,12 @@ class VideoError(Exception):
 
 
 class DecoderUnavailable(Exception):
-    """A decoder that was asked for by name and is not installed. `decoder` is that name."""
+    """A decoder that was asked for by name and is not installed. `decoder`: that name; `remedy`: how to get it."""
 
     def __init__(self, decoder: str, reason: str) -> None:
         super().__init__(reason)
         self.decoder = decoder
+        self.remedy = f"pip install {decoder}, or leave --decoder out"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from extractors.reasons import reason_of
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -141,7 +143,7 @@ def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) ->
     try:
         content = next((read for suffix, read in READERS.items() if name.endswith(suffix)), read_pickle)(name)
     except Exception as error:  # each format raises its own kinds, and a hostile file any of them
-        raise WeightsError(f"{name}: no weights can be read from it ({one_line(error)})") from None
+        raise WeightsError(f"{name}: no weights can be read from it ({reason_of(error)})") from None
     state = {key: value for key, value in unwrapped(content).items() if hasattr(value, "untyped_storage")}
     if not state:
         raise WeightsError(f"{name}: it holds no tensors under names")
@@ -248,8 +250,3 @@ def load_state(
 def is_counter(key: str) -> bool:
     """Whether a name is that of a counter of training batches, which inference never reads."""
     return key.endswith("num_batches_tracked")
-
-
-def one_line(error: Exception) -> str:
-    """What an exception says, on one line of bounded length."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -7,6 +7,7 @@ Imports no torch, so that listing and checking recipes stays quick.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -66,6 +67,19 @@ class _Loader(yaml.SafeLoader):
     """YAML in which 1e-4 is a number, as people expect, and not a text, as in YAML 1.1."""
 
 
+# What a value must be, where the schema's own words are for programmers; and how much of it is shown.
+WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "model_attributes_type": "a name, or keys and values",
+}
+LONGEST_VALUE = 60
+
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
@@ -91,15 +105,17 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         text = full_name(text)
         if text not in list_recipes():
             close = difflib.get_close_matches(text, [*list_recipes(), *SHORT_NAMES], 1)
-            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(list_recipes())}"
-            raise RecipeError(f"no recipe named {text}{hint}")
+            hint = f"did you mean {close[0]}?" if close else "they are named as the models of `tal models list`"
+            raise RecipeError(f"no recipe named {text}; {hint}")
         path = RECIPES / f"{text}.yaml"
     try:
         if path.stat().st_size > LARGEST_RECIPE:
             raise RecipeError(f"{path}: larger than {LARGEST_RECIPE} bytes, not a recipe")
         content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 text") from error
     return parse_recipe(content, str(path))
 
 
@@ -111,8 +127,15 @@ def parse_recipe(content: str, origin: str) -> Recipe:
             raise RecipeError(f"{origin}: YAML aliases are not allowed")
         data = yaml.load(content, _Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecipeError(f"{origin}: not YAML: {' '.join(str(error).split())[:200]}") from error
+        raise RecipeError(f"{origin}: not YAML: {_yaml_reason(error)}") from error
     return _validated(data, origin)
+
+
+def _yaml_reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -140,7 +163,7 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
         # A bare name stands for a section, whose keys may be set next.
         named = isinstance(chosen, str) and isinstance(section.get(leaf), dict)
         section[leaf] = {"name": chosen} if named else chosen
-    return _validated(data, "override")
+    return _validated(data, "")
 
 
 def _validated(data: Any, origin: str) -> Recipe:
@@ -150,7 +173,8 @@ def _validated(data: Any, origin: str) -> Recipe:
         # Strict: a text is no number and a number no truth value. Sequences of the schema are tuples.
         return Recipe.model_validate(_with_tuples(data), strict=True)
     except ValidationError as error:
-        raise RecipeError("\n".join(f"{origin}: {_explain(item)}" for item in error.errors())) from error
+        problems = "; ".join(_explain(item) for item in error.errors())
+        raise RecipeError(f"{origin}: {problems}" if origin else problems) from error
 
 
 def _with_tuples(data: Any) -> Any:
@@ -170,8 +194,27 @@ def _explain(item: Any) -> str:
         return f"{path}: there is no {item['ctx']['tag']}; there are {there_are}"
     if item["type"] == "union_tag_not_found":
         return f"{path}: expected a name, or settings with a `name`"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}" if path else message
+    return f"{path}: {_in_words(item)}" if path else _in_words(item)
+
+
+def _in_words(item: Any) -> str:
+    """What is wrong with one value, and which it is where it is short."""
+    if item["type"] == "missing":
+        return "is missing"
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    if item["type"] == "too_long":
+        return f"must have at most {item['ctx']['max_length']} entries, not {item['ctx']['actual_length']}"
+    wanted = WANTED.get(item["type"]) or item["msg"].removeprefix("Input should be ")
+    if wanted == item["msg"]:
+        return wanted[:1].lower() + wanted[1:]
+    value = item["input"]
+    is_short = value is None or isinstance(value, (bool, int, float, str))
+    return (
+        f"must be {wanted}, not {json.dumps(value, ensure_ascii=False)[:LONGEST_VALUE]}"
+        if is_short
+        else f"must be {wanted}"
+    )
 
 
 def _locate(location: tuple[Any, ...]) -> tuple[str, type[BaseModel] | None]:

@@ -20,7 +20,11 @@ WEIGHTS = "model.safetensors"
 
 
 class ModelMissing(Exception):
-    """No weights for a name; the message says how to get them."""
+    """No weights for a name. `remedy` says how to get them."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class UnknownModel(Exception):
@@ -83,18 +87,20 @@ def resolve_model(name_or_path: str | Path) -> Path:
     Raises ModelMissing when the name is known but its weights are not here, UnknownModel when nothing is called so.
     """
     text = str(name_or_path)
+    if not text:
+        raise UnknownModel("an empty name of a model")
     if _is_model(Path(text)):
         return Path(text)
-    is_name = text not in ("", ".", "..") and not any(separator in text for separator in ("/", "\\"))
+    is_name = text not in (".", "..") and not any(separator in text for separator in ("/", "\\"))
     if is_name:
         for name in (text, full_name(text)):
             for folder in (SHIPPED / name, installed_folder(name)):
                 if _is_model(folder):
                     return folder
         if full_name(text) in list_recipes():
-            raise ModelMissing(f"the weights of {text} are not on this machine: {_remedy(text)}")
+            raise ModelMissing(f"the weights of {text} are not on this machine", _remedy(text))
     elif Path(text).is_dir():
-        raise ModelMissing(f"{text} holds no {WEIGHTS}, recipe.yaml and labels.txt")
+        raise ModelMissing(f"{text} holds no model", f"a model folder has {WEIGHTS}, recipe.yaml and labels.txt")
     raise UnknownModel(f"no model named {text}; {_hint(text)}")
 
 
@@ -109,9 +115,10 @@ def _remedy(name: str) -> str:
 
 
 def _hint(name: str) -> str:
-    names = [*(entry.name for entry in available_models()), *SHORT_NAMES]
-    close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+    if "/" in name or "\\" in name:
+        return "there is no such folder"
+    close = difflib.get_close_matches(name, [*(entry.name for entry in available_models()), *SHORT_NAMES], 1)
+    return f"did you mean {close[0]}?" if close else "`tal models list` shows what there is"
 
 
 def _is_model(folder: Path) -> bool:

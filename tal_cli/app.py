@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -120,7 +121,10 @@ def _report_usage(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error.format_message())
         return 0
-    console.error(one_line(error.format_message()))
+    message = one_line(error.format_message()).removesuffix(".")
+    for theirs, ours in ((": Input should be ", ": must be "), (": Value error, ", ": ")):
+        message = message.replace(theirs, ours)
+    console.error(message[:1].lower() + message[1:])
     if error.ctx is not None:
         console.hint(f"{error.ctx.command_path} --help")
     return errors.EXIT_USAGE
@@ -130,10 +134,10 @@ def _report(error: Exception, arguments: list[str]) -> int:
     code = errors.exit_code_of(error)
     if code == errors.EXIT_DEFECT:
         path = errors.write_log(error, arguments)
-        console.error(f"a defect in tal: {type(error).__name__}: {one_line(error)}")
+        console.error(f"a defect in tal: {type(error).__name__}: {error}")
         console.hint(f"the traceback is in {path}")
         return code
-    console.error(one_line(error))
+    console.error(errors.message_of(error))
     remedy = getattr(error, "remedy", "")
     if remedy:
         console.hint(remedy)
@@ -156,8 +160,20 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _open_streams() -> None:
+    """Let standard streams that whoever started us has closed lead nowhere: else the next file gets their number, and
+    what is meant for the stream. A name that is no text in the terminal's encoding appears escaped."""
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, mode))  # noqa: SIM115 - it lives as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Entry point of the console script."""
+    _open_streams()
     signal.signal(signal.SIGINT, _interrupt)
     if not sys.warnoptions:
         # What libraries tell their programmers is nothing that a user can act on.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tal_cli.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +38,7 @@ def is_quiet() -> bool:
 def is_lively() -> bool:
     """Whether standard error is a terminal on which a bar may move."""
     dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
-    return not _state.quiet and not dumb and sys.stderr is not None and sys.stderr.isatty()
+    return not _state.quiet and not dumb and sys.stderr.isatty()
 
 
 def note(text: str) -> None:
@@ -60,12 +62,15 @@ def hint(text: str) -> None:
     _write(f"hint: {text}")
 
 
-def _write(line: str) -> None:
-    if _state.progress is not None:
-        # Above the bar instead of through it. No markup: a path may hold square brackets.
-        _state.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-    else:
-        print(line, file=sys.stderr, flush=True)
+def _write(text: str) -> None:
+    """One line, whatever a file's name or a label in it holds: nothing moves a cursor or is taken for markup."""
+    line = one_line(text)
+    with suppress(OSError):  # nobody is left to be told
+        if _state.progress is not None:
+            # Above the bar instead of through it.
+            _state.progress.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
 
 class ProgressBar:
@@ -88,7 +93,7 @@ class ProgressBar:
 
     def describe(self, text: str) -> None:
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, description=_escape(text))
+            self._progress.update(self._task, description=one_line(text))
 
 
 @contextmanager
@@ -102,7 +107,7 @@ def progress(description: str, total: float | None = None, unit: str = "it") -> 
         return
     outer = _state.progress
     if outer is not None:
-        task = outer.add_task(_escape(description), total=total, unit=unit)
+        task = outer.add_task(one_line(description), total=total, unit=unit)
         try:
             yield ProgressBar(outer, task)
         finally:
@@ -111,7 +116,7 @@ def progress(description: str, total: float | None = None, unit: str = "it") -> 
     with _new_progress() as bars:
         _state.progress = bars
         try:
-            yield ProgressBar(bars, bars.add_task(_escape(description), total=total, unit=unit))
+            yield ProgressBar(bars, bars.add_task(one_line(description), total=total, unit=unit))
         finally:
             _state.progress = None
 
@@ -148,11 +153,11 @@ def _new_progress() -> Progress:
             return Text(f"{rate:.1f} {task.fields['unit']}/s" if rate else "", style="progress.data.speed")
 
     console: Console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=console, transient=True)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

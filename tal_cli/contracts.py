@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extractors.contract import FeatureContract
+from extractors.contract import FeatureContract, shown
 from models.recipe import FeatureSpec
 
 UNKNOWN = "unknown"
@@ -13,7 +13,7 @@ ALWAYS_SAID = ("extractor", "channels", "window", "stride", "sampling_rate", "ma
 def differences(wanted: FeatureSpec, found: FeatureContract) -> list[str]:
     """What a detector expects and features do not give, one `name: wanted X, found Y` each."""
     return [
-        f"{name}: wanted {getattr(wanted, name)}, found {getattr(found, name)}"
+        f"{name}: wanted {shown(getattr(wanted, name))}, found {shown(getattr(found, name))}"
         for name in FeatureSpec.model_fields
         if getattr(wanted, name) != getattr(found, name)
         and (name in ALWAYS_SAID or UNSAID.isdisjoint((getattr(wanted, name), getattr(found, name))))

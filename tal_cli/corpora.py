@@ -18,7 +18,7 @@ from extractors.places import is_url, join
 from tal_cli import __version__, console
 from tal_cli.errors import EXIT_MISSING, InputProblem, UsageProblem, exit_code_of
 from tal_cli.inputs import Inputs
-from tal_cli.output.files import check_writable, file_for, write_atomically
+from tal_cli.output.files import check_folder, file_for, write_atomically
 from tal_cli.text import counted, one_line, printable
 from tal_cli.work import Run, auto_workers
 
@@ -85,7 +85,7 @@ class Corpus:
         if out.startswith("memory://"):
             raise UsageProblem(f"--out {out}: it would be gone with this command")
         if not is_url(out):
-            check_writable(Path(join(out)) / "x")
+            check_folder(Path(join(out)))
         try:
             self._contract = setup.contract()
         except ValueError as error:

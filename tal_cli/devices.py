@@ -23,7 +23,7 @@ def resolve_device(name: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise UsageProblem(f"no device named {name!r}", "use auto, cpu, cuda, cuda:N or mps")
+        raise UsageProblem(f"no device named {name!r}", "use auto, cpu, cuda, cuda:N or mps (--device, or TAL_DEVICE)")
     device = torch.device(name)
     found = torch.cuda.device_count() if device.type == "cuda" else 0
     if device.type == "cuda" and (device.index or 0) >= found:

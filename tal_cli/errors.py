@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import traceback
 from datetime import datetime
 from pathlib import Path
@@ -55,10 +57,14 @@ class Missing(TalError):
     exit_code = EXIT_MISSING
 
 
+# What a disk says whose file an error does not name.
+FAILING_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
 # By name, so that telling an error apart never imports torch; a test looks up every name.
 FOREIGN: dict[tuple[str, str], int] = {
     ("extractors.video", "VideoError"): EXIT_INPUT,
     ("extractors.video", "DecoderUnavailable"): EXIT_MISSING,
+    ("extractors.engines.setup", "SettingsError"): EXIT_USAGE,
     ("extractors.weights", "WeightsMissing"): EXIT_MISSING,
     ("extractors.weights", "WeightsError"): EXIT_USAGE,
     ("extractors.store", "FeatureError"): EXIT_INPUT,
@@ -79,12 +85,27 @@ def exit_code_of(error: BaseException) -> int:
         code = FOREIGN.get((kind.__module__, kind.__name__))
         if code is not None:
             return code
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in FAILING_DISK):
+        return EXIT_INPUT
     return EXIT_DEFECT
+
+
+def place_of(error: BaseException) -> str:
+    """The path that an error is about, as it can be shown; empty where it names none."""
+    place = error.filename if isinstance(error, OSError) else getattr(error, "path", None)
+    return "" if place is None else printable(os.fsdecode(place) if isinstance(place, bytes) else str(place))
 
 
 def reason_of(error: BaseException) -> str:
     """The reason alone, without the path that some errors carry as well, in one line."""
-    return one_line(getattr(error, "reason", None) or error) or type(error).__name__
+    reason = error.strerror if isinstance(error, OSError) else getattr(error, "reason", None)
+    return one_line(reason or error) or type(error).__name__
+
+
+def message_of(error: BaseException) -> str:
+    """All that an error says, its path first, in one line."""
+    place = place_of(error)
+    return f"{place}: {reason_of(error)}" if place else one_line(error) or type(error).__name__
 
 
 def write_log(error: BaseException, arguments: list[str]) -> Path:

@@ -112,6 +112,8 @@ def _find(argument: str) -> list[_Found]:
             return [_Found(path, None)]
     except (OSError, ValueError) as error:
         raise InputProblem(argument, getattr(error, "strerror", None) or str(error)) from error
+    if is_url(argument):
+        raise InputProblem(argument, "a URL, which only `tal extract-features` reads")
     if not glob.has_magic(argument):
         raise InputProblem(argument, "no such file or folder")
     matches = sorted(glob.glob(argument, recursive=True))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from extractors.catalog import find
 from extractors.extract import extract_features
 from extractors.store import FeatureSequence, load_features
 from models.checkpoint import LoadedModel, load_model
@@ -111,6 +112,13 @@ class VideoDetector:
         Raises:
             FeatureMismatch: the installed backbone is not what the detector was trained on.
         """
+        name = self.recipe.features.extractor
+        try:
+            find(name)
+        except ValueError:
+            raise FeatureMismatch(
+                f"model {self.name} takes features of {name}, which tal cannot make", "give it feature files"
+            ) from None
         backbone = backbone_for(self.recipe.features)
         self._check(backbone.contract, f"extractor {backbone.contract.extractor}")
         return backbone
@@ -224,7 +232,7 @@ class VideoDetector:
         if found and not self._force:
             raise FeatureMismatch(
                 f"{what}: not the features that model {self.name} was trained on: {'; '.join(found)}",
-                "make them with `tal extract-features --model NAME`, or use them all the same with --force",
+                f"make them with `tal extract-features --model {self.name}`, or use them all the same with --force",
             )
 
 

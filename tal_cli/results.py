@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,9 +67,9 @@ def _from_lines(path: str | Path, text: str) -> Iterator[Detections]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = parse_json(path, line)
             name, rows = str(entry["video"]), entry["segments"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (InputProblem, KeyError, TypeError) as error:
             raise InputProblem(path, f"line {number}: expected {{video, segments}}") from error
         yield _video(path, name, rows, entry)
 
@@ -92,25 +91,31 @@ def _from_csv(path: str | Path, text: str) -> Iterator[Detections]:
         yield _video(path, name, items, None)
 
 
-def _video(path: str | Path, name: str, rows: Iterable[Any], facts: Any) -> Detections:
+def _video(path: str | Path, name: str, rows: Any, facts: Any) -> Detections:
     known: Mapping[str, Any] = facts if isinstance(facts, dict) else {}
+    if not isinstance(rows, list):
+        raise InputProblem(path, f"video {name}: expected a list of rows")
+    found = (_segment(path, name, number, row) for number, row in enumerate(rows, start=1))
+    segments = tuple(segment for segment in found if segment.end > segment.start)
     try:
-        segments = tuple(segment for segment in map(_segment, rows) if segment.end > segment.start)
         duration, fps, frames = (_finite(known.get(key, 0)) for key in ("duration", "fps", "frames"))
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"video {name}: expected rows of label, score and segment [start, end]"
-        raise InputProblem(path, f"{reason} ({error})"[:300]) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputProblem(path, f"video {name}: duration, fps and frames are numbers") from error
     where = known.get("path", "")
     return Detections(name, where if isinstance(where, str) else "", duration, fps, int(frames), segments)
 
 
-def _segment(row: Any) -> Segment:
-    start, end = row["segment"]
-    return Segment(str(row["label"]), max(0.0, _finite(start)), _finite(end), _finite(row["score"]))
+def _segment(path: str | Path, video: str, number: int, row: Any) -> Segment:
+    try:
+        start, end = row["segment"]
+        return Segment(str(row["label"]), max(0.0, _finite(start)), _finite(end), _finite(row["score"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        expected = "expected label, score and segment [start, end]"
+        raise InputProblem(path, f"video {video}, row {number}: {expected}") from error
 
 
 def _finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"not a finite number: {value}")
+        raise ValueError("not a finite number")
     return number

@@ -19,8 +19,8 @@ def _printable(character: str) -> str:
 
 
 def one_line(text: object) -> str:
-    """Text as one line, however many a library put into its message."""
-    return printable(" ".join(str(text).split()))
+    """Text as one printable line, however many a library put into its message. Spaces stay: names have them."""
+    return printable(" ".join(line.strip() for line in str(text).splitlines() if line.strip()))
 
 
 def seconds_as_clock(seconds: float) -> str:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from extractors.cores import usable_cores
 from tal_cli import console, errors
 from tal_cli.inputs import Inputs, Source
-from tal_cli.text import one_line, printable
+from tal_cli.text import printable
 
 Result = TypeVar("Result")
 
@@ -52,10 +52,10 @@ class Run:
         name = printable(os.fspath(path))
         if code == errors.EXIT_DEFECT:
             log = errors.write_log(error, sys.argv[1:])
-            console.error(f"{name}: a defect in tal: {type(error).__name__}: {one_line(error)} (traceback in {log})")
+            console.error(f"{name}: a defect in tal: {type(error).__name__}: {error} (traceback in {log})")
             return
-        reason = errors.reason_of(error)
-        console.error(reason if reason.startswith(f"{name}: ") else f"{name}: {reason}")
+        message = errors.message_of(error)  # it may be about another path: a description beside the input, an output
+        console.error(message if message.startswith(f"{name}: ") else f"{name}: {message}")
         remedy = getattr(error, "remedy", "")
         if remedy and remedy not in self._hints:
             self._hints.add(remedy)

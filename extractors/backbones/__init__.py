@@ -98,7 +98,9 @@ def find_given(entry: BackboneEntry, source: WeightsSource, given: Weights | Non
     if isinstance(given, Mapping):
         return given
     path = locate(source) if given is None else Path(given)
-    if path is None or not path.is_file():
+    if given is not None and not (path and path.is_file()):
+        raise WeightsError(f"{os.fspath(given)}: no such weights file")
+    if path is None:
         raise WeightsMissing(entry.name, remedy(entry.name, entry.weights))
     return path
 

@@ -5,6 +5,8 @@ A new backbone is a module under `extractors.backbones` and an entry here.
 
 from __future__ import annotations
 
+import difflib
+
 from extractors.catalog import i3d, internvideo2, slowfast, timm_frames, tiny, torchvision_video, tsp, videomae
 from extractors.catalog.entry import BackboneEntry
 
@@ -27,6 +29,8 @@ def find(name: str) -> BackboneEntry:
         return timm_frames.entry(name)
     entry = next((entry for entry in ENTRIES if entry.name == name), None)
     if entry is None:
-        names = ", ".join((*(entry.name for entry in ENTRIES), f"{timm_frames.PREFIX}NAME"))
-        raise ValueError(f"unknown extractor {name!r}; there are {names}")
+        names = [entry.name for entry in ENTRIES]
+        close = difflib.get_close_matches(name, names, 1)
+        what = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}, {timm_frames.PREFIX}NAME"
+        raise ValueError(f"unknown extractor {name}; {what}")
     return entry

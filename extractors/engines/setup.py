@@ -45,7 +45,16 @@ class Setup:
         return resolve(self.extractor, self.weights or None, dict(self.settings)).contract
 
     def extractor_on(self, device: str, shares: int) -> Extractor:
-        """The backbone, ready for that many videos at a time. Raises as `create_backbone` and `Extractor`."""
+        """The backbone, ready for that many videos at a time.
+
+        Raises SettingsError for settings that the network itself refuses, and as `create_backbone` for its weights.
+        """
+        try:
+            return self._extractor_on(device, shares)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+    def _extractor_on(self, device: str, shares: int) -> Extractor:
         import torch
 
         from extractors.arithmetic import hold_factors
@@ -62,6 +71,10 @@ class Setup:
             compiled=self.compiled,
             shares=shares,
         )
+
+
+class SettingsError(Exception):
+    """Settings that a backbone cannot have, as only its network tells."""
 
 
 class WorkerDefect(Exception):
@@ -81,6 +94,7 @@ KINDS: dict[type[Exception], Callable[[Any], list[Any]]] = {
     ExtraMissing: lambda error: [error.package, error.extra],
     WeightsMissing: lambda error: [error.backbone, error.remedy],
     WeightsError: lambda error: [str(error)],
+    SettingsError: lambda error: [str(error)],
     ValueError: lambda error: [str(error)],
     OSError: lambda error: [error.errno, error.strerror or str(error), error.filename and str(error.filename)],
 }

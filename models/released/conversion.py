@@ -14,7 +14,7 @@ from models.recipe import Recipe
 from models.released import FAMILIES
 from models.released.keys import KeyTable
 
-LISTED = 20  # differences that a message lists before it counts the rest
+LISTED = 5  # differences that a message lists before it counts the rest
 # In whose checkpoints an encoder is found. Two code bases have the convolutional one, only TriDet has its own head.
 AUTHORS = {
     "gmg": ("cltdr-gmg",),

@@ -94,8 +94,11 @@ def _unwrapped(key: str) -> str:
 
 def _read_safetensors(path: Path) -> object:
     try:
+        path.stat()
         return load_file(path)
-    except (OSError, SafetensorError, ValueError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}") from error
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
 from functools import partial
@@ -13,7 +12,7 @@ import typer
 from tal_cli import console
 from tal_cli.commands.ground_truth import Format, ResultFormat
 from tal_cli.commands.options import Device, Overrides, Precision, PrecisionChoice, Quiet, Seed
-from tal_cli.commands.tables import print_table
+from tal_cli.commands.tables import print_json, print_table
 from tal_cli.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def _show(costs: list[Cost], conditions: Conditions, precision: str, format: Res
                 {**asdict(cost), "total": cost.total, "hours_per_second": cost.hours_per_second} for cost in costs
             ],
         }
-        print(json.dumps(document, indent=2))
+        print_json(document)
         return
     console.note(
         f"{name}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}; "

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tal_cli import __version__, console
-from tal_cli.commands.options import Quiet
+from tal_cli.commands.options import Quiet, finite
+from tal_cli.commands.tables import print_path
 from tal_cli.errors import Missing, UsageProblem
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ def actions(
         Path | None, typer.Option(metavar="FILE", help="EPIC_100_noun_classes.csv, which numbers the names.")
     ] = None,
     overlap: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="X", help="tIoU from which a verb and a noun belong together.")
+        float,
+        typer.Option(
+            min=0.0, max=1.0, metavar="X", callback=finite, help="tIoU from which a verb and a noun belong together."
+        ),
     ] = 0.5,
     best: Annotated[int, typer.Option(min=1, metavar="N", help="Actions per video.")] = 2000,
     supervision: Annotated[
@@ -156,4 +160,4 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(document, ensure_ascii=False) + "\n").encode())
     results: dict[str, Iterable[Any]] = document["results"]
     console.note(f"{sum(len(list(rows)) for rows in results.values())} segments in {len(results)} videos")
-    print(path)
+    print_path(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +18,7 @@ from tal_cli.commands.ground_truth import (
     find_ground_truth,
 )
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.tables import print_table
+from tal_cli.commands.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.comparison import Row
@@ -52,7 +51,7 @@ def compare(
     other = truth.task.predictions(second)
     result = lay_side_by_side(one, other, known, chosen, thresholds)
     if format is ResultFormat.json:
-        print(json.dumps(result.as_json(), ensure_ascii=False, indent=1))
+        print_json(result.as_json())
         return
     _print("mAP at tIoU", result.precision)
     _print("label (mean AP)", result.labels)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +10,10 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.ground_truth import Format, ResultFormat
-from tal_cli.commands.options import Quiet, Seed, Workers
-from tal_cli.commands.tables import print_facts, print_table
-from tal_cli.errors import EXIT_INPUT, UsageProblem
+from tal_cli.commands.options import Quiet, Seed, Workers, finite
+from tal_cli.commands.tables import print_facts, print_json, print_path, print_table
+from tal_cli.errors import EXIT_INPUT, InputProblem, UsageProblem
+from tal_cli.text import printable
 
 if TYPE_CHECKING:
     from tal_cli.datasets.check import Problem
@@ -38,7 +37,7 @@ def list_datasets(format: Format = ResultFormat.table) -> None:
         for item in BENCHMARKS.values()
     ]
     if format is ResultFormat.json:
-        print(json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=1))
+        print_json([dict(zip(header, row, strict=True)) for row in rows])
         return
     print_table(header, rows)
 
@@ -65,7 +64,7 @@ def info(
         **({"note": item.note} if item.note else {}),
     }
     if format is ResultFormat.json:
-        print(json.dumps({**facts, "label_names": item.label_names, "layout": item.layout}, indent=1))
+        print_json({**facts, "label_names": item.label_names, "layout": item.layout})
         return
     print_facts(facts.items())
     if item.label_names:
@@ -143,13 +142,17 @@ def convert(
         str, typer.Option(metavar="KEY", help="Which class is the label; EPIC-KITCHENS: verb, noun, action.")
     ] = "label",
     fps: Annotated[
-        float | None, typer.Option(metavar="X", min=0.001, help="Rate of frame numbers (Label Studio's frameRate).")
+        float | None,
+        typer.Option(metavar="X", min=0.001, callback=finite, help="Rate of frame numbers (Label Studio's frameRate)."),
     ] = None,
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Video files, to take durations and frame rates from.")
     ] = None,
     validation: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=0.9, help="Share of training videos to keep for validation.")
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=0.9, callback=finite, help="Share of training videos to keep for validation."
+        ),
     ] = 0.0,
     quiet: Quiet = False,
 ) -> None:
@@ -167,8 +170,8 @@ def convert(
         raise UsageProblem("name at least one file to read, then the one to write")
     if not out.name.endswith(".json"):
         raise UsageProblem(f"{out}: what is written is JSON", "name it OUT.json")
-    if fps is not None and not math.isfinite(fps):
-        raise UsageProblem(f"--fps {fps}: expected a number of frames per second")
+    if videos is not None and not videos.is_dir():
+        raise InputProblem(videos, "no such folder")
     result = merge(inputs, label_key, fps)
     if videos is not None:
         found = [path for path in sorted(videos.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES]
@@ -177,7 +180,7 @@ def convert(
     save_annotations(with_validation(result, validation), out)
     instances = sum(len(video.segments) for video in result.videos.values())
     console.note(f"{len(result.videos)} videos, {instances} instances of {len(result.labels)} labels")
-    print(out)
+    print_path(out)
 
 
 @app.command("make", epilog="Example: tal datasets make camera --out data/camera --videos 40 --seed 1")
@@ -204,7 +207,7 @@ def make(
     folder = out or benchmark.root
     with console.progress("rendering", videos, "videos") as progress:
         render_dataset(folder, videos=videos, seed=seed, workers=workers or auto_workers(videos), progress=progress)
-    print(folder)
+    print_path(folder)
 
 
 def _report(problems: Sequence[Problem], format: ResultFormat) -> None:
@@ -219,10 +222,10 @@ def _report(problems: Sequence[Problem], format: ResultFormat) -> None:
             }
             for kind, places in by_kind(problems).items()
         ]
-        print(json.dumps({"ok": not problems, "problems": found}, ensure_ascii=False, indent=1))
+        print_json({"ok": not problems, "problems": found})
         return
     for line in summarise(problems):
-        print(line)
+        print(printable(line))
 
 
 def _subset(subset: tuple[str, int]) -> str:

@@ -26,12 +26,22 @@ from tal_cli.commands.options import (
     Seed,
     Workers,
     batch_size_of,
+    finite,
 )
 from tal_cli.commands.pictures import AnnotationsFile, ClipsFolder, Embed, OverlayFolder, Pictures, ReportFile
 from tal_cli.errors import EXIT_MISSING, UsageProblem, exit_code_of
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs, Source, gather
 from tal_cli.output import FORMATS, Format, RunInfo, format_for
-from tal_cli.output.files import Folder, OneFile, Sink, StandardOutput, check_writable, is_device, is_folder
+from tal_cli.output.files import (
+    Folder,
+    OneFile,
+    Sink,
+    StandardOutput,
+    check_folder,
+    check_writable,
+    is_device,
+    is_folder,
+)
 
 if TYPE_CHECKING:
     from tal_cli.segments import Detections
@@ -67,7 +77,13 @@ def detect(
     ] = None,
     min_score: Annotated[
         float | None,
-        typer.Option(min=0, max=1, metavar="X", help="Lowest score to keep. Default: the model's; 0 for evaluation."),
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="X",
+            callback=finite,
+            help="Lowest score to keep. Default: the model's; 0 for evaluation.",
+        ),
     ] = None,
     top_k: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Keep at most this many segments per video, best first.")
@@ -84,7 +100,9 @@ def detect(
     override: Overrides = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=0.001, metavar="X", help="Frame rate of feature files with no description beside them."),
+        typer.Option(
+            min=0.001, metavar="X", callback=finite, help="Frame rate of feature files with no description beside them."
+        ),
     ] = None,
     null: NullSeparated = False,
     force: Annotated[
@@ -109,7 +127,7 @@ def detect(
     size = batch_size_of(batch_size)
     for path, _ in targets:
         if path != "-":
-            check_writable(Path(path))
+            (check_folder if is_folder(path) else check_writable)(Path(path))
 
     from tal_cli.devices import seed_everything
     from tal_cli.pipeline import VideoDetector

@@ -21,7 +21,7 @@ from tal_cli.commands.ground_truth import (
     find_ground_truth,
 )
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.tables import print_facts, print_table
+from tal_cli.commands.tables import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.diagnosis import Diagnosis
@@ -76,13 +76,13 @@ def diagnose(
         )
     if diagnosis.unusable:
         console.warn(f"{diagnosis.unusable} instances have no length or more than their video; they are left out")
-    document = json.dumps(as_json(diagnosis), ensure_ascii=False, indent=1) + "\n"
+    document = as_json(diagnosis)
     if out is not None:
         _write_page(diagnosis, out, predictions.name, truth.path.name)
-        write_atomically(out / "diagnosis.json", document.encode())
+        write_atomically(out / "diagnosis.json", (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
         console.note(f"figures and {out / 'index.html'} are written")
     if format is ResultFormat.json:
-        print(document, end="")
+        print_json(document)
     else:
         _print(diagnosis)
 

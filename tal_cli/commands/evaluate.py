@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +19,7 @@ from tal_cli.commands.ground_truth import (
     find_ground_truth,
 )
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.tables import print_table
+from tal_cli.commands.tables import print_json, print_table
 from tal_cli.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def _report(results: dict[str, Evaluation], format: ResultFormat) -> None:
     if format is ResultFormat.json:
         documents = {name: result.as_json() for name, result in results.items()}
         document = documents if len(documents) > 1 else next(iter(documents.values()))
-        print(json.dumps(document, ensure_ascii=False, indent=1))
+        print_json(document)
         return
     for name, result in results.items():
         _print(name, result)

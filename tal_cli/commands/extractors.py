@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from tal_cli.commands import pull
 from tal_cli.commands.ground_truth import Format, ResultFormat
 from tal_cli.commands.options import WeightsFile
-from tal_cli.commands.tables import print_facts, print_table
+from tal_cli.commands.tables import print_facts, print_json, print_table
 from tal_cli.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def list_extractors(format: Format = ResultFormat.table) -> None:
 
     users = _users()
     if format is ResultFormat.json:
-        _print_json([_document(entry, users.get(entry.name, [])) for entry in ENTRIES])
+        print_json([_document(entry, users.get(entry.name, [])) for entry in ENTRIES])
         return
     rows = [
         (
@@ -73,7 +72,7 @@ def info(
         raise UsageProblem(str(error)) from error
     document = _document(entry, _users().get(name, []), weights)
     if format is ResultFormat.json:
-        _print_json(document)
+        print_json(document)
         return
     print_facts(
         [
@@ -155,7 +154,3 @@ def _users() -> dict[str, list[str]]:
     for name in list_recipes():
         users.setdefault(load_recipe(name).features.extractor, []).append(name)
     return users
-
-
-def _print_json(document: object) -> None:
-    print(json.dumps(document, ensure_ascii=False, indent=1))

@@ -21,6 +21,7 @@ from tal_cli.commands.options import (
     Seed,
     Workers,
     batch_size_of,
+    finite,
 )
 from tal_cli.errors import UsageProblem
 from tal_cli.inputs import gather
@@ -50,7 +51,12 @@ def extract_features(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=0.001, metavar="X", help="Resample to this many frames per second first, by display time."),
+        typer.Option(
+            min=0.001,
+            metavar="X",
+            callback=finite,
+            help="Resample to this many frames per second first, by display time.",
+        ),
     ] = None,
     override: Annotated[
         list[str] | None,
@@ -81,7 +87,10 @@ def extract_features(
     timeout: Annotated[
         float,
         typer.Option(
-            min=0.1, metavar="SECONDS", help="Local engine: give a video up when it makes no progress for so long."
+            min=0.1,
+            metavar="SECONDS",
+            callback=finite,
+            help="Local engine: give a video up when it makes no progress for so long.",
         ),
     ] = 900.0,
     compiled: Annotated[bool, typer.Option("--compile", help="Let torch compile the network first.")] = False,
@@ -100,9 +109,9 @@ def extract_features(
     interrupted goes on where it stopped: finished files are kept, those of another contract are redone. Several runs
     on one folder, on one machine or many, share the work. Inputs and DIR may be URLs such as s3://bucket/videos.
     """
-    for option, value, known in (("--format", format, FORMATS), ("--engine", engine, ENGINES)):
+    for option, value, known in (("format", format, FORMATS), ("engine", engine, ENGINES)):
         if value not in known:
-            raise UsageProblem(f"{option} {value}: there is no such", f"use one of {', '.join(known)}")
+            raise UsageProblem(f"--{option} {value}: no such {option}", f"use one of {', '.join(known)}")
     if extractor is not None and model is not None:
         raise UsageProblem("--extractor and --model exclude each other")
     if address is not None and engine != "ray":

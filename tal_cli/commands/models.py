@@ -10,7 +10,9 @@ import typer
 from tal_cli import console
 from tal_cli.commands import pull
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.tables import print_facts, print_table
+from tal_cli.commands.tables import print_facts, print_path, print_table
+from tal_cli.errors import UsageProblem
+from tal_cli.text import printable
 
 if TYPE_CHECKING:
     from models.recipe import Published
@@ -85,7 +87,7 @@ def info(name: Name) -> None:
     card = entry.folder / "card.md" if entry.folder else None
     if card and card.is_file():
         print()
-        print(card.read_text(encoding="utf-8").strip())
+        print("\n".join(map(printable, card.read_text(encoding="utf-8", errors="replace").strip().splitlines())))
 
 
 @app.command("add", epilog="Example: tal models add thumos --checkpoint epoch_057.pth.tar")
@@ -123,7 +125,7 @@ def add(
     console.note(f"recipe {imported.recipe.name}: {imported.recipe.description}")
     if imported.assumed_labels:
         console.note(f"class order assumed: {imported.assumed_labels}")
-    print(imported.folder)
+    print_path(imported.folder)
 
 
 app.command("pull", epilog=pull.EXAMPLE)(pull.pull)
@@ -140,7 +142,15 @@ def remove(
 
     folder = removable_folder(name)
     if not yes:
-        typer.confirm(f"Remove {folder}?", abort=True, err=True)
+        try:
+            typer.confirm(f"Remove {folder}?", abort=True, err=True)
+        except typer.Abort as error:
+            if isinstance(error.__context__, EOFError):
+                typer.echo(err=True)
+                raise UsageProblem(
+                    f"nobody answered whether to remove {folder}", "give --yes to do it unasked"
+                ) from None
+            raise
     uninstall(name)
     console.note(f"removed {folder}")
 

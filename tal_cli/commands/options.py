@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,8 @@ import typer
 
 from tal_cli import console
 from tal_cli.errors import UsageProblem
+
+LARGEST_SEED = 2**64 - 1  # that torch takes
 
 
 class PrecisionChoice(str, Enum):
@@ -31,6 +34,13 @@ def _be_quiet(quiet: bool) -> bool:
     return quiet
 
 
+def finite(value: float | None) -> float | None:
+    """Callback of options that are numbers: `nan` and `inf` are within no range and pass as if they were."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="No progress, no notes.", callback=_be_quiet, is_eager=True),
@@ -45,7 +55,7 @@ Precision = Annotated[
     PrecisionChoice,
     typer.Option(metavar="auto|fp32|bf16|fp16", help="Arithmetic of the forward pass; auto: fp32."),
 ]
-Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Seed of everything random.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value by dotted path (repeatable)."),

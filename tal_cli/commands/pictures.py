@@ -10,7 +10,7 @@ import typer
 
 from tal_cli.errors import UsageProblem
 from tal_cli.output import RunInfo
-from tal_cli.output.files import Sink, check_writable, is_device
+from tal_cli.output.files import Sink, check_folder, check_writable, is_device
 
 PAGE_SUFFIXES = (".html", ".htm")
 
@@ -58,9 +58,7 @@ class Pictures:
             check_page(self.report)
         for folder in (self.clips, self.overlay):
             if folder is not None:
-                if folder.exists() and not folder.is_dir():
-                    raise UsageProblem(f"{folder}: this is a file", "name a folder")
-                check_writable(folder / "film.mp4")
+                check_folder(folder)
 
     def sinks(self, run: RunInfo) -> list[Sink]:
         """What makes them, one video at a time."""

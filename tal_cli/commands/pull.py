@@ -11,8 +11,8 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Quiet
+from tal_cli.commands.tables import print_path
 from tal_cli.errors import EXIT_MISSING, Missing, UsageProblem, exit_code_of
-from tal_cli.text import one_line
 
 if TYPE_CHECKING:
     from extractors.catalog import BackboneEntry
@@ -35,13 +35,13 @@ def pull(
     failed: list[Exception] = []
     for step in [step for name in names for step in steps_for(name)]:
         try:
-            print(step())
+            print_path(step())
         except Exception as error:
             if exit_code_of(error) != EXIT_MISSING:
                 raise
             failed.append(error)
     for problem in failed[:-1]:
-        console.error(one_line(problem))
+        console.error(str(problem))
         if remedy := getattr(problem, "remedy", ""):
             console.hint(remedy)
     if failed:

@@ -1,11 +1,14 @@
-"""Tables and lists of facts on standard output, for people; plain text where nobody looks."""
+"""Tables, lists of facts, paths and JSON on standard output; no name and no label in them moves a cursor."""
 
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+
+from tal_cli.text import printable
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -17,7 +20,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for name in header:
         table.add_column(name)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     _print(table)
 
 
@@ -30,8 +33,21 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for name, value in facts:
-        table.add_row(name, Text("-" if value is None else str(value)))
+        table.add_row(Text(name), Text("-" if value is None else printable(str(value))))
     _print(table)
+
+
+def print_json(document: object) -> None:
+    """JSON, in which characters that cannot be shown are escaped."""
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    if not text.isascii():
+        text = "".join(item if item.isprintable() or item == "\n" else json.dumps(item)[1:-1] for item in text)
+    print(text)
+
+
+def print_path(path: object) -> None:
+    """Where something was written."""
+    print(printable(str(path)), flush=True)
 
 
 def _print(renderable: object) -> None:

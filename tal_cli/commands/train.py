@@ -10,6 +10,7 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Device, Overrides, Precision, PrecisionChoice, Quiet
+from tal_cli.commands.tables import print_path
 from tal_cli.errors import UsageProblem
 
 EXAMPLE = "Example: tal train --dataset mine/annotations.json --features mine/features --out runs/mine"
@@ -83,4 +84,4 @@ def train(
     result = run_training(run)
     console.note(f"{run.out} holds {result.description(run)}")
     if run.processes.leads:
-        print(run.out)
+        print_path(run.out)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import __version__, console
-from tal_cli.commands.options import Quiet
+from tal_cli.commands.options import Quiet, finite
 from tal_cli.commands.pictures import AnnotationsFile, Embed, check_page
+from tal_cli.commands.tables import print_path
 from tal_cli.errors import InputProblem
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs
 from tal_cli.output import RunInfo
-from tal_cli.text import printable
 
 if TYPE_CHECKING:
     from tal_cli.results import Results
@@ -52,7 +52,8 @@ def view(
         ),
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", help="Leave out segments of a lower score.")
+        float | None,
+        typer.Option(min=0, max=1, metavar="X", callback=finite, help="Leave out segments of a lower score."),
     ] = None,
     top_k: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Keep at most this many segments per video, best first.")
@@ -87,7 +88,7 @@ def view(
     report.finish()
     if not all(os.path.exists(detections.path) for detections in videos):
         console.hint("--video DIR says where the videos are")
-    print(printable(str(page)))
+    print_path(page)
     if show:
         webbrowser.open(page.resolve().as_uri())
     raise typer.Exit(failures.exit_code)

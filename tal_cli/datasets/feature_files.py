@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from extractors.reasons import reason_of
 from extractors.store import (
     FORMATS,
     FeatureError,
     FeatureSequence,
     as_features,
     description_path,
-    first_line,
     load_features,
     parse_description,
 )
@@ -89,7 +89,7 @@ class FeatureFile:
         except FileNotFoundError:
             raise FeatureError(self.path, "no such file") from None
         except Exception as error:  # each reader has its own kinds; a hostile file can raise any of them
-            raise FeatureError(self.path, f"it holds no features that can be read ({first_line(error)})") from None
+            raise FeatureError(self.path, f"it holds no features that can be read ({reason_of(error)})") from None
 
 
 def find_features(place: Path, name: str, subset: str | None = None) -> FeatureFile | None:
@@ -144,4 +144,4 @@ def keys_of(path: Path, changed: int) -> frozenset[str]:
     except (Missing, FeatureError):
         raise
     except Exception as error:
-        raise FeatureError(path, f"it holds no features that can be read ({first_line(error)})") from None
+        raise FeatureError(path, f"it holds no features that can be read ({reason_of(error)})") from None

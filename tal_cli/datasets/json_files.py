@@ -57,6 +57,10 @@ def parse_json(path: str | Path, text: str) -> Any:
         content = json.loads(text)
         if HALF_CHARACTER.search(text):
             json.dumps(content, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+    except UnicodeEncodeError as error:
+        raise InputProblem(path, "not JSON: half a character, as by \\ud800 alone") from error
+    except RecursionError as error:
+        raise InputProblem(path, "not JSON: nested too deeply") from error
+    except ValueError as error:
         raise InputProblem(path, f"not JSON: {error}") from error
     return content

@@ -95,7 +95,9 @@ def parse_tiou(text: str) -> tuple[float, ...]:
         if not all(0 < threshold <= 1 for threshold in thresholds):
             raise ValueError
     except (ValueError, ArithmeticError) as error:
-        raise UsageProblem(f"{text!r} are no thresholds", "write them as 0.3:0.1:0.7, 0.5 or 0.3,0.5") from error
+        raise UsageProblem(
+            f"--tiou {text}: not overlap thresholds", "write them as 0.3:0.1:0.7, 0.5 or 0.3,0.5"
+        ) from error
     return tuple(thresholds)
 
 

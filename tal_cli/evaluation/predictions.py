@@ -92,10 +92,12 @@ def _from_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
 
 
 def _rows(path: str | Path, video: str, items: Any, label_key: str) -> Iterator[Row]:
-    try:
-        for item in items:
+    if not isinstance(items, list):
+        raise InputProblem(path, f"video {video}: expected a list of rows")
+    for number, item in enumerate(items, start=1):
+        try:
             start, end = item["segment"]
             yield video, str(item[label_key]), float(start), float(end), float(item["score"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        reason = f"video {video}: expected rows of {label_key}, score and segment [start, end]"
-        raise InputProblem(path, f"{reason} ({error})"[:300]) from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            expected = f"expected {label_key}, score and segment [start, end]"
+            raise InputProblem(path, f"video {video}, row {number}: {expected}") from error

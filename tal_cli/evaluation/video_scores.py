@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from extractors.reasons import reason_of
 from tal_cli.datasets.feature_files import PREFIX
 from tal_cli.datasets.formats.values import finite
 from tal_cli.datasets.json_files import read_json
@@ -118,7 +119,7 @@ def _from_array(path: Path) -> VideoScores:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputProblem(path, f"it holds no array: {error}") from error
+        raise InputProblem(path, f"it holds no array ({reason_of(error)})") from error
     if values.ndim != 2 or values.shape[1] != UCF101_CLASSES or values.dtype.kind not in "fiu":
         raise InputProblem(path, f"expected scores of {UCF101_CLASSES} classes, [videos, {UCF101_CLASSES}]")
     chosen = values[:, [number - 1 for number in UCF101_THUMOS.values()]].astype(np.float64)

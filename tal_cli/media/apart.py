@@ -100,4 +100,4 @@ def _post_mortem(child: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
         return f"FFmpeg crashed on it ({signal.Signals(-code).name})"
     complaints.seek(0)
     said = [line.strip() for line in complaints.read().decode(errors="replace").splitlines() if line.strip()]
-    return f"the child ended early with code {code} ({said[-1] if said else 'no message'})"
+    return f"the process at it ended early with code {code} ({said[-1] if said else 'no message'})"

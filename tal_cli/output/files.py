@@ -138,8 +138,17 @@ def check_writable(path: Path) -> None:
     Raises:
         UsageProblem: the place cannot be written to.
     """
-    parent = path if path.is_dir() else path.parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UsageProblem(f"cannot write {path}: {parent} is not a folder that you may write to")
+    check_folder(path if path.is_dir() else path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """The same for a folder that is to be filled, and made where it is not there yet.
+
+    Raises:
+        UsageProblem: it cannot be written to, or is a file.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageProblem(f"{there}: this is a file, not a folder", "name a folder to write into")
+    if not os.access(there, os.W_OK):
+        raise UsageProblem(f"{there}: you may not write there", "choose another folder")

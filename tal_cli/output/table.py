@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tal_cli.output import RunInfo
 from tal_cli.segments import Detections, Segment
-from tal_cli.text import counted, seconds_as_clock
+from tal_cli.text import counted, one_line, seconds_as_clock
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
 # Wide enough for any row where nobody's screen sets a limit.
@@ -43,9 +43,12 @@ class TableWriter:
     def table(self, detections: Detections) -> Table:
         """The table of one video, to be printed by rich."""
         found = counted(len(detections.segments), "segment")
-        caption = f"{found} in {seconds_as_clock(detections.duration)} · {self._run.model}"
+        caption = f"{found} in {seconds_as_clock(detections.duration)} · {one_line(self._run.model)}"
         table = Table(
-            title=Text(detections.video, style="bold"), title_justify="left", caption=caption, caption_justify="left"
+            title=Text(one_line(detections.video), style="bold"),
+            title_justify="left",
+            caption=Text(caption),
+            caption_justify="left",
         )
         table.add_column("label", no_wrap=True)
         for name in ("start", "end", "seconds", "score"):
@@ -53,7 +56,7 @@ class TableWriter:
         table.add_column("when", no_wrap=True)
         for segment in sorted(detections.segments, key=lambda s: (s.start, s.end)):
             table.add_row(
-                Text(segment.label, style=self._style(segment.label)),
+                Text(one_line(segment.label), style=self._style(segment.label)),
                 seconds_as_clock(segment.start),
                 seconds_as_clock(segment.end),
                 f"{segment.end - segment.start:.2f}",

@@ -19,6 +19,7 @@ from tal_cli.evaluation.average_precision import parse_tiou
 
 OWN_DATA_TIOU = "0.3:0.1:0.7"
 USUAL_NAME = "annotations"
+MAKE_FEATURES = "make them with `tal extract-features VIDEOS --out DIR`, or say with --features where they are"
 UNTAUGHT = "label that is not in the training subset"
 # Kinds of `tal datasets check` that end a run. The features' making is checked again, and said in full, on loading.
 FATAL = ("subset without instances", "unknown label", "features that cannot be used")
@@ -69,6 +70,8 @@ def find_data(dataset: str, features: Path | None, train_subset: str | None, tes
         data = _own_data(path, features, train_subset, test_subset)
     else:
         data = _benchmark_data(dataset, features, train_subset, test_subset)
+    if not data.features.exists():
+        raise Missing(f"{data.features}: no such file or folder of features", MAKE_FEATURES)
     for subset in data.subsets:
         if not data.annotations.of(subset):
             known = ", ".join(data.annotations.subsets) or "none"
@@ -160,9 +163,7 @@ def feature_spec(data: TrainingData, overrides: Sequence[str]) -> FeatureSpec:
     video = data.annotations.of(data.train)[0]
     file = find_features(data.features, video.name, video.subset)
     if file is None:
-        raise Missing(
-            f"no features of {video.name} in {data.features}", "make them with `tal extract-features VIDEOS --out DIR`"
-        )
+        raise Missing(f"no features of {video.name} in {data.features}", MAKE_FEATURES)
     found = file.outline()
     if found.contract is not None:
         return FeatureSpec(**{name: getattr(found.contract, name) for name in FeatureSpec.model_fields})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +15,7 @@ from tal_cli.datasets.benchmarks import BENCHMARKS
 from tal_cli.datasets.features import FeatureVideo, load_videos, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.errors import UsageProblem
+from tal_cli.output.files import check_folder
 from tal_cli.text import counted
 from tal_cli.training.boards import open_board
 from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data, name_of
@@ -135,7 +135,7 @@ def derive(
     if recipe.features != spec:
         raise UsageProblem("--set features: without a recipe the features are what the files say")
     for line in summary(recipe, shape) if speak else ():
-        print(line, file=sys.stderr)
+        console.note(line)
     return recipe
 
 
@@ -166,6 +166,7 @@ def run_folder(request: TrainingRequest) -> Path:
             raise UsageProblem(f"no run of {name} in runs/ to resume", "name the run folder with --out")
         out = found[-1].parents[1]
     out = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    check_folder(out)
     if not request.resume and (out / FOLDER / FILE).exists():
         raise UsageProblem(
             f"{out} holds a run already", "go on with it by --resume, or choose another folder with --out"

@@ -67,7 +67,7 @@ def load_state(run: Path) -> TrainingState | None:
         content = torch.load(path, map_location="cpu", weights_only=True)
         return TrainingState(**content)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputProblem(path, f"not the state of a training run ({type(error).__name__})") from error
+        raise InputProblem(path, "not the state of a training run") from error
 
 
 def fingerprint(recipe: Recipe, labels: Sequence[str], videos: Sequence[FeatureVideo], precision: str) -> str:

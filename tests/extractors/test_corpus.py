@@ -179,7 +179,7 @@ def test_what_no_worker_can_do_is_raised_as_it_is(plain: Path, tmp_path: Path) -
             )
         )
     claims.close()
-    with pytest.raises(WeightsMissing):
+    with pytest.raises(WeightsError, match="/absent: no such weights file"):
         Setup(extractor="r3d_18", weights=("/absent",)).contract()
     with pytest.raises(ValueError, match="unknown extractor"):
         Setup(extractor="absent").contract()

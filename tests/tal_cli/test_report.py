@@ -237,10 +237,10 @@ def test_results_are_read_back(film: Path, tmp_path: Path, kind: str, packed: bo
         ("a,b\n1,2\n", "columns"),
         ("[1]", "columns"),
         ('{"a": 1}', "not a results file"),
-        ('{"results": {"v": [{"label": "x"}]}}', "video v: expected rows"),
+        ('{"results": {"v": [{"label": "x"}]}}', "video v, row 1: expected label"),
         ('{"results": {"v": [{"label": "x", "score": NaN, "segment": [0, 1]}]}}', "not a finite number"),
         ('{"video": "v", "segments": []}\n{"video"', "not JSON|line 2"),
-        ("video,label,start,end,score\nv,x,one,2,3\n", "video v: expected rows"),
+        ("video,label,start,end,score\nv,x,one,2,3\n", "video v, row 1: expected label"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str, reason: str) -> None:

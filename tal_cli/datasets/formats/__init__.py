@@ -42,8 +42,10 @@ def read(path: str | Path, how: How) -> Annotations:
     """
     text = read_text(path)
     head = text[:HEAD].lstrip()
+    if not head:
+        raise AnnotationError(path, "the file is empty")
     for reader in readers():
         if reader.recognises(head):
             return reader.read(Path(path), text, how)
-    known = ", ".join(reader.NAME for reader in readers())
-    raise AnnotationError(path, f"not an annotation file: none of {known}")
+    known = "; ".join(reader.NAME for reader in readers())
+    raise AnnotationError(path, f"not an annotation file of any known form ({known})")

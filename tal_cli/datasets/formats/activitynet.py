@@ -107,6 +107,8 @@ class _Reader:
 
     def _number(self, video: str, what: str, value: Any) -> float:
         number = finite(value)
+        if value is None:
+            raise self._error(video, f"no {what}")
         if number is None:
             raise self._error(video, f"{what} is not a number: {value!r}"[:200])
         return number

@@ -78,7 +78,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
         try:
             entries.append(Entry(video, label(row), start, end, subset, *information.get(video, (None, None))))
         except (IndexError, ValueError) as error:
-            raise AnnotationError(path, f"line {number}, video {video}: no such class: {error}") from error
+            raise AnnotationError(path, f"line {number}, video {video}: no such class ({error})") from error
     videos = gather(entries)
     return Annotations("EPIC-KITCHENS-100", videos, names or sorted_labels(videos))
 
@@ -139,7 +139,7 @@ def class_names(file: Path) -> tuple[str, ...]:
         numbered = {int(row["id"]): row["key"] for _, row in _rows(file, read_text(file))}
         return tuple(numbered[number] for number in range(len(numbered)))
     except (KeyError, ValueError) as error:
-        raise AnnotationError(file, f"expected the columns id and key, numbered from 0 ({error})") from error
+        raise AnnotationError(file, "expected the columns id and key, numbered from 0") from error
 
 
 def _information(path: Path) -> dict[str, tuple[float | None, float | None]]:

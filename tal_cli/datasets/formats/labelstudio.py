@@ -99,7 +99,11 @@ def _spans(path: Path, video: str, value: dict[str, Any], fps: float | None) -> 
         if counts_frames:
             if not fps or fps <= 0:
                 reason = f"video {video}: its regions are frame numbers and nothing tells the frame rate"
-                raise AnnotationError(path, reason, "--fps, the frameRate of the labelling configuration")
+                raise AnnotationError(
+                    path,
+                    reason,
+                    "the labelling configuration has it as frameRate: `tal datasets convert FILE OUT.json --fps X`",
+                )
             start, end = max(start - 1, 0) / fps, end / fps
         yield from ((label, start, end) for label in labels)
 

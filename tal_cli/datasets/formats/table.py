@@ -66,7 +66,9 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, Cells]]:
                 if delimiter != ",":
                     cells |= {name: cells[name].replace(",", ".") for name in NUMBERS if name in cells}
                 yield rows.line_num, cells
-    except (csv.Error, IndexError) as error:
+    except IndexError as error:
+        raise AnnotationError(path, f"line {rows.line_num}: fewer cells than the first line has columns") from error
+    except csv.Error as error:
         raise AnnotationError(path, f"line {rows.line_num}: not a row of the table ({error})") from error
 
 

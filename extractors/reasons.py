@@ -1,0 +1,24 @@
+"""What libraries say of files that they cannot read, in words for whoever has such a file."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 160  # characters
+
+
+def reason_of(error: Exception) -> str:
+    """What an exception says, in one line of bounded length.
+
+    What torch and numpy advise about files that they refuse, to load them unsafely, nobody should do; it is left out.
+    """
+    said = getattr(error, "strerror", None) or str(error)
+    asked = re.search(r"GLOBAL (\S+)", said)
+    if asked:
+        return f"it asks for {asked[1]}, which is not read"
+    if "weights_only" in said:
+        return "it is no plain PyTorch file"
+    if "pickle" in said and not type(error).__module__.endswith("pickle"):
+        return "it is no array of numbers"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:LONGEST]
