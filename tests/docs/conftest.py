@@ -13,6 +13,7 @@ import pytest
 from doc_material import write_material
 from tal_server import serving
 
+ROOT = Path(__file__).resolve().parents[2]
 Shell = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
 
 # The command line of DuckDB, which is not a Python package as its library is.
@@ -53,7 +54,6 @@ def shell(environment: dict[str, str]) -> Shell:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=240,
         )
 
     return call
@@ -68,6 +68,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def material(prepared: Path, tmp_path: Path) -> Path:
-    """The same files in a folder of one's own."""
-    return Path(shutil.copytree(prepared, tmp_path / "work"))
+def material(prepared: Path, tmp_path: Path, environment: dict[str, str]) -> Path:
+    """The same files in a folder of one's own, which also stands for a checkout that has been set up."""
+    folder = Path(shutil.copytree(prepared, tmp_path / "work"))
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").symlink_to(sys.executable)
+    (programs / "tal").symlink_to(str(shutil.which("tal", path=environment["PATH"])))
+    shutil.copy(ROOT / "pyproject.toml", folder / ".venv" / "installed-dev")
+    return folder

@@ -5,13 +5,32 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import pytest
+import torch
 from doc_blocks import blocks
 from doc_material import FRAMES, render_two_shots
+from pydantic import TypeAdapter
+
+from models.architectures import AnyDecoder, AnyEncoder
+from models.boundaries import decode_everywhere
+from models.decoders import DECODERS
+from models.detector import TemporalDetector
+from models.encoders import ENCODERS
+from models.pyramid import pad_batch
+from models.recipe import load_recipe, override
 
 ROOT = Path(__file__).resolve().parents[2]
+# What the modules beside the shown ones begin with.
+IMPORTS = """\
+from typing import Literal
+from torch import Tensor, nn
+from models.architectures import DecoderSettings, EncoderSettings, ModelConfig
+from models.boundaries import PlainBoundaries, Predictions
+from models.layers import apply_mask
+from models.pyramid import PyramidLayout
+"""
 FRAGMENTS = [block.text for block in blocks(ROOT / "README.md", ROOT) if block.language == "python"]
 
 
@@ -23,8 +42,6 @@ def fragment(start: str) -> str:
 
 
 def test_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
     from extractors import catalog
     from extractors.backbones import create_backbone
     from extractors.backbones.blueprint import Measured
@@ -45,6 +62,29 @@ def test_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     features = extract_features(video, create_backbone("mean-colour")).features
     assert features.shape == ((FRAMES - 16) // 4 + 1, 3)
     assert abs(features[0] - features[-1]).max() > 0.01, "the two shots have different colours"
+
+
+@pytest.mark.parametrize(
+    ("start", "part", "union"), [("class Pairs", "encoder", AnyEncoder), ("class Plain", "decoder", AnyDecoder)]
+)
+def test_a_part_of_the_detector(start: str, part: str, union: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {}
+    # This module's own __future__ would make strings of the annotations, which nobody could look up.
+    exec(compile(IMPORTS + fragment(start), "README.md", "exec", dont_inherit=True), names)
+    name = start.removeprefix("class ")
+    module, settings = names[f"{name}{part.capitalize()}"], names[f"{name}Settings"]
+    known, *rest = get_args(union)
+    both = Annotated[(settings | known, *rest)]  # type: ignore[misc]
+    chosen = TypeAdapter(both).validate_python(name.lower())
+
+    recipe = override(load_recipe("thumos-i3d"), ("model.width=16", "model.head_width=16", "features.channels=8"))
+    config = recipe.model.model_copy(update={part: chosen})
+    monkeypatch.setitem({"encoder": ENCODERS, "decoder": DECODERS}[part], name.lower(), module)
+    detector = TemporalDetector(config, channels=8)
+    predictions = detector(*pad_batch([torch.randn(40, 8)], 64))
+    distances = decode_everywhere(predictions).refined
+    assert predictions.refined.shape[1] == 20 and distances.shape[-1] == 2
+    assert torch.isfinite(predictions.refined).all() and torch.isfinite(distances[:, predictions.valid[0, 0]]).all()
 
 
 def test_an_output_format(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ fork of the server becomes that run and answers with its exit code.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -50,13 +51,24 @@ def serving(folder: Path) -> Iterator[Path]:
         server.wait()
 
 
+# What most commands import when they need it; together these import torch, numba and matplotlib.
+SLOW = (
+    "tal_cli.app",
+    "tal_cli.evaluation.diagnosis_page",
+    "tal_cli.exporting",
+    "tal_cli.output.report",
+    "tal_cli.pipeline",
+    "tal_cli.training.trainer",
+    "extractors.backbones.tiny",
+    "matplotlib.figure",
+    "numba",
+)
+
+
 def serve(place: str) -> None:
     """Fork for every connection, for ever."""
-    import typer
-
-    from tal_cli import app
-
-    typer.main.get_command(app.app)
+    for name in SLOW:
+        importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # Bound under another name first, so that whoever sees the socket can connect to it.
     listener = socket.socket(socket.AF_UNIX)
