@@ -2,7 +2,9 @@
 
 Exchange formats know no complex numbers, and runtimes that know a Fourier transform compute it inexactly at lengths
 that are no power of two. Here the transform is two matrix products with cosines and sines instead: the same numbers,
-about a fifth more arithmetic at the published lengths.
+about a fifth more arithmetic at the published lengths. A graph whose length stays open can neither ask whether it is
+below some number, nor divide time into blocks of which a short sequence has one, nor take as many steps as there are
+cells; so windowed attention goes place by place, a selective scan by groups and doublings.
 """
 
 from __future__ import annotations
@@ -17,7 +19,13 @@ from torch.nn import functional as F
 from models.boundaries import decode_distances
 from models.detector import TemporalDetector
 from models.encoders.gmg import FREQUENCY_KERNEL, SHRINK, GlobalFilter, PaperGlobalFilter
+from models.encoders.mamba import BidirectionalMamba
+from models.encoders.transformer import NEVER, Attention
+from models.layers import ConvEmbedding
 from models.pyramid import pyramid_points
+
+GROUP = 16  # steps of a selective scan that are taken one after the other
+DOUBLINGS = 16  # of what is scanned at once, beginning with a group: good for 2 ** 20 cells
 
 
 class ExportedDetector(nn.Module):
@@ -33,6 +41,12 @@ class ExportedDetector(nn.Module):
         super().__init__()
         self.detector = copy.deepcopy(detector).eval().requires_grad_(False)
         for module in list(self.detector.modules()):
+            if isinstance(module, Attention):
+                module.attend = attention_by_place
+            elif isinstance(module, BidirectionalMamba):
+                module.scan = scan_by_doubling
+            elif isinstance(module, ConvEmbedding):
+                module.stretch = table_by_place
             for name, child in module.named_children():
                 if isinstance(child, GlobalFilter):
                     setattr(module, name, RealGlobalFilter(child))
@@ -121,6 +135,64 @@ def invert(real: Tensor, imaginary: Tensor, cosines: Tensor, sines: Tensor) -> T
     alone = (frequency == 0) | (2 * frequency == cosines.shape[1])
     count = torch.where(alone, 1.0, 2.0)
     return (real * count) @ cosines - (imaginary * count) @ sines
+
+
+def table_by_place(table: Tensor, length: int) -> Tensor:
+    """`models.layers.stretch_table`, whichever of table [1, D, T] and sequence is longer."""
+    known = table.shape[-1]
+    cells = torch.arange(length, device=table.device)
+    share = (known / torch.full((), length, dtype=torch.int64, device=table.device).float()).clamp(max=1)
+    place = ((cells.float() + 0.5) * share - 0.5).clamp(0, known - 1)
+    before = place.long()
+    after = (before + 1).clamp(max=known - 1)
+    return table[..., before] + (table[..., after] - table[..., before]) * (place - before)
+
+
+def attention_by_place(
+    q: Tensor, k: Tensor, v: Tensor, window: int, mask: Tensor | None, positions: Tensor | None
+) -> Tensor:
+    """`models.encoders.transformer.windowed_attention`, a shifted product per place in the window."""
+    reach, length = window // 2, q.shape[1]
+    keys, values = (F.pad(part, (0, 0, 0, 0, reach, reach)) for part in (k, v))
+    valid = torch.ones_like(q[:, :, 0, :1]) if mask is None else mask.to(q.dtype)
+    outside = (1 - F.pad(valid, (0, 0, reach, reach))) * NEVER  # [B, T + 2 reach, 1]
+    places = [slice(first, first + length) for first in range(window)]
+    scores = torch.stack([(q * keys[:, place]).sum(-1) for place in places], -1) * q.shape[3] ** -0.5
+    scores = scores + torch.stack([outside[:, place] for place in places], -1)  # [B, T, H, window]
+    weights = (scores if positions is None else scores + positions).softmax(-1)
+    return torch.stack([weights[..., n, None] * values[:, place] for n, place in enumerate(places)]).sum(0)
+
+
+def scan_by_doubling(x: Tensor, delta: Tensor, decay: Tensor, inputs: Tensor, outputs: Tensor, skip: Tensor) -> Tensor:
+    """`models.selective_scan.selective_scan` of sequences of up to 2 ** 20 cells, all in memory at once."""
+    kept = torch.exp(delta[:, :, None] * decay.t())  # [B, T, N, D]
+    added = (delta * x)[:, :, None] * inputs[..., None]
+    return (_recurrence(kept, added) * outputs[..., None]).sum(2) + x * skip
+
+
+def _recurrence(kept: Tensor, added: Tensor) -> Tensor:
+    """h_t = kept_t h_(t-1) + added_t from zero, over time, [B, T, N, D] -> [B, T, N, D]."""
+    length = added.shape[1]
+    groups = length // GROUP + 2  # one more than needed, for a graph cannot leave a size of one open
+    cell = torch.arange(groups * GROUP, device=added.device).unflatten(0, (groups, GROUP))
+    kept, added = (F.pad(values, (0, 0, 0, 0, 0, 2 * GROUP))[:, cell] for values in (kept, added))
+    factors, states = [kept[:, :, 0]], [added[:, :, 0]]
+    for step in range(1, GROUP):
+        factors.append(kept[:, :, step] * factors[-1])
+        states.append(kept[:, :, step] * states[-1] + added[:, :, step])
+    factor, state = factors[-1], states[-1]
+    for doubling in range(DOUBLINGS):
+        state = factor * _earlier(state, 1 << doubling) + state
+        factor = factor * _earlier(factor, 1 << doubling)
+    entering = _earlier(state, 1)
+    found = torch.stack([own * entering + end for own, end in zip(factors, states, strict=True)], 2)
+    return found.flatten(1, 2)[:, torch.arange(length, device=found.device)]
+
+
+def _earlier(values: Tensor, steps: int) -> Tensor:
+    """What was there so many steps before, zeros at the beginning; over dimension 1 of [B, T, N, D]."""
+    place = torch.arange(values.shape[1], device=values.device) - steps
+    return values[:, place.clamp(min=0)] * (place >= 0)[:, None, None]
 
 
 def _multiply(real: Tensor, imaginary: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

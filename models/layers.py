@@ -5,6 +5,7 @@ follows every convolution they are "rows" [B, T, D] instead, so that norms read 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -196,6 +197,7 @@ class ConvEmbedding(nn.Module):
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
         table = None if table_length is None else sinusoid_table(table_length, width)
         self.register_buffer("positions", table, persistent=False)
+        self.stretch: Callable[[Tensor, int], Tensor] = stretch_table
 
     def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """features [B, C, T], mask bool [B, T, 1] (None: everything is valid) -> rows [B, T, D]."""
@@ -203,14 +205,8 @@ class ConvEmbedding(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(cast(ChannelNorm, norm).rows(apply_mask(conv(x), mask)))
         if self.positions is not None:
-            x = x + apply_mask(self._positions(x.shape[1]).transpose(1, 2).to(x.dtype), mask)
+            x = x + apply_mask(self.stretch(self.positions, x.shape[1]).transpose(1, 2).to(x.dtype), mask)
         return x
-
-    def _positions(self, length: int) -> Tensor:
-        assert self.positions is not None
-        if length > self.positions.shape[-1]:
-            return F.interpolate(self.positions, length, mode="linear", align_corners=False)
-        return self.positions[..., :length]
 
 
 def convolve_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1, groups: int = 1) -> Tensor:
@@ -240,6 +236,13 @@ def depthwise_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: in
 def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
     """Zero the invalid cells of [B, D, T] or rows [B, T, D]; mask bool [B, 1, T] or [B, T, 1], None: all is valid."""
     return x if mask is None else x * mask.to(x.dtype)
+
+
+def stretch_table(table: Tensor, length: int) -> Tensor:
+    """The first cells of a table [1, D, T]; for a longer sequence all of them, linear between neighbours."""
+    if length > table.shape[-1]:
+        return F.interpolate(table, length, mode="linear", align_corners=False)
+    return table[..., :length]
 
 
 def sinusoid_table(length: int, width: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from extractors.backbones import Backbone
 from extractors.backbones.windowed import WindowedBackbone
+from models.architectures import ModelConfig
 from models.checkpoint import LoadedModel
 from models.exportable import ExportedDetector
 from models.recipe import dump_recipe
@@ -25,7 +26,18 @@ from tal_cli.text import one_line
 
 OPSET = 20
 LARGEST = 1 << 16  # grid cells, or windows in a batch, that an exported graph takes
-TOLERANCE = 1e-3  # of a score or a grid cell, beyond which an exported graph is not the model
+TOLERANCE = 1e-3  # of a score, a grid cell or a value (of large ones a share), beyond which a graph is not the model
+LARGEST_ONNX = 2_000_000_000  # bytes of weights that fit into the one message that an ONNX file is
+
+
+@dataclass(frozen=True)
+class OpenSize:
+    """A size that a file leaves open: of one axis of an input, a multiple of a number, `least` times that or more."""
+
+    input: str
+    axis: int
+    multiple: int = 1
+    least: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +49,7 @@ class Exportable:
         module: in evaluation mode.
         inputs: name -> example.
         outputs: names.
-        open_axis: (input, axis, multiple) of the size that stays open, if one does: a multiple of a number.
+        open_size: what stays open, if anything does.
         metadata: what a user of the file must know, by key.
     """
 
@@ -45,62 +57,87 @@ class Exportable:
     module: nn.Module
     inputs: Mapping[str, Tensor]
     outputs: Sequence[str]
-    open_axis: tuple[str, int, int] | None
+    open_size: OpenSize | None
     metadata: Mapping[str, str]
 
 
 def of_detector(model: LoadedModel, length: int | None) -> Exportable:
-    """A detector up to Soft-NMS. `length`: a fixed number of grid cells, None: left open.
+    """A detector up to Soft-NMS. `length`: a fixed number of grid cells, None: left open where a recipe leaves it open.
 
     Raises:
-        UsageProblem: a length that the pyramid cannot have.
+        UsageProblem: a length that the recipe does not have.
     """
-    config, channels = model.recipe.model, model.recipe.features.channels
-    multiple = config.length_multiple
-    cells = 8 * multiple if length is None else length
-    if cells % (1 << (config.levels - 1)):
-        raise UsageProblem(f"--length {length}: {config.levels} levels need a multiple of {1 << (config.levels - 1)}")
+    config, features = model.recipe.model, model.recipe.features
+    if config.resample:
+        if length not in (None, config.pad_length):
+            raise UsageProblem(f"--length {length}: {model.name} brings every sequence to {config.pad_length} cells")
+        length = config.pad_length
+    top = 1 << (config.levels - 1)
+    least = config.pad_length // top  # shorter sequences are padded
+    cells = (least + 3) * top if length is None else length
+    if cells % top:
+        raise UsageProblem(f"--length {length}: {config.levels} levels need a multiple of {top}")
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(1, channels, cells, generator=generator)
     return Exportable(
         name=model.name,
         module=ExportedDetector(model.detector),
         # A cell of padding, so that tracing meets the arithmetic of masks.
-        inputs={"features": features, "length": torch.tensor([cells - 1])},
+        inputs={
+            "features": torch.randn(1, features.channels, cells, generator=generator),
+            "length": torch.tensor([cells - 1]),
+        },
         outputs=("scores", "starts", "ends"),
-        open_axis=("features", 2, multiple) if length is None else None,
+        open_size=OpenSize("features", 2, top, least) if length is None else None,
         metadata={
             "labels": json.dumps(model.labels),
             "recipe": dump_recipe(model.recipe),
             "weights_sha256": model.sha256,
-            "time": "grid cell g is (g * stride + 0.5 * window) / fps seconds; window and stride are in the recipe",
-            "padding": f"zeros up to {config.pad_length} cells, or to a multiple of {multiple} where there are more",
+            **_told_of_length(config, length),
         },
     )
 
 
+def _told_of_length(config: ModelConfig, length: int | None) -> dict[str, str]:
+    """Metadata: what is done to a sequence before it goes in, and what a grid cell of the output means."""
+    if config.resample:
+        return {
+            "padding": f"none: sequences of N windows are interpolated linearly to {length} cells, as parts of equal "
+            "length whose values stand in their middles",
+            "time": "grid cell g is (g + 0.5) * ((N - 1) * stride + window) / "
+            f"({length} * fps) seconds; window and stride are in the recipe",
+        }
+    cells = str(config.pad_length if length is None else length)
+    time = "grid cell g is (g * stride + 0.5 * window) / fps seconds; window and stride are in the recipe"
+    told = {"time": time, "padding": f"zeros up to {cells} cells", "pad_length": cells}
+    if length is None:
+        told["length_multiple"] = str(config.length_multiple)
+        told["padding"] += f", or to a multiple of {config.length_multiple} where there are more"
+    return told
+
+
 def of_backbone(name: str, backbone: Backbone) -> Exportable:
-    """The network of a backbone that is one network on windows; its preparation is told in the metadata.
+    """The network of a backbone, on windows or, for image models, on pictures; its preparation is in the metadata.
 
     Raises:
-        UsageProblem: the backbone is something else.
+        UsageProblem: the backbone has no network.
     """
-    if not isinstance(backbone, WindowedBackbone):
-        raise UsageProblem(
-            f"{name}: cannot be exported: it is not one network on windows of frames",
-            "export the networks that it is made of, where they are extractors of their own",
-        )
+    from extractors.backbones.timm_frames import FrameBackbone
+
+    if not isinstance(backbone, WindowedBackbone | FrameBackbone):
+        raise UsageProblem(f"{name}: cannot be exported: it is no network, what it gives is measured step by step")
     width, height = backbone.frame_size(320, 240)
     frames = torch.zeros(1 + backbone.lookahead, height, width, 3, dtype=torch.uint8)
-    shape = backbone.prepare(frames).shape
-    generator = torch.Generator().manual_seed(0)
-    windows = torch.rand(2, shape[1], backbone.contract.window, *shape[2:], generator=generator)
+    if isinstance(backbone, FrameBackbone):
+        kind, shape = "pictures", backbone.preparation(frames).shape[1:]
+    else:
+        channels, *sides = backbone.prepare(frames).shape[1:]
+        kind, shape = "windows", torch.Size((channels, backbone.contract.window, *sides))
     return Exportable(
         name=name,
         module=backbone.network.eval().requires_grad_(False),
-        inputs={"windows": windows},
+        inputs={kind: torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))},
         outputs=("features",),
-        open_axis=("windows", 0, 1),
+        open_size=OpenSize(kind, 0),
         metadata={"contract": json.dumps(vars(backbone.contract))},
     )
 
@@ -128,18 +165,20 @@ def to_program(model: Exportable) -> torch.export.ExportedProgram:
         UsageProblem: something in it depends on what a graph cannot know.
     """
     shapes: dict[str, dict[int, object] | None] = dict.fromkeys(model.inputs)
-    if model.open_axis is not None:
-        name, axis, multiple = model.open_axis
-        count = torch.export.Dim("count", min=1, max=LARGEST // multiple)
-        shapes[name] = {axis: count * multiple if multiple > 1 else count}
+    size = model.open_size
+    if size is not None:
+        count = torch.export.Dim("count", min=size.least, max=LARGEST // size.multiple)
+        shapes[size.input] = {size.axis: count * size.multiple if size.multiple > 1 else count}
     try:
         with torch.no_grad():
             arguments = tuple(model.inputs.values())
             return torch.export.export(model.module, arguments, dynamic_shapes=tuple(shapes.values()))
     except Exception as error:  # the exporter raises many kinds, whose first line says most
         reason = one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+        left = size is not None and size.input == "features"
         raise UsageProblem(
-            f"{model.name}: cannot be exported with an open length: {reason}", "fix the length with --length"
+            f"{model.name}: cannot be exported{' with an open length' if left else ''}: {reason}",
+            "fix the length with --length" if left else "",
         ) from error
 
 
@@ -149,6 +188,12 @@ def write_onnx(model: Exportable) -> bytes:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise Missing("the packages onnx and onnxscript are not installed", "pip install 'tal-cli[export]'") from error
+    size = sum(each.nbytes for each in (*model.module.parameters(), *model.module.buffers()))
+    if size > LARGEST_ONNX:
+        raise UsageProblem(
+            f"{model.name}: cannot be exported: an ONNX file holds 2 GB, its weights take {size / 1e9:.1f}",
+            "--format torch-export",
+        )
     program = torch.onnx.export(
         to_program(model),
         dynamo=True,
@@ -174,7 +219,7 @@ def write_program(model: Exportable) -> bytes:
 
 def write_torchscript(model: Exportable) -> bytes:
     """What `torch.jit.load` reads, in C++ too; it has the example's sizes for good."""
-    if model.open_axis is not None and model.open_axis[2] > 1:
+    if model.open_size is not None and model.open_size.input == "features":
         raise UsageProblem(f"{model.name}: torchscript cannot leave the length open", "fix it with --length")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -207,22 +252,30 @@ def compare_torchscript(model: Exportable, data: bytes) -> float | None:
 
 
 def _largest(model: Exportable, run: Callable[[Mapping[str, Tensor]], Sequence[np.ndarray]]) -> float:
-    """The largest difference over the example and, where a size is open, a longer and a shorter one."""
+    """The largest difference over the example, or over several sizes where one is open."""
     worst = 0.0
-    for count in (1, 3, 2) if model.open_axis is not None else (None,):
+    size = model.open_size
+    for count in (None,) if size is None else (size.least, size.least + 1, 2 * size.least + 1):
         inputs = dict(model.inputs)
-        if count is not None and model.open_axis is not None:
-            name, axis, multiple = model.open_axis
-            sizes = list(inputs[name].shape)
-            sizes[axis] = count * multiple
-            inputs[name] = torch.rand(*sizes, generator=torch.Generator().manual_seed(count))
+        if count is not None and size is not None:
+            shape = list(inputs[size.input].shape)
+            shape[size.axis] = count * size.multiple
+            inputs[size.input] = torch.rand(*shape, generator=torch.Generator().manual_seed(count))
         if "length" in inputs:
             inputs["length"] = torch.tensor([inputs["features"].shape[2] - 1])
         with torch.no_grad():
             expected = _arrays(model.module(*inputs.values()))
         pairs = zip(expected, run(inputs), strict=True)
-        worst = max(worst, *(float(np.abs(a - b).max()) if a.shape == b.shape else float("inf") for a, b in pairs))
+        worst = max(worst, *(_distance(a, b) for a, b in pairs))
     return worst
+
+
+def _distance(expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference, of values beyond 1 as a share of them; infinite between shapes and where one is no
+    number."""
+    if expected.shape != found.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float((np.abs(expected - found) / np.maximum(1, np.abs(expected))).max(initial=0))
 
 
 def _arrays(outputs: Tensor | Sequence[Tensor]) -> list[np.ndarray]:

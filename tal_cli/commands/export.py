@@ -10,6 +10,7 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Quiet
+from tal_cli.errors import UsageProblem
 
 EXAMPLE = "Example: tal export camera --format onnx -o camera.onnx"
 
@@ -41,7 +42,8 @@ def export(
 
     A detector's file takes features [1, C, T] and the number of cells that are not padding, and gives scores, starts
     and ends of every proposal in grid cells; what is left to do is a threshold and Soft-NMS. An extractor's file takes
-    prepared windows [B, C, frames, H, W]. The file is compared with the model before it is kept.
+    prepared windows [B, C, frames, H, W], an image model's pictures [B, C, H, W]. The file is compared with the model
+    before it is kept.
     """
     from extractors.catalog import find
     from models.checkpoint import load_model
@@ -51,13 +53,19 @@ def export(
     from tal_cli.exporting import export as write
 
     try:
-        exportable = of_detector(load_model(resolve_model(model)), length)
+        folder = resolve_model(model)
     except UnknownModel:
         try:
             find(model)
         except ValueError:
             raise UnknownModel(f"neither a model nor an extractor is named {model}") from None
+        if length is not None:
+            raise UsageProblem("--length is for detectors; an extractor's windows have one length") from None
         exportable = of_backbone(model, make_backbone(model, weights=weights))
+    else:
+        if weights is not None:
+            raise UsageProblem(f"--weights is for extractors; {model} is a model that has its own")
+        exportable = of_detector(load_model(folder), length)
     path = output or Path(Path(exportable.name).name + FORMATS[format.value].suffix)
     with console.progress("exporting", unit="steps"):
         difference = write(exportable, format.value, path)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +13,95 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import nn
 
-from extractors.backbones.windowed import WindowedBackbone
+from extractors.backbones import Backbone, create_backbone
 from extractors.catalog import find
+from extractors.goldens.fill import filled
+from models.boundaries import decode_everywhere
 from models.checkpoint import LoadedModel, save_model
 from models.detector import TemporalDetector
 from models.exportable import ExportedDetector, fourier_basis, invert, transform
-from models.recipe import Recipe, load_recipe, override
-from tal_cli import app
+from models.pyramid import pyramid_points
+from models.recipe import Recipe, list_recipes, load_recipe, override
+from tal_cli import app, exporting
 from tal_cli.errors import UsageProblem
 from tal_cli.exporting import FORMATS, export, of_backbone, of_detector
 
 SMALL = ("model.width=32", "model.head_width=32", "model.classes=2", "features.channels=8", "model.pad_length=64",
          "model.levels=2", "model.head_layers=2", "model.embedding_layers=1", "model.regression_ranges=[]")  # fmt: skip
-OPEN = {"gmg": "cltdr", "sgp": "trident", "max_pool": "actionformer"}
+LENGTHS = ((64, 1), (66, 66), (190, 177))  # cells, and how many of them are no padding
+# One recipe for each kind of detector that there is, and what makes it small.
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "gmg": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1}",)),
+    "gmg, paper": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1, windows: 3}", "model.variant=paper")),
+    "gmg, attention": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1, global_branch: attention}",)),
+    "sgp": ("tridet-thumos-i3d", ("model.encoder={name: sgp, stem_blocks: 1, windows: 3}",)),
+    "transformer": ("actionformer-thumos-i3d", ("model.encoder={name: transformer, stem_blocks: 1}",)),
+    "transformer, both windows": (
+        "actionformer-thumos-i3d",
+        ("model.encoder={name: transformer, stem_blocks: 1, windows: [5, -1], relative_positions: true}",),
+    ),
+    "max_pool": ("temporalmaxer-thumos-i3d", ()),
+    "conv": ("temporalmaxer-epic-verb", ("model.encoder={name: conv, stem_blocks: 1}",)),
+    "mamba": ("actionmamba-thumos-internvideo2", ("model.encoder={name: mamba, stem_blocks: 1}",)),
+    "position table": ("activitynet-tsp", ("model.encoder={name: gmg, stem_blocks: 1}",)),
+}
 
 
-def small(encoder: str, decoder: str, variant: str = "released") -> LoadedModel:
-    stem = "" if encoder == "max_pool" else ", stem_blocks: 1"
-    parts = (f"model.encoder={{name: {encoder}{stem}}}", f"model.decoder={decoder}", f"model.variant={variant}")
-    recipe = override(load_recipe("thumos-i3d"), (*SMALL, *parts))
+def parts_of(recipe: Recipe) -> set[tuple[str, object]]:
+    """What a recipe's detector is made of."""
+    model = recipe.model
+    parts = {"encoder": (model.encoder.name, model.variant), "decoder": model.decoder.name, "neck": model.neck}
+    return set((parts | {"table": model.position_table}).items())
+
+
+def small_recipe(kind: str, *assignments: str) -> Recipe:
+    name, parts = KINDS[kind]
+    return override(load_recipe(name), (*SMALL, *parts, *assignments))
+
+
+def small(kind: str, *assignments: str) -> LoadedModel:
+    recipe = small_recipe(kind, *assignments)
     torch.manual_seed(0)
     detector = TemporalDetector.from_recipe(recipe).eval()
     with torch.no_grad():
         for parameter in detector.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return LoadedModel(detector, recipe, ("a", "b"), "0" * 64, "small")
+
+
+def expected(model: LoadedModel, features: torch.Tensor, length: int) -> tuple[torch.Tensor, ...]:
+    """Scores, starts and ends as `tal` itself computes them, zero at cells that are no proposals."""
+    mask = (torch.arange(features.shape[2]) < length)[None, None]
+    with torch.no_grad():
+        predictions = model.detector(features, mask)
+        distances = decode_everywhere(predictions).refined[0]  # [S, C, 2] or [S, 2]
+    if distances.ndim == 2:
+        distances = distances[:, None].expand(-1, model.recipe.model.classes, -1)
+    points = pyramid_points(predictions.layout, features.device)
+    time, stride, valid = points.time[:, None], points.stride[:, None], predictions.valid[0].t()
+    scores = (torch.sigmoid(predictions.refined[0]).t()) * valid
+    return scores, (time - distances[..., 0] * stride) * valid, (time + distances[..., 1] * stride) * valid
+
+
+def check(
+    model: LoadedModel, run: Callable[[torch.Tensor, int], Sequence[np.ndarray]], cells: int, length: int
+) -> None:
+    """Compare what an exported file gives with what `tal` computes."""
+    generator = torch.Generator().manual_seed(cells)
+    features = torch.randn(1, 8, cells, generator=generator)
+    features[..., length:] = 0
+    scores, starts, ends = expected(model, features, length)
+    found = run(features, length)
+    inside = (scores > 0).numpy()
+    np.testing.assert_allclose(found[0], scores.numpy(), atol=1e-4)
+    for ours, theirs in zip((starts, ends), found[1:], strict=True):
+        np.testing.assert_allclose(theirs * inside, ours.numpy() * inside, atol=1e-3)
+
+
+def run_onnx(path: Path) -> Callable[[torch.Tensor, int], Sequence[np.ndarray]]:
+    session = onnxruntime.InferenceSession(str(path))
+    return lambda features, length: session.run(None, {"features": features.numpy(), "length": np.array([length])})
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 36, 128, 2304])
@@ -50,80 +115,119 @@ def test_the_transform_is_fouriers(length: int) -> None:
     torch.testing.assert_close(invert(real, imaginary, cosines, sines), x, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize(("encoder", "variant"), [*((name, "released") for name in OPEN), ("gmg", "paper")])
-def test_onnx_agrees_at_every_length(encoder: str, variant: str, tmp_path: Path) -> None:
-    model = small(encoder, OPEN[encoder], variant)
-    exportable = of_detector(model, None)
-    difference = export(exportable, "onnx", tmp_path / "small.onnx")
+def test_every_recipe_is_made_of_parts_that_are_tested() -> None:
+    tested = set().union(*(parts_of(small_recipe(kind)) for kind in KINDS))
+    for name in list_recipes():
+        assert parts_of(load_recipe(name)) <= tested, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_agrees_at_every_length(kind: str, tmp_path: Path) -> None:
+    model = small(kind)
+    difference = export(of_detector(model, None), "onnx", tmp_path / "small.onnx")
     assert difference is not None and difference < 1e-4
-    session = onnxruntime.InferenceSession(str(tmp_path / "small.onnx"))
-    module = ExportedDetector(model.detector)
-    step = model.recipe.model.length_multiple
-    for count in (1, 4, 9):
-        features, length = torch.randn(1, 8, count * step), torch.tensor([count * step - 1])
-        with torch.no_grad():
-            expected = module(features, length)
-        found = session.run(None, {"features": features.numpy(), "length": length.numpy()})
-        for ours, theirs in zip(expected, found, strict=True):
-            np.testing.assert_allclose(theirs, ours.numpy(), atol=1e-4)
+    run = run_onnx(tmp_path / "small.onnx")
+    for cells, length in LENGTHS:
+        check(model, run, cells, length)
 
 
-def test_proposals_are_those_of_the_detector() -> None:
-    model = small("gmg", "cltdr")
-    features, mask = torch.randn(1, 8, 64), torch.ones(1, 1, 64, dtype=torch.bool)
-    mask[..., 50:] = False
-    with torch.no_grad():
-        scores, _, _ = ExportedDetector(model.detector)(features, torch.tensor([50]))
-        predictions = model.detector(features, mask)
-    expected = (torch.sigmoid(predictions.refined[0]) * predictions.valid[0]).t()
-    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize(
+    ("format", "kind"),
+    [("torch-export", "mamba"), *(("torchscript", kind) for kind in ("gmg", "transformer, both windows", "mamba"))],
+)
+def test_torchs_own_formats(format: str, kind: str, tmp_path: Path) -> None:
+    model = small(kind)
+    path = tmp_path / f"m{FORMATS[format].suffix}"
+    exportable = of_detector(model, 64 if format == "torchscript" else None)
+    assert export(exportable, format, path) == pytest.approx(0, abs=1e-4)
+    extra = {"labels": ""}
+    if format == "torchscript":
+        module = torch.jit.load(path, _extra_files=extra)
+        # Whoever opens it has no operator of ours.
+        assert "tal::" not in str(module.inlined_graph)
+        lengths = ((64, 1), (64, 64))
+    else:
+        program = torch.export.load(path, extra_files=extra)
+        assert "tal." not in program.graph_module.code
+        module = program.module()
+        lengths = LENGTHS
+    assert json.loads(extra["labels"]) == ["a", "b"]
+    for cells, length in lengths:
+        check(model, lambda features, n: [x.numpy() for x in module(features, torch.tensor([n]))], cells, length)
+
+
+def test_a_recipe_of_one_length_is_exported_with_it(tmp_path: Path) -> None:
+    model = small("position table", "model.resample=true")
+    exportable = of_detector(model, None)
+    export(exportable, "onnx", tmp_path / "m.onnx")
+    check(model, run_onnx(tmp_path / "m.onnx"), 64, 64)
+    assert "interpolated linearly to 64 cells" in exportable.metadata["padding"]
+    assert "pad_length" not in exportable.metadata
+    with pytest.raises(UsageProblem, match="brings every sequence to 64 cells"):
+        of_detector(model, 32)
 
 
 def test_metadata_say_how_to_read_the_output(tmp_path: Path) -> None:
-    export(of_detector(small("max_pool", "actionformer"), None), "onnx", tmp_path / "m.onnx")
+    export(of_detector(small("max_pool"), None), "onnx", tmp_path / "m.onnx")
     metadata = {each.key: each.value for each in onnx.load(tmp_path / "m.onnx").metadata_props}
     assert json.loads(metadata["labels"]) == ["a", "b"]
-    assert "stride" in metadata["recipe"] and "multiple of" in metadata["padding"]
+    assert "stride" in metadata["recipe"] and "multiple of 2" in metadata["padding"]
+    assert (metadata["pad_length"], metadata["length_multiple"]) == ("64", "2")
+    fixed = of_detector(small("max_pool"), 32).metadata
+    assert fixed["pad_length"] == "32" and "length_multiple" not in fixed
 
 
-@pytest.mark.parametrize("format", ["torch-export", "torchscript"])
-def test_torchs_own_formats(format: str, tmp_path: Path) -> None:
-    path = tmp_path / f"m{FORMATS[format].suffix}"
-    assert export(of_detector(small("max_pool", "trident"), 64), format, path) == pytest.approx(0, abs=1e-5)
-    extra = {"labels": ""}
-    if format == "torchscript":
-        torch.jit.load(path, _extra_files=extra)
-    else:
-        torch.export.load(path, extra_files=extra)
-    assert json.loads(extra["labels"]) == ["a", "b"]
-
-
-def test_what_cannot_be_exported_says_why(tmp_path: Path) -> None:
+def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageProblem, match="cannot leave the length open"):
-        export(of_detector(small("max_pool", "trident"), None), "torchscript", tmp_path / "m.ts")
+        export(of_detector(small("max_pool"), None), "torchscript", tmp_path / "m.ts")
     with pytest.raises(UsageProblem, match="2 levels need a multiple of 2"):
-        of_detector(small("max_pool", "trident"), 63)
+        of_detector(small("max_pool"), 63)
+    monkeypatch.setattr(exporting, "LARGEST_ONNX", 1000)
+    with pytest.raises(UsageProblem, match="an ONNX file holds 2 GB"):
+        export(of_detector(small("max_pool"), None), "onnx", tmp_path / "m.onnx")
+    monkeypatch.setattr(ExportedDetector, "forward", lambda self, features, length: (features[:, :, : int(length)],))
+    with pytest.raises(UsageProblem, match="cannot be exported with an open length: ") as caught:
+        export(of_detector(small("max_pool"), None), "torch-export", tmp_path / "m.pt2")
+    assert caught.value.remedy == "fix the length with --length"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_backbones_network_is_exported(tmp_path: Path) -> None:
-    class Network(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv3d(3, 4, 3)
+def test_a_wrong_graph_is_not_kept(tmp_path: Path) -> None:
+    exportable = of_detector(small("max_pool"), 64)
+    wrong = replace(exportable, module=of_detector(small("conv"), 64).module)
+    data = FORMATS["torchscript"].write(wrong)
+    assert FORMATS["torchscript"].compare(exportable, data) > exporting.TOLERANCE
 
-        def forward(self, windows: torch.Tensor) -> torch.Tensor:
-            return self.conv(windows).mean(dim=(2, 3, 4))
 
-    backbone = WindowedBackbone(find("r3d_18").contract, Network().eval(), window_bytes=1)
-    exportable = of_backbone("net", backbone)
-    difference = export(exportable, "onnx", tmp_path / "net.onnx")
-    assert difference is not None and difference < 1e-5
+@pytest.mark.parametrize("name", ["r3d_18", "i3d-rgb", "slowfast-r50-4x16", "timm:test_vit"])
+def test_a_backbones_network_is_exported(name: str, tmp_path: Path) -> None:
+    backbone = seeded_backbone(name)
+    difference = export(of_backbone(name, backbone), "onnx", tmp_path / "net.onnx")
+    assert difference is not None and difference < 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    (entry,) = session.get_inputs()
+    batch = torch.rand(5, *entry.shape[1:], generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        features = backbone.network(batch)  # type: ignore[attr-defined]
+    (found,) = session.run(None, {entry.name: batch.numpy()})
+    np.testing.assert_allclose(found, features.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def seeded_backbone(name: str) -> Backbone:
+    """A backbone on small pictures, with weights of a sensible size."""
+    entry = find(name)
+    small = {"resize": "bilinear 56x48", "crop": "center 48x48"}
+    contract = entry.contract_with({} if name.startswith("timm:") else small)
+    module, _, attribute = entry.blueprint.partition(":")
+    blueprint = getattr(import_module(f"extractors.backbones.{module}"), attribute)
+    with torch.device("meta"):
+        networks = blueprint.networks(contract)
+    return create_backbone(name, [filled(network) for network in networks], {} if name.startswith("timm:") else small)
 
 
 @pytest.fixture()
 def folder(tmp_path: Path) -> Path:
-    model = small("max_pool", "actionformer")
+    model = small("max_pool")
     save_model(tmp_path / "small", model.detector, Recipe.model_validate(model.recipe.model_dump()), model.labels)
     return tmp_path / "small"
 
@@ -136,4 +240,7 @@ def test_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert app.run(["export", "nothing-of-that-name"]) == 2
     assert "neither a model nor an extractor" in capsys.readouterr().err
     assert app.run(["export", "tiny"]) == 2
-    assert "not one network on windows" in capsys.readouterr().err
+    assert "it is no network" in capsys.readouterr().err
+    assert app.run(["export", "tiny", "--length", "64"]) == 2
+    assert app.run(["export", str(folder), "--weights", "w.pt"]) == 2
+    assert "--weights is for extractors" in capsys.readouterr().err
