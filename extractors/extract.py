@@ -19,11 +19,12 @@ from extractors.backbones import Backbone
 from extractors.batches import PreparedFrames, iterate_windows, with_lookahead
 from extractors.contract import FeatureContract
 from extractors.decoding.clock import decimation
+from extractors.decoding.messages import VideoSummary
 from extractors.growing import GrowingArray
 from extractors.lanes import in_lanes, lanes_for
 from extractors.passes import Arriving, Passes, is_out_of_memory
 from extractors.sequence import FeatureSequence
-from extractors.video import TIMEOUT, FrameChunk, VideoError, VideoInfo, VideoSummary, read_frames
+from extractors.video import TIMEOUT, FrameChunk, VideoError, VideoInfo, read_frames
 from extractors.windows import WindowGrid
 
 # Chunks on their way to an accelerator, and blocks of which the features are on their way back.

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from extractors.corpus import Job, Outcome, save
+from extractors.decoding.messages import VideoSummary
 from extractors.engines.setup import Setup, pack, unpack
 from extractors.extras import ExtraMissing
 from extractors.places import fetch, is_url, local_path
-from extractors.video import FrameChunk, VideoError, VideoInfo, VideoSummary, read_frames
+from extractors.video import FrameChunk, VideoError, VideoInfo, read_frames
 
 # A video is given up when its processes have died that often.
 ATTEMPTS = 3
