@@ -72,12 +72,14 @@ def find_ground_truth(
         Missing: the data set's annotations are not there.
     """
     from tal_cli.datasets.benchmarks import find_benchmark
-    from tal_cli.evaluation.protocols import EPIC_TASKS, Task
+    from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, Task
 
     if dataset is not None and annotations is None:
         benchmark = find_benchmark(dataset)
         chosen = EPIC_TASKS[task.value] if task else Task(benchmark.label_key, "label")
         return GroundTruth(benchmark.annotations_file(), chosen, subset or benchmark.test[0], benchmark.tiou)
     if annotations is not None and dataset is None:
-        return GroundTruth(annotations, EPIC_TASKS[task.value] if task else Task("label", "label"), subset, None)
+        if task is not None:
+            return GroundTruth(annotations, EPIC_TASKS[task.value], subset, EPIC_TIOU)
+        return GroundTruth(annotations, Task("label", "label"), subset, None)
     raise UsageProblem("give the ground truth by either --dataset NAME or --annotations FILE")

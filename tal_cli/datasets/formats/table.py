@@ -100,7 +100,7 @@ def _bounds(path: Path, where: str, cells: Cells, fps: float | None) -> tuple[fl
 
 
 def _optional(path: Path, where: str, name: str, cell: str) -> float | None:
-    number = finite(cell) if cell else None
+    number = seconds(cell) if cell else None
     if cell and (number is None or number <= 0):
         raise AnnotationError(path, f"{where}: {name} is not a number above zero: {cell!r}"[:200])
     return number
