@@ -98,31 +98,33 @@ def copy_packets(
     """Write the packets `wanted` and the sound that belongs to them."""
     base = reader.stream.time_base
     assert base is not None
-    first = index.stamps[wanted.start]
+    run = index.stamps[wanted.start : wanted.stop]
+    first = run[0]
     begin = float(first * base)
-    stamps = set(index.stamps[wanted.start : wanted.stop])
+    # matroska stores no times of decoding: the same steps as those of display, as early as the reordering needs.
+    shown = sorted(run)
+    ahead = max(after - stamp for after, stamp in zip(shown, run, strict=True))
+    decoded = {stamp: after - ahead for stamp, after in zip(run, shown, strict=True)}
     with av.open(str(target), "w") as output:
         stream = output.add_stream_from_template(reader.stream)
         sound = Sound(reader.path, begin, output, suffix)
         reader.container.seek(first, stream=reader.stream)
-        left = len(stamps)
         for packet in reader.container.demux(reader.stream):
-            if packet.pts not in stamps or packet.dts is None:
+            if packet.pts is None or packet.pts not in decoded:
                 continue
+            packet.dts = decoded.pop(packet.pts) - first
             packet.pts -= first
-            packet.dts -= first
             now = float(packet.pts * base)
             packet.stream = stream
             output.mux(packet)
             progress(begin - reader.start + now, index.times[-1])
             for heard in sound.until(now):
                 output.mux(heard)
-            left -= 1
-            if not left:
+            if not decoded:
                 break
         for heard in sound.until(end - (begin - reader.start)):
             output.mux(heard)
-        if left:
+        if decoded:
             raise ValueError("packets are missing")
 
 

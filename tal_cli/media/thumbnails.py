@@ -20,7 +20,8 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
     """The task `look`: `times` (ascending seconds), `width` and `quality` of the pictures, `poster_width`.
 
     Result: `thumbnails`, a JPEG data URI or None for each time; `poster`, the middle one in `poster_width`; and of
-    the video `width`, `height` (upright), `offset` (see Reader.player_offset), `container`, `codec` (FFmpeg's names).
+    the video `width`, `height` (upright), `offset` (see Reader.player_offset), and FFmpeg's names of `container` and
+    `codec`, the latter also as people write it, `codec_name`.
     """
     reader = Reader(path)
     times: list[float] = request["times"]
@@ -37,9 +38,9 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
         pictures[index] = data_uri(picture, request["quality"])
     turned = reader.rotation % 180 == 90
     width, height = (reader.height, reader.width) if turned else (reader.width, reader.height)
-    codec = reader.stream.codec_context.name
+    codec = reader.stream.codec_context.codec
     facts = {"width": width, "height": height, "offset": reader.player_offset}
-    facts |= {"container": reader.container.format.name, "codec": codec}
+    facts |= {"container": reader.container.format.name, "codec": codec.canonical_name, "codec_name": codec.long_name}
     return {"thumbnails": pictures, "poster": poster, **facts}
 
 

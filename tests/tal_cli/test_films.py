@@ -59,6 +59,15 @@ def test_between_key_frames_packets_are_copied(film: Path, tmp_path: Path, capsy
     assert abs(pitch(seen, seen.times[0] + 0.4) - 600) < 15
 
 
+def test_packets_of_matroska_are_copied_and_sound_stays_with_them(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "late.mkv", stamps=[500 + 40 * number for number in range(100)])
+    ((path, seen),) = clips_of(tmp_path / "clips", found(source, (1.0, 3.0)))
+    assert path.suffix == ".mkv" and pictures(path) == pictures(source)[25:75]
+    assert np.allclose(np.diff(seen.times), 0.04, atol=1.1e-3)
+    # The film's first picture is half a second late: the pitch changes in the middle of seconds.
+    assert abs(pitch(seen, seen.times[0] + 0.35) - 600) < 15 and abs(pitch(seen, seen.times[0] + 0.55) - 900) < 15
+
+
 @pytest.mark.parametrize(
     ("start", "end"), [(0.2, 0.6), (1.02, 1.5), (0.98, 2.06), (3.5, 4.0), (2.0, 2.04), (1.0, 1.88)]
 )

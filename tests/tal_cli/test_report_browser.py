@@ -276,7 +276,7 @@ def test_keys_stay_the_films_after_a_click(tab: Tab, folder: Path) -> None:
 def test_a_film_that_browsers_do_not_play_is_told_and_shown_in_stills(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "old.html")
     tab.until("!document.querySelector('.notice').hidden")
-    assert "Browsers do not play mpeg4 video in avi" in page.locator(".notice").inner_text()
+    assert "Browsers do not play avi files." in page.locator(".notice").inner_text()
     page.keyboard.press("n")
     shown = page.evaluate("document.querySelector('video').poster")
     page.keyboard.press("n")

@@ -43,8 +43,8 @@ class Pictures:
 
     thumbnails: data URIs. shown: for each segment the number of the one that shows it; None where none does. poster:
     one larger picture. width, height: of the video, upright. offset: what a browser's clock adds to the times.
-    unplayable: what browsers cannot play, as in "mpeg4 video in avi"; empty where they can. problem: why nothing
-    could be seen.
+    unplayable: what no browser plays of it, as in "MPEG-4 part 2"; empty where some do. problem: why nothing could be
+    seen.
     """
 
     thumbnails: Sequence[str | None] = ()
@@ -73,7 +73,7 @@ def take_pictures(path: str, segments: Sequence[Segment], duration: float, progr
         seen["width"],
         seen["height"],
         seen["offset"],
-        unplayable(seen["container"], seen["codec"]),
+        unplayable(seen["container"], seen["codec"], seen["codec_name"]),
     )
 
 
@@ -103,11 +103,11 @@ def middle(segment: Segment) -> float:
     return (segment.start + segment.end) / 2
 
 
-def unplayable(container: str, codec: str) -> str:
-    """What no browser plays of a film, by FFmpeg's names of its parts; empty where some do."""
-    if container in PLAYED_CONTAINERS and codec in PLAYED_CODECS:
-        return ""
-    return f"{codec} video in {container.split(',')[0]}"
+def unplayable(container: str, codec: str, codec_name: str) -> str:
+    """What no browser plays of a film, container or pictures, by FFmpeg's names; empty where some do."""
+    if container not in PLAYED_CONTAINERS:
+        return f"{container.split(',')[0]} files"
+    return "" if codec in PLAYED_CODECS else codec_name
 
 
 def video_json(

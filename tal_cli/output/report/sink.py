@@ -59,6 +59,7 @@ class Report:
         self._scores = (0.0, 1.0)
         self._embedded = 0
         self._unseen = 0
+        self._unplayable = 0
 
     def add(self, detections: Detections) -> None:
         """Take pictures of one video and keep what the page will say of it."""
@@ -110,13 +111,15 @@ class Report:
         write_streaming(self._path, write)
         self._parts.close()
         if self._unseen > MOST_WARNINGS:
-            console.warn(f"{self._unseen - MOST_WARNINGS} more videos without pictures in the report")
+            console.warn(f"{self._unseen - MOST_WARNINGS} more without pictures in the report")
+        if self._unplayable > MOST_WARNINGS:
+            console.note(f"{self._unplayable - MOST_WARNINGS} more that browsers do not play")
 
     def _page_json(self) -> dict[str, Any]:
         chosen = colours(self._labels)
         labels = [
             {
-                "name": printable(label),
+                "name": printable(label) or "(no label)",
                 "light": chosen[label].light,
                 "dark": chosen[label].dark,
                 "round": chosen[label].round,
@@ -133,7 +136,9 @@ class Report:
             if self._unseen <= MOST_WARNINGS:
                 console.warn(f"{printable(path)}: no pictures in the report: {pictures.problem}")
         elif pictures.unplayable:
-            console.note(f"{printable(path)}: browsers do not play {pictures.unplayable}; the report shows stills")
+            self._unplayable += 1
+            if self._unplayable <= MOST_WARNINGS:
+                console.note(f"{printable(path)}: browsers do not play {pictures.unplayable}; the report shows stills")
 
     def _may_embed(self, path: str) -> bool:
         size = os.path.getsize(path)

@@ -113,10 +113,9 @@ function recolour(root) {
   }
 }
 
-const MOST_PIXELS = 1 << 24; // phones show nothing of a larger canvas
 // A canvas as sharp as the screen; returns its context in CSS pixels and clears it.
 function sharpen(canvas, width, height) {
-  const ratio = Math.min(window.devicePixelRatio || 1, Math.sqrt(MOST_PIXELS / (width * height)));
+  const ratio = window.devicePixelRatio || 1;
   canvas.width = Math.max(1, Math.round(width * ratio));
   canvas.height = Math.max(1, Math.round(height * ratio));
   canvas.style.width = `${width}px`;

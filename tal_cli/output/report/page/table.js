@@ -72,7 +72,7 @@ function makeTable(video, select) {
       make("td", { class: "picture" }, picture
         ? make("img", { src: picture, alt: "", loading: "lazy" })
         : make("span", { class: "blank", "data-label": label, style: { "--c": colourOf(label) } })),
-      make("td", {}, make("button", { type: "button", class: "go", "aria-label": spoken, onclick: (event) => { event.stopPropagation(); select(index); } }, swatch(label), labels[label].name)),
+      make("td", {}, make("button", { type: "button", class: "go", "aria-label": spoken, onclick: (event) => { event.stopPropagation(); select(index); } }, swatch(label), make("span", { class: "name" }, labels[label].name))),
       make("td", { class: "number" }, clock(start)),
       make("td", { class: "number wide" }, clock(end)),
       make("td", { class: "number" }, (end - start).toFixed(2)),

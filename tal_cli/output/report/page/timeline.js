@@ -1,4 +1,5 @@
-// A lane per label, ground truth under it, on one canvas; the play head is an element of its own and moves alone.
+// A lane per label, ground truth under it, on one canvas as large as what is in sight: lanes scroll beneath the ruler.
+// The play head is an element of its own and moves alone.
 
 const LANE = 22, TRUTH = 8, GAP = 6, RULER = 24;
 const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
@@ -15,6 +16,7 @@ function makeTimeline(video, player, select) {
   }, canvas, head);
   const names = make("div", { class: "names", "aria-hidden": "true" });
   names.style.paddingTop = `${RULER}px`;
+  const scroller = make("div", { class: "lanes" }, names, area);
   const root = make("section", { class: "panel timeline", "aria-label": "Timeline" },
     make("div", { class: "row" },
       make("span", { class: "caption" }, video.truth.length ? "Found, and underneath outlined what is annotated" : "Timeline"),
@@ -22,7 +24,7 @@ function makeTimeline(video, player, select) {
         make("button", { type: "button", class: "small", onclick: () => zoom(0.5), "aria-label": "Closer" }, "+"),
         make("button", { type: "button", class: "small", onclick: () => zoom(2), "aria-label": "Wider" }, "−"),
         make("button", { type: "button", class: "small", onclick: () => zoom(0) }, "Whole"))),
-    make("div", { class: "lanes" }, names, area));
+    scroller);
 
   let from = 0, to = video.duration, width = 0, chosen = null;
   const x = (time) => ((time - from) / (to - from)) * width;
@@ -40,11 +42,18 @@ function makeTimeline(video, player, select) {
     width = area.clientWidth;
     if (!width) return;
     const height = RULER + lanes.length * pitch;
-    const pen = sharpen(canvas, width, height);
+    area.style.height = `${height}px`;
+    const seen = Math.min(height, scroller.clientHeight);
+    const above = scroller.scrollTop;
+    const pen = sharpen(canvas, width, seen);
     const style = getComputedStyle(document.documentElement);
-    drawRuler(pen, style, height);
+    drawRuler(pen, style, seen);
+    pen.rect(0, RULER, width, seen);
+    pen.clip();
+    pen.translate(0, -above);
     lanes.forEach((lane, row) => {
       const top = RULER + row * pitch;
+      if (top + pitch < above || top > above + seen) return;
       pen.fillStyle = style.getPropertyValue("--lane");
       pen.fillRect(0, top, width, LANE);
       for (const item of lane.truth) drawTruth(pen, lane.label, item, top + LANE + 2);
@@ -127,7 +136,8 @@ function makeTimeline(video, player, select) {
   function at(event) {
     const box = canvas.getBoundingClientRect();
     const time = timeAt(event.clientX - box.left);
-    const lane = lanes[Math.floor((event.clientY - box.top - RULER) / pitch)];
+    const down = event.clientY - box.top - RULER;
+    const lane = down >= 0 ? lanes[Math.floor((down + scroller.scrollTop) / pitch)] : null;
     const slack = (3 / width) * (to - from);
     let best = null;
     for (const index of lane ? lane.segments : []) {
@@ -165,6 +175,7 @@ function makeTimeline(video, player, select) {
     else return;
     event.preventDefault();
   }, { passive: false });
+  scroller.addEventListener("scroll", draw);
   const resized = new ResizeObserver(draw);
   resized.observe(area);
   player.watch(moveHead);
@@ -174,8 +185,11 @@ function makeTimeline(video, player, select) {
     follow() { arrange(); recolour(root); draw(); },
     choose(index) {
       chosen = index;
-      const [, start, end] = index === null ? [] : video.segments[index];
-      if (index !== null && (start < from || end > to)) pan((start + end) / 2 - (from + to) / 2);
+      const [label, start, end] = video.segments[index];
+      const down = pitch * lanes.findIndex((lane) => lane.label === label) - scroller.scrollTop;
+      const room = scroller.clientHeight - RULER - pitch;
+      if (down < 0 || down > room) scroller.scrollTop += down - room / 2;
+      if (start < from || end > to) pan((start + end) / 2 - (from + to) / 2);
       else draw();
     },
     close: () => resized.disconnect(),
