@@ -105,7 +105,7 @@ def reason_of(error: BaseException) -> str:
 def message_of(error: BaseException) -> str:
     """All that an error says, its path first, in one line."""
     place = place_of(error)
-    return f"{place}: {reason_of(error)}" if place else one_line(error) or type(error).__name__
+    return f"{place}: {reason_of(error)}" if place else reason_of(error)
 
 
 def write_log(error: BaseException, arguments: list[str]) -> Path:

@@ -73,7 +73,7 @@ def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -
         (["--shard", "0/2"], 2, "I/N with I from 1 to N"),
         (["--shard", "3/2"], 2, "I/N with I from 1 to N"),
         (["--format", "csv"], 2, "npy, npz"),
-        (["--out", "/dev/null/x"], 2, "not a folder that you may write to"),
+        (["--out", "/dev/null/x"], 2, "this is a file, not a folder"),
         (["--out", "memory://x"], 2, "it would be gone"),
         (["--set", "crop"], 2, "not KEY=VALUE"),
         (["--set", "crop=none", "--set", "crop=none"], 2, "given twice"),
