@@ -57,8 +57,10 @@ class Task:
 
     def _spelt(self, path: Path, labels: Iterable[str]) -> dict[str, str]:
         """How each label is spelt; empty where labels stay as they are."""
+        if self.spell is None:
+            return {}
         spelt: dict[str, str] = {}
-        for label in dict.fromkeys(labels if self.spell else ()):
+        for label in dict.fromkeys(labels):
             try:
                 spelt[label] = self.spell(label)
             except (ValueError, OverflowError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,25 @@ def test_equal_scores_stay_near_the_order_that_was_run(shared: Path) -> None:
     assert result.average == pytest.approx(expected["average_mAP"], abs=0.002)
 
 
+def plain_overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Intersection over union; 0/0 comes before every number and is below none."""
+    inner = max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
+    union = (other[1] - other[0]) + (one[1] - one[0]) - inner
+    return inner / union if union else math.inf
+
+
+def plain_recall(rows: list[Row], video_truth: dict[str, list[tuple[float, float]]], threshold: float, k: int) -> float:
+    """Share of one label's instances that the best k n predictions of their video, for n instances there, find."""
+    found = 0
+    for video, instances in video_truth.items():
+        mine = sorted((row for row in rows if row[0] == video), key=lambda row: -row[4])[: k * len(instances)]
+        found += sum(
+            any(threshold <= plain_overlap((row[2], row[3]), instance) < math.inf for row in mine)
+            for instance in instances
+        )
+    return found / sum(len(instances) for instances in video_truth.values())
+
+
 def plain_precision(rows: list[Row], video_truth: dict[str, list[tuple[float, float]]], threshold: float) -> float:
     """Average precision of one label, step by step."""
     count = sum(len(instances) for instances in video_truth.values())
@@ -78,9 +98,7 @@ def plain_precision(rows: list[Row], video_truth: dict[str, list[tuple[float, fl
     for video, _, start, end, _ in sorted(rows, key=lambda row: -row[4]):
         overlaps = []
         for index, (a, b) in enumerate(video_truth.get(video, [])):
-            inner = max(0.0, min(end, b) - max(start, a))
-            union = (b - a) + (end - start) - inner
-            overlaps.append((inner / union if union else 0.0, index))
+            overlaps.append((plain_overlap((start, end), (a, b)), index))
         for overlap, index in sorted(overlaps, reverse=True):
             if overlap >= threshold and (video, index) not in taken:
                 taken.add((video, index))
@@ -92,7 +110,8 @@ def plain_precision(rows: list[Row], video_truth: dict[str, list[tuple[float, fl
     return sum(max(precisions[i:]) for i, hit in enumerate(hits) if hit) / count
 
 
-segment = st.tuples(st.integers(0, 20), st.integers(1, 10)).map(lambda pair: (float(pair[0]), float(sum(pair))))
+# Some end before they start, have no length or begin before the video does.
+segment = st.tuples(st.integers(-2, 12), st.integers(-2, 8)).map(lambda pair: (float(pair[0]), float(sum(pair))))
 instance = st.tuples(st.sampled_from("uvw"), st.sampled_from("ab"), segment)
 prediction = st.tuples(st.sampled_from("uvwx"), st.sampled_from("abc"), segment, st.integers(0, 5))
 
@@ -118,14 +137,17 @@ def test_agrees_with_a_plain_reading(
     result = evaluate(Predictions.from_rows(rows), annotations, "test", [threshold])
     assert result.labels == tuple(sorted({label for _, label, _ in truth}))
     assert result.ignored == sum(row[1] not in result.labels for row in rows)
+    recalls = []
     for label, found in zip(result.labels, result.precision[:, 0], strict=True):
         by_video = {
             name: [(item.start, item.end) for item in video.segments if item.label == label]
             for name, video in videos.items()
         }
-        wanted = plain_precision([row for row in rows if row[1] == label], by_video, threshold)
-        assert found == pytest.approx(wanted, abs=1e-12)
-    assert 0 <= result.recall[1][0] <= result.recall[5][0] <= 1
+        mine = [row for row in rows if row[1] == label]
+        assert found == pytest.approx(plain_precision(mine, by_video, threshold), abs=1e-12)
+        recalls.append([plain_recall(mine, by_video, threshold, k) for k in (1, 5)])
+    wanted = np.mean(recalls, axis=0)
+    assert [result.recall[1][0], result.recall[5][0]] == pytest.approx(wanted.tolist(), abs=1e-12)
 
 
 def test_epics_numbers_are_one_however_they_are_written(tmp_path: Path) -> None:

@@ -91,10 +91,10 @@ def _spans(root: Element, times: dict[str, float]) -> dict[Element, Span]:
     while ready:
         item = ready.pop()
         start, end = spans[item]
-        for group in referring.pop(item.get("ANNOTATION_ID", ""), []):
-            step = (end - start) / len(group)
-            spans.update({child: (start + n * step, start + (n + 1) * step) for n, child in enumerate(group)})
-            ready.extend(group)
+        for children in referring.pop(item.get("ANNOTATION_ID", ""), []):
+            step = (end - start) / len(children)
+            spans.update({child: (start + n * step, start + (n + 1) * step) for n, child in enumerate(children)})
+            ready.extend(children)
     return spans
 
 
