@@ -238,7 +238,7 @@ def test_results_are_read_back(film: Path, tmp_path: Path, kind: str, packed: bo
         ("[1]", "columns"),
         ('{"a": 1}', "not a results file"),
         ('{"results": {"v": [{"label": "x"}]}}', "video v, row 1: expected label"),
-        ('{"results": {"v": [{"label": "x", "score": NaN, "segment": [0, 1]}]}}', "not a finite number"),
+        ('{"results": {"v": [{"label": "x", "score": NaN, "segment": [0, 1]}]}}', "video v, row 1: expected label"),
         ('{"video": "v", "segments": []}\n{"video"', "not JSON|line 2"),
         ("video,label,start,end,score\nv,x,one,2,3\n", "video v, row 1: expected label"),
     ],
