@@ -67,7 +67,7 @@ def of_detector(model: LoadedModel, length: int | None) -> Exportable:
     Raises:
         UsageProblem: a length that the recipe does not have.
     """
-    config, features = model.recipe.model, model.recipe.features
+    config, channels = model.recipe.model, model.recipe.features.channels
     if config.resample:
         if length not in (None, config.pad_length):
             raise UsageProblem(f"--length {length}: {model.name} brings every sequence to {config.pad_length} cells")
@@ -77,15 +77,12 @@ def of_detector(model: LoadedModel, length: int | None) -> Exportable:
     cells = (least + 3) * top if length is None else length
     if cells % top:
         raise UsageProblem(f"--length {length}: {config.levels} levels need a multiple of {top}")
-    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(1, channels, cells, generator=torch.Generator().manual_seed(0))
     return Exportable(
         name=model.name,
         module=ExportedDetector(model.detector),
         # A cell of padding, so that tracing meets the arithmetic of masks.
-        inputs={
-            "features": torch.randn(1, features.channels, cells, generator=generator),
-            "length": torch.tensor([cells - 1]),
-        },
+        inputs={"features": features, "length": torch.tensor([cells - 1])},
         outputs=("scores", "starts", "ends"),
         open_size=OpenSize("features", 2, top, least) if length is None else None,
         metadata={
@@ -173,8 +170,10 @@ def to_program(model: Exportable) -> torch.export.ExportedProgram:
         with torch.no_grad():
             arguments = tuple(model.inputs.values())
             return torch.export.export(model.module, arguments, dynamic_shapes=tuple(shapes.values()))
-    except Exception as error:  # the exporter raises many kinds, whose first line says most
-        reason = one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+    except Exception as error:  # the exporter raises many kinds; what it found stands first, or in a list
+        said = str(error).strip() or type(error).__name__
+        _, _, listed = said.partition("\n  - ")
+        reason = one_line((listed or said).splitlines()[0])
         left = size is not None and size.input == "features"
         raise UsageProblem(
             f"{model.name}: cannot be exported{' with an open length' if left else ''}: {reason}",

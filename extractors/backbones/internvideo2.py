@@ -161,7 +161,7 @@ class InternVideo2(nn.Module):
     def tokens(self, windows: Tensor) -> Tensor:
         """[B, 1 + frames * patches, width]: the last block's output, the class token first."""
         patches = self.patch_embed(windows)
-        tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], 1) + self.pos_embed
+        tokens = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], 1) + self.pos_embed
         for block in self.blocks:
             tokens = block(tokens)
         return tokens

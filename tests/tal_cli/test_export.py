@@ -15,6 +15,9 @@ import pytest
 import torch
 
 from extractors.backbones import Backbone, create_backbone
+from extractors.backbones.internvideo2 import InternVideo2, InternVideo2Shape
+from extractors.backbones.videomae import VideoMAE, VideoMAEShape
+from extractors.backbones.windowed import WindowedBackbone
 from extractors.catalog import find
 from extractors.goldens.fill import filled
 from models.boundaries import decode_everywhere
@@ -36,8 +39,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gmg, paper": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1, windows: 3}", "model.variant=paper")),
     "gmg, attention": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1, global_branch: attention}",)),
     "sgp": ("tridet-thumos-i3d", ("model.encoder={name: sgp, stem_blocks: 1, windows: 3}",)),
-    "transformer": ("actionformer-thumos-i3d", ("model.encoder={name: transformer, stem_blocks: 1}",)),
-    "transformer, both windows": (
+    "transformer": (
         "actionformer-thumos-i3d",
         ("model.encoder={name: transformer, stem_blocks: 1, windows: [5, -1], relative_positions: true}",),
     ),
@@ -133,7 +135,7 @@ def test_onnx_agrees_at_every_length(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("format", "kind"),
-    [("torch-export", "mamba"), *(("torchscript", kind) for kind in ("gmg", "transformer, both windows", "mamba"))],
+    [("torch-export", "mamba"), *(("torchscript", kind) for kind in ("gmg", "transformer", "mamba"))],
 )
 def test_torchs_own_formats(format: str, kind: str, tmp_path: Path) -> None:
     model = small(kind)
@@ -199,9 +201,9 @@ def test_a_wrong_graph_is_not_kept(tmp_path: Path) -> None:
     assert FORMATS["torchscript"].compare(exportable, data) > exporting.TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["r3d_18", "i3d-rgb", "slowfast-r50-4x16", "timm:test_vit"])
+@pytest.mark.parametrize("name", ["i3d-rgb", "r3d_18", "timm:test_vit", "videomaev2", "internvideo2"])
 def test_a_backbones_network_is_exported(name: str, tmp_path: Path) -> None:
-    backbone = seeded_backbone(name)
+    backbone = small_transformer(name) if name in TRANSFORMERS else seeded_backbone(name)
     difference = export(of_backbone(name, backbone), "onnx", tmp_path / "net.onnx")
     assert difference is not None and difference < 1e-4
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
@@ -213,16 +215,29 @@ def test_a_backbones_network_is_exported(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, features.numpy(), rtol=1e-3, atol=1e-3)
 
 
+TRANSFORMERS: dict[str, tuple[int, Callable[[int], torch.nn.Module]]] = {
+    "videomaev2": (32, lambda side: VideoMAE(VideoMAEShape(48, 2, 3, 96), size=side)),
+    "internvideo2": (28, lambda side: InternVideo2(InternVideo2Shape(64, 3, 2, 128), size=side)),
+}
+
+
+def small_transformer(name: str) -> WindowedBackbone:
+    """One of the published kinds, narrow and on small pictures."""
+    side, make = TRANSFORMERS[name]
+    torch.manual_seed(0)
+    contract = find("r3d_18").contract_with({"crop": f"center {side}x{side}"})
+    return WindowedBackbone(contract, make(side).eval(), window_bytes=1)
+
+
 def seeded_backbone(name: str) -> Backbone:
     """A backbone on small pictures, with weights of a sensible size."""
     entry = find(name)
-    small = {"resize": "bilinear 56x48", "crop": "center 48x48"}
-    contract = entry.contract_with({} if name.startswith("timm:") else small)
+    settings = {} if name.startswith("timm:") else {"resize": "bilinear 56x48", "crop": "center 48x48"}
     module, _, attribute = entry.blueprint.partition(":")
     blueprint = getattr(import_module(f"extractors.backbones.{module}"), attribute)
     with torch.device("meta"):
-        networks = blueprint.networks(contract)
-    return create_backbone(name, [filled(network) for network in networks], {} if name.startswith("timm:") else small)
+        networks = blueprint.networks(entry.contract_with(settings))
+    return create_backbone(name, [filled(network) for network in networks], settings)
 
 
 @pytest.fixture()
