@@ -128,12 +128,17 @@ def derive(
     """A recipe for these videos, with overrides; what came of what is said, if `speak`.
 
     Raises:
-        UsageProblem: overrides that say other features than there are.
+        UsageProblem: overrides that say other features than there are, or learn other labels.
     """
     shape = data_shape(videos)
     recipe = override(derive_recipe(data.name, spec, shape, len(data.annotations.labels)), request.overrides)
     if recipe.features != spec:
         raise UsageProblem("--set features: without a recipe the features are what the files say")
+    if recipe.training.class_agnostic:
+        raise UsageProblem(
+            "--set training.class_agnostic: without a recipe all labels are told apart",
+            "write a recipe that learns them as one, and choose it with --recipe",
+        )
     for line in summary(recipe, shape) if speak else ():
         console.note(line)
     return recipe

@@ -77,6 +77,16 @@ def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pyt
 
 
 @pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to train on, with annotations.json, features/ and small.yaml, a recipe; not to be written to."""
+    from small_training import write_small_data
+
+    folder = tmp_path_factory.mktemp("small_data")
+    write_small_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two short videos, a broken one and a text file."""
     folder = tmp_path_factory.mktemp("clips")

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import spec_of
 
-from models.recipe import FeatureSpec, dump_recipe, load_recipe, override
+from models.recipe import dump_recipe, load_recipe, override
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations, save_annotations
 from tal_cli.datasets.splits import HELD_OUT, split_own
-from tal_cli.training.derive import DataShape, derive_recipe, length_for, summary, visits_for
+from tal_cli.training.derive import DataShape, derive_recipe, length_for, levels_for, summary, visits_for
 
 FPS, FRAMES = 25.0, 125
-SPEC = FeatureSpec(extractor="made-up", channels=8, window=16, stride=4)
+SPEC = spec_of(8, stride=4)
 TINY = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "training.crops=1"]
 
 
@@ -113,6 +114,15 @@ def test_what_is_derived_follows_the_data() -> None:
     endless = shape(8, 300_000, 40_000, 3)
     assert "larger --stride" in summary(derive_recipe("mine", SPEC, endless, 1), endless)[-1]
     assert derive_recipe("mine", SPEC, shape(40, 300, 150, 1), 1).model.levels == 7
+
+
+def test_levels_follow_the_longest_instances() -> None:
+    assert [levels_for([length]) for length in (1, 16, 40, 100, 400, 100_000)] == [3, 3, 5, 6, 8, 8]
+    shape = DataShape((5.0, 30.0, 120.0), (300, 500))
+    recipe = derive_recipe("mine", SPEC, shape, 2)
+    top = 1 << (recipe.model.levels - 1)
+    assert recipe.training.max_length == recipe.model.pad_length >= 490 and recipe.model.pad_length % top == 0
+    assert recipe.model.level_ranges[-1][0] <= 64 and recipe.training.batch_size == 2
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +262,14 @@ def test_features_that_nothing_describes_are_what_the_options_say(
     assert app.run(["detect", str(film), "-m", str(tmp_path / "run"), "--fps", "25", "-o", str(found)]) == 0
     assert train(data, tmp_path / "other", "--set", "features.window=16", "--set", "features.stride=no") == 2
     assert train(films, tmp_path / "third", *said[:2], "--set", "features.stride=8") == 2
+
+
+def test_labels_are_learnt_as_one_by_recipe_only(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(films, tmp_path / "run", "--set", "training.class_agnostic=true") == 2
+    assert "without a recipe all labels are told apart" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_features_of_all_videos_in_one_file_beside_the_annotations(films: Path, tmp_path: Path) -> None:

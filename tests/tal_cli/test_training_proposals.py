@@ -6,25 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up import spec_of, write_annotations, write_video
 
-from extractors.contract import FeatureContract
-from extractors.store import FeatureSequence, save_features
 from models.architectures import GmgSettings
 from models.checkpoint import load_model
-from models.recipe import FeatureSpec, ModelConfig, Recipe, TrainingConfig, dump_recipe
+from models.recipe import ModelConfig, Recipe, TrainingConfig, dump_recipe
 from models.resampling import Resampling
-from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+from tal_cli.datasets.annotations import GroundTruth
 from tal_cli.training.setup import TrainingRequest, prepare
 from tal_cli.training.trainer import train
 
+CHANNELS, STRIDE = 4, 8
 WINDOWS = {"a": 20, "b": 77, "c": 32, "d": 50}
-CONTRACT = FeatureContract(
-    extractor="made-up", weights_sha256=None, sampling_rate=None, max_rate=None, window=16, stride=8,
-    alignment="center", resize="none", crop="none", value_range="none", layer="none", pooling="none", channels=4,
-)  # fmt: skip
 RECIPE = Recipe(
     name="proposals",
-    features=FeatureSpec(extractor="made-up", channels=4, window=16, stride=8),
+    features=spec_of(CHANNELS, STRIDE),
     model=ModelConfig(
         classes=1, width=16, head_width=16, levels=3, pad_length=32, resample=True, encoder=GmgSettings(mlp_width=16)
     ),
@@ -35,17 +31,13 @@ RECIPE = Recipe(
 @pytest.fixture
 def request_(tmp_path: Path) -> TrainingRequest:
     rng = np.random.default_rng(0)
-    videos = {}
+    segments = (GroundTruth("hop", 1.0, 3.0), GroundTruth("skip", 2.0, 4.0))
+    videos = []
     for name, windows in WINDOWS.items():
-        duration = (windows * 8 + 8) / 30
-        features = rng.standard_normal((windows, 4)).astype(np.float32)
-        sequence = FeatureSequence(
-            features=features, contract=CONTRACT, fps=30.0, frames=windows * 8 + 8, duration=duration
-        )
-        save_features(sequence, tmp_path / "features" / f"{name}.npy")
-        segments = (GroundTruth("hop", 1.0, 3.0), GroundTruth("skip", 2.0, 4.0))
-        videos[name] = VideoAnnotation(name, "validation" if name == "d" else "training", duration, 30.0, segments)
-    save_annotations(Annotations("made up", videos, ("hop", "skip")), tmp_path / "annotations.json")
+        subset = "validation" if name == "d" else "training"
+        features = rng.standard_normal((windows, CHANNELS))
+        videos.append(write_video(tmp_path, name, subset, features, segments, stride=STRIDE))
+    write_annotations(tmp_path, videos, ("hop", "skip"))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(dump_recipe(RECIPE))
     return TrainingRequest(

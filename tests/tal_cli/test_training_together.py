@@ -12,12 +12,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import write_annotations, write_video
 
-from extractors.contract import FeatureContract
-from extractors.store import FeatureSequence, save_features
 from models.recipe import Recipe, dump_recipe, load_recipe, override
 from tal_cli import app
-from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+from tal_cli.datasets.annotations import GroundTruth
 from tal_cli.errors import UsageProblem
 from tal_cli.training.batches import split_batch
 from tal_cli.training.processes import Processes
@@ -38,23 +37,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """annotations.json, features/ and small.yaml."""
     folder = tmp_path_factory.mktemp("together")
     rng = np.random.default_rng(1)
-    contract = FeatureContract(
-        extractor="made-up", weights_sha256=None, sampling_rate=None, max_rate=None, window=16, stride=4,
-        alignment="center", resize="none", crop="none", value_range="none", layer="none", pooling="none",
-        channels=CHANNELS,
-    )  # fmt: skip
-    videos = {}
+    segments = (GroundTruth("a", 0.4, 1.9), GroundTruth("b", 2.2, 3.0))
+    videos = []
     for number in range(10):
-        windows = 30 + 3 * number
-        features = rng.standard_normal((windows, CHANNELS)).astype(np.float32)
-        frames = windows * 4 + 12
-        sequence = FeatureSequence(features=features, contract=contract, fps=30.0, frames=frames, duration=frames / 30)
-        save_features(sequence, folder / "features" / f"v{number}.npy")
-        segments = (GroundTruth("a", 0.4, 1.9), GroundTruth("b", 2.2, 3.0))
-        videos[f"v{number}"] = VideoAnnotation(
-            f"v{number}", "validation" if number > 7 else "training", frames / 30, 30.0, segments
-        )
-    save_annotations(Annotations("made up", videos, ("a", "b")), folder / "annotations.json")
+        features = rng.standard_normal((30 + 3 * number, CHANNELS))
+        subset = "validation" if number > 7 else "training"
+        videos.append(write_video(folder, f"v{number}", subset, features, segments))
+    write_annotations(folder, videos, ("a", "b"))
     (folder / "small.yaml").write_text(dump_recipe(recipe()))
     return folder
 
