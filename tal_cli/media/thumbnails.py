@@ -39,9 +39,9 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
     turned = reader.rotation % 180 == 90
     width, height = (reader.height, reader.width) if turned else (reader.width, reader.height)
     codec = reader.stream.codec_context.codec
+    names = {"container": reader.container.format.name, "codec": codec.canonical_name, "codec_name": codec.long_name}
     facts = {"width": width, "height": height, "offset": reader.player_offset}
-    facts |= {"container": reader.container.format.name, "codec": codec.canonical_name, "codec_name": codec.long_name}
-    return {"thumbnails": pictures, "poster": poster, **facts}
+    return {"thumbnails": pictures, "poster": poster, **facts, **names}
 
 
 def moments(reader: Reader, times: list[float], progress: Progress) -> Iterator[tuple[int, Any]]:
