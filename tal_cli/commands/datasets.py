@@ -101,7 +101,7 @@ def check(
     from tal_cli.datasets.splits import split_own
 
     spec = load_recipe(recipe).features if recipe else None
-    if name not in BENCHMARKS and Path(name).suffix:
+    if name not in BENCHMARKS and (Path(name).suffix or Path(name).is_file()):
         file = Path(name)
         split = split_own(load_annotations(file), file)
         annotations = split.annotations
