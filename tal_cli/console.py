@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+LONGEST_NAME = 36
+
+
 @dataclass
 class _State:
     quiet: bool = False
@@ -73,6 +76,12 @@ def _write(text: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
 
+def _short(text: str) -> str:
+    """What a bar is called; a longer name would push its numbers off a screen of 80 columns."""
+    line = one_line(text)
+    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
+
+
 class ProgressBar:
     """One line of progress; does nothing where a bar would not be shown.
 
@@ -93,7 +102,7 @@ class ProgressBar:
 
     def describe(self, text: str) -> None:
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, description=one_line(text))
+            self._progress.update(self._task, description=_short(text))
 
 
 @contextmanager
@@ -107,7 +116,7 @@ def progress(description: str, total: float | None = None, unit: str = "it") -> 
         return
     outer = _state.progress
     if outer is not None:
-        task = outer.add_task(one_line(description), total=total, unit=unit)
+        task = outer.add_task(_short(description), total=total, unit=unit)
         try:
             yield ProgressBar(outer, task)
         finally:
@@ -116,7 +125,7 @@ def progress(description: str, total: float | None = None, unit: str = "it") -> 
     with _new_progress() as bars:
         _state.progress = bars
         try:
-            yield ProgressBar(bars, bars.add_task(one_line(description), total=total, unit=unit))
+            yield ProgressBar(bars, bars.add_task(_short(description), total=total, unit=unit))
         finally:
             _state.progress = None
 
@@ -155,9 +164,9 @@ def _new_progress() -> Progress:
     console: Console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
         RateColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, expand=True)

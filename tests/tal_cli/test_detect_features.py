@@ -65,7 +65,7 @@ def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
-        (["-x", "tinny"], 2, "there are tiny"),
+        (["-x", "tinny"], 2, "did you mean tiny?"),
         (["-x", "tiny", "--frames", "32"], 2, "window cannot be set"),
         (["-x", "tiny", "--model", "small"], 2, "exclude each other"),
         (["-x", "r3d_18"], 4, "--weights"),

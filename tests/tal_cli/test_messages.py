@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from small_runs import TAL, Tal
 
 from extractors.store import FeatureError, load_features
@@ -51,6 +53,14 @@ def test_nor_above_a_bar_or_in_one(monkeypatch: pytest.MonkeyPatch, capfd: pytes
         console.warn(NASTY)
     said = capfd.readouterr().err
     assert "[/] :boom:" in said and "\x1b]0" not in said and "\u202e" not in said and "\x9b" not in said
+
+
+def test_a_long_name_leaves_room_for_the_numbers() -> None:
+    bars = console._new_progress()
+    screen = Console(width=80, file=io.StringIO())
+    bars.add_task(console._short("a film of a very long name " * 5), total=15000, completed=2304, unit="frames")
+    screen.print(bars)
+    assert "a film of a very long name" in screen.file.getvalue() and "2304/15000" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_names_of_inputs(run: Tal, tmp_path: Path) -> None:
