@@ -13,6 +13,7 @@ from tal_cli import __version__, console
 from tal_cli.commands.options import Quiet, finite
 from tal_cli.commands.tables import print_path
 from tal_cli.errors import Missing, UsageProblem
+from tal_cli.text import counted
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.actions import Action
@@ -159,5 +160,6 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 
     write_atomically(path, (json.dumps(document, ensure_ascii=False) + "\n").encode())
     results: dict[str, Iterable[Any]] = document["results"]
-    console.note(f"{sum(len(list(rows)) for rows in results.values())} segments in {len(results)} videos")
+    segments = sum(len(list(rows)) for rows in results.values())
+    console.note(f"{counted(segments, 'segment')} in {counted(len(results), 'video')}")
     print_path(path)

@@ -13,7 +13,7 @@ from tal_cli.commands.ground_truth import Format, ResultFormat
 from tal_cli.commands.options import Quiet, Seed, Workers, finite
 from tal_cli.commands.tables import print_facts, print_json, print_path, print_table
 from tal_cli.errors import EXIT_INPUT, InputProblem, UsageProblem
-from tal_cli.text import printable
+from tal_cli.text import counted, printable
 
 if TYPE_CHECKING:
     from tal_cli.datasets.check import Problem
@@ -124,9 +124,9 @@ def check(
         problems += looked.problems(videos, progress)
     _report(problems, format)
     console.note(
-        f"{len(videos)} videos in {', '.join(subset for subset, _ in expected.subsets)}, "
-        f"{len(annotations.labels)} labels; "
-        f"values of {looked.read} feature files read: {len(problems)} problems"
+        f"{counted(len(videos), 'video')} in {', '.join(subset for subset, _ in expected.subsets)}, "
+        f"{counted(len(annotations.labels), 'label')}; "
+        f"values of {counted(looked.read, 'feature file')} read: {counted(len(problems), 'problem')}"
     )
     raise typer.Exit(EXIT_INPUT if problems else 0)
 
@@ -179,7 +179,9 @@ def convert(
             result = with_videos(result, found, progress)
     save_annotations(with_validation(result, validation), out)
     instances = sum(len(video.segments) for video in result.videos.values())
-    console.note(f"{len(result.videos)} videos, {instances} instances of {len(result.labels)} labels")
+    console.note(
+        f"{counted(len(result.videos), 'video')}, {counted(instances, 'instance')} of {counted(len(result.labels), 'label')}"
+    )
     print_path(out)
 
 

@@ -10,6 +10,8 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Quiet
+from tal_cli.commands.pull import suggestion
+from tal_cli.commands.tables import print_path
 from tal_cli.errors import UsageProblem
 
 EXAMPLE = "Example: tal export camera --format onnx -o camera.onnx"
@@ -58,7 +60,7 @@ def export(
         try:
             find(model)
         except ValueError:
-            raise UnknownModel(f"neither a model nor an extractor is named {model}") from None
+            raise UsageProblem(f"neither a model nor an extractor is named {model}", suggestion(model)) from None
         if length is not None:
             raise UsageProblem("--length is for detectors; an extractor's windows have one length") from None
         exportable = of_backbone(model, make_backbone(model, weights=weights))
@@ -73,4 +75,4 @@ def export(
         console.note("not compared with the model: onnxruntime is not installed (pip install 'tal-cli[export]')")
     else:
         console.note(f"compared with the model: differences of at most {difference:.1g}")
-    print(path)
+    print_path(path)
