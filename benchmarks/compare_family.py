@@ -5,9 +5,9 @@
 Tests what the paper claims: CLTDR-GMG above TriDet above ActionFormer (tables 1 to 5), GMG better than the encoders it
 replaces (table 12), CLTDR better than the decoders it replaces (table 13). Every pair gets the same videos, features,
 width, schedule, objective and number of seeds: those of the recipe `camera`, but for what the options say and the IoU
-weights of classes, which ActionFormer's decoder was published without. Trained on
-videos of one seed, evaluated on a third as many of another. Writes table.md and table.json. A finished run is not done
-again. The defaults take about an hour and a half on two cores, a third of it to render.
+weights of classes, which ActionFormer's decoder was published without. Trained on videos of one seed, evaluated on a
+third as many of another. Writes table.md and table.json. A finished run is not done again. The defaults take about an
+hour and a half on two cores, a third of it to render.
 """
 
 from __future__ import annotations
