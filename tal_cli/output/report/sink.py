@@ -70,7 +70,8 @@ class Report:
             pictures = take_pictures(detections.path, detections.segments, detections.duration, progress)
         self._tell(detections.path, pictures)
         content = video_json(detections, pictures, truth, self._labels, self._path.parent)
-        content["embedded"] = self._embed and not pictures.problem and self._may_embed(detections.path)
+        playable = not pictures.problem and not pictures.unplayable
+        content["embedded"] = self._embed and playable and self._may_embed(detections.path)
         number = len(self._videos)
         self._element(f"data-{number}", "application/json", safe_json(content).encode())
         self._element(f"pictures-{number}", "application/json", safe_json(pictures.thumbnails).encode())

@@ -81,7 +81,7 @@ function makePlayer(video, number) {
   for (const event of ["timeupdate", "seeking", "seeked", "pause"]) film.addEventListener(event, tell);
   film.addEventListener("error", () => {
     if (!film.getAttribute("src")) return;
-    if (video.unplayable && (!address || video.embedded)) complain(`Browsers do not play ${video.unplayable}. A film in MP4, such as --overlay makes, can take its place.`);
+    if (video.unplayable && !address) complain(`Browsers do not play ${video.unplayable}. A film in MP4, such as --overlay makes, can take its place.`);
     else if (address) complain("The browser cannot play this film.");
     else complain(`The browser finds no film that it can play at ${video.path}`);
   });
