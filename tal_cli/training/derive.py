@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.architectures import GmgSettings
+from models.architectures import CltdrSettings, GmgSettings
 from models.recipe import FeatureSpec, InferenceConfig, ModelConfig, Recipe, TrainingConfig
 from tal_cli.datasets.features import FeatureVideo
 from tal_cli.text import counted
@@ -126,6 +126,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             width=width,
             head_width=width,
             encoder=GmgSettings(windows=window_for(shape.durations), mlp_width=2 * width),
+            decoder=CltdrSettings(factor_start=1.0),  # learns sooner than from 0, see docs/explanation/learning.md
             levels=levels,
             pad_length=length,
         ),
