@@ -178,10 +178,8 @@ def convert(
         with console.progress("probing", len(result.videos), "videos") as progress:
             result = with_videos(result, found, progress)
     save_annotations(with_validation(result, validation), out)
-    instances = sum(len(video.segments) for video in result.videos.values())
-    console.note(
-        f"{counted(len(result.videos), 'video')}, {counted(instances, 'instance')} of {counted(len(result.labels), 'label')}"
-    )
+    instances = counted(sum(len(video.segments) for video in result.videos.values()), "instance")
+    console.note(f"{counted(len(result.videos), 'video')}, {instances} of {counted(len(result.labels), 'label')}")
     print_path(out)
 
 
