@@ -32,9 +32,9 @@ class ExportedDetector(nn.Module):
     """A copy of a detector whose output is every proposal.
 
     forward(features float32 [1, C, T], length int64 [1]) -> scores [S, K] in [0, 1], starts [S, K] and ends [S, K] in
-    grid cells, for S cells of the pyramid and K classes. The first `length` cells are features, the others zeros up to
-    T, which `models.pyramid.padded_length` gives. What is left to do: keep scores above a threshold, Soft-NMS, grid
-    cells to seconds.
+    grid cells, for S cells of the pyramid and K classes, all zero at cells that propose nothing. The first `length`
+    cells are features, the others zeros up to T, which `models.pyramid.padded_length` gives. What is left to do: keep
+    scores above a threshold, Soft-NMS, grid cells to seconds.
     """
 
     def __init__(self, detector: TemporalDetector) -> None:
@@ -62,8 +62,10 @@ class ExportedDetector(nn.Module):
         distances = decode_distances(predictions, torch.zeros_like(cell), cell, label).refined
         points = pyramid_points(predictions.layout, features.device)
         time, stride = points.time[:, None], points.stride[:, None]
-        starts = time - distances[:, 0].view(cells, classes) * stride
-        ends = time + distances[:, 1].view(cells, classes) * stride
+        # Between two levels there is no stride to divide by.
+        valid = predictions.valid[0].t()
+        starts = torch.where(valid, time - distances[:, 0].view(cells, classes) * stride, 0.0)
+        ends = torch.where(valid, time + distances[:, 1].view(cells, classes) * stride, 0.0)
         scores = torch.sigmoid(predictions.refined[0]) * predictions.valid[0]
         return scores.t(), starts, ends
 
