@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from models.published import SOURCES, WeightsSource
-from models.recipe import SHORT_NAMES, Published, Recipe, full_name, list_recipes, load_recipe
+from models.recipe import SHORT_NAMES, Published, Recipe, RecipeError, full_name, list_recipes, load_recipe
 
 SHIPPED = Path(__file__).parent / "weights"
 WEIGHTS = "model.safetensors"
@@ -57,23 +57,30 @@ def installed_folder(name: str) -> Path:
     return home() / "models" / name
 
 
-def available_models() -> list[ModelEntry]:
-    """Models that run now, then published settings whose weights are missing; each group by name."""
+def available_models() -> tuple[list[ModelEntry], list[RecipeError]]:
+    """Models that run now, then published settings whose weights are missing, each group by name; and what is wrong
+    with the folders whose recipe nobody can read."""
     entries = {name: _entry(name, load_recipe(name), None) for name in list_recipes()}
+    problems = []
     for parent in (SHIPPED, home() / "models"):
         for folder in sorted(parent.iterdir()) if parent.is_dir() else []:
             if _is_model(folder):
-                entries[folder.name] = _entry(folder.name, load_recipe(folder / "recipe.yaml"), folder)
-    return sorted(entries.values(), key=lambda entry: (not entry.runnable_now, entry.name))
+                try:
+                    entries[folder.name] = _entry(folder.name, load_recipe(folder / "recipe.yaml"), folder)
+                except RecipeError as error:
+                    problems.append(error)
+    return sorted(entries.values(), key=lambda entry: (not entry.runnable_now, entry.name)), problems
 
 
 def find_model(name: str) -> ModelEntry:
-    """The entry of that name, or of the recipe that a short name stands for. Raises UnknownModel."""
-    entries = {entry.name: entry for entry in available_models()}
-    entry = entries.get(name) or entries.get(full_name(name))
-    if entry is None:
-        raise UnknownModel(f"no model named {name}; {_hint(name)}")
-    return entry
+    """The entry of that name, or of the recipe that a short name stands for. Raises UnknownModel, RecipeError."""
+    for known in (name, full_name(name)) if _is_name(name) else ():
+        for folder in (installed_folder(known), SHIPPED / known):
+            if _is_model(folder):
+                return _entry(known, load_recipe(folder / "recipe.yaml"), folder)
+        if known in list_recipes():
+            return _entry(known, load_recipe(known), None)
+    raise UnknownModel(f"no model named {name}; {_hint(name)}")
 
 
 def weights_source(name: str) -> WeightsSource | None:
@@ -91,8 +98,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
         raise UnknownModel("an empty name of a model")
     if _is_model(Path(text)):
         return Path(text)
-    is_name = text not in (".", "..") and not any(separator in text for separator in ("/", "\\"))
-    if is_name:
+    if _is_name(text):
         for name in (text, full_name(text)):
             for folder in (SHIPPED / name, installed_folder(name)):
                 if _is_model(folder):
@@ -117,8 +123,12 @@ def _remedy(name: str) -> str:
 def _hint(name: str) -> str:
     if "/" in name or "\\" in name:
         return "there is no such folder"
-    close = difflib.get_close_matches(name, [*(entry.name for entry in available_models()), *SHORT_NAMES], 1)
+    close = difflib.get_close_matches(name, [*(entry.name for entry in available_models()[0]), *SHORT_NAMES], 1)
     return f"did you mean {close[0]}?" if close else "`tal models list` shows what there is"
+
+
+def _is_name(text: str) -> bool:
+    return text not in ("", ".", "..") and not any(separator in text for separator in ("/", "\\"))
 
 
 def _is_model(folder: Path) -> bool:

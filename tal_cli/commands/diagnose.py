@@ -22,6 +22,7 @@ from tal_cli.commands.ground_truth import (
 )
 from tal_cli.commands.options import Quiet
 from tal_cli.commands.tables import print_facts, print_json, print_table
+from tal_cli.text import counted
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.diagnosis import Diagnosis
@@ -71,11 +72,9 @@ def diagnose(
     found, known, chosen = truth.load(predictions)
     diagnosis = analyse(found, known, chosen, thresholds, scale.value, video)
     if diagnosis.left_out:
-        console.warn(
-            f"{diagnosis.left_out} predictions are in videos or of labels without instances; they are left out"
-        )
+        console.warn(f"{counted(diagnosis.left_out, 'prediction')} in videos or of labels without instances left out")
     if diagnosis.unusable:
-        console.warn(f"{diagnosis.unusable} instances have no length or more than their video; they are left out")
+        console.warn(f"{counted(diagnosis.unusable, 'instance')} without length, or longer than their video, left out")
     document = as_json(diagnosis)
     if out is not None:
         _write_page(diagnosis, out, predictions.name, truth.path.name)

@@ -21,6 +21,7 @@ from tal_cli.commands.ground_truth import (
 from tal_cli.commands.options import Quiet
 from tal_cli.commands.tables import print_json, print_table
 from tal_cli.errors import UsageProblem
+from tal_cli.text import counted
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.average_precision import Evaluation
@@ -86,7 +87,7 @@ def _report(results: dict[str, Evaluation], format: ResultFormat) -> None:
     """Print one evaluation, or several under their names."""
     for result in results.values():
         if result.ignored:
-            console.warn(f"{result.ignored} predictions have labels without ground truth in {result.subset}")
+            console.warn(f"{counted(result.ignored, 'prediction')} of labels without ground truth in {result.subset}")
     if format is ResultFormat.json:
         documents = {name: result.as_json() for name, result in results.items()}
         document = documents if len(documents) > 1 else next(iter(documents.values()))

@@ -40,6 +40,7 @@ def list_models() -> None:
     """List the models that run now, then published ones whose weights are missing."""
     from models.zoo import available_models
 
+    entries, problems = available_models()
     print_table(
         ("name", "runs now", "can be pulled", "data set", "size", "licence", "published mAP", "what it is"),
         [
@@ -53,9 +54,11 @@ def list_models() -> None:
                 _figure(entry.published),
                 entry.description,
             )
-            for entry in available_models()
+            for entry in entries
         ],
     )
+    for problem in problems:
+        console.warn(f"left out, {problem}")
 
 
 @app.command("info", epilog="Example: tal models info camera")

@@ -121,7 +121,7 @@ def suggestion(name: str) -> str:
     from extractors.catalog import ENTRIES
     from models.zoo import available_models
 
-    names = [entry.name for entry in ENTRIES] + [entry.name for entry in available_models()]
+    names = [entry.name for entry in ENTRIES] + [entry.name for entry in available_models()[0]]
     close = difflib.get_close_matches(name, names, 1)
     return f"did you mean {close[0]}?" if close else "see `tal models list` and `tal extractors list`"
 

@@ -10,9 +10,9 @@ import torch
 
 from models.checkpoint import CheckpointError, load_model, save_model
 from models.detector import TemporalDetector
-from models.recipe import Recipe, load_recipe, override
+from models.recipe import Recipe, RecipeError, load_recipe, override
 from models.released.reading import read_state
-from models.zoo import ModelMissing, UnknownModel, available_models, resolve_model
+from models.zoo import ModelMissing, UnknownModel, available_models, find_model, resolve_model
 
 
 @pytest.fixture
@@ -105,6 +105,20 @@ def test_names_resolve_to_folders(folder: Path, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "home" / "models").mkdir(parents=True)
     folder.rename(tmp_path / "home" / "models" / "mine")
     assert resolve_model("mine") == tmp_path / "home" / "models" / "mine"
-    entries = {entry.name: entry for entry in available_models()}
+    entries = {entry.name: entry for entry in available_models()[0]}
     assert entries["mine"].runnable_now and entries["mine"].size
     assert not entries["thumos-i3d"].runnable_now
+
+
+def test_a_broken_model_stands_in_nobody_elses_way(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAL_HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "models").mkdir(parents=True)
+    folder.rename(tmp_path / "home" / "models" / "broken")
+    (tmp_path / "home" / "models" / "broken" / "recipe.yaml").write_text("model: [")
+    entries, problems = available_models()
+    assert "broken" not in {entry.name for entry in entries} and "broken" in str(problems[0])
+    assert find_model("camera").runnable_now
+    with pytest.raises(RecipeError, match="broken"):
+        find_model("broken")

@@ -216,7 +216,7 @@ def test_command_prints_json_and_table(
     document = json.loads(printed.out)
     assert document["tiou"] == {"0.3": 1, "0.4": 1, "0.5": 1, "0.6": 1, "0.7": 1} and document["average"] == 1
     assert document["per_label"] == {"a": document["tiou"]} and document["recall"]["1x"]["0.5"] == 1
-    assert "1 predictions have labels without ground truth" in printed.err
+    assert "1 prediction of labels without ground truth" in printed.err
     assert app.run([*arguments, "--tiou", "0.5"]) == 0
     assert "mAP" in capsys.readouterr().out
     lines = tmp_path / "found.jsonl"
