@@ -246,7 +246,9 @@ def compare_program(model: Exportable, data: bytes) -> float | None:
 
 def compare_torchscript(model: Exportable, data: bytes) -> float | None:
     """By torch itself."""
-    run = torch.jit.load(io.BytesIO(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is superseded, which whoever wants this format knows
+        run = torch.jit.load(io.BytesIO(data))
     return _largest(model, lambda inputs: _arrays(run(*inputs.values())))
 
 
