@@ -198,7 +198,7 @@ def test_a_wrong_graph_is_not_kept(tmp_path: Path) -> None:
     assert FORMATS["torchscript"].compare(exportable, data) > exporting.TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["i3d-rgb", "r3d_18", "timm:test_vit", "videomaev2", "internvideo2"])
+@pytest.mark.parametrize("name", ["r3d_18", "timm:test_vit", "videomaev2", "internvideo2"])
 def test_a_backbones_network_is_exported(name: str, tmp_path: Path) -> None:
     backbone = small_transformer(name) if name in TRANSFORMERS else seeded_backbone(name)
     difference = export(of_backbone(name, backbone), "onnx", tmp_path / "net.onnx")
@@ -210,6 +210,12 @@ def test_a_backbones_network_is_exported(name: str, tmp_path: Path) -> None:
         features = backbone.network(batch)  # type: ignore[attr-defined]
     (found,) = session.run(None, {entry.name: batch.numpy()})
     np.testing.assert_allclose(found, features.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_i3d_is_exported(tmp_path: Path) -> None:
+    """Its pools write into what they have made; in ONNX that takes half a minute to write down."""
+    exportable = of_backbone("i3d-rgb", seeded_backbone("i3d-rgb"))
+    assert export(exportable, "torch-export", tmp_path / "i3d.pt2") == pytest.approx(0, abs=1e-4)
 
 
 TRANSFORMERS: dict[str, tuple[int, Callable[[int], torch.nn.Module]]] = {
