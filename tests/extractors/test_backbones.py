@@ -131,7 +131,7 @@ def test_features_do_not_depend_on_the_batch_nor_on_the_pieces(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_every_entry_has_a_blueprint_that_fits_it(name: str) -> None:
+def test_every_entry_has_a_blueprint_that_fits_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = ENTRIES[name]
     blueprint = blueprint_of(entry)
     with torch.device("meta"):
@@ -143,8 +143,11 @@ def test_every_entry_has_a_blueprint_that_fits_it(name: str) -> None:
     if entry.weights:
         Preparation.of(entry.contract)  # words that are not in the grammar raise
         assert entry.contract_with({"resize": entry.contract.resize, "crop": entry.contract.crop}) == entry.contract
-        with pytest.raises(WeightsMissing) as caught:
+        with pytest.raises(WeightsError, match=r"nowhere\.pth: no such weights file"):
             create_backbone(name, [Path("nowhere.pth")] * len(entry.weights))
+        monkeypatch.setenv("TAL_HOME", str(tmp_path))
+        with pytest.raises(WeightsMissing) as caught:
+            create_backbone(name)
         assert "--weights" in caught.value.remedy
 
 

@@ -170,7 +170,7 @@ def test_the_decoder_scales_by_area_only(contract: object) -> None:
         ({"stride": "half"}, "whole number"),
         ({"window": 0}, "at least 1"),
         ({"sampling_rate": "fast"}, "a number of frames"),
-        ({"sampling_rate": -1}, "positive"),
+        ({"sampling_rate": -1}, "frames per second"),
         ({"pooling": " "}, "says nothing"),
         ({"weights_sha256": "ab"}, "cannot be set"),
     ],

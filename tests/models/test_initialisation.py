@@ -10,6 +10,7 @@ from torch import nn
 
 from models.decoders.cross_level import AttentionJoin
 from models.detector import TemporalDetector
+from models.encoders.gmg import FILTER_START
 from models.recipe import Recipe, load_recipe, override
 
 SMALL = ["model.width=32", "model.head_width=32", "features.channels=8"]
@@ -55,6 +56,9 @@ def test_weights_start_as_wide_as_pytorch_starts_convolutions(name: str) -> None
             continue
         if name != "camera" and path.startswith("encoder") and path.endswith(DEPTHWISE):
             assert torch.all(module.weight == 0), f"{path}: init_conv_vars is 0 there"
+            continue
+        if ".filter.conv" in path:
+            assert float(module.weight.detach().std()) == pytest.approx(FILTER_START, rel=0.2), path
             continue
         bound = module.weight[0].numel() ** -0.5
         assert module.weight.abs().max() <= bound and module.weight.std() > 0.4 * bound, path

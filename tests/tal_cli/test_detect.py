@@ -144,7 +144,7 @@ def test_features_under_another_contract_are_refused_by_name(run: Tal, clips: Pa
     run("extract-features", clips / "first.mp4", "--out", tmp_path, "--fps", 12)
     done = run("detect", tmp_path / "first.npy", clips / "second.mp4", "-f", "jsonl")
     assert done.code == 2
-    assert "sampling_rate: wanted None, found 12.0" in done.err
+    assert "sampling_rate: wanted none, found 12.0" in done.err
     assert [json.loads(line)["video"] for line in done.out.splitlines()] == ["second"]
     assert run("detect", tmp_path / "first.npy", "--force").code == 0
 
