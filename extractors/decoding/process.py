@@ -128,9 +128,9 @@ def end_child(child: subprocess.Popen[bytes], ended: threading.Event, listener: 
     ended.set()
     child.kill()
     child.wait()
-    # Before its pipe is closed: the number may soon be another pipe's, of which it would read. (A forgotten child can
-    # be ended in any thread.)
-    if listener is not threading.current_thread():
+    # Before its pipe is closed: the number may soon be another pipe's, of which it would read. A forgotten child can be
+    # ended in any thread, that one too, and an interrupt can come before it begins.
+    with suppress(RuntimeError):
         listener.join()
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:

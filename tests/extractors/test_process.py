@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -191,3 +192,11 @@ def test_the_child_imports_neither_torch_nor_numpy() -> None:
     script = "import sys, extractors.decoding.worker, extractors.decoding.with_pyav; print(*sorted(sys.modules))"
     result = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert not {"torch", "numpy"} & set(result.stdout.split())
+
+
+def test_an_interrupt_before_anybody_listens_ends_the_child_all_the_same() -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.end_child(child, threading.Event(), threading.Thread())
+    assert child.returncode == -signal.SIGKILL
+    assert child.stdout is not None and child.stdout.closed
