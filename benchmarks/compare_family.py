@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from training_runs import Data, Outcome, Setting, common_options, outcomes, spread, table, use_threads
+from training_runs import Data, Outcome, Setting, common_options, run_all, spread, table, use_threads
 
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, load_annotations, save_annotations
-from tal_cli.output.files import write_atomically
 
 ENCODERS = {
     "gmg": "{{name: gmg, windows: 3, mlp_width: {hidden}}}",
@@ -148,15 +146,16 @@ def main() -> None:
     options = parser.parse_args()
     use_threads(options.threads)
     data = make_data(options.out / "data", options.videos)
-    found: list[Outcome] = []
     chosen = settings(options.encoders, options.decoders, options)
-    for outcome in outcomes(chosen, range(options.seeds), data, options.out):
-        found.append(outcome)
-        text = report(found, options.encoders, options.decoders)
-        write_atomically(options.out / "table.md", (text + "\n").encode())
-        content = json.dumps([asdict(outcome) for outcome in found], indent=1)
-        write_atomically(options.out / "table.json", (content + "\n").encode())
-    print(report(found, options.encoders, options.decoders))
+    print(
+        run_all(
+            chosen,
+            range(options.seeds),
+            data,
+            options.out,
+            lambda found: report(found, options.encoders, options.decoders),
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -11,16 +11,13 @@ finished run is not done again. Shorter trials: --epochs 1 --warmup-epochs 0 --s
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from training_runs import Data, Outcome, Setting, common_options, outcomes, spread, table, use_threads
-
-from tal_cli.output.files import write_atomically
+from training_runs import Data, Outcome, Setting, common_options, run_all, spread, table, use_threads
 
 TIOU = ("0.3", "0.4", "0.5", "0.6", "0.7")
 BUDGET = (
@@ -140,14 +137,15 @@ def main() -> None:
     use_threads(arguments.threads)
     data = make_features(arguments.make, arguments.annotations, arguments.out / "data")
     chosen = settings(arguments.models, arguments.epochs, arguments.warmup_epochs, arguments.set)
-    found: list[Outcome] = []
-    for outcome in outcomes(chosen, range(arguments.seeds), data, arguments.out):
-        found.append(outcome)
-        done = [name for name in arguments.models if any(outcome.setting == name for outcome in found)]
-        write_atomically(arguments.out / "table.md", (report(found, done) + "\n").encode())
-        content = json.dumps([asdict(outcome) for outcome in found], indent=1)
-        write_atomically(arguments.out / "table.json", (content + "\n").encode())
-    print(report(found, arguments.models))
+    print(
+        run_all(
+            chosen,
+            range(arguments.seeds),
+            data,
+            arguments.out,
+            lambda found: report(found, list(dict.fromkeys(run.setting for run in found))),
+        )
+    )
 
 
 if __name__ == "__main__":

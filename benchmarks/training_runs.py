@@ -10,7 +10,7 @@ import json
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -69,6 +69,25 @@ def outcomes(settings: Sequence[Setting], seeds: Sequence[int], data: Data, out:
                 console.note(f"run {done} of {len(seeds) * len(settings)}: {setting.name}, seed {seed}")
                 found = _run(setting, seed, data, folder)
             yield found
+
+
+def run_all(
+    settings: Sequence[Setting],
+    seeds: Sequence[int],
+    data: Data,
+    out: Path,
+    report: Callable[[Sequence[Outcome]], str],
+) -> str:
+    """Do all runs that are missing; after each, table.md has what `report` says of those done and table.json the runs.
+    Gives the last report."""
+    found: list[Outcome] = []
+    text = ""
+    for outcome in outcomes(settings, seeds, data, out):
+        found.append(outcome)
+        text = report(found)
+        write_atomically(out / "table.md", (text + "\n").encode())
+        write_atomically(out / "table.json", (json.dumps([asdict(run) for run in found], indent=1) + "\n").encode())
+    return text
 
 
 def _finished(folder: Path, setting: Setting) -> Outcome | None:
