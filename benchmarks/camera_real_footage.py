@@ -22,9 +22,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from tal_cli.camera.kernels import finish, mix, warp
+from tal_cli.camera.timeline import LABELS
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations, save_annotations
-from tal_cli.datasets.camera.kernels import finish, mix, warp
-from tal_cli.datasets.camera.timeline import LABELS
 
 SIZE = (320, 240)
 FPS = 25
@@ -244,8 +244,8 @@ def main() -> None:
     predictions = out / "predictions.json"
     run = [sys.executable, "-m", "tal_cli", "detect", str(out / "videos"), "-m", arguments.model, "--min-score", "0"]
     subprocess.run([*run, "-o", str(predictions)], check=True)
-    from models.recipe import load_recipe
-    from models.zoo import resolve_model
+    from tal_cli.models.recipe.loading import load_recipe
+    from tal_cli.models.store.zoo import resolve_model
 
     recipe = load_recipe(resolve_model(arguments.model) / "recipe.yaml")
     threshold = arguments.threshold or recipe.inference.display_score

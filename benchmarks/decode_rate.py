@@ -19,11 +19,11 @@ import av
 import torch
 from videos import make_video
 
-from extractors.backbones import create_backbone
-from extractors.batches import PreparedFrames, iterate_windows
-from extractors.extract import extract_features
-from extractors.video import read_frames
-from extractors.windows import WindowGrid
+from tal_cli.extractors.backbones import create_backbone
+from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows
+from tal_cli.extractors.extraction.extractor import extract_features
+from tal_cli.extractors.features.grid import WindowGrid
+from tal_cli.extractors.video.stream import read_frames
 
 WINDOW = WindowGrid(window=16, stride=4)
 

@@ -23,8 +23,8 @@ import numpy as np
 from memory import peak_memory
 from videos import repeat_video
 
-from tal_cli.datasets.camera.render import paint
-from tal_cli.datasets.camera.timeline import random_timeline
+from tal_cli.camera.render import paint
+from tal_cli.camera.timeline import random_timeline
 
 FPS = 30
 SIZE = (320, 240)

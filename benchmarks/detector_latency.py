@@ -25,13 +25,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.published_code import CONFIGS, Published, processor_or_wall
-from models.detector import TemporalDetector
-from models.device_nms import suppress_in_place
-from models.nms import Candidates
-from models.postprocess import find_candidates
-from models.pyramid import pad_batch
-from models.recipe import Recipe, load_recipe
-from models.released.conversion import to_ours
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.inference.candidates import find_candidates
+from tal_cli.models.inference.device_nms import suppress_in_place
+from tal_cli.models.inference.nms import Candidates
+from tal_cli.models.layers.pyramid import pad_batch
+from tal_cli.models.recipe.loading import load_recipe
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.released.conversion import to_ours
 
 REFERENCE_RATE = 154.0  # GFLOP/s of the machine on which the published code was timed
 REFERENCE = (512, 512, 3, 2304)  # convolution: outputs, inputs, kernel, length

@@ -22,7 +22,7 @@ BACKBONES = ("tiny", "r3d_18", "i3d-rgb", "tsp", "slowfast-r50-8x8", "videomaev2
 
 def extract(name: str, video: str, stride: int) -> None:
     """What is measured, in a process of its own."""
-    from extractors.extract import Extractor
+    from tal_cli.extractors.extraction.extractor import Extractor
 
     settings = {} if name == "tiny" else {"stride": stride}
     sequence = Extractor(seeded_backbone(name, settings), batch_size=1).extract(video)

@@ -18,10 +18,10 @@ import numpy as np
 from seeded import seeded_backbone
 from videos import make_video
 
-from extractors.batches import PreparedFrames, iterate_windows
-from extractors.extract import Extractor
-from extractors.lanes import in_lanes, lanes_for
-from extractors.video import read_frames
+from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows
+from tal_cli.extractors.extraction.cpu_parallel import in_lanes, lanes_for
+from tal_cli.extractors.extraction.extractor import Extractor
+from tal_cli.extractors.video.stream import read_frames
 
 
 def prepared_blocks(extractor: Extractor, path: Path) -> list[PreparedFrames]:

@@ -22,11 +22,11 @@ from seeded import seeded_backbone
 from torch.utils.flop_counter import FlopCounterMode
 from videos import make_video, repeat_video
 
-from extractors.arithmetic import arithmetic
-from extractors.backbones import Backbone
-from extractors.batches import PreparedFrames, iterate_windows
-from extractors.extract import Extractor
-from extractors.video import read_frames
+from tal_cli.extractors.backbones import Backbone
+from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows
+from tal_cli.extractors.extraction.extractor import Extractor
+from tal_cli.extractors.extraction.precision import arithmetic
+from tal_cli.extractors.video.stream import read_frames
 
 BACKBONES = ("i3d-rgb", "videomaev2-b", "videomaev2-g")
 

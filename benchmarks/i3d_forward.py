@@ -15,9 +15,9 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from extractors.backbones.i3d import InceptionI3d
-from extractors.backbones.i3d_folded import folded
-from extractors.goldens.fill import clip, filled
+from tal_cli.extractors.backbones.i3d.folded import folded
+from tal_cli.extractors.backbones.i3d.network import InceptionI3d
+from tal_cli.extractors.goldens.fill import clip, filled
 
 
 def seconds(network: nn.Module, windows: Tensor) -> float:

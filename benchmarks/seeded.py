@@ -9,14 +9,15 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
-from extractors.backbones import Backbone, create_backbone, find
+from tal_cli.extractors.backbones import Backbone, create_backbone
+from tal_cli.extractors.catalog import find
 
 
 def networks(name: str, settings: Mapping[str, object] | None = None) -> Sequence[nn.Module]:
     """A backbone's networks without weights, on the meta device."""
     entry = find(name)
     module, _, attribute = entry.blueprint.partition(":")
-    blueprint = getattr(import_module(f"extractors.backbones.{module}"), attribute)
+    blueprint = getattr(import_module(f"tal_cli.extractors.backbones.{module}"), attribute)
     with torch.device("meta"):
         found: Sequence[nn.Module] = blueprint.networks(entry.contract_with(settings or {}))
     return found

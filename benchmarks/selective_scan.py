@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.selective_scan import selective_scan
+from tal_cli.models.layers.selective_scan import selective_scan
 
 STATES = 16
 

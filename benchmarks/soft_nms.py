@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from benchmarks.published_code import compiled_nms, processor_or_wall
-from models.nms import Candidates, suppress
-from models.recipe import InferenceConfig
+from tal_cli.models.inference.nms import Candidates, suppress
+from tal_cli.models.recipe.settings import InferenceConfig
 
 # What, candidates, classes, sigma, most segments kept, log of the typical length, over all classes at once
 CASES = (

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import load_model
 from tal_cli import console
-from tal_cli.output.files import write_atomically
-from tal_cli.training.setup import TrainingRequest, prepare
+from tal_cli.models.store.checkpoint import load_model
+from tal_cli.results.output_files import write_atomically
+from tal_cli.training.prepare import TrainingRequest, prepare
 from tal_cli.training.trainer import train
 from tal_cli.training.validation import validate
 

@@ -23,10 +23,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.detector import TemporalDetector
-from models.pyramid import pad_batch
-from models.recipe import Recipe, load_recipe, override
-from models.training import LossNormalizer, batch_loss, parameter_groups
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.layers.pyramid import pad_batch
+from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.training.loss import LossNormalizer, batch_loss, parameter_groups
 
 ACTIONS = 12  # per sequence
 

@@ -20,9 +20,9 @@ import av
 import torch
 from videos import make_video, repeat_video
 
-from extractors.batches import PreparedFrames, iterate_windows
-from extractors.video import read_frames
-from extractors.windows import WindowGrid
+from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows
+from tal_cli.extractors.features.grid import WindowGrid
+from tal_cli.extractors.video.stream import read_frames
 
 GRID = WindowGrid(window=16, stride=4)
 DECORD_FRAMES = 900

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.architectures import ModelConfig
-from models.boundaries import Predictions
-from models.decoders import create_decoder
-from models.encoders import create_encoder
-from models.layers import ConvEmbedding, ScaledDropPath
-from models.neck import apply_norms, create_neck, create_norms
-from models.pyramid import level_masks
-from models.randomness import BatchPart
-from models.recipe import Recipe
+from tal_cli.models.decoders import create_decoder
+from tal_cli.models.encoders import create_encoder
+from tal_cli.models.layers.common import ConvEmbedding, ScaledDropPath
+from tal_cli.models.layers.neck import apply_norms, create_neck, create_norms
+from tal_cli.models.layers.pyramid import level_masks
+from tal_cli.models.layers.shared_random import BatchPart
+from tal_cli.models.predictions import Predictions
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.settings import Recipe
 
 
 class TemporalDetector(nn.Module):

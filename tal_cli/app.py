@@ -31,7 +31,7 @@ from tal_cli.commands import (
     train,
     view,
 )
-from tal_cli.text import one_line
+from tal_cli.safe_text import one_line
 
 # typer carries its own copy of click in new releases and imports it in old ones; this is the class in both.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]

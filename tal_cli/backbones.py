@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from extractors.backbones import Backbone, create_backbone, find
-from models.recipe import FeatureSpec
 from tal_cli.errors import UsageProblem
+from tal_cli.extractors.backbones import Backbone, create_backbone
+from tal_cli.extractors.catalog import find
+from tal_cli.models.recipe.settings import FeatureSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,8 @@ def make_backbone(
 
     Raises:
         UsageProblem: an unknown name, or settings that this backbone cannot have.
-        extractors.weights.WeightsMissing: it needs weights that are not given.
-        extractors.weights.WeightsError: the file does not hold its weights.
+        tal_cli.extractors.files.weights.WeightsMissing: it needs weights that are not given.
+        tal_cli.extractors.files.weights.WeightsError: the file does not hold its weights.
     """
     try:
         asked = {key: value for key, value in vars(framing).items() if value is not None}

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tal_cli.text import one_line
+from tal_cli.safe_text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

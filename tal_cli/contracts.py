@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from extractors.contract import FeatureContract, shown
-from models.recipe import FeatureSpec
+from tal_cli.extractors.features.contract import FeatureContract, shown
+from tal_cli.models.recipe.settings import FeatureSpec
 
 UNKNOWN = "unknown"
 UNSAID = {None, UNKNOWN}

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from extractors.arithmetic import arithmetic as arithmetic_of
 from tal_cli.errors import UsageProblem
-from tal_cli.text import counted
+from tal_cli.extractors.extraction.precision import arithmetic as arithmetic_of
+from tal_cli.safe_text import counted
 
 
 def resolve_device(name: str) -> torch.device:

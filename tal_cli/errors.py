@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
-from tal_cli.text import one_line, printable
+from tal_cli.safe_text import one_line, printable
 
 EXIT_DEFECT = 1
 EXIT_USAGE = 2
@@ -62,18 +62,18 @@ FAILING_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 # By name, so that telling an error apart never imports torch; a test looks up every name.
 FOREIGN: dict[tuple[str, str], int] = {
-    ("extractors.video", "VideoError"): EXIT_INPUT,
-    ("extractors.video", "DecoderUnavailable"): EXIT_MISSING,
-    ("extractors.engines.setup", "SettingsError"): EXIT_USAGE,
-    ("extractors.weights", "WeightsMissing"): EXIT_MISSING,
-    ("extractors.weights", "WeightsError"): EXIT_USAGE,
-    ("extractors.store", "FeatureError"): EXIT_INPUT,
-    ("extractors.places", "PlaceError"): EXIT_INPUT,
-    ("extractors.extras", "ExtraMissing"): EXIT_MISSING,
-    ("models.recipe", "RecipeError"): EXIT_USAGE,
-    ("models.checkpoint", "CheckpointError"): EXIT_USAGE,
-    ("models.zoo", "UnknownModel"): EXIT_USAGE,
-    ("models.zoo", "ModelMissing"): EXIT_MISSING,
+    ("tal_cli.extractors.video.stream", "VideoError"): EXIT_INPUT,
+    ("tal_cli.extractors.video.stream", "DecoderUnavailable"): EXIT_MISSING,
+    ("tal_cli.extractors.corpus.worker_config", "SettingsError"): EXIT_USAGE,
+    ("tal_cli.extractors.files.weights", "WeightsMissing"): EXIT_MISSING,
+    ("tal_cli.extractors.files.weights", "WeightsError"): EXIT_USAGE,
+    ("tal_cli.extractors.features.files", "FeatureError"): EXIT_INPUT,
+    ("tal_cli.extractors.files.remote", "PlaceError"): EXIT_INPUT,
+    ("tal_cli.extractors.files.optional", "ExtraMissing"): EXIT_MISSING,
+    ("tal_cli.models.recipe.loading", "RecipeError"): EXIT_USAGE,
+    ("tal_cli.models.store.checkpoint", "CheckpointError"): EXIT_USAGE,
+    ("tal_cli.models.store.zoo", "UnknownModel"): EXIT_USAGE,
+    ("tal_cli.models.store.zoo", "ModelMissing"): EXIT_MISSING,
 }
 
 

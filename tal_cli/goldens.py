@@ -17,8 +17,8 @@ from typing import Protocol
 
 import torch
 
-import extractors.goldens
-import models.goldens
+import tal_cli.extractors.goldens
+import tal_cli.models.goldens
 
 
 class Comparison(Protocol):
@@ -56,7 +56,7 @@ class CaseReport(Protocol):
     def worst(self) -> float: ...
 
 
-SHIPPED_CASES = (models.goldens.SHIPPED_CASES, extractors.goldens.SHIPPED_CASES)
+SHIPPED_CASES = (tal_cli.models.goldens.SHIPPED_CASES, tal_cli.extractors.goldens.SHIPPED_CASES)
 
 
 def case_files(folders: Iterable[Path]) -> list[Path]:
@@ -67,7 +67,7 @@ def case_files(folders: Iterable[Path]) -> list[Path]:
 def check_cases(paths: Iterable[Path], device: str | torch.device = "cpu") -> Iterator[CaseReport]:
     """Check cases one after the other."""
     for path in paths:
-        ground_floor = extractors.goldens if extractors.goldens.covers(path) else models.goldens
+        ground_floor = tal_cli.extractors.goldens if tal_cli.extractors.goldens.covers(path) else tal_cli.models.goldens
         yield ground_floor.check_case(path, device)
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from extractors.places import PlaceError, find_files, is_url, local_path, name_of
 from tal_cli.errors import InputProblem, UsageProblem
-from tal_cli.text import printable
+from tal_cli.extractors.files.remote import PlaceError, find_files, is_url, local_path, name_of
+from tal_cli.safe_text import printable
 
 VIDEO_SUFFIXES = frozenset(
     ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m".split()  # noqa: SIM905
@@ -72,7 +72,7 @@ def gather(
 
     Raises:
         UsageProblem: no argument at all.
-        extractors.extras.ExtraMissing: a URL whose package is not installed.
+        tal_cli.extractors.files.optional.ExtraMissing: a URL whose package is not installed.
     """
     if not arguments:
         raise UsageProblem(

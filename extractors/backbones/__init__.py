@@ -1,4 +1,4 @@
-"""Backbones: frames in, one feature vector per window out. Declared in `extractors.catalog`, built here.
+"""Backbones: frames in, one feature vector per window out. Declared in `tal_cli.extractors.catalog`, built here.
 
 Importing this loads no torch; making a backbone does.
 """
@@ -12,9 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from extractors.catalog import BackboneEntry, find
-from extractors.contract import FeatureContract
-from extractors.weights import WeightsError, WeightsMissing, WeightsSource, locate, remedy, weights_sha256
+from tal_cli.extractors.catalog import find
+from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.weights import WeightsError, WeightsMissing, WeightsSource, locate, remedy, weights_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +119,7 @@ def create_backbone(
     Raises ValueError for an unknown name and for settings that this backbone cannot have, WeightsMissing where weights
     are needed and not there (they are never made up), WeightsError where a file does not fit.
     """
-    from extractors.backbones.blueprint import build
+    from tal_cli.extractors.backbones.blueprint import build
 
     resolved = resolve(name, weights, settings)
     module, _, attribute = resolved.entry.blueprint.partition(":")

@@ -10,10 +10,10 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from extractors.backbones import Backbone, Resolved
-from extractors.backbones.windowed import WindowedBackbone
-from extractors.contract import FeatureContract
-from extractors.weights import load_state, read_state
+from tal_cli.extractors.backbones import Backbone, Resolved
+from tal_cli.extractors.backbones.windowed import WindowedBackbone
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.weights import load_state, read_state
 
 State: TypeAlias = "Mapping[str, Tensor]"
 

@@ -15,9 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extractors.backbones.blueprint import WindowBlueprint
-from extractors.backbones.patches import Mlp, PatchEmbed, attend, picture_side, transformer_bytes, without_prefixes
-from extractors.contract import FeatureContract
+from tal_cli.extractors.backbones.blueprint import WindowBlueprint
+from tal_cli.extractors.backbones.vit_layers import (
+    Mlp,
+    PatchEmbed,
+    attend,
+    picture_side,
+    transformer_bytes,
+    without_prefixes,
+)
+from tal_cli.extractors.features.contract import FeatureContract
 
 EPS = 1e-6
 PATCH = 14

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extractors.backbones.blueprint import WindowBlueprint
-from extractors.contract import FeatureContract
+from tal_cli.extractors.backbones.blueprint import WindowBlueprint
+from tal_cli.extractors.features.contract import FeatureContract
 
 Pathways = list[Tensor]
 

@@ -10,12 +10,12 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from extractors.backbones import Backbone
-from extractors.backbones.blueprint import State, as_released
-from extractors.catalog.timm_frames import MAX, PREFIX
-from extractors.contract import FeatureContract
-from extractors.preparation import Crop
-from extractors.transforms import Preparation
+from tal_cli.extractors.backbones import Backbone
+from tal_cli.extractors.backbones.blueprint import State, as_released
+from tal_cli.extractors.backbones.preprocessing import Preparation
+from tal_cli.extractors.catalog.timm_frames import MAX, PREFIX
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.preprocessing_spec import Crop
 
 PICTURES_AT_ONCE = 16
 

@@ -1,6 +1,6 @@
 """``tiny``: what the camera and the edit do to the picture, measured rather than learned.
 
-Each frame is compared with the ones before it: the motion of the whole picture (`extractors.global_motion`), what that
+Each frame is compared with the ones before it: the motion of the whole picture (`motion/global_motion.py`), what that
 leaves unexplained, and how brightness, colours and coarse picture parts change over 1 to 15 frames. All of it is
 geometry and light, so it reads footage it has never seen; what the patterns mean is left to the detector. Every frame
 is measured once, however many windows share it.
@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from extractors.backbones.blueprint import Measured
-from extractors.contract import FeatureContract
-from extractors.global_motion import global_motion, normalised_levels, warp
+from tal_cli.extractors.backbones.blueprint import Measured
+from tal_cli.extractors.backbones.motion.global_motion import global_motion, normalised_levels, warp
+from tal_cli.extractors.features.contract import FeatureContract
 
 WINDOW, STRIDE = 16, 4
 PIXELS = 8000  # of the small picture; enough for motion of a tenth of a pixel

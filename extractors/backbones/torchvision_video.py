@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torchvision.models import video
 
-from extractors.backbones.blueprint import WindowBlueprint
-from extractors.contract import FeatureContract
-from extractors.preparation import Crop
+from tal_cli.extractors.backbones.blueprint import WindowBlueprint
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.preprocessing_spec import Crop
 
 MEGABYTE = 1 << 20
 

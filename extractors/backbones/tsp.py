@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extractors.backbones.blueprint import WindowBlueprint
-from extractors.contract import FeatureContract
+from tal_cli.extractors.backbones.blueprint import WindowBlueprint
+from tal_cli.extractors.features.contract import FeatureContract
 
 CHANNELS = 512
 EPS = 1e-3

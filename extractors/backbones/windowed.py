@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from extractors.contract import FeatureContract
-from extractors.transforms import Preparation
+from tal_cli.extractors.backbones.preprocessing import Preparation
+from tal_cli.extractors.features.contract import FeatureContract
 
 
 def unfold_windows(frames: Tensor, window: int, stride: int) -> Tensor:

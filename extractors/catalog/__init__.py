@@ -1,14 +1,14 @@
 """Which backbones there are. Reading this loads no torch.
 
-A new backbone is a module under `extractors.backbones` and an entry here.
+A new backbone is a module under `tal_cli.extractors.backbones` and an entry here.
 """
 
 from __future__ import annotations
 
 import difflib
 
-from extractors.catalog import i3d, internvideo2, slowfast, timm_frames, tiny, torchvision_video, tsp, videomae
-from extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.catalog import i3d, internvideo2, slowfast, timm_frames, tiny, torchvision_video, tsp, videomae
+from tal_cli.extractors.catalog.entry import BackboneEntry
 
 __all__ = ["ENTRIES", "BackboneEntry", "find"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from extractors.contract import READERS, FeatureContract
-from extractors.weights import WeightsSource
+from tal_cli.extractors.features.contract import READERS, FeatureContract
+from tal_cli.extractors.files.weights import WeightsSource
 
 PREPARED = tuple(key for key in READERS if key != "flow")
 
@@ -15,7 +15,7 @@ PREPARED = tuple(key for key in READERS if key != "flow")
 class BackboneEntry:
     """A backbone: its name, one line of description, and the contract of its published features.
 
-    blueprint: `MODULE:OBJECT` under `extractors.backbones`, what builds it. weights: the files it needs, in the order
+    blueprint: `MODULE:OBJECT` under `extractors/backbones`, what builds it. weights: the files it needs, in the order
     in which they are given; none for a backbone that measures.
     settable: the contract's fields that may be changed. choices: what `layer` and `pooling` may say besides what the
     contract says; nothing where a field is not named. notes: what is and is not published about it, a sentence

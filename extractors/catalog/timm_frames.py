@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from extractors.catalog.entry import BackboneEntry
-from extractors.contract import FeatureContract
-from extractors.weights import WeightsSource
+from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.weights import WeightsSource
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
@@ -50,7 +50,7 @@ def entry(name: str) -> BackboneEntry:
 
 def contract(name: str, described: PretrainedCfg) -> FeatureContract:
     """timm's evaluation transform in the contract's words."""
-    from extractors.backbones.timm_frames import channels
+    from tal_cli.extractors.backbones.timm_frames import channels
 
     _, height, width = described.input_size
     if described.interpolation not in ("bilinear", "bicubic") or described.crop_mode not in ("center", "squash"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from extractors.catalog.entry import BackboneEntry
-from extractors.contract import FeatureContract
+from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.features.contract import FeatureContract
 
 ENTRIES = (
     BackboneEntry(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from extractors.catalog.entry import BackboneEntry
-from extractors.contract import FeatureContract
-from extractors.weights import WeightsSource
+from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.weights import WeightsSource
 
 KINETICS = "mean 0.43216 0.394666 0.37645 std 0.22803 0.22145 0.216989"
 HALVES = "mean 0.45 0.45 0.45 std 0.225 0.225 0.225"

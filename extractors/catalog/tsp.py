@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from extractors.catalog.entry import BackboneEntry
-from extractors.contract import FeatureContract
-from extractors.weights import WeightsSource
+from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.weights import WeightsSource
 
 PAGE = "https://github.com/HumamAlwassel/TSP"
 RELEASE = f"{PAGE}/releases/download/model_weights"

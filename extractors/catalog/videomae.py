@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from extractors.catalog.entry import BackboneEntry
-from extractors.contract import FeatureContract
-from extractors.weights import WeightsSource
+from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.weights import WeightsSource
 
 ZOO = "https://github.com/OpenGVLab/VideoMAEv2/blob/master/docs/MODEL_ZOO.md"
 HUB = "https://huggingface.co/OpenGVLab/VideoMAE2"

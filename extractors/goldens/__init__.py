@@ -1,7 +1,7 @@
 """Recomputes recorded cases of published backbones and says how far off this installation is.
 
 A case is `NAME.json` (facts, names and shapes of the weights) beside `NAME.safetensors` (outputs); weights and frames
-are formulas (`extractors.goldens.fill`). What a case holds is told by its content, never by its name.
+are formulas (`tal_cli.extractors.goldens.fill`). What a case holds is told by its content, never by its name.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from extractors.extras import ExtraMissing
-from extractors.goldens.case import Case, CaseReport, Comparison
-from extractors.weights import WeightsError
+from tal_cli.extractors.files.optional import ExtraMissing
+from tal_cli.extractors.files.weights import WeightsError
+from tal_cli.extractors.goldens.case import Case, CaseReport, Comparison
 
 __all__ = ["CHECKS", "SHIPPED_CASES", "CaseReport", "Comparison", "check_case", "covers"]
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from extractors.goldens.fill import clip, fill_all
-from extractors.weights import load_state
+from tal_cli.extractors.files.weights import load_state
+from tal_cli.extractors.goldens.fill import clip, fill_all
 
 LIMIT = 1e-5  # relative L2; references differ from their own float64 run by up to 7e-7, wrong inputs by 8e-3
 INPUT_LIMIT = 1e-5  # absolute, of values between -3 and 3

@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import Tensor
 
-from extractors.backbones.internvideo2 import (
+from tal_cli.extractors.backbones.internvideo2 import (
     UNUSED,
     Gelu,
     InternVideo2,
@@ -16,9 +16,9 @@ from extractors.backbones.internvideo2 import (
     InternVideo2Shape,
     Pooling,
 )
-from extractors.catalog import find
-from extractors.goldens.case import Case
-from extractors.transforms import Preparation
+from tal_cli.extractors.backbones.preprocessing import Preparation
+from tal_cli.extractors.catalog import find
+from tal_cli.extractors.goldens.case import Case
 
 GELUS: dict[str, Gelu] = {"gelu_exact": "none", "gelu_tanh": "tanh"}
 ACTIVATIONS = "gelu_tanh"  # the recorded activations are those of that run

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from extractors.backbones.tsp import CHANNELS, HEADS, Tsp
-from extractors.catalog import find
-from extractors.goldens.case import Case
-from extractors.goldens.fill import unit
-from extractors.transforms import Preparation
+from tal_cli.extractors.backbones.preprocessing import Preparation
+from tal_cli.extractors.backbones.tsp import CHANNELS, HEADS, Tsp
+from tal_cli.extractors.catalog import find
+from tal_cli.extractors.goldens.case import Case
+from tal_cli.extractors.goldens.fill import unit
 
 GLOBAL_KEY = 99  # of the made-up global video feature
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from models.architectures import ModelConfig
-from models.decoders.actionformer import ActionformerDecoder
-from models.decoders.cltdr import CltdrDecoder
-from models.decoders.trident import TridentDecoder
+from tal_cli.models.decoders.actionformer import ActionformerDecoder
+from tal_cli.models.decoders.cltdr import CltdrDecoder
+from tal_cli.models.decoders.trident import TridentDecoder
+from tal_cli.models.recipe.architecture import ModelConfig
 
 # name -> factory(config, the decoder's own settings). The module maps levels as rows [B, T_l, D], masks (bool
 # [B, T_l, 1], or None where all is valid) and validity (the masks, never None) to Predictions.

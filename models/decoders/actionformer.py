@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.architectures import ActionformerSettings, ModelConfig
-from models.boundaries import PlainBoundaries, Predictions
-from models.decoders.heads import ClassHead, OffsetHead, pack_masks, packing_gap
-from models.pyramid import PyramidLayout
+from tal_cli.models.decoders.heads import ClassHead, OffsetHead, pack_masks, packing_gap
+from tal_cli.models.layers.pyramid import PyramidLayout
+from tal_cli.models.predictions import PlainBoundaries, Predictions
+from tal_cli.models.recipe.architecture import ActionformerSettings, ModelConfig
 
 
 class ActionformerDecoder(nn.Module):

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import CltdrSettings, ModelConfig
-from models.boundaries import BinnedBoundaries, BoundaryShift, Predictions, Shift
-from models.decoders.cross_level import PAPER_KERNEL, CrossLevel
-from models.decoders.deferred import DeferredShift, deferrable
-from models.decoders.heads import ClassHead, HeadTrunk, OffsetHead, PackedMasks, pack_masks, packing_gap
-from models.layers import RowOutput
-from models.pyramid import PyramidLayout
+from tal_cli.models.decoders.cross_level import PAPER_KERNEL, CrossLevel
+from tal_cli.models.decoders.deferred import DeferredShift, deferrable
+from tal_cli.models.decoders.heads import ClassHead, HeadTrunk, OffsetHead, PackedMasks, pack_masks, packing_gap
+from tal_cli.models.layers.common import RowOutput
+from tal_cli.models.layers.pyramid import PyramidLayout
+from tal_cli.models.predictions import BinnedBoundaries, BoundaryShift, Predictions, Shift
+from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
 
 REFINE_KERNEL = 7  # of the released boundary refinement
 

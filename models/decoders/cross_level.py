@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import CltdrSettings, ModelConfig, Neighbour
-from models.layers import convolve_rows
-from models.pyramid import PyramidLayout, cut
+from tal_cli.models.layers.common import convolve_rows
+from tal_cli.models.layers.pyramid import PyramidLayout, cut
+from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig, Neighbour
 
 PAPER_KERNEL = 3  # paper, section C
 

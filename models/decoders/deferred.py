@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.boundaries import BoundaryShift, Shift
-from models.layers import RowOutput
-from models.nms import compiled
+from tal_cli.models.inference.nms import compiled
+from tal_cli.models.layers.common import RowOutput
+from tal_cli.models.predictions import BoundaryShift, Shift
 
 MANY_CLASSES = 64  # from which deferring is quicker
 

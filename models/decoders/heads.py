@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import ChannelNorm, RowConv1d, RowOutput
-from models.pyramid import PyramidLayout
+from tal_cli.models.layers.common import ChannelNorm, RowConv1d, RowOutput
+from tal_cli.models.layers.pyramid import PyramidLayout
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.architectures import ModelConfig, TridentSettings
-from models.boundaries import BinnedBoundaries, Predictions
-from models.decoders.heads import ClassHead, OffsetHead, pack_masks, packing_gap
-from models.pyramid import PyramidLayout
+from tal_cli.models.decoders.heads import ClassHead, OffsetHead, pack_masks, packing_gap
+from tal_cli.models.layers.pyramid import PyramidLayout
+from tal_cli.models.predictions import BinnedBoundaries, Predictions
+from tal_cli.models.recipe.architecture import ModelConfig, TridentSettings
 
 
 class TridentDecoder(nn.Module):

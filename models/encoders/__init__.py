@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from models.architectures import ModelConfig
-from models.encoders.conv import ConvEncoder
-from models.encoders.gmg import GmgEncoder
-from models.encoders.mamba import MambaEncoder
-from models.encoders.max_pool import MaxPoolEncoder
-from models.encoders.sgp import SgpEncoder
-from models.encoders.transformer import TransformerEncoder
+from tal_cli.models.encoders.conv import ConvEncoder
+from tal_cli.models.encoders.gmg import GmgEncoder
+from tal_cli.models.encoders.mamba import MambaEncoder
+from tal_cli.models.encoders.max_pool import MaxPoolEncoder
+from tal_cli.models.encoders.sgp import SgpEncoder
+from tal_cli.models.encoders.transformer import TransformerEncoder
+from tal_cli.models.recipe.architecture import ModelConfig
 
 # name -> factory(config, the encoder's own settings, drop_path). The module maps (x: rows [B, T, D], masks: one
 # bool [B, T_l, 1] or None per level) to rows [B, T_l, D] per level; T is a multiple of 2 ** (levels - 1).

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import ConvSettings, ModelConfig
-from models.layers import RowConv1d, apply_mask
+from tal_cli.models.layers.common import RowConv1d, apply_mask
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.encoders import ConvSettings
 
 EXPANSION = 2  # hidden channels per channel
 KERNEL = 3

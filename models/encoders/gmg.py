@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import NORM_GROUPS, AttentionBranch, FilterBranch, GmgSettings, ModelConfig
-from models.layers import ChannelNorm, ColumnLinear, DepthwiseConv1d, ScaledDropPath, apply_mask
+from tal_cli.models.layers.common import ChannelNorm, ColumnLinear, DepthwiseConv1d, ScaledDropPath, apply_mask
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.encoders import NORM_GROUPS, AttentionBranch, FilterBranch, GmgSettings
 
 SHRINK = 0.001  # soft threshold on the released filter
 FREQUENCY_KERNEL = 3  # paper, section C

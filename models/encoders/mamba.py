@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import MambaSettings, ModelConfig
-from models.layers import ChannelNorm, ScaledDropPath, apply_mask, max_pool_rows
-from models.selective_scan import selective_scan
+from tal_cli.models.layers.common import ChannelNorm, ScaledDropPath, apply_mask, max_pool_rows
+from tal_cli.models.layers.selective_scan import selective_scan
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.encoders import MambaSettings
 
 Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 STEPS = (1e-3, 0.1)  # smallest and largest step that the step projection's bias starts at

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.architectures import MaxPoolSettings, ModelConfig
-from models.layers import apply_mask, max_pool_rows
+from tal_cli.models.layers.common import apply_mask, max_pool_rows
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.encoders import MaxPoolSettings
 
 
 class MaxPoolEncoder(nn.Module):

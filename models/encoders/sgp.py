@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import NORM_GROUPS, ModelConfig, SgpSettings
-from models.layers import (
+from tal_cli.models.layers.common import (
     ChannelNorm,
     DepthwiseRowConv1d,
     RowGroupNorm,
@@ -21,6 +20,8 @@ from models.layers import (
     depthwise_rows,
     max_pool_rows,
 )
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.encoders import NORM_GROUPS, SgpSettings
 
 
 class AveragePool(nn.Module):

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures import FULL, ModelConfig, TransformerSettings
-from models.layers import ChannelNorm, DepthwiseRowConv1d, ScaledDropPath, apply_mask, max_pool_rows
+from tal_cli.models.layers.common import ChannelNorm, DepthwiseRowConv1d, ScaledDropPath, apply_mask, max_pool_rows
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.encoders import FULL, TransformerSettings
 
 WindowedAttention = Callable[[Tensor, Tensor, Tensor, int, Tensor | None, Tensor | None], Tensor]
 EXPANSION = 4  # hidden channels of the feed-forward per channel

@@ -7,16 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.boundaries import BinnedBoundaries, Predictions, decode_everywhere
-from models.checkpoint import build_detector
-from models.decoders.cltdr import CltdrDecoder
-from models.detector import TemporalDetector
-from models.goldens.report import ENCODER_ATOL, Recorder
-from models.goldens.segments import check_segments
-from models.goldens.training import check_training
-from models.pyramid import PyramidLayout, level_masks, pad_batch, padded_length, pyramid_points
-from models.recipe import FeatureSpec, Recipe
-from models.released import FAMILIES, find_family, translate_options
+from tal_cli.models.decoders.cltdr import CltdrDecoder
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.goldens.report import ENCODER_ATOL, Recorder
+from tal_cli.models.goldens.segments import check_segments
+from tal_cli.models.goldens.training import check_training
+from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pad_batch, padded_length, pyramid_points
+from tal_cli.models.predictions import BinnedBoundaries, Predictions, decode_everywhere
+from tal_cli.models.recipe.settings import FeatureSpec, Recipe
+from tal_cli.models.released.code_bases import FAMILIES, find_family
+from tal_cli.models.released.options import translate_options
+from tal_cli.models.store.checkpoint import build_detector
 
 
 def check_detector(description: dict[str, Any], recorder: Recorder, device: torch.device) -> None:

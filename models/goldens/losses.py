@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.goldens.report import Recorder
-from models.losses import centred_diou_loss, centred_iou_loss, focal_loss, varifocal_loss
+from tal_cli.models.goldens.report import Recorder
+from tal_cli.models.training.loss_terms import centred_diou_loss, centred_iou_loss, focal_loss, varifocal_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

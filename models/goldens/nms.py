@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from models.goldens.report import Recorder
-from models.nms import Candidates, suppress
-from models.recipe import InferenceConfig
+from tal_cli.models.goldens.report import Recorder
+from tal_cli.models.inference.nms import Candidates, suppress
+from tal_cli.models.recipe.settings import InferenceConfig
 
 
 def check_nms(description: dict[str, Any], recorder: Recorder) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.detector import TemporalDetector
-from models.goldens.report import Recorder
-from models.inference import collect_candidates
-from models.nms import Candidates, suppress
-from models.recipe import Recipe
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.goldens.report import Recorder
+from tal_cli.models.inference.chunks import collect_candidates
+from tal_cli.models.inference.nms import Candidates, suppress
+from tal_cli.models.recipe.settings import Recipe
 
 STEP = 1e-4  # of a grid cell: tolerance of segments after NMS on recorded candidates
 SECONDS = 5e-5  # tolerance of final segments from our own candidates, whose rounding differs even between thread counts

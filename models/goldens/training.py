@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.boundaries import decode_everywhere
-from models.detector import TemporalDetector
-from models.goldens.report import Recorder
-from models.pyramid import pad_batch
-from models.recipe import Recipe
-from models.released.keys import KeyTable
-from models.targets import Targets
-from models.training import Losses, LossNormalizer, batch_targets, prediction_loss
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.goldens.report import Recorder
+from tal_cli.models.layers.pyramid import pad_batch
+from tal_cli.models.predictions import decode_everywhere
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.released.keys import KeyTable
+from tal_cli.models.training.assignment import Targets
+from tal_cli.models.training.loss import Losses, LossNormalizer, batch_targets, prediction_loss
 
 
 def check_training(

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from models.checkpoint import CheckpointError
-from models.recipe import Recipe
-from models.released.conversion import differences
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.released.conversion import differences
+from tal_cli.models.store.checkpoint import CheckpointError
 
 
 def find_recipe(tensors: Mapping[str, Tensor], name: str, recipes: Sequence[Recipe], origin: str) -> Recipe:

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from models.architectures import (
+from tal_cli.models.recipe.architecture import (
     ActionformerSettings,
     CltdrSettings,
-    ConvSettings,
     DecoderSettings,
-    EncoderSettings,
     FpnNeck,
-    GmgSettings,
     IdentityNeck,
-    MambaSettings,
-    MaxPoolSettings,
     ModelConfig,
     NeckSettings,
-    SgpSettings,
-    TransformerSettings,
     TridentSettings,
 )
-from models.checkpoint import CheckpointError
-from models.recipe import CenterAssignment, CostAssignment, InferenceConfig, TrainingConfig
+from tal_cli.models.recipe.encoders import (
+    ConvSettings,
+    EncoderSettings,
+    GmgSettings,
+    MambaSettings,
+    MaxPoolSettings,
+    SgpSettings,
+    TransformerSettings,
+)
+from tal_cli.models.recipe.settings import CenterAssignment, CostAssignment, InferenceConfig, TrainingConfig
+from tal_cli.models.store.checkpoint import CheckpointError
 
 Options = dict[str, Any]
 _FIXED = {"scale_factor": 2, "embd_with_ln": True, "fpn_with_ln": True, "head_with_ln": True, "fpn_start_level": 0}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from extractors.catalog import ENTRIES, BackboneEntry
+from tal_cli.extractors.catalog import ENTRIES
+from tal_cli.extractors.catalog.entry import BackboneEntry
 
 from .markdown import page, table
 

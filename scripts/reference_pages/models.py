@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.published import SOURCES
-from models.recipe import SHORT_NAMES, Recipe, list_recipes, load_recipe
-from models.zoo import SHIPPED
+from tal_cli.models.recipe.loading import SHORT_NAMES, list_recipes, load_recipe
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.store.weight_sources import SOURCES
+from tal_cli.models.store.zoo import SHIPPED
 
 from .markdown import page, table
 

@@ -11,15 +11,15 @@ from .markdown import page, plain
 
 PUBLIC = (
     ("tal_cli", ("VideoDetector", "Detections", "Segment")),
-    ("models.recipe", ("load_recipe", "override", "list_recipes")),
-    ("models.detector", ("TemporalDetector",)),
-    ("models.inference", ("detect",)),
-    ("models.checkpoint", ("load_model", "save_model")),
-    ("extractors.extract", ("extract_features",)),
-    ("extractors.backbones", ("create_backbone", "Backbone")),
-    ("extractors.contract", ("FeatureContract",)),
-    ("extractors.sequence", ("FeatureSequence",)),
-    ("extractors.store", ("load_features", "save_features")),
+    ("tal_cli.models.recipe.loading", ("load_recipe", "override", "list_recipes")),
+    ("tal_cli.models.detector", ("TemporalDetector",)),
+    ("tal_cli.models.inference.chunks", ("detect",)),
+    ("tal_cli.models.store.checkpoint", ("load_model", "save_model")),
+    ("tal_cli.extractors.extraction.extractor", ("extract_features",)),
+    ("tal_cli.extractors.backbones", ("create_backbone", "Backbone")),
+    ("tal_cli.extractors.features.contract", ("FeatureContract",)),
+    ("tal_cli.extractors.features.sequence", ("FeatureSequence",)),
+    ("tal_cli.extractors.features.files", ("load_features", "save_features")),
 )
 SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:", "Yields:")
 

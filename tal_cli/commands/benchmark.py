@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import console
-from tal_cli.commands.ground_truth import Format, ResultFormat
+from tal_cli.commands.evaluation_options import Format, ResultFormat
 from tal_cli.commands.options import Device, Overrides, Precision, PrecisionChoice, Quiet, Seed
-from tal_cli.commands.tables import print_json, print_table
+from tal_cli.commands.printing import print_json, print_table
 from tal_cli.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from models.detector import TemporalDetector
-    from models.recipe import Recipe
-    from tal_cli.benchmarking import Conditions, Cost
+    from tal_cli.evaluation.cost import Conditions, Cost
+    from tal_cli.models.detector import TemporalDetector
+    from tal_cli.models.recipe.settings import Recipe
 
 EXAMPLE = "Example: tal benchmark thumos-i3d tridet-thumos-i3d --device cpu --threads 2"
 # The paper's table 15: every model on an input of 2304 x 2048.
@@ -66,8 +66,8 @@ def benchmark(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler chats on standard error
     import torch
 
-    from tal_cli.benchmarking import Conditions, measure
     from tal_cli.devices import arithmetic, resolve_device, seed_everything
+    from tal_cli.evaluation.cost import Conditions, measure
 
     if threads:
         torch.set_num_threads(threads)
@@ -95,8 +95,8 @@ def benchmark(
 
 def _recipe(name: str, overrides: list[str], *, table: bool) -> tuple[Recipe, str | None]:
     """The recipe that a name stands for, and its model folder; None where it has none and weights are random."""
-    from models.recipe import full_name, list_recipes, load_recipe, override
-    from models.zoo import ModelMissing, UnknownModel, resolve_model
+    from tal_cli.models.recipe.loading import full_name, list_recipes, load_recipe, override
+    from tal_cli.models.store.zoo import ModelMissing, UnknownModel, resolve_model
 
     try:
         folder = None if table else resolve_model(name)
@@ -113,8 +113,8 @@ def _recipe(name: str, overrides: list[str], *, table: bool) -> tuple[Recipe, st
 
 
 def _detector(recipe: Recipe, folder: str | None) -> TemporalDetector:
-    from models.checkpoint import load_model
-    from models.detector import TemporalDetector
+    from tal_cli.models.detector import TemporalDetector
+    from tal_cli.models.store.checkpoint import load_model
 
     return load_model(folder).detector if folder else TemporalDetector.from_recipe(recipe)
 

@@ -11,13 +11,13 @@ import typer
 
 from tal_cli import __version__, console
 from tal_cli.commands.options import Quiet, finite
-from tal_cli.commands.tables import print_path
+from tal_cli.commands.printing import print_path
 from tal_cli.errors import Missing, UsageProblem
-from tal_cli.text import counted
+from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
-    from tal_cli.evaluation.actions import Action
     from tal_cli.evaluation.predictions import Predictions
+    from tal_cli.fusion.actions import Action
 
 NAMED_AT_MOST = 3
 LEVELS = ("sls_pt", "sls_tl", "sls_td")
@@ -53,9 +53,9 @@ def video_scores(
 
     The way of published results on ActivityNet, whose detectors find segments without labels.
     """
-    from tal_cli.datasets.json_files import read_text
     from tal_cli.evaluation.predictions import load_predictions
-    from tal_cli.evaluation.video_scores import label_proposals, load_video_scores
+    from tal_cli.extractors.files.json_files import read_text
+    from tal_cli.fusion.video_scores import label_proposals, load_video_scores
 
     found = load_predictions(proposals)
     names = read_text(labels).splitlines() if labels else ()
@@ -95,8 +95,8 @@ def actions(
 
     A pair's segment is the mean of both, its score sqrt(verb score x noun score).
     """
-    from tal_cli.evaluation.actions import combine_actions
     from tal_cli.evaluation.predictions import load_predictions
+    from tal_cli.fusion.actions import combine_actions
 
     levels = _levels(supervision)
     pairs = combine_actions(load_predictions(verbs), load_predictions(nouns), overlap, best)
@@ -156,7 +156,7 @@ def _results(predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    from tal_cli.output.files import write_atomically
+    from tal_cli.results.output_files import write_atomically
 
     write_atomically(path, (json.dumps(document, ensure_ascii=False) + "\n").encode())
     results: dict[str, Iterable[Any]] = document["results"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tal_cli.commands.ground_truth import (
+from tal_cli.commands.evaluation_options import (
     AnnotationFile,
     Dataset,
     Format,
@@ -18,7 +18,7 @@ from tal_cli.commands.ground_truth import (
     find_ground_truth,
 )
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.tables import print_json, print_table
+from tal_cli.commands.printing import print_json, print_table
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.comparison import Row

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import console
-from tal_cli.commands.ground_truth import Format, ResultFormat
+from tal_cli.commands.evaluation_options import Format, ResultFormat
 from tal_cli.commands.options import Quiet, Seed, Workers, finite
-from tal_cli.commands.tables import print_facts, print_json, print_path, print_table
+from tal_cli.commands.printing import print_facts, print_json, print_path, print_table
 from tal_cli.errors import EXIT_INPUT, InputProblem, UsageProblem
-from tal_cli.text import counted, printable
+from tal_cli.safe_text import counted, printable
 
 if TYPE_CHECKING:
-    from tal_cli.datasets.check import Problem
+    from tal_cli.datasets.checks import Problem
 
 app = typer.Typer(
     help="Data sets: what they are, whether their files are right, and making one's own.",
@@ -29,7 +29,7 @@ app = typer.Typer(
 @app.command("list", epilog="Example: tal datasets list")
 def list_datasets(format: Format = ResultFormat.table) -> None:
     """List the data sets that have a name."""
-    from tal_cli.datasets.benchmarks import BENCHMARKS
+    from tal_cli.datasets.catalog import BENCHMARKS
 
     header = ("name", "data set", "labels", "trained on", "tested on", "tIoU")
     rows = [
@@ -47,7 +47,7 @@ def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A data set's name.")], format: Format = ResultFormat.table
 ) -> None:
     """Show a data set's size, splits, metric, source, and where its files are expected."""
-    from tal_cli.datasets.benchmarks import find_benchmark
+    from tal_cli.datasets.catalog import find_benchmark
 
     item = find_benchmark(name)
     facts = {
@@ -93,12 +93,12 @@ def check(
 
     Missing or unfitting features and videos, bad segments, unknown labels, empty subsets.
     """
-    from models.recipe import load_recipe
     from tal_cli.datasets.annotations import load_annotations
-    from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
-    from tal_cli.datasets.check import Expected, FeatureCheck, check_annotations, check_videos
-    from tal_cli.datasets.feature_files import usual_place
+    from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
+    from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, check_videos
     from tal_cli.datasets.splits import split_own
+    from tal_cli.extractors.features.lookup import usual_place
+    from tal_cli.models.recipe.loading import load_recipe
 
     spec = load_recipe(recipe).features if recipe else None
     if name not in BENCHMARKS and (Path(name).suffix or Path(name).is_file()):
@@ -195,14 +195,14 @@ def make(
     quiet: Quiet = False,
 ) -> None:
     """Render labelled videos and their annotations.json."""
-    from tal_cli.datasets.benchmarks import find_benchmark
-    from tal_cli.work import auto_workers
+    from tal_cli.batch import auto_workers
+    from tal_cli.datasets.catalog import find_benchmark
 
     benchmark = find_benchmark(name)
     if benchmark.name != "camera":
         raise UsageProblem(f"{name} cannot be made, only got from {benchmark.source}", "tal datasets make camera")
 
-    from tal_cli.datasets.camera import render_dataset
+    from tal_cli.camera.render import render_dataset
 
     folder = out or benchmark.root
     with console.progress("rendering", videos, "videos") as progress:
@@ -211,7 +211,7 @@ def make(
 
 
 def _report(problems: Sequence[Problem], format: ResultFormat) -> None:
-    from tal_cli.datasets.check import by_kind, summarise
+    from tal_cli.datasets.checks import by_kind, summarise
 
     if format is ResultFormat.json:
         found = [

@@ -28,11 +28,10 @@ from tal_cli.commands.options import (
     batch_size_of,
     finite,
 )
-from tal_cli.commands.pictures import AnnotationsFile, ClipsFolder, Embed, OverlayFolder, Pictures, ReportFile
+from tal_cli.commands.visual_outputs import AnnotationsFile, ClipsFolder, Embed, OverlayFolder, Pictures, ReportFile
 from tal_cli.errors import EXIT_MISSING, UsageProblem, exit_code_of
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs, Source, gather
-from tal_cli.output import FORMATS, Format, RunInfo, format_for
-from tal_cli.output.files import (
+from tal_cli.results.output_files import (
     Folder,
     OneFile,
     Sink,
@@ -42,9 +41,10 @@ from tal_cli.output.files import (
     is_device,
     is_folder,
 )
+from tal_cli.results.writers import FORMATS, Format, RunInfo, format_for
 
 if TYPE_CHECKING:
-    from tal_cli.segments import Detections
+    from tal_cli.results.segments import Detections
 
 EXAMPLE = "Example: tal detect clips/ --label cut --format csv > cuts.csv"
 
@@ -129,8 +129,8 @@ def detect(
         if path != "-":
             (check_folder if is_folder(path) else check_writable)(Path(path))
 
+    from tal_cli.api import VideoDetector
     from tal_cli.devices import seed_everything
-    from tal_cli.pipeline import VideoDetector
 
     seed_everything(seed)
     detector = VideoDetector.load(
@@ -208,7 +208,7 @@ def run_all(
 
     Extras come after a video's results are out; one that fails on a video fails on that video alone.
     """
-    from tal_cli.work import Run
+    from tal_cli.batch import Run
 
     run = Run(found, workers)
     for source, detections in run.each(work):

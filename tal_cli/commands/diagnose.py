@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import console
-from tal_cli.commands.ground_truth import (
+from tal_cli.commands.evaluation_options import (
     AnnotationFile,
     Dataset,
     Format,
@@ -21,11 +21,11 @@ from tal_cli.commands.ground_truth import (
     find_ground_truth,
 )
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.tables import print_facts, print_json, print_table
-from tal_cli.text import counted
+from tal_cli.commands.printing import print_facts, print_json, print_table
+from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
-    from tal_cli.evaluation.diagnosis import Diagnosis
+    from tal_cli.evaluation.diagnosis.analysis import Diagnosis
 
 EXAMPLE = "Example: tal diagnose predictions.json --dataset thumos --out diagnosis"
 DEFAULT_TIOU = "0.5"
@@ -63,9 +63,9 @@ def diagnose(
     Characteristics of instances (coverage, length, number) are computed from the annotations, whatever the data set.
     """
     from tal_cli.evaluation.average_precision import parse_tiou
-    from tal_cli.evaluation.diagnosis import diagnose as analyse
-    from tal_cli.evaluation.diagnosis_document import as_json
-    from tal_cli.output.files import write_atomically
+    from tal_cli.evaluation.diagnosis.analysis import diagnose as analyse
+    from tal_cli.evaluation.diagnosis.document import as_json
+    from tal_cli.results.output_files import write_atomically
 
     thresholds = parse_tiou(tiou)
     truth = find_ground_truth(dataset, annotations, subset, task)
@@ -87,9 +87,9 @@ def diagnose(
 
 
 def _write_page(diagnosis: Diagnosis, out: Path, predictions: str, annotations: str) -> None:
-    from tal_cli.evaluation.diagnosis_page import render
-    from tal_cli.evaluation.figures import draw
-    from tal_cli.output.files import write_atomically
+    from tal_cli.evaluation.diagnosis.figures import draw
+    from tal_cli.evaluation.diagnosis.page import render
+    from tal_cli.results.output_files import write_atomically
 
     pictures = draw(diagnosis)
     page = render(diagnosis, pictures, predictions, annotations)
@@ -100,7 +100,7 @@ def _write_page(diagnosis: Diagnosis, out: Path, predictions: str, annotations: 
 
 
 def _print(diagnosis: Diagnosis) -> None:
-    from tal_cli.evaluation.error_types import Kind
+    from tal_cli.evaluation.diagnosis.error_types import Kind
 
     found = diagnosis.false_positives
     print_facts(

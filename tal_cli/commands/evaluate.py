@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import console
-from tal_cli.commands.ground_truth import (
+from tal_cli.commands.evaluation_options import (
     AnnotationFile,
     Dataset,
     Format,
@@ -19,9 +19,9 @@ from tal_cli.commands.ground_truth import (
     find_ground_truth,
 )
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.tables import print_json, print_table
+from tal_cli.commands.printing import print_json, print_table
 from tal_cli.errors import UsageProblem
-from tal_cli.text import counted
+from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.average_precision import Evaluation

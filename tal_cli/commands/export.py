@@ -10,8 +10,8 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Quiet
+from tal_cli.commands.printing import print_path
 from tal_cli.commands.pull import suggestion
-from tal_cli.commands.tables import print_path
 from tal_cli.errors import UsageProblem
 
 EXAMPLE = "Example: tal export camera --format onnx -o camera.onnx"
@@ -47,12 +47,12 @@ def export(
     prepared windows [B, C, frames, H, W], an image model's pictures [B, C, H, W]. The file is compared with the model
     before it is kept.
     """
-    from extractors.catalog import find
-    from models.checkpoint import load_model
-    from models.zoo import UnknownModel, resolve_model
     from tal_cli.backbones import make_backbone
-    from tal_cli.exporting import FORMATS, of_backbone, of_detector
-    from tal_cli.exporting import export as write
+    from tal_cli.extractors.catalog import find
+    from tal_cli.model_files.export_formats import FORMATS, of_backbone, of_detector
+    from tal_cli.model_files.export_formats import export as write
+    from tal_cli.models.store.checkpoint import load_model
+    from tal_cli.models.store.zoo import UnknownModel, resolve_model
 
     try:
         folder = resolve_model(model)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tal_cli.commands import pull
-from tal_cli.commands.ground_truth import Format, ResultFormat
+from tal_cli.commands.evaluation_options import Format, ResultFormat
 from tal_cli.commands.options import WeightsFile
-from tal_cli.commands.tables import print_facts, print_json, print_table
+from tal_cli.commands.printing import print_facts, print_json, print_table
 from tal_cli.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from extractors.catalog import BackboneEntry
-    from extractors.weights import WeightsSource
+    from tal_cli.extractors.catalog.entry import BackboneEntry
+    from tal_cli.extractors.files.weights import WeightsSource
 
 app = typer.Typer(
     help="Show the backbones that make features, and download their weights.",
@@ -36,7 +36,7 @@ def _list_by_default(context: typer.Context) -> None:
 def list_extractors(format: Format = ResultFormat.table) -> None:
     """List the extractors, and whether the weights of each are on this machine. Any timm image model is one as well,
     as timm:NAME."""
-    from extractors.catalog import ENTRIES, timm_frames
+    from tal_cli.extractors.catalog import ENTRIES, timm_frames
 
     users = _users()
     if format is ResultFormat.json:
@@ -64,7 +64,7 @@ def info(
     format: Format = ResultFormat.table,
 ) -> None:
     """Show how an extractor makes features, where its weights come from, and what is unsettled about them."""
-    from extractors.catalog import find
+    from tal_cli.extractors.catalog import find
 
     try:
         entry = find(name)
@@ -94,7 +94,7 @@ app.command("pull", epilog="Example: tal extractors pull videomaev2-b")(pull.pul
 
 def _document(entry: BackboneEntry, models: list[str], given: Path | None = None) -> dict[str, Any]:
     """An entry and the state of its files as JSON. Raises UsageProblem for a file that is not there."""
-    from extractors.weights import weights_sha256
+    from tal_cli.extractors.files.weights import weights_sha256
 
     contract = asdict(entry.contract)
     if given is not None:
@@ -115,7 +115,7 @@ def _document(entry: BackboneEntry, models: list[str], given: Path | None = None
 
 
 def _state(source: WeightsSource) -> dict[str, Any]:
-    from extractors.weights import pinned, weights_path
+    from tal_cli.extractors.files.weights import pinned, weights_path
 
     path = weights_path(source)
     return {**asdict(source), "path": str(path), "here": path.is_file(), "pinned_sha256": pinned(path)}
@@ -136,7 +136,7 @@ def _weights_facts(state: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _whether_here(entry: BackboneEntry) -> str:
-    from extractors.weights import locate
+    from tal_cli.extractors.files.weights import locate
 
     sources = pull.sources_of(entry)
     if not sources:
@@ -148,7 +148,7 @@ def _whether_here(entry: BackboneEntry) -> str:
 
 def _users() -> dict[str, list[str]]:
     """Which recipes are made for each extractor's features."""
-    from models.recipe import list_recipes, load_recipe
+    from tal_cli.models.recipe.loading import list_recipes, load_recipe
 
     users: dict[str, list[str]] = {}
     for name in list_recipes():

@@ -121,12 +121,12 @@ def extract_features(
     size = batch_size_of(batch_size)
     found = gather(inputs or [], null_separated=null, remote=True).share(*shard_of(shard))
 
-    from extractors.engines.setup import Setup
-    from tal_cli import corpora
+    from tal_cli.commands import extraction_run
+    from tal_cli.extractors.corpus.worker_config import Setup
 
     framing = {"window": frames, "stride": stride, "sampling_rate": fps}
     asked = {key: value for key, value in framing.items() if value is not None} | settings_of(override or [])
-    name, settings = corpora.choose(extractor, model, asked)
+    name, settings = extraction_run.choose(extractor, model, asked)
     setup = Setup(
         extractor=name,
         weights=tuple(str(path) for path in weights or ()),
@@ -137,8 +137,8 @@ def extract_features(
         decoder=decoder.value,
         seed=seed,
     )
-    where = corpora.Where(engine=engine, address=address, device=device, workers=workers, patience=timeout)
-    run = corpora.Corpus(setup, where, out=out, format=format, overwrite=overwrite)
+    where = extraction_run.Where(engine=engine, address=address, device=device, workers=workers, patience=timeout)
+    run = extraction_run.Corpus(setup, where, out=out, format=format, overwrite=overwrite)
     raise typer.Exit(run.extract(found, summary))
 
 

@@ -10,13 +10,13 @@ import typer
 from tal_cli import console
 from tal_cli.commands import pull
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.tables import print_facts, print_path, print_table
+from tal_cli.commands.printing import print_facts, print_path, print_table
 from tal_cli.errors import UsageProblem
-from tal_cli.text import printable
+from tal_cli.safe_text import printable
 
 if TYPE_CHECKING:
-    from models.recipe import Published
-    from models.zoo import ModelEntry
+    from tal_cli.models.recipe.settings import Published
+    from tal_cli.models.store.zoo import ModelEntry
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `tal models list`.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -38,7 +38,7 @@ def _list_by_default(context: typer.Context) -> None:
 @app.command("list", epilog="Example: tal models list")
 def list_models() -> None:
     """List the models that run now, then published ones whose weights are missing."""
-    from models.zoo import available_models
+    from tal_cli.models.store.zoo import available_models
 
     entries, problems = available_models()
     print_table(
@@ -64,7 +64,7 @@ def list_models() -> None:
 @app.command("info", epilog="Example: tal models info camera")
 def info(name: Name) -> None:
     """Show a model's labels, the features it takes, and its card: what it was trained on and what it cannot do."""
-    from models.zoo import find_model
+    from tal_cli.models.store.zoo import find_model
 
     entry = find_model(name)
     recipe = entry.recipe
@@ -122,7 +122,7 @@ def add(
     Averaged (EMA) weights are taken where there are any. A checkpoint does not say what its classes are called, so the
     usual order of the data set is assumed unless --labels says otherwise.
     """
-    from tal_cli.importing import install
+    from tal_cli.model_files.released import install
 
     imported = install(name, checkpoint, recipe=recipe, labels=labels, overwrite=overwrite)
     console.note(f"recipe {imported.recipe.name}: {imported.recipe.description}")
@@ -141,7 +141,7 @@ def remove(
     quiet: Quiet = False,
 ) -> None:
     """Remove an imported or pulled model from this machine. Models that travel with tal stay."""
-    from tal_cli.importing import removable_folder, uninstall
+    from tal_cli.model_files.released import removable_folder, uninstall
 
     folder = removable_folder(name)
     if not yes:
@@ -168,7 +168,7 @@ def export_released(
     quiet: Quiet = False,
 ) -> None:
     """Write a model as its authors' code writes checkpoints, so that their evaluation scripts load it."""
-    from tal_cli.importing import export_released as write
+    from tal_cli.model_files.released import export_released as write
 
     write(name, target, overwrite=overwrite)
     console.note(f"wrote {target}")
@@ -181,7 +181,7 @@ def _architecture(entry: ModelEntry) -> str:
 
 def _labels(entry: ModelEntry) -> str:
     if entry.folder is None:
-        from tal_cli.datasets.benchmarks import BENCHMARKS
+        from tal_cli.datasets.catalog import BENCHMARKS
 
         benchmark = BENCHMARKS.get(entry.dataset)
         names = benchmark.label_names if benchmark else ()
@@ -192,7 +192,7 @@ def _labels(entry: ModelEntry) -> str:
 
 def _limits(entry: ModelEntry) -> list[str]:
     """What follows from the settings; the card says what only measuring tells."""
-    from extractors.catalog import ENTRIES
+    from tal_cli.extractors.catalog import ENTRIES
 
     model, features = entry.recipe.model, entry.recipe.features
     limits = ["find anything but its labels, or say that a video holds none of them"]

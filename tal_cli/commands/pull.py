@@ -11,12 +11,12 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.tables import print_path
+from tal_cli.commands.printing import print_path
 from tal_cli.errors import EXIT_MISSING, Missing, UsageProblem, exit_code_of
 
 if TYPE_CHECKING:
-    from extractors.catalog import BackboneEntry
-    from extractors.weights import WeightsSource
+    from tal_cli.extractors.catalog.entry import BackboneEntry
+    from tal_cli.extractors.files.weights import WeightsSource
 
 EXAMPLE = "Example: tal models pull thumos-videomae"
 
@@ -54,9 +54,9 @@ def steps_for(name: str) -> list[Callable[[], Path]]:
     Raises:
         UsageProblem: neither a model nor an extractor has that name.
     """
-    from extractors.catalog import find
-    from extractors.catalog.flow import FLOW_WEIGHTS
-    from models.zoo import UnknownModel, find_model
+    from tal_cli.extractors.catalog import find
+    from tal_cli.extractors.catalog.flow import FLOW_WEIGHTS
+    from tal_cli.models.store.zoo import UnknownModel, find_model
 
     if name in FLOW_WEIGHTS:
         return [partial(fetch_weights, name, FLOW_WEIGHTS[name])]
@@ -76,7 +76,7 @@ def steps_for(name: str) -> list[Callable[[], Path]]:
 
 def extractor_steps(name: str) -> list[Callable[[], Path]]:
     """What is to be done for the extractor that a model names, which may be one that only others have."""
-    from extractors.catalog import find
+    from tal_cli.extractors.catalog import find
 
     try:
         entry = find(name)
@@ -90,14 +90,14 @@ def pull_model(name: str) -> Path:
     """A model's folder, its checkpoint downloaded and imported unless it is there.
 
     Raises:
-        models.zoo.ModelMissing: its authors publish no file that can be downloaded; it says what can be done.
+        ModelMissing: its authors publish no file that can be downloaded; it says what can be done.
         DownloadFailed: theirs could not be had.
         Missing: the labels of its classes do not travel with tal.
         CheckpointError: the file is not what it should be.
     """
-    from models.zoo import find_model, home, resolve_model, weights_source
-    from tal_cli.downloads import fetch
-    from tal_cli.importing import install
+    from tal_cli.model_files.download import fetch
+    from tal_cli.model_files.released import install
+    from tal_cli.models.store.zoo import find_model, home, resolve_model, weights_source
 
     source = weights_source(name)
     if find_model(name).runnable_now or source is None or source.url is None:
@@ -118,8 +118,8 @@ def suggestion(name: str) -> str:
     """What a mistyped name may have meant, or where the names are."""
     import difflib
 
-    from extractors.catalog import ENTRIES
-    from models.zoo import available_models
+    from tal_cli.extractors.catalog import ENTRIES
+    from tal_cli.models.store.zoo import available_models
 
     names = [entry.name for entry in ENTRIES] + [entry.name for entry in available_models()[0]]
     close = difflib.get_close_matches(name, names, 1)
@@ -128,8 +128,8 @@ def suggestion(name: str) -> str:
 
 def fetch_weights(name: str, source: WeightsSource) -> Path:
     """Raises Missing, with all ways to get the file."""
-    from extractors.weights import locate, remedy, weights_path
-    from tal_cli.downloads import fetch
+    from tal_cli.extractors.files.weights import locate, remedy, weights_path
+    from tal_cli.model_files.download import fetch
 
     if source.url is None and locate(source) is None:
         raise Missing(f"{name}: its weights cannot be downloaded", remedy(name, (source,)))
@@ -138,8 +138,8 @@ def fetch_weights(name: str, source: WeightsSource) -> Path:
 
 def sources_of(entry: BackboneEntry) -> tuple[WeightsSource, ...]:
     """All files that an extractor loads: its networks', and its flow method's where that has weights of its own."""
-    from extractors.catalog.flow import FLOW_WEIGHTS
-    from extractors.preparation import Flow
+    from tal_cli.extractors.catalog.flow import FLOW_WEIGHTS
+    from tal_cli.extractors.features.preprocessing_spec import Flow
 
     if entry.contract.flow is None:
         return entry.weights

@@ -6,7 +6,7 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Device, Quiet
-from tal_cli.commands.tables import print_table
+from tal_cli.commands.printing import print_table
 from tal_cli.errors import EXIT_DEFECT
 
 EXAMPLE = "Example: tal selftest --device cpu"

@@ -10,7 +10,7 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Device, Overrides, Precision, PrecisionChoice, Quiet
-from tal_cli.commands.tables import print_path
+from tal_cli.commands.printing import print_path
 from tal_cli.errors import UsageProblem
 
 EXAMPLE = "Example: tal train --dataset mine/annotations.json --features mine/features --out runs/mine"
@@ -61,7 +61,7 @@ def train(
     if precision is PrecisionChoice.fp16:
         raise UsageProblem("--precision fp16: training would lose small gradients", "use fp32 or bf16")
 
-    from tal_cli.training.setup import TrainingRequest, prepare
+    from tal_cli.training.prepare import TrainingRequest, prepare
     from tal_cli.training.trainer import train as run_training
 
     values = {"training.epochs": epochs, "training.batch_size": batch_size, "training.seed": seed}

@@ -14,16 +14,16 @@ import typer
 
 from tal_cli import __version__, console
 from tal_cli.commands.options import Quiet, finite
-from tal_cli.commands.pictures import AnnotationsFile, Embed, check_page
-from tal_cli.commands.tables import print_path
+from tal_cli.commands.printing import print_path
+from tal_cli.commands.visual_outputs import AnnotationsFile, Embed, check_page
 from tal_cli.errors import InputProblem
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs
-from tal_cli.output import RunInfo
+from tal_cli.results.writers import RunInfo
 
 if TYPE_CHECKING:
-    from tal_cli.results import Results
-    from tal_cli.segments import Detections
-    from tal_cli.work import Run
+    from tal_cli.batch import Run
+    from tal_cli.results.readers import Results
+    from tal_cli.results.segments import Detections
 
 RESULT_SUFFIXES = (".json", ".jsonl", ".csv")
 EXAMPLE = "Example: tal view results.json --video clips/ --annotations truth.json --open"
@@ -67,7 +67,7 @@ def view(
 
     Writes one self-contained page and prints its path.
     """
-    from tal_cli.work import Run
+    from tal_cli.batch import Run
 
     files, problems = gather_results(results)
     failures = Run(Inputs((), tuple(problems)))
@@ -76,7 +76,7 @@ def view(
     if page is None or not found:
         raise typer.Exit(failures.exit_code)
     from tal_cli.datasets.annotations import load_annotations
-    from tal_cli.output.report import Report
+    from tal_cli.results.report.sink import Report
 
     truth = load_annotations(annotations) if annotations else None
     report = Report(page, run_of([made for _, made in found]), annotations=truth, embed=embed)
@@ -96,7 +96,7 @@ def view(
 
 def load_all(files: Iterable[Path], failures: Run) -> Iterator[tuple[Path, Results]]:
     """What each file holds; one that is no results file costs a line."""
-    from tal_cli.results import load_results
+    from tal_cli.results.readers import load_results
 
     for path in files:
         try:
@@ -194,7 +194,7 @@ def completed(detections: Detections) -> Detections:
     last = max((segment.end for segment in detections.segments), default=0.0)
     if detections.duration > 0 and detections.fps > 0:
         return replace(detections, duration=max(detections.duration, last))
-    from extractors.video import VideoError, probe
+    from tal_cli.extractors.video.stream import VideoError, probe
 
     try:
         info = probe(detections.path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli.errors import InputProblem
-from tal_cli.output.files import write_atomically
+from tal_cli.results.output_files import write_atomically
 
 ALL_SUBSETS = "all"
 TRAINING_NAMES = ("training", "train")

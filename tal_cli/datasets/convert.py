@@ -50,9 +50,9 @@ def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progr
 
     Raises:
         AnnotationError: a video is not among the files; the first is named.
-        extractors.video.VideoError: a file is no video.
+        tal_cli.extractors.video.stream.VideoError: a file is no video.
     """
-    from extractors.video import probe
+    from tal_cli.extractors.video.stream import probe
 
     by_stem = {file.stem: file for file in files}
     known = {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from extractors.store import FeatureSequence
-from models.recipe import FeatureSpec
 from tal_cli import contracts
 from tal_cli.datasets.annotations import VideoAnnotation
-from tal_cli.datasets.feature_files import FeatureFile
 from tal_cli.errors import UsageProblem
+from tal_cli.extractors.features.lookup import FeatureFile
+from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.models.recipe.settings import FeatureSpec
 
 
 def described(

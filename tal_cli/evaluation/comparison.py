@@ -8,8 +8,8 @@ from typing import Any
 
 from tal_cli.datasets.annotations import Annotations
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
-from tal_cli.evaluation.diagnosis import Diagnosis, diagnose
-from tal_cli.evaluation.error_types import ERRORS, Kind
+from tal_cli.evaluation.diagnosis.analysis import Diagnosis, diagnose
+from tal_cli.evaluation.diagnosis.error_types import ERRORS, Kind
 from tal_cli.evaluation.predictions import Predictions
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.datasets.json_files import parse_json, read_json, read_text
 from tal_cli.errors import InputProblem
+from tal_cli.extractors.files.json_files import parse_json, read_json, read_text
 
 Row = tuple[str, str, float, float, float]
 

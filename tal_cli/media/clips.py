@@ -12,10 +12,10 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from tal_cli.media.child import Progress
 from tal_cli.media.encode import Film, Sound, Turner
-from tal_cli.media.index import PacketIndex, packet_index
+from tal_cli.media.packet_index import PacketIndex, packet_index
 from tal_cli.media.reader import Reader
+from tal_cli.media.tasks import Progress
 
 # Further ahead than this it is quicker to look for a key frame than to decode on.
 JUMP_SECONDS = 12.0

@@ -17,8 +17,8 @@ from av.filter import Graph
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from extractors.decoding.messages import DecodeError
-from extractors.decoding.with_pyav import open_container
+from tal_cli.extractors.video.decoders.pyav import open_container
+from tal_cli.extractors.video.messages import DecodeError
 from tal_cli.media.reader import INDEXED, Reader
 
 # Fine enough for any rate, and what MP4 players expect.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from tal_cli.media.child import Progress
 from tal_cli.media.encode import Film, Turner
 from tal_cli.media.reader import Reader
+from tal_cli.media.tasks import Progress
 
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc")
 SMALLEST_FONT = 9

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from extractors.decoding.clock import Clock
-from extractors.decoding.messages import DecodeError
-from extractors.decoding.with_pyav import MAX_PIXELS, first_video_stream, open_container, plausible_rate
+from tal_cli.extractors.video.clock import Clock
+from tal_cli.extractors.video.decoders.pyav import MAX_PIXELS, first_video_stream, open_container, plausible_rate
+from tal_cli.extractors.video.messages import DecodeError
 
 # Formats that store display times and an index; in others a jump may land anywhere.
 INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
@@ -87,7 +87,7 @@ class Reader:
         return 0.0 if stamp is None else stamp - self.start
 
     def _stamp(self, frame: VideoFrame) -> float | None:
-        # avi stores no display times: see extractors.decoding.with_pyav.
+        # avi stores no display times: see tal_cli.extractors.video.decoders.pyav.
         stamp = frame.dts if self.container.format.name == "avi" and frame.dts is not None else frame.pts
         return None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from tal_cli.media.child import Progress
 from tal_cli.media.reader import Reader
+from tal_cli.media.tasks import Progress
 
 # Further ahead than this it is quicker to look for a key frame than to decode on.
 JUMP_SECONDS = 12.0

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from extractors.ahead import ahead
-from models.pyramid import padded_length
-from models.randomness import BatchPart
-from models.recipe import Recipe
-from tal_cli.datasets.features import Batch, FeatureVideo, collate, crop
+from tal_cli.datasets.training_data import Batch, FeatureVideo, collate, crop
 from tal_cli.errors import UsageProblem
-from tal_cli.training.processes import Processes
+from tal_cli.extractors.files.prefetch import ahead
+from tal_cli.models.layers.pyramid import padded_length
+from tal_cli.models.layers.shared_random import BatchPart
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.training.distributed import Processes
 
 Parts = list[tuple[BatchPart, Batch]]
 

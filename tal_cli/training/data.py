@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.recipe import FeatureSpec, ModelConfig, Recipe, override
 from tal_cli import console
 from tal_cli.contracts import UNKNOWN
 from tal_cli.datasets.annotations import Annotations, load_annotations, split_names
-from tal_cli.datasets.benchmarks import BENCHMARKS, find_benchmark
-from tal_cli.datasets.check import Expected, FeatureCheck, check_annotations, summarise
-from tal_cli.datasets.feature_files import find_features, usual_place
+from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
+from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, summarise
 from tal_cli.datasets.splits import split_own
 from tal_cli.errors import InputProblem, Missing, UsageProblem
 from tal_cli.evaluation.average_precision import parse_tiou
+from tal_cli.extractors.features.lookup import find_features, usual_place
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.loading import override
+from tal_cli.models.recipe.settings import FeatureSpec, Recipe
 
 OWN_DATA_TIOU = "0.3:0.1:0.7"
 USUAL_NAME = "annotations"
@@ -158,7 +160,7 @@ def feature_spec(data: TrainingData, overrides: Sequence[str]) -> FeatureSpec:
     Raises:
         Missing: they are not there, or nothing says what they are.
         RecipeError: overrides that are none.
-        extractors.store.FeatureError: the file cannot be read.
+        tal_cli.extractors.features.files.FeatureError: the file cannot be read.
     """
     video = data.annotations.of(data.train)[0]
     file = find_features(data.features, video.name, video.subset)

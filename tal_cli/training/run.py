@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.recipe import Recipe
-from tal_cli.datasets.features import FeatureVideo
-from tal_cli.training.boards import Board
-from tal_cli.training.processes import ALONE, Processes
+from tal_cli.datasets.training_data import FeatureVideo
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.training.distributed import ALONE, Processes
+from tal_cli.training.trackers import Board
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from models.recipe import Recipe, dump_recipe
-from tal_cli.datasets.features import FeatureVideo
+from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.errors import InputProblem
-from tal_cli.output.files import write_atomically
+from tal_cli.models.recipe.loading import dump_recipe
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.results.output_files import write_atomically
 
 FOLDER = "state"
 FILE = "latest.pt"

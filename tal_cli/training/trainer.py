@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from models.checkpoint import save_model
-from models.detector import TemporalDetector
-from models.recipe import CenterAssignment
-from models.training import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
 from tal_cli import console
 from tal_cli.devices import arithmetic
 from tal_cli.errors import InputProblem, TalError, UsageProblem
 from tal_cli.evaluation.average_precision import Evaluation
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.recipe.settings import CenterAssignment
+from tal_cli.models.store.checkpoint import save_model
+from tal_cli.models.training.loss import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
 from tal_cli.training.batches import Batches, Parts, split_batch
-from tal_cli.training.initial import load_matching
+from tal_cli.training.init_weights import load_matching
 from tal_cli.training.run import TrainingResult, TrainingRun
 from tal_cli.training.schedule import Schedule
 from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_state, save_state

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from models.detector import TemporalDetector
-from models.inference import detect
-from models.recipe import Recipe
 from tal_cli.datasets.annotations import Annotations
-from tal_cli.datasets.features import FeatureVideo
+from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
 from tal_cli.evaluation.predictions import Predictions, Row
-from tal_cli.training.processes import ALONE, Processes
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.inference.chunks import detect
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.training.distributed import ALONE, Processes
 
 
 def validate(

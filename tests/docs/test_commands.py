@@ -13,8 +13,8 @@ import pytest
 import typer
 from doc_blocks import FENCE, Block, blocks, commands
 
-from extractors.catalog import ENTRIES
 from tal_cli.app import app
+from tal_cli.extractors.catalog import ENTRIES
 
 ROOT = Path(__file__).resolve().parents[2]
 # docs/reference is generated, and shows what `--help` does.

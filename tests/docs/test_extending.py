@@ -13,23 +13,23 @@ from doc_blocks import blocks
 from doc_material import FRAMES, render_two_shots
 from pydantic import TypeAdapter
 
-from models.architectures import AnyDecoder, AnyEncoder
-from models.boundaries import decode_everywhere
-from models.decoders import DECODERS
-from models.detector import TemporalDetector
-from models.encoders import ENCODERS
-from models.pyramid import pad_batch
-from models.recipe import load_recipe, override
+from tal_cli.models.decoders import DECODERS
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.encoders import ENCODERS
+from tal_cli.models.layers.pyramid import pad_batch
+from tal_cli.models.predictions import decode_everywhere
+from tal_cli.models.recipe.architecture import AnyDecoder, AnyEncoder
+from tal_cli.models.recipe.loading import load_recipe, override
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the modules beside the shown ones begin with.
 IMPORTS = """\
 from typing import Literal
 from torch import Tensor, nn
-from models.architectures import DecoderSettings, EncoderSettings, ModelConfig
-from models.boundaries import PlainBoundaries, Predictions
-from models.layers import apply_mask
-from models.pyramid import PyramidLayout
+from tal_cli.models.recipe.architecture import DecoderSettings, EncoderSettings, ModelConfig
+from tal_cli.models.predictions import PlainBoundaries, Predictions
+from tal_cli.models.layers.common import apply_mask
+from tal_cli.models.layers.pyramid import PyramidLayout
 """
 FRAGMENTS = [block.text for block in blocks(ROOT / "README.md", ROOT) if block.language == "python"]
 
@@ -42,17 +42,17 @@ def fragment(start: str) -> str:
 
 
 def test_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from extractors import catalog
-    from extractors.backbones import create_backbone
-    from extractors.backbones.blueprint import Measured
-    from extractors.catalog import BackboneEntry
-    from extractors.contract import FeatureContract
-    from extractors.extract import extract_features
+    from tal_cli.extractors import catalog
+    from tal_cli.extractors.backbones import create_backbone
+    from tal_cli.extractors.backbones.blueprint import Measured
+    from tal_cli.extractors.catalog.entry import BackboneEntry
+    from tal_cli.extractors.extraction.extractor import extract_features
+    from tal_cli.extractors.features.contract import FeatureContract
 
     names: dict[str, Any] = {"torch": torch, "Tensor": torch.Tensor, "Measured": Measured}
     names |= {"FeatureContract": FeatureContract, "BackboneEntry": BackboneEntry}
     exec(fragment("class MeanColour"), names)
-    module = ModuleType("extractors.backbones.mean_colour")
+    module = ModuleType("tal_cli.extractors.backbones.mean_colour")
     module.MEAN_COLOUR = names["MEAN_COLOUR"]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     entry = eval(fragment("BackboneEntry("), names)
@@ -88,12 +88,12 @@ def test_a_part_of_the_detector(start: str, part: str, union: Any, monkeypatch: 
 
 
 def test_an_output_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tal_cli.output import Format, RunInfo
-    from tal_cli.segments import Detections, Segment
+    from tal_cli.results.segments import Detections, Segment
+    from tal_cli.results.writers import Format, RunInfo
 
     names: dict[str, Any] = {"RunInfo": RunInfo, "Detections": Detections, "Format": Format}
     exec(fragment("class LabelsWriter"), names)
-    module = ModuleType("tal_cli.output.audacity")
+    module = ModuleType("tal_cli.results.writers.audacity")
     module.LabelsWriter = names["LabelsWriter"]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     writer = eval(fragment("Format("), names).create(RunInfo("0", "camera", ""))
@@ -102,7 +102,7 @@ def test_an_output_format(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_data_set() -> None:
-    from tal_cli.datasets.benchmarks import Benchmark
+    from tal_cli.datasets.catalog import Benchmark
 
     benchmark = eval(fragment("Benchmark("), {"Benchmark": Benchmark})
     assert benchmark.root.name == benchmark.name == "dance"

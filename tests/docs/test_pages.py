@@ -55,8 +55,8 @@ def test_a_stale_reference_is_noticed(
 
 
 def test_the_reference_tells_all(generator: ModuleType) -> None:
-    from extractors.catalog import ENTRIES
-    from models.recipe import list_recipes
+    from tal_cli.extractors.catalog import ENTRIES
+    from tal_cli.models.recipe.loading import list_recipes
 
     models, recipe = generator.PAGES["reference/models.md"](), generator.PAGES["reference/recipe.md"]()
     extractors, manual = generator.PAGES["reference/extractors.md"](), generator.PAGES["tal.1"]()

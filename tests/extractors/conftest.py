@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from extractors.contract import FeatureContract
+from tal_cli.extractors.features.contract import FeatureContract
 
 Encode = Callable[..., Path]
 

@@ -77,9 +77,9 @@ def write_checkpoint(path: Path) -> None:
     """What the authors' code saves of a detector for THUMOS14, all zeros; of each tensor the file holds one."""
     import torch
 
-    from models.detector import TemporalDetector
-    from models.recipe import load_recipe
-    from models.released.conversion import to_released
+    from tal_cli.models.detector import TemporalDetector
+    from tal_cli.models.recipe.loading import load_recipe
+    from tal_cli.models.released.conversion import to_released
 
     recipe = load_recipe("thumos-i3d")
     with torch.device("meta"):

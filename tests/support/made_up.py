@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from extractors.contract import FeatureContract
-from extractors.store import FeatureSequence, save_features
-from models.recipe import FeatureSpec
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.files import save_features
+from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.models.recipe.settings import FeatureSpec
 
 FPS, WINDOW = 30.0, 16
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from made_up import FPS, WINDOW, frames_of, spec_of, write_annotations, write_video
 
-from models.architectures import CltdrSettings, GmgSettings
-from models.recipe import ModelConfig, Recipe, TrainingConfig, dump_recipe
 from tal_cli.datasets.annotations import GroundTruth
+from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
+from tal_cli.models.recipe.encoders import GmgSettings
+from tal_cli.models.recipe.loading import dump_recipe
+from tal_cli.models.recipe.settings import Recipe, TrainingConfig
+from tal_cli.training.prepare import TrainingRequest, prepare
 from tal_cli.training.run import TrainingRun
-from tal_cli.training.setup import TrainingRequest, prepare
 
 LABELS = ("hop", "skip", "jump")
 CHANNELS, STRIDE, LENGTH = 16, 4, 64

@@ -54,12 +54,12 @@ def serving(folder: Path) -> Iterator[Path]:
 # What most commands import when they need it; together these import torch, numba and matplotlib.
 SLOW = (
     "tal_cli.app",
-    "tal_cli.evaluation.diagnosis_page",
-    "tal_cli.exporting",
-    "tal_cli.output.report",
-    "tal_cli.pipeline",
+    "tal_cli.evaluation.diagnosis.page",
+    "tal_cli.model_files.export_formats",
+    "tal_cli.results.report",
+    "tal_cli.api",
     "tal_cli.training.trainer",
-    "extractors.backbones.tiny",
+    "tal_cli.extractors.backbones.tiny",
     "matplotlib.figure",
     "numba",
 )

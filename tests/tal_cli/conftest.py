@@ -16,11 +16,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty TAL_HOME with one small model called `small`, whose weights are random."""
     import torch
 
-    from extractors.backbones import create_backbone
-    from models.architectures import CltdrSettings, GmgSettings
-    from models.checkpoint import save_model
-    from models.detector import TemporalDetector
-    from models.recipe import FeatureSpec, InferenceConfig, ModelConfig, Recipe
+    from tal_cli.extractors.backbones import create_backbone
+    from tal_cli.models.detector import TemporalDetector
+    from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
+    from tal_cli.models.recipe.encoders import GmgSettings
+    from tal_cli.models.recipe.settings import FeatureSpec, InferenceConfig, Recipe
+    from tal_cli.models.store.checkpoint import save_model
 
     contract = create_backbone("tiny").contract
     spec = FeatureSpec(**{name: getattr(contract, name) for name in FeatureSpec.model_fields})

@@ -63,7 +63,7 @@ def test_the_wheel_holds_the_three_packages_with_recipes_and_weights(repository:
             if path.is_file() and "__pycache__" not in path.parts
         }
         assert wanted <= names
-    assert any(name.startswith("models/recipes/") for name in names)
+    assert any(name.startswith("models/recipe/published/") for name in names)
     assert any(name.startswith("models/weights/camera/") for name in names)
     others = {name.partition("/")[0] for name in names} - {"tal_cli", "models", "extractors"}
     assert all(name.endswith((".dist-info", ".data")) for name in others)

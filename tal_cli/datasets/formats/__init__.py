@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from tal_cli.datasets.annotations import AnnotationError, Annotations
 from tal_cli.datasets.formats.values import How
-from tal_cli.datasets.json_files import read_text
+from tal_cli.extractors.files.json_files import read_text
 
 MODULES = ("activitynet", "labelstudio", "elan", "epic", "thumos", "table")
 HEAD = 1 << 16  # characters by which a form is told

@@ -13,7 +13,7 @@ from typing import Any
 
 from tal_cli.datasets.annotations import AnnotationError, Annotations, GroundTruth, VideoAnnotation
 from tal_cli.datasets.formats.values import DEFAULT_SUBSET, How, finite, last_end
-from tal_cli.datasets.json_files import parse_json
+from tal_cli.extractors.files.json_files import parse_json
 
 NAME = "ActivityNet-style JSON"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tal_cli.datasets.annotations import AnnotationError, Annotations
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, seconds, sorted_labels
-from tal_cli.datasets.json_files import read_text
+from tal_cli.extractors.files.json_files import read_text
 
 NAME = "EPIC-KITCHENS-100 CSV"
 SUBSETS = {"train": "training", "validation": "validation", "test": "test"}

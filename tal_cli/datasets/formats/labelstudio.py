@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from tal_cli.datasets.annotations import AnnotationError, Annotations
 from tal_cli.datasets.formats.table import is_video
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_labels
-from tal_cli.datasets.json_files import parse_json
+from tal_cli.extractors.files.json_files import parse_json
 
 NAME = "Label Studio JSON"
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file

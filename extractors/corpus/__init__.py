@@ -1,0 +1,1 @@
+"""Features of many videos: worker processes of this machine, or a Ray cluster."""

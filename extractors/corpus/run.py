@@ -1,0 +1,257 @@
+"""Many videos: each gets its feature file, fails alone, and is left alone once it is finished.
+
+Who computes is an engine (`local.py`, `ray.py`); here is decided what is left to do, shared with other runs on the same
+folder by claims, and summed up. Nothing here loads torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.files import FeatureError, description_of, parse_contract, save_features
+from tal_cli.extractors.files.atomic import LONGEST, leftovers
+from tal_cli.extractors.files.locks import Claims
+from tal_cli.extractors.files.remote import PlaceError, exists, fetch, is_url, local_path, name_of, read, remove, send
+from tal_cli.extractors.video.stream import VideoError
+
+if TYPE_CHECKING:
+    from tal_cli.extractors.extraction.extractor import Extractor, Progress
+    from tal_cli.extractors.features.sequence import FeatureSequence
+
+# How often to look whether other runs have finished what they are at, seconds.
+POLL, POLL_EACH = 1.0, 0.02
+
+
+@dataclass(frozen=True)
+class Job:
+    """A video and the feature file it shall have (its suffix names the format); both are places, see `places`."""
+
+    video: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: done, kept (it was finished before), or failed with an error that says why.
+
+    frames: decoded; duration: of the video, seconds; lost_frames: that could not be decoded.
+    """
+
+    job: Job
+    kept: bool = False
+    frames: int = 0
+    duration: float = 0.0
+    lost_frames: int = 0
+    error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether this run made the features."""
+        return not self.kept and self.error is None
+
+
+class Engine(Protocol):
+    """Runs jobs, several at a time."""
+
+    def has_room(self) -> bool:
+        """Whether another job would begin soon."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+        ...
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Outcomes of jobs that have ended, after at most that many seconds. Raises what no job could succeed with."""
+        ...
+
+    def close(self) -> None:
+        """End whatever runs."""
+        ...
+
+
+@dataclass
+class Summary:
+    """What a run came to. seconds: of video that was done; since: when it began, on the monotonic clock."""
+
+    done: int = 0
+    kept: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    frames: int = 0
+    seconds: float = 0.0
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome."""
+        self.done += outcome.done
+        self.kept += outcome.kept
+        self.frames += outcome.frames
+        self.seconds += outcome.duration
+        if outcome.error is not None:
+            self.failed.append((outcome.job.video, str(getattr(outcome.error, "reason", outcome.error))))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.since
+
+    @property
+    def hours_per_hour(self) -> float:
+        """Hours of video done per hour."""
+        return self.seconds / max(self.elapsed, 1e-9)
+
+
+def is_done(target: str, contract: FeatureContract) -> bool:
+    """Whether the features are there, whole, and made under this very contract. Raises PlaceError."""
+    description = description_of(target)
+    if not exists(target) or not exists(description):
+        return False
+    try:
+        content = json.loads(read(description))
+        return isinstance(content, dict) and parse_contract(Path(name_of(description)), content) == contract
+    except (FeatureError, ValueError):
+        return False
+
+
+def run_job(
+    job: Job, extractor: Extractor, *, decoder: str = "auto", timeout: float, progress: Progress | None = None
+) -> Outcome:
+    """Do one job. What is wrong with its files is in the outcome, all else is raised."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="tal-") as folder:
+            path = fetch(job.video, Path(folder)) if is_url(job.video) else local_path(job.video)
+            sequence = extractor.extract(path, decoder=decoder, timeout=timeout, progress=progress)
+        save(sequence, job.target)
+    except VideoError as error:
+        return Outcome(job, error=VideoError(job.video, error.reason))
+    except (FeatureError, PlaceError, OSError) as error:
+        return Outcome(job, error=error)
+    return Outcome(job, frames=sequence.frames, duration=sequence.duration, lost_frames=sequence.lost_frames)
+
+
+def save(sequence: FeatureSequence, target: str) -> None:
+    """Write features and description, whole, to a path or a URL. Raises FeatureError, OSError, PlaceError."""
+    if not is_url(target):
+        save_features(sequence, local_path(target))
+        return
+    description = description_of(target)
+    with tempfile.TemporaryDirectory(prefix="tal-") as folder:
+        file = Path(folder, name_of(target))
+        save_features(sequence, file)
+        remove(description)  # an old description must not vouch for new features
+        send(file, target)
+        send(Path(folder, name_of(description)), description)
+
+
+def run_corpus(
+    jobs: Iterable[Job],
+    contract: FeatureContract,
+    start: Callable[[], Engine],
+    *,
+    claims: Claims,
+    overwrite: bool = False,
+) -> Generator[Outcome, None, None]:
+    """Do all jobs that are not done, and wait for those that other runs are at; outcomes come as jobs end.
+
+    start: called once there is something to do. overwrite: redo what is done, but for what another run is at meanwhile.
+    """
+    return _Corpus(contract, start, claims, overwrite).run(jobs)
+
+
+class _Corpus:
+    def __init__(self, contract: FeatureContract, start: Callable[[], Engine], claims: Claims, overwrite: bool) -> None:
+        self._contract = contract
+        self._start = start
+        self._claims = claims
+        self._overwrite = overwrite
+        self._engine: Engine | None = None
+        self._running = 0
+        self._leftovers: dict[str, dict[str, list[Path]]] = {}
+
+    def run(self, jobs: Iterable[Job]) -> Generator[Outcome, None, None]:
+        waiting: deque[tuple[Job, bool]] = deque((job, self._overwrite) for job in jobs)
+        elsewhere: deque[tuple[Job, bool]] = deque()
+        looked = time.monotonic()
+        try:
+            while waiting or elsewhere or self._running:
+                while waiting and (self._engine is None or self._engine.has_room()):
+                    job, overwrite = waiting.popleft()
+                    begun = self._begin(job, overwrite)
+                    if isinstance(begun, Outcome):
+                        yield begun
+                    elif not begun:
+                        # What another run is at needs no redoing by this one.
+                        elsewhere.append((job, False))
+                yield from self._finished()
+                if not waiting and elsewhere:
+                    if not self._running:
+                        time.sleep(POLL / 4)
+                    if time.monotonic() - looked > POLL + POLL_EACH * len(elsewhere):
+                        looked = time.monotonic()
+                        waiting, elsewhere = elsewhere, waiting
+        finally:
+            if self._engine is not None:
+                self._engine.close()
+
+    def _begin(self, job: Job, overwrite: bool) -> Outcome | bool:
+        """Give a job to the engine (True), unless it is done, cannot be, or another run is at it (False)."""
+        try:
+            if not overwrite and not self._left(job) and is_done(job.target, self._contract):
+                return Outcome(job, kept=True)
+        except (PlaceError, OSError) as error:
+            return Outcome(job, error=error)
+        if self._engine is None:
+            self._engine = self._start()
+        try:
+            if not self._claims.take(job.target):
+                self._forget(job)
+                return False
+            self._sweep(job)
+            if not overwrite and is_done(job.target, self._contract):  # finished between the look and the claim
+                self._claims.release(job.target)
+                return Outcome(job, kept=True)
+        except (PlaceError, OSError) as error:
+            self._claims.release(job.target)
+            return Outcome(job, error=error)
+        self._engine.submit(job)
+        self._running += 1
+        return True
+
+    def _finished(self) -> Iterator[Outcome]:
+        if self._engine is None or not self._running:
+            return
+        for outcome in self._engine.wait(POLL / 4):
+            self._running -= 1
+            self._claims.release(outcome.job.target)
+            yield outcome
+
+    def _left(self, job: Job) -> list[Path]:
+        """What killed runs left of a job's files; each folder is read once, however many files are in it."""
+        if is_url(job.target):
+            return []
+        path = local_path(job.target)
+        folder = os.fspath(path.parent)
+        if folder not in self._leftovers:
+            self._leftovers[folder] = leftovers(path.parent)
+        found = self._leftovers[folder]
+        names = (path.name[:LONGEST], path.with_suffix(".json").name[:LONGEST], path.stem[: LONGEST - 1])
+        return [file for name in names for file in found.get(name, ())]
+
+    def _sweep(self, job: Job) -> None:
+        """Remove them: whoever holds the claim is the only one who writes there."""
+        for file in self._left(job):
+            file.unlink(missing_ok=True)
+
+    def _forget(self, job: Job) -> None:
+        """Read the folder anew for a job that another run is at: it may be killed."""
+        if not is_url(job.target):
+            self._leftovers.pop(os.fspath(local_path(job.target).parent), None)

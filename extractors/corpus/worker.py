@@ -1,0 +1,92 @@
+"""A worker process: one backbone on one device, several videos at a time. Started by `local`, never imported by it.
+
+One JSON object a line. parent -> worker: first how to compute, then jobs. worker -> parent: `ready` with its contract,
+or `failed`; then for each job `progress` now and then, and `outcome`. The end of standard input ends the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tal_cli.extractors.corpus.run import Job, run_job
+from tal_cli.extractors.corpus.worker_config import Setup, pack
+
+if TYPE_CHECKING:
+    from tal_cli.extractors.extraction.extractor import Extractor
+
+Say = Callable[..., None]
+# Seconds between words about one job.
+PROGRESS_EVERY = 0.25
+
+
+def speaker(output: int) -> Say:
+    """A function that writes one message; threads take turns."""
+    turn = threading.Lock()
+
+    def say(**message: Any) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        with turn:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(output, view) :]
+
+    return say
+
+
+def work(number: int, job: Job, extractor: Extractor, setup: Setup, say: Say) -> None:
+    """Do one job and say what came of it."""
+    said = 0.0
+
+    def progress(done: int, expected: int | None) -> None:
+        nonlocal said
+        if time.monotonic() - said > PROGRESS_EVERY:
+            said = time.monotonic()
+            say(progress=number, done=done, expected=expected)
+
+    progress(0, None)
+    try:
+        outcome = run_job(job, extractor, decoder=setup.decoder, timeout=setup.timeout, progress=progress)
+    except Exception as error:
+        say(outcome=number, error=pack(error))
+        return
+    facts = {"frames": outcome.frames, "duration": outcome.duration, "lost_frames": outcome.lost_frames}
+    say(outcome=number, error=None if outcome.error is None else pack(outcome.error), **facts)
+
+
+def prepared(first: dict[str, Any]) -> tuple[Setup, Extractor]:
+    """What the parent's first line asks for."""
+    import torch
+
+    if first["threads"] is not None:
+        torch.set_num_threads(first["threads"])
+    values = first["setup"]
+    pairs = tuple((key, value) for key, value in values.pop("settings"))
+    setup = Setup(**{**values, "settings": pairs, "weights": tuple(values["weights"])})
+    return setup, setup.extractor_on(first["device"], first["shares"])
+
+
+def main() -> None:
+    """Run the worker. Standard output carries messages, so nothing that a library prints may get there."""
+    output = os.dup(1)
+    os.dup2(2, 1)
+    say = speaker(output)
+    first = json.loads(sys.stdin.buffer.readline())
+    try:
+        setup, extractor = prepared(first)
+    except Exception as error:
+        say(failed=pack(error))
+        os._exit(0)
+    say(ready=asdict(extractor.backbone.contract))
+    pool = ThreadPoolExecutor(first["shares"], thread_name_prefix="video")
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        pool.submit(work, message["number"], Job(message["video"], message["target"]), extractor, setup, say)
+    os._exit(0)

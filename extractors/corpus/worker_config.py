@@ -1,0 +1,116 @@
+"""What a worker has to know before its first video, and how errors travel between processes. Loads no torch."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tal_cli.extractors.backbones import create_backbone, resolve
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.files import FeatureError
+from tal_cli.extractors.files.optional import ExtraMissing
+from tal_cli.extractors.files.remote import PlaceError
+from tal_cli.extractors.files.weights import WeightsError, WeightsMissing
+from tal_cli.extractors.video.stream import TIMEOUT, DecoderUnavailable, VideoError
+
+if TYPE_CHECKING:
+    from tal_cli.extractors.extraction.extractor import Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How a run computes.
+
+    extractor, weights, settings: see `create_backbone`. batch_size: windows per forward pass, None: by memory.
+    precision, compiled: see `Extractor`. decoder, timeout: see `read_frames`. seed: of everything random.
+    """
+
+    extractor: str
+    weights: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    batch_size: int | None = None
+    precision: str = "auto"
+    compiled: bool = False
+    decoder: str = "auto"
+    timeout: float = TIMEOUT
+    seed: int = 0
+
+    def contract(self) -> FeatureContract:
+        """What features will be made under, without making the backbone; reads the weights files for their hash.
+
+        Raises ValueError for an unknown name and settings that it cannot have, WeightsMissing.
+        """
+        return resolve(self.extractor, self.weights or None, dict(self.settings)).contract
+
+    def extractor_on(self, device: str, shares: int) -> Extractor:
+        """The backbone, ready for that many videos at a time.
+
+        Raises SettingsError for settings that the network itself refuses, and as `create_backbone` for its weights.
+        """
+        try:
+            return self._extractor_on(device, shares)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+    def _extractor_on(self, device: str, shares: int) -> Extractor:
+        import torch
+
+        from tal_cli.extractors.extraction.extractor import Extractor
+        from tal_cli.extractors.extraction.precision import hold_factors
+
+        torch.manual_seed(self.seed)
+        backbone = create_backbone(self.extractor, self.weights or None, dict(self.settings))
+        hold_factors(backbone, self.precision)
+        return Extractor(
+            backbone,
+            device=device,
+            batch_size=self.batch_size or "auto",
+            precision=self.precision,
+            compiled=self.compiled,
+            shares=shares,
+        )
+
+
+class SettingsError(Exception):
+    """Settings that a backbone cannot have, as only its network tells."""
+
+
+class WorkerDefect(Exception):
+    """An error inside a worker that nobody foresaw. trace: where it happened, shown with this error's own."""
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.__cause__ = Exception(f"in the worker:\n{trace}") if trace else None
+
+
+# How the errors that a person can do something about are made again, from what they were made from.
+KINDS: dict[type[Exception], Callable[[Any], list[Any]]] = {
+    VideoError: lambda error: [error.path, error.reason],
+    FeatureError: lambda error: [error.path, error.reason],
+    PlaceError: lambda error: [error.path, error.reason],
+    DecoderUnavailable: lambda error: [error.decoder, str(error)],
+    ExtraMissing: lambda error: [error.package, error.extra],
+    WeightsMissing: lambda error: [error.backbone, error.remedy],
+    WeightsError: lambda error: [str(error)],
+    SettingsError: lambda error: [str(error)],
+    ValueError: lambda error: [str(error)],
+    OSError: lambda error: [error.errno, error.strerror or str(error), error.filename and str(error.filename)],
+}
+
+
+def pack(error: Exception) -> dict[str, Any]:
+    """An error as JSON: one of KINDS, or a defect with its traceback."""
+    for kind, arguments in KINDS.items():
+        if type(error) is kind or (kind is OSError and isinstance(error, OSError)):
+            return {"module": kind.__module__, "kind": kind.__name__, "arguments": arguments(error)}
+    trace = "".join(traceback.format_exception(error))
+    return {"module": __name__, "kind": "WorkerDefect", "arguments": [f"{type(error).__name__}: {error}", trace]}
+
+
+def unpack(packed: dict[str, Any]) -> Exception:
+    """The error that was packed."""
+    error: Exception = getattr(import_module(packed["module"]), packed["kind"])(*packed["arguments"])
+    return error

@@ -1,1 +1,0 @@
-"""Who computes features: worker processes of this machine (`local`), or a Ray cluster (`cluster`)."""

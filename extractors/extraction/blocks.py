@@ -1,0 +1,117 @@
+"""From decoded frames to what forward passes take: every frame prepared once, every window in one block.
+
+Shapes: n frames of a chunk, N frames of a block, B windows; H × W pixels as decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tal_cli.extractors.features.grid import WindowGrid
+from tal_cli.extractors.video.stream import FrameChunk
+
+
+@dataclass(frozen=True)
+class PreparedFrames:
+    """frames [n, ...] as a backbone prepared them, on its device; times float64 [n] seconds, strictly increasing."""
+
+    frames: Tensor
+    times: NDArray[np.float64]
+
+
+def with_lookahead(stream: Iterable[FrameChunk], lookahead: int) -> Iterator[FrameChunk]:
+    """Chunks whose last `lookahead` frames the next one begins with: a backbone prepares all but those.
+
+    The video's last frames have nothing after them and are not prepared; in a video that has no others, the last frame
+    is repeated.
+    """
+    if not lookahead:
+        yield from stream
+        return
+    kept: FrameChunk | None = None
+    whole = False
+    for chunk in stream:
+        joined = chunk if kept is None else joined_chunks(kept, chunk)
+        whole = whole or len(joined.times) > lookahead
+        if len(joined.times) > lookahead:
+            yield joined
+            joined = FrameChunk(joined.frames[-lookahead:].copy(), joined.times[-lookahead:])
+        kept = joined
+    if kept is not None and not whole:
+        missing = lookahead + 1 - len(kept.times)
+        later = kept.times[-1] + np.arange(1, missing + 1) / 25.0
+        yield joined_chunks(kept, FrameChunk(np.repeat(kept.frames[-1:], missing, axis=0), later))
+
+
+def joined_chunks(first: FrameChunk, second: FrameChunk) -> FrameChunk:
+    """One chunk after the other, as one."""
+    return FrameChunk(np.concatenate([first.frames, second.frames]), np.concatenate([first.times, second.times]))
+
+
+def iterate_windows(
+    stream: Iterable[PreparedFrames], grid: WindowGrid, batch: int | Callable[[PreparedFrames], int]
+) -> Iterator[PreparedFrames]:
+    """Blocks of window + (B - 1) * stride frames for B <= batch windows; together they hold every window once.
+
+    Neighbouring blocks share the window - stride frames that windows on both sides need. A video with fewer frames than
+    a window is padded by repeating the last frame. An empty stream gives no block.
+    batch: windows per block, or what tells it from the first prepared frames.
+    """
+    kept: list[PreparedFrames] = []
+    held = skip = block = step = 0
+    whole = False
+    for chunk in stream:
+        if not block:
+            windows = batch if isinstance(batch, int) else batch(chunk)
+            block, step = grid.frames(windows), windows * grid.stride
+        if skip:  # a stride beyond the window leaves gaps
+            dropped = min(skip, len(chunk.times))
+            skip -= dropped
+            chunk = part(chunk, dropped)
+        kept.append(chunk)
+        held += len(chunk.times)
+        while held >= block:
+            joined = join(kept)
+            yield part(joined, 0, block)
+            whole = True
+            rest = part(joined, step)
+            skip = max(0, step - held)
+            kept, held = [rest], len(rest.times)
+    if held >= grid.window:
+        yield part(join(kept), 0, grid.frames(grid.count(held)))
+    elif held and not whole:
+        yield pad(join(kept), grid.window)
+
+
+def join(chunks: list[PreparedFrames]) -> PreparedFrames:
+    """Chunks, one after the other, as one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    frames = [chunk.frames for chunk in chunks]
+    if frames[0].device.type == "cpu" and frames[0].dtype in (torch.uint8, torch.float32):
+        # torch would share the copying between threads, which wait for each other longer than it takes.
+        joined = torch.from_numpy(np.concatenate([some.numpy() for some in frames]))
+    else:
+        joined = torch.cat(frames)
+    return PreparedFrames(joined, np.concatenate([chunk.times for chunk in chunks]))
+
+
+def part(chunk: PreparedFrames, start: int, stop: int | None = None) -> PreparedFrames:
+    """A view of some of a chunk's frames."""
+    return PreparedFrames(chunk.frames[start:stop], chunk.times[start:stop])
+
+
+def pad(chunk: PreparedFrames, length: int) -> PreparedFrames:
+    """Repeat the last frame up to that length; its time goes on by the mean step (a lone frame's by 1/25 s)."""
+    missing = length - len(chunk.times)
+    step = (chunk.times[-1] - chunk.times[0]) / (len(chunk.times) - 1) if len(chunk.times) > 1 else 0.04
+    later = chunk.times[-1] + step * np.arange(1, missing + 1)
+    return PreparedFrames(
+        torch.cat([chunk.frames, *[chunk.frames[-1:]] * missing]), np.concatenate([chunk.times, later])
+    )

@@ -1,0 +1,1 @@
+"""Features: their contract, their grid in time, their files."""

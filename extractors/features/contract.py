@@ -1,0 +1,132 @@
+"""What features mean: everything about their making that a detector trained on them relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+
+from tal_cli.extractors.features.preprocessing_spec import Crop, Flow, Resize, ValueRange
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureContract:
+    """How a feature sequence was made. Two sequences may stand for each other only under equal contracts.
+
+    extractor: the backbone's name. weights_sha256: of its weights file; None where it has no trained weights.
+    sampling_rate: frames per second the video is resampled to first, by presentation time; None: its own rate.
+    max_rate: with sampling_rate None, faster videos keep every k-th frame, k the smallest that leaves at most so many.
+    window, stride: frames per window and from one window to the next.
+    alignment: what grid position g stands for; "center" is the centre of window g.
+    resize, crop, value_range, flow: how frames become the network's input, in the words of `preprocessing_spec.py`,
+    in that order (flow, where there is any, between resize and crop).
+    layer, pooling: short free text, compared verbatim.
+    channels: values per window.
+    """
+
+    extractor: str
+    weights_sha256: str | None
+    sampling_rate: float | None
+    max_rate: float | None
+    window: int
+    stride: int
+    alignment: str
+    resize: str
+    crop: str
+    value_range: str
+    layer: str
+    pooling: str
+    channels: int
+    flow: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.window < 1 or self.stride < 1 or self.channels < 1:
+            raise ValueError("window, stride and channels are at least 1")
+        for rate in (self.sampling_rate, self.max_rate):
+            if rate is not None and not 0 < rate < float("inf"):
+                raise ValueError(f"a rate is a positive number of frames per second, not {rate}")
+
+    def differences(self, other: FeatureContract) -> list[str]:
+        """One line per field that differs, as "field: mine, not theirs"; empty where the contracts are equal."""
+        return [
+            f"{field.name}: {shown(getattr(self, field.name))}, not {shown(getattr(other, field.name))}"
+            for field in fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+    def changed(self, settings: Mapping[str, object]) -> FeatureContract:
+        """This contract with some fields changed, given as text or as values of their type.
+
+        Preparations are written canonically, so that the same preparation is the same contract. Raises ValueError for
+        a field that cannot be set, a value that it cannot have, or a crop larger than the picture it is cut from.
+        """
+        values: dict[str, object] = {}
+        for key, value in settings.items():
+            if key not in READERS:
+                raise ValueError(f"{key}: cannot be set; there are {', '.join(READERS)}")
+            values[key] = READERS[key](key, value)
+        made = replace(self, **values)  # type: ignore[arg-type]
+        if {"resize", "crop"} & set(settings):
+            fit(Resize.parse(made.resize), Crop.parse(made.crop))
+        return made
+
+
+def fit(resize: Resize, crop: Crop) -> None:
+    """Raises ValueError where a crop is larger than every picture that a resize gives."""
+    if resize.method is None or crop.size is None:
+        return
+    if isinstance(resize.size, tuple):
+        crop.box(*resize.size)
+    elif min(crop.size) > resize.size:
+        raise ValueError(f"crop={crop} does not fit into pictures made by resize={resize}")
+
+
+FASTEST = 1000.0  # frames per second; resampling to more would only repeat frames
+
+
+def shown(value: object) -> str:
+    """A field's value as a person is told it."""
+    return "none" if value is None else str(value)
+
+
+def whole(key: str, value: object) -> int:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = 0.0
+    if not number.is_integer() or not 1 <= number < 1 << 20:
+        raise ValueError(f"{key}={value}: a whole number of frames, at least 1")
+    return int(number)
+
+
+def rate(key: str, value: object) -> float | None:
+    if value is None or str(value) in ("none", "null"):
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= FASTEST:
+        raise ValueError(f"{key}={value}: a number of frames per second up to {FASTEST:g}, or none")
+    return number
+
+
+def words(key: str, value: object) -> str:
+    text = " ".join(str(value).split())
+    if not text:
+        raise ValueError(f"{key}: says nothing")
+    return text
+
+
+# What may be set, and how its text is read.
+READERS: dict[str, Callable[[str, object], object]] = {
+    "sampling_rate": rate,
+    "max_rate": rate,
+    "window": whole,
+    "stride": whole,
+    "resize": lambda key, value: str(Resize.parse(str(value))),
+    "crop": lambda key, value: str(Crop.parse(str(value))),
+    "value_range": lambda key, value: str(ValueRange.parse(str(value))),
+    "flow": lambda key, value: str(Flow.parse(str(value))),
+    "layer": words,
+    "pooling": words,
+}

@@ -1,0 +1,285 @@
+"""Feature files: one array, and beside it VIDEO.json with the contract it was made under.
+
+The array is written first and its JSON last, each to a temporary file that is renamed when it is whole. So a run
+that is killed leaves no half file, and what has no JSON is not finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, asdict, fields
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.extractors.files.atomic import write_whole
+from tal_cli.extractors.files.error_text import reason_of
+from tal_cli.extractors.files.remote import name_of, sibling
+
+__all__ = [
+    "FORMATS",
+    "FeatureError",
+    "FeatureSequence",
+    "load_features",
+    "save_features",
+]
+
+FORMATS = ("npy", "npz", "safetensors", "pt")
+ARRAY_NAMES = ("features", "feats", "feature")
+LARGEST = 8 << 30  # bytes of one video's features, where a file's size says nothing of what it unpacks to
+CHECKED_WINDOWS = 1 << 14  # looked through at once: the marks of ten hours would fill hundreds of megabytes
+
+
+class FeatureError(Exception):
+    """A feature file that cannot be used. `path` and `reason`, one line without the path."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.path = os.fspath(path)
+        self.reason = reason
+
+
+def description_path(path: str | os.PathLike[str]) -> Path:
+    """VIDEO.json beside a feature file."""
+    return Path(path).with_suffix(".json")
+
+
+def description_of(place: str) -> str:
+    """The same for a feature file that may be a URL."""
+    return sibling(place, Path(name_of(place)).with_suffix(".json").name)
+
+
+def save_features(sequence: FeatureSequence, path: str | os.PathLike[str]) -> None:
+    """Write features and description; the suffix of path is one of FORMATS. Folders are made.
+
+    Raises FeatureError for another suffix and for features without a contract, OSError where the disk refuses.
+    """
+    target = Path(path)
+    if target.suffix[1:] not in FORMATS:
+        raise FeatureError(target, f"features are written as {', '.join(FORMATS)}")
+    if sequence.contract is None:
+        raise FeatureError(target, "features without a contract are not written")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    description = description_path(target)
+    description.unlink(missing_ok=True)  # an old description must not vouch for new features
+    features = np.ascontiguousarray(sequence.features, np.float32)
+    write_whole(target, lambda file: write_array(features, target.suffix[1:], file))
+    text = json.dumps(describe(sequence), indent=1, ensure_ascii=False).encode()
+    write_whole(description, lambda file: file.write(text))
+
+
+def load_features(path: str | os.PathLike[str]) -> FeatureSequence:
+    """Read what `save_features` wrote, or someone else's array (contract None, fps, frames and duration 0).
+
+    Raises FeatureError for files that are missing, damaged, or hold something else than finite numbers [T, C].
+    Nothing in a file is ever executed.
+    """
+    source = Path(path)
+    features = read_array(source)
+    description = description_path(source)
+    if not description.exists():
+        return FeatureSequence(features=features, contract=None, fps=0.0, frames=0, duration=0.0)
+    return parse_description(description, features)
+
+
+def describe(sequence: FeatureSequence) -> dict[str, Any]:
+    """The JSON beside a feature file."""
+    assert sequence.contract is not None
+    times = sequence.window_times
+    return {
+        "contract": asdict(sequence.contract),
+        "video": {
+            "fps": sequence.fps,
+            "frames": sequence.frames,
+            "duration": sequence.duration,
+            "start": sequence.start,
+            "lost_frames": sequence.lost_frames,
+        },
+        "feature_fps": sequence.feature_fps,
+        "window_times": None if times is None else [round(float(time), 6) for time in times],
+        "shape": list(sequence.features.shape),
+        "version": version(),
+    }
+
+
+def version() -> str:
+    """The installed version of the distribution this package is part of."""
+    try:
+        return metadata.version("tal-cli")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def parse_description(path: Path, features: NDArray[np.float32]) -> FeatureSequence:
+    """VIDEO.json and its features as a sequence. Raises FeatureError where they do not fit each other."""
+    content = read_description(path)
+    contract = parse_contract(path, content)
+    try:
+        video, times = content["video"], content["window_times"]
+        sequence = FeatureSequence(
+            features=features,
+            contract=contract,
+            fps=float(video["fps"]),
+            frames=int(video["frames"]),
+            duration=float(video["duration"]),
+            start=float(video["start"]),
+            lost_frames=int(video["lost_frames"]),
+            feature_fps=None if content["feature_fps"] is None else float(content["feature_fps"]),
+            window_times=None if times is None else np.asarray(times, np.float64),
+        )
+        shape = tuple(content["shape"])
+    except KeyError as error:
+        raise FeatureError(path, f"it does not describe features: it lacks {error.args[0]}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise FeatureError(path, "it does not describe features: a value in it is of the wrong kind") from None
+    if shape != features.shape or (sequence.window_times is not None and sequence.window_times.shape != shape[:1]):
+        raise FeatureError(
+            path, f"it describes features {list(shape)}, the file beside it holds {list(features.shape)}"
+        )
+    if features.shape[1] != contract.channels:
+        raise FeatureError(path, f"its contract says {contract.channels} channels, not {features.shape[1]}")
+    return sequence
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises FeatureError."""
+    try:
+        content = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise FeatureError(path, f"it cannot be read as JSON ({reason_of(error)})") from None
+    if not isinstance(content, dict):
+        raise FeatureError(path, "it does not describe features")
+    return content
+
+
+def parse_contract(path: Path, content: dict[str, Any]) -> FeatureContract:
+    """The contract in VIDEO.json. Raises FeatureError, naming unknown and missing fields."""
+    values = content.get("contract")
+    names = {field.name for field in fields(FeatureContract)}
+    needed = {field.name for field in fields(FeatureContract) if field.default is MISSING}
+    if not isinstance(values, dict) or not needed <= set(values) <= names:
+        odd = sorted((needed - set(values)) | (set(values) - names)) if isinstance(values, dict) else sorted(names)
+        raise FeatureError(path, f"its feature contract lacks or does not know: {', '.join(map(str, odd))}")
+    try:
+        return FeatureContract(**values)
+    except ValueError as error:
+        raise FeatureError(path, f"its feature contract makes no sense ({error})") from None
+    except TypeError:
+        raise FeatureError(path, "its feature contract makes no sense (a value in it is of the wrong kind)") from None
+
+
+def write_array(features: NDArray[np.float32], format: str, file: IO[bytes]) -> None:
+    """Write one array [T, C] in one of FORMATS, named `features` where the format names arrays."""
+    if format == "npy":
+        np.save(file, features, allow_pickle=False)
+    elif format == "npz":
+        np.savez(file, features=features)
+    elif format == "safetensors":
+        from safetensors.numpy import save
+
+        file.write(save({"features": features}))
+    else:
+        import torch
+
+        torch.save(torch.from_numpy(features), file)
+
+
+def read_array(path: Path) -> NDArray[np.float32]:
+    """float32 [T, C] from a file in one of FORMATS. Raises FeatureError."""
+    read = READERS.get(path.suffix[1:].lower())
+    if read is None:
+        raise FeatureError(path, f"features are read from {', '.join(FORMATS)}")
+    try:
+        array = np.asarray(read(path))
+    except FileNotFoundError:
+        raise FeatureError(path, "no such file") from None
+    except Exception as error:  # each reader has its own kinds; a hostile file can raise any of them
+        raise FeatureError(path, f"it holds no features that can be read ({reason_of(error)})") from None
+    return as_features(array, path)
+
+
+def as_features(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
+    """An array as float32 [T, C]. Raises FeatureError, naming path, where it is none or holds what is not finite."""
+    while array.ndim > 2 and 1 in array.shape:
+        array = array.squeeze(array.shape.index(1))
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iuf":
+        raise FeatureError(path, f"it holds {array.dtype} {list(array.shape)} instead of numbers [windows, channels]")
+    with np.errstate(over="ignore"):  # what is too large for float32 is not finite then
+        features = array.astype(np.float32, copy=False)
+    for first in range(0, len(features), CHECKED_WINDOWS):
+        finite = np.isfinite(features[first : first + CHECKED_WINDOWS]).all(axis=1)
+        if not finite.all():
+            raise FeatureError(path, f"window {first + int(finite.argmin())} holds values that are not finite numbers")
+    return features
+
+
+def read_npy(path: Path) -> Any:
+    with path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def read_npz(path: Path) -> Any:
+    with open_npz(path) as arrays:
+        return arrays[only_name(arrays.files)]
+
+
+def read_safetensors(path: Path) -> Any:
+    from safetensors.numpy import load_file
+
+    arrays = load_file(path)
+    return arrays[only_name(arrays)]
+
+
+def read_pt(path: Path) -> Any:
+    content = load_tensors(path)
+    return (content[only_name(content)] if isinstance(content, dict) else content).detach().float().numpy()
+
+
+def open_npz(path: Path) -> Any:
+    """The arrays in an .npz file, to be closed. Raises ValueError where it is none, or one is larger than LARGEST."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError("no archive of arrays")
+    arrays = np.load(path, allow_pickle=False)
+    if any(entry.file_size > LARGEST for entry in arrays.zip.infolist()):
+        arrays.close()
+        raise ValueError(f"an array of more than {LARGEST >> 30} GiB")
+    return arrays
+
+
+def load_tensors(path: Path) -> Any:
+    """A tensor, or tensors by name. Raises ValueError for anything else; nothing in the file is executed."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("it is damaged or holds something else than tensors") from None
+    if not isinstance(content, (torch.Tensor, dict)):
+        raise ValueError(f"a {type(content).__name__} instead of a tensor")
+    return content
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "npy": read_npy,
+    "npz": read_npz,
+    "safetensors": read_safetensors,
+    "pt": read_pt,
+}
+
+
+def only_name(names: Iterable[str]) -> str:
+    """The name of the features among those in a file of one video. Raises ValueError."""
+    known = list(names)
+    named = next((name for name in ARRAY_NAMES if name in known), None)
+    if named is None and len(known) != 1:
+        raise ValueError(f"{len(known)} arrays, none called {ARRAY_NAMES[0]}")
+    return known[0] if named is None else named

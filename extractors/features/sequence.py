@@ -1,0 +1,82 @@
+"""The features of one video, and where on its clock they lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.grid import WindowGrid
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSequence:
+    """The features of one video.
+
+    features: float32 [T, C], one row per window. contract: None for someone else's, of which nothing is known.
+    fps: the video's own rate, frames per second; frames: decoded; duration: seconds (all 0 where unknown).
+    feature_fps: the rate windows count in, after resampling or decimation; None: the video's own.
+    window_times: float64 [T] seconds at which grid positions 0..T-1 lie; None at a constant rate, where they follow
+    from it. lost_frames: frames of the video that could not be decoded. start: the container's time of the first frame.
+    """
+
+    features: NDArray[np.float32]
+    contract: FeatureContract | None
+    fps: float
+    frames: int
+    duration: float
+    window_times: NDArray[np.float64] | None = None
+    lost_frames: int = 0
+    feature_fps: float | None = None
+    start: float = 0.0
+
+    def seconds(self, grid: ArrayLike) -> NDArray[np.float64]:
+        """Grid positions (float, any shape) -> seconds on the video's clock, clipped to [0, duration].
+
+        At a constant rate (grid * stride + window / 2) / fps; at a variable rate linear between window_times.
+        Raises ValueError where contract or fps are not known.
+        """
+        positions = np.asarray(grid, np.float64)
+        if self.window_times is None:
+            windows, fps = self._clock()
+            seconds = windows.seconds(positions, fps)
+        else:
+            knots, times = self._knots()
+            seconds = interpolate(positions, knots, times)
+        return np.clip(seconds, 0.0, self.duration if self.duration > 0 else None)
+
+    def grid(self, seconds: ArrayLike) -> NDArray[np.float64]:
+        """Seconds -> grid positions (float), the inverse of `seconds`."""
+        times = np.asarray(seconds, np.float64)
+        if self.window_times is None:
+            windows, fps = self._clock()
+            return windows.grid(times, fps)
+        knots, known = self._knots()
+        return interpolate(times, known, knots)
+
+    def _clock(self) -> tuple[WindowGrid, float]:
+        fps = self.feature_fps or self.fps
+        if self.contract is None or fps <= 0:
+            raise ValueError("features without a contract and a frame rate have no times")
+        return WindowGrid(self.contract.window, self.contract.stride), fps
+
+    def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Grid positions and their times, both increasing: the windows, and the two ends of the video."""
+        assert self.window_times is not None
+        windows, fps = self._clock()
+        times = self.window_times
+        centres = np.arange(len(times), dtype=np.float64)
+        first, last = -0.5 * windows.window / windows.stride, centres[-1]
+        step = windows.stride / fps
+        end = max(self.duration, times[-1] + step)
+        knots = np.concatenate([[first], centres, [last + (end - times[-1]) / step]])
+        return knots, np.concatenate([[min(0.0, times[0] - 1e-9)], times, [end]])
+
+
+def interpolate(at: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Piecewise linear through (x, y), x increasing, the outer pieces continued."""
+    piece = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
+    slope = (y[piece + 1] - y[piece]) / (x[piece + 1] - x[piece])
+    return y[piece] + (at - x[piece]) * slope

@@ -1,0 +1,1 @@
+"""Files: atomic writes, locks, remote paths, weights, optional packages, child processes."""

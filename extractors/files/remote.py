@@ -1,0 +1,147 @@
+"""Places of files: paths of this machine, or URLs of object stores and the like (`s3://bucket/videos`), by fsspec.
+
+A place is a string. Whatever begins with `SCHEME://` is a URL, but for `file://`, which is a path. Videos from URLs
+are copied to this machine before they are decoded, for FFmpeg opens local files only; results are written here and
+then copied whole, so that no reader ever meets half of one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tal_cli.extractors.files.error_text import reason_of
+from tal_cli.extractors.files.optional import ExtraMissing
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# Whose packages are in which of our extras.
+EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
+GLOB = re.compile(r"[*?\[]")
+
+
+class PlaceError(Exception):
+    """A place that cannot be read, listed or written. `path` as it was given, `reason` one line without it."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.path = place
+        self.reason = reason
+
+
+def is_url(place: str | os.PathLike[str]) -> bool:
+    """Whether a place is a URL and no path of this machine."""
+    return isinstance(place, str) and URL.match(place) is not None and not place.lower().startswith("file://")
+
+
+def local_path(place: str | os.PathLike[str]) -> Path:
+    """A place of this machine as a path; `file:///a%20b` is /a b."""
+    if isinstance(place, str) and place.lower().startswith("file://"):
+        return Path(unquote(urlsplit(place).path))
+    return Path(place)
+
+
+def join(place: str | os.PathLike[str], *names: str) -> str:
+    """The place of a file inside a folder."""
+    if is_url(place):
+        return "/".join([str(place).rstrip("/"), *names])
+    return os.path.join(local_path(place), *names)
+
+
+def sibling(place: str, name: str) -> str:
+    """The place of another file in the same folder."""
+    return place.rpartition("/")[0] + "/" + name if is_url(place) else os.fspath(local_path(place).with_name(name))
+
+
+def name_of(place: str) -> str:
+    """The last part of a place."""
+    return place.rstrip("/").rpartition("/")[2] if is_url(place) else local_path(place).name
+
+
+def find_files(url: str) -> list[str]:
+    """The files that a URL means, sorted: itself, all in that folder and below, or all that match its pattern.
+
+    Raises PlaceError, ExtraMissing.
+    """
+    with remote(url) as (system, path):
+        if GLOB.search(path):
+            found = [name for name, info in system.glob(path, detail=True).items() if info["type"] == "file"]
+        else:
+            found = system.find(path)
+        return sorted(str(system.unstrip_protocol(name)) for name in found)
+
+
+def exists(place: str) -> bool:
+    """Whether a file is there. Raises PlaceError, ExtraMissing."""
+    if not is_url(place):
+        return local_path(place).is_file()
+    with remote(place) as (system, path):
+        return bool(system.isfile(path))
+
+
+def read(place: str) -> bytes:
+    """A small file's content. Raises PlaceError, ExtraMissing."""
+    if not is_url(place):
+        try:
+            return local_path(place).read_bytes()
+        except OSError as error:
+            raise PlaceError(place, error.strerror or str(error)) from None
+    with remote(place) as (system, path):
+        return bytes(system.cat_file(path))
+
+
+def fetch(url: str, folder: Path) -> Path:
+    """Copy a file from a URL into a folder of this machine, under its own name. Raises PlaceError, ExtraMissing."""
+    target = folder / (re.sub(r"[^\w.-]", "_", name_of(url))[-100:] or "file")
+    with remote(url) as (system, path), system.open(path, "rb") as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+    return target
+
+
+def send(file: Path, url: str) -> None:
+    """Copy a file of this machine to a URL; it appears there whole. Raises PlaceError, ExtraMissing."""
+    with remote(url) as (system, path):
+        if system.protocol in ("sftp", "smb") or "local" in system.protocol:
+            system.makedirs(system._parent(path), exist_ok=True)
+        system.put_file(os.fspath(file), path)
+
+
+def remove(place: str) -> None:
+    """Remove a file, if it is there. Raises PlaceError, ExtraMissing."""
+    if not is_url(place):
+        local_path(place).unlink(missing_ok=True)
+        return
+    with remote(place) as (system, path):
+        if system.exists(path):
+            system.rm_file(path)
+
+
+@contextmanager
+def remote(url: str) -> Iterator[tuple[Any, str]]:
+    """The fsspec file system and the path there that a URL means; what goes wrong inside is raised as PlaceError."""
+    scheme = url.partition("://")[0].lower()
+    try:
+        import fsspec
+    except ImportError:
+        raise ExtraMissing(*EXTRAS.get(scheme, ("fsspec", "s3"))) from None
+    try:
+        system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        yield system, path
+    except ImportError as error:
+        named = re.search(r"[Ii]nstall [\"'`]?([\w.-]+)", str(error))  # as fsspec does for every scheme that it knows
+        if scheme not in EXTRAS and named is None:
+            raise PlaceError(url, reason_of(error)) from None
+        raise ExtraMissing(*EXTRAS.get(scheme, (named and named[1], None))) from None
+    except (PlaceError, ExtraMissing):
+        raise
+    except FileNotFoundError:
+        raise PlaceError(url, "no such file") from None
+    except FileExistsError:
+        raise
+    except Exception as error:  # every store has its own kinds: no credentials, no bucket, no network
+        raise PlaceError(url, reason_of(error)) from None

@@ -1,0 +1,252 @@
+"""Weights files of backbones: where they are published, where they lie, and how they get into a network.
+
+Declaring and finding files imports no torch. Downloading is the application's (`tal_cli.model_files.download`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from tal_cli.extractors.files.error_text import reason_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+# Names under which published files keep the state dict that is meant, the wanted one first.
+WRAPPERS = ("model", "module", "state_dict", "model_state")
+
+
+DIGITS = 64  # of a whole SHA-256
+INDEX = ".safetensors.index.json"  # how the names of indices of weights in parts end
+
+
+class WeightsMissing(Exception):
+    """A backbone needs trained weights that were not given. `remedy` says how to get them."""
+
+    def __init__(self, backbone: str, remedy: str) -> None:
+        super().__init__(f"the backbone {backbone} needs trained weights")
+        self.backbone = backbone
+        self.remedy = remedy
+
+
+class WeightsError(Exception):
+    """A file that does not hold the weights of this backbone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsSource:
+    """A published weights file.
+
+    file: its name on this machine. url: `https://...`, `hf://OWNER/REPOSITORY/PATH` (Hugging Face), `gdrive://ID`
+    (Google Drive); None where there is no public link. page: where people read about it, and how to ask for it.
+    licence: as its publishers state it. sha256: hexadecimal digits that are known for certain, all 64 or the first few,
+    as PyTorch's file names carry them; None: pinned when it is first downloaded. size: bytes, None where unknown.
+    """
+
+    file: str
+    url: str | None
+    page: str
+    licence: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+def home() -> Path:
+    """Where downloaded weights live: TAL_HOME, or the platform's cache folder."""
+    return Path(os.environ.get("TAL_HOME") or platformdirs.user_cache_dir("tal"))
+
+
+def weights_path(source: WeightsSource) -> Path:
+    """Where a published file is looked for; backbones that share a file share the place."""
+    return home() / "extractors" / source.file
+
+
+def locate(source: WeightsSource) -> Path | None:
+    """A published file on this machine, None where it has not been put or pulled there."""
+    path = weights_path(source)
+    return path if path.is_file() else None
+
+
+def pin_path(path: Path) -> Path:
+    """Where the SHA-256 of a file under `home()` is kept that was pinned when it was first downloaded."""
+    place = path.relative_to(home()) if path.is_relative_to(home()) else Path(path.name)
+    return home() / "pins" / place.with_name(f"{place.name}.sha256")
+
+
+def pinned(path: Path) -> str | None:
+    """The SHA-256 that was pinned for a file under `home()`, None where there is none."""
+    try:
+        digits = pin_path(path).read_text(encoding="utf8")[:DIGITS]
+    except (OSError, ValueError):
+        return None
+    return digits if re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", digits) else None
+
+
+def weights_sha256(path: Path, source: WeightsSource | None = None) -> str:
+    """SHA-256 of weights, hexadecimal; of weights in parts that of the digests of all files, one a line, index first.
+
+    source: what the file is taken for; raises WeightsError where it or a part is known to be another one.
+    """
+    digests = []
+    for file in (path, *(parts_of(path) if path.name.endswith(INDEX) else ())):
+        digests.append(file_sha256(file))
+        if source is not None:
+            check_digest(source.sha256 if file == path else None, file, digests[-1])
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def check_digest(published: str | None, path: Path, digest: str) -> None:
+    """Raises WeightsError where a file under `home()` is not the published one, or not the one first downloaded."""
+    for wanted, whose in ((published, "the published file's"), (pinned(path), "the first download's")):
+        if wanted is not None and not digest.startswith(wanted.lower()):
+            raise WeightsError(f"{path}: its SHA-256 is {digest}, {whose} is {wanted}; remove it and pull it again")
+
+
+def remedy(backbone: str, sources: Sequence[WeightsSource]) -> str:
+    """The three ways to get a backbone's weights files, in one line."""
+    files = ", ".join(source.file for source in sources)
+    folder, pages = home() / "extractors", ", ".join(dict.fromkeys(source.page for source in sources))
+    own = f"give files of your own as --weights FILE; or put {files} from {pages} into {folder}"
+    if any(source.url is None for source in sources):
+        return f"there is no public download (ask for it at {pages}): {own}"
+    return f"`tal extractors pull {backbone}` downloads them; or {own}"
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
+    """The state dict in a file, mapped into memory where its format allows, its numbers read when they are used.
+
+    `.safetensors`, a `.safetensors.index.json` beside its parts, or anything that torch.save wrote (`.pth`, `.pt`,
+    `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed; or a `.pkl` of arrays
+    (`caffe2.py`). A dict under one of WRAPPERS is taken for the state dict itself; each of `prefixes` is
+    taken off the names that begin with it, in that order. Raises WeightsError.
+    """
+    name = os.fspath(path)
+    try:
+        content = next((read for suffix, read in READERS.items() if name.endswith(suffix)), read_pickle)(name)
+    except Exception as error:  # each format raises its own kinds, and a hostile file any of them
+        raise WeightsError(f"{name}: no weights can be read from it ({reason_of(error)})") from None
+    state = {key: value for key, value in unwrapped(content).items() if hasattr(value, "untyped_storage")}
+    if not state:
+        raise WeightsError(f"{name}: it holds no tensors under names")
+    for prefix in prefixes:
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def read_safetensors(name: str) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(name)
+
+
+def parts_of(index: Path) -> list[Path]:
+    """The files that an index names; they lie beside it: their names are no paths. Raises WeightsError."""
+    try:
+        content = json.loads(index.read_text(encoding="utf8"))
+        names = {os.path.basename(name) for name in content["weight_map"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{index}: not an index of weights in parts ({type(error).__name__})") from None
+    return [index.with_name(name) for name in sorted(names)]
+
+
+def read_parts(name: str) -> dict[str, Any]:
+    """The tensors of a file in parts, given its index."""
+    state: dict[str, Any] = {}
+    for part in parts_of(Path(name)):
+        state.update(read_safetensors(str(part)))
+    return state
+
+
+def read_pickle(name: str) -> Any:
+    import zipfile
+
+    import torch
+
+    # Files of PyTorch before 1.6 are no archives and cannot be mapped.
+    return torch.load(name, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(name))
+
+
+def read_caffe2(name: str) -> dict[str, Any]:
+    from tal_cli.extractors.files.caffe2 import read_blobs
+
+    return read_blobs(name)
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    ".safetensors": read_safetensors,
+    INDEX: read_parts,
+    ".pkl": read_caffe2,
+}
+
+
+def unwrapped(content: Any) -> dict[str, Any]:
+    """The dict of names and tensors inside what a file holds; empty where there is none."""
+    if not isinstance(content, Mapping):
+        return {}
+    for wrapper in WRAPPERS:
+        if isinstance(content.get(wrapper), Mapping):
+            return unwrapped(content[wrapper])
+    return {str(key): value for key, value in content.items()}
+
+
+def load_state(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    origin: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype | None = None,
+    ignored: Iterable[str] = (),
+) -> None:
+    """Give a network (it may be on the meta device) the tensors of `state`, without a copy where the type fits.
+
+    dtype: of floating-point tensors afterwards; None: float32. ignored: beginnings of names in the file that the
+    network has no use for, such as other heads. Counters of batches (`num_batches_tracked`) may be missing or extra.
+    Raises WeightsError that names the first tensors that are missing, unknown or of another shape.
+    """
+    import torch
+
+    wanted = network.state_dict()
+    skip = tuple(ignored)
+    given = {key: value for key, value in state.items() if key in wanted or not (skip and key.startswith(skip))}
+    problems = [f"{key} is missing" for key in wanted.keys() - given.keys() if not is_counter(key)]
+    problems += [f"{key} is unknown" for key in given.keys() - wanted.keys() if not is_counter(key)]
+    problems += [
+        f"{key} is {list(given[key].shape)}, not {list(wanted[key].shape)}"
+        for key in wanted.keys() & given.keys()
+        if given[key].shape != wanted[key].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise WeightsError(
+            f"{os.fspath(origin)}: not the weights of this backbone: {'; '.join(sorted(problems)[:3])}{more}"
+        )
+    target = torch.float32 if dtype is None else dtype
+    used = {key: given[key] for key in wanted.keys() & given.keys()}
+    fitting = {key: value.to(target) if value.is_floating_point() else value for key, value in used.items()}
+    for key in wanted.keys() - given.keys():
+        fitting[key] = torch.zeros(wanted[key].shape, dtype=wanted[key].dtype)
+    network.load_state_dict(fitting, assign=True)
+
+
+def is_counter(key: str) -> bool:
+    """Whether a name is that of a counter of training batches, which inference never reads."""
+    return key.endswith("num_batches_tracked")

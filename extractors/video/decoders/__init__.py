@@ -1,0 +1,1 @@
+"""Decoders of video files, one module each. They run in the decoding child."""

@@ -1,0 +1,208 @@
+"""PyAV as the decoder. Runs in the decoding child and imports no library but PyAV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import av
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from tal_cli.extractors.cpu import usable_cores
+from tal_cli.extractors.video.messages import DecodeError, Opened
+
+# Formats that hold their own pictures. Whatever can name other files or addresses (hls, concat, dash, image2, sdp,
+# ...) is left out, and `file` is the only protocol, so that a hostile file cannot make FFmpeg open anything else.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,vc1,flv,asf,ogg,mxf,nut,dv,"
+    "rm,wtv,mjpeg,gif,yuv4mpegpipe"
+)
+OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+# Titles that are not UTF-8 are no reason to refuse a video. From version 19 on PyAV takes them by itself.
+METADATA: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+# Area averaging, with colour at full width: without it swscale shares one chroma value between two columns of the
+# small picture, which costs 1 to 4 grey levels of mean error and saves 30 us per frame.
+SCALING = 0x20 | 0x2000 | 0x40000  # SWS_AREA, SWS_FULL_CHR_H_INT, SWS_ACCURATE_RND
+# 16k x 8k; a picture that claims more is a decompression bomb.
+MAX_PIXELS = 1 << 27
+# Up to here half of the cores decode faster than any backbone computes, and hand over less between them.
+SMALL_PICTURE = 640 * 480
+# Each decoding thread holds frames of its own; this bounds what they hold together (pixels).
+PIXELS_IN_THREADS = 1 << 28
+FAILURES_IN_A_ROW = 1000
+
+
+class PyavSource:
+    """One video file: opened by the constructor, then frame after frame.
+
+    Raises DecodeError where there is nothing to decode. `lost` counts the frames that could not be decoded.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._container = open_container(path)
+        self._stream = first_video_stream(self._container)
+        context = self._stream.codec_context
+        if context is None:
+            raise DecodeError("its codec is not known")
+        pixels = context.width * context.height
+        if pixels > MAX_PIXELS:
+            raise DecodeError(f"its pictures claim {context.width}x{context.height} pixels, more than is accepted")
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        context.thread_type = "AUTO"
+        context.thread_count = decoding_threads(pixels)
+        self._reformatter = VideoReformatter()
+        self._packets = 0
+        self._errors = 0
+        self._failures = 0  # in a row
+        self._decoded = 0
+        # avi stores no display times: what FFmpeg makes up there is out of order as soon as there are B-frames,
+        # while the pictures come in order, one per packet.
+        self.stores_times = self._container.format.name != "avi"
+        self._frames = self._decode()
+        self._first: VideoFrame | None = next(self._frames, None)
+        if self._first is None:
+            raise DecodeError("no frame of it can be decoded")
+
+    @property
+    def stream_index(self) -> int:
+        """Which of the file's streams this is."""
+        return self._stream.index
+
+    @property
+    def format(self) -> str:
+        """FFmpeg's name of the container."""
+        return str(self._container.format.name)
+
+    @property
+    def first_stamp(self) -> float | None:
+        """The first frame's time stamp, seconds. To be asked before the frames are taken."""
+        assert self._first is not None
+        return self._stamp(self._first)
+
+    @property
+    def time_base(self) -> float:
+        """Seconds per unit of the stream's time stamps; 0 where that is not known."""
+        return float(self._stream.time_base or 0)
+
+    @property
+    def first_stream_is_best(self) -> bool:
+        """Whether a decoder that takes the stream FFmpeg likes best reads the same."""
+        best = self._container.streams.best("video")
+        return best is not None and best.index == self._stream.index
+
+    @property
+    def lost(self) -> int:
+        """Frames that are known to be missing. Without an error none are: fewer frames than packets is then normal."""
+        if not self._errors:
+            return 0
+        return max(self._errors, self._packets - self._decoded, self._stream.frames - self._decoded)
+
+    def opened(self) -> Opened:
+        """Size, rate and orientation, from the first frame and the container."""
+        assert self._first is not None
+        stream, first = self._stream, self._first
+        duration = None
+        if stream.duration is not None and stream.time_base is not None:
+            duration = float(stream.duration * stream.time_base)
+        elif self._container.duration is not None:
+            duration = self._container.duration / av.time_base
+        return Opened(
+            width=first.width,
+            height=first.height,
+            fps=plausible_rate(stream.average_rate, stream.guessed_rate, stream.base_rate),
+            frames=stream.frames or None,
+            duration=duration,
+            rotation=round(first.rotation / 90) * 90 % 360,
+        )
+
+    def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
+        """Time stamp in seconds (None: the file has none) and picture, in picture order."""
+        frame, self._first = self._first, None
+        while frame is not None:
+            yield self._stamp(frame), frame
+            frame = next(self._frames, None)
+
+    def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
+        """The picture as RGB of that size: its bytes and the bytes per row (rows may be padded)."""
+        small = self._reformatter.reformat(frame, width, height, "gbrp", interpolation=SCALING, threads=1)
+        # In planes of their own swscale writes the same values in half the time.
+        green, blue, red = small.planes
+        pixels = bytearray(3 * green.buffer_size)
+        pixels[0::3], pixels[1::3], pixels[2::3] = memoryview(red), memoryview(green), memoryview(blue)
+        return memoryview(pixels), 3 * green.line_size
+
+    def _stamp(self, frame: VideoFrame) -> float | None:
+        stamp = frame.pts if self.stores_times or frame.dts is None else frame.dts
+        return None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """Every frame that decodes. An error costs its packet, and FAILURES_IN_A_ROW of them the rest."""
+        packets = self._container.demux(self._stream)
+        while self._failures < FAILURES_IN_A_ROW:
+            try:
+                packet = next(packets, None)
+            except FFmpegError:
+                self._fail()
+                packets = self._container.demux(self._stream)
+                continue
+            if packet is None:
+                return
+            for frame in self._decode_packet(packet):
+                self._decoded += 1
+                yield frame
+
+    def _decode_packet(self, packet: av.Packet) -> list[VideoFrame]:
+        """The frames that a packet completes; the last, empty one gives what the decoder still holds."""
+        self._packets += packet.size > 0
+        try:
+            frames = packet.decode()
+        except MemoryError:
+            raise
+        except (FFmpegError, ValueError):
+            if packet.size:
+                self._fail()
+            return []
+        self._failures = 0
+        return frames
+
+    def _fail(self) -> None:
+        self._failures += 1
+        self._errors += 1
+
+
+def first_video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The first video stream that is no cover picture. Raises DecodeError."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    raise DecodeError("it has no video stream")
+
+
+def open_container(path: str) -> av.container.InputContainer:
+    """Open a local file and nothing else. Raises DecodeError."""
+    try:
+        return av.open("file:" + path, options=OPTIONS, **METADATA)
+    except av.error.ArgumentError:
+        raise DecodeError("it is not in a video format that is accepted") from None
+    except av.error.InvalidDataError:
+        raise DecodeError("it is not a video file, or its index is lost") from None
+    except (FFmpegError, ValueError, OSError) as error:
+        raise DecodeError(f"it cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def decoding_threads(pixels: int) -> int:
+    """Threads for pictures of that many pixels."""
+    cores = usable_cores()
+    if pixels <= SMALL_PICTURE:
+        cores //= 2
+    return max(1, min(cores, 16, PIXELS_IN_THREADS // max(1, pixels)))
+
+
+def plausible_rate(*rates: object) -> float:
+    """The first of the container's claims about frames per second that can be true."""
+    for rate in rates:
+        if rate and 0.01 <= float(rate) <= 1000:  # type: ignore[arg-type]
+            return float(rate)  # type: ignore[arg-type]
+    return 25.0

@@ -1,0 +1,65 @@
+"""torchcodec as the decoder. Runs in the decoding child, which imports torch for it.
+
+torchcodec uses the FFmpeg of the machine, which would follow playlists, so PyAV opens every file first and refuses
+those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from av.video.frame import VideoFrame
+from torchcodec.decoders import VideoDecoder
+
+from tal_cli.extractors.video.decoders.pyav import PyavSource, decoding_threads
+from tal_cli.extractors.video.messages import DecodeError, Opened
+
+
+class TorchcodecSource:
+    """One video file as torchcodec reads it. Raises DecodeError."""
+
+    def __init__(self, path: str) -> None:
+        self._gate = PyavSource(path)
+        known = self._gate.opened()
+        self._decoded = 0
+        try:
+            self._reader = VideoDecoder(
+                path,
+                stream_index=self._gate.stream_index,
+                dimension_order="NHWC",
+                num_ffmpeg_threads=decoding_threads(known.width * known.height),
+            )
+            height, width = self._reader.get_frame_at(0).data.shape[:2]
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise DecodeError(f"torchcodec cannot open it ({first_line(error)})") from None
+        # torchcodec turns pictures itself.
+        self._opened = replace(known, width=width, height=height, rotation=0)
+
+    @property
+    def lost(self) -> int:
+        """Frames in torchcodec's index that it has not decoded."""
+        return max(0, len(self._reader) - self._decoded)
+
+    def opened(self) -> Opened:
+        """Size, rate and orientation as PyAV finds them, after torchcodec's own rotation."""
+        return self._opened
+
+    def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
+        """Time stamp in seconds and picture, in picture order; a frame that does not decode is left out."""
+        for index in range(len(self._reader)):
+            try:
+                frame = self._reader.get_frame_at(index)
+            except RuntimeError:
+                continue
+            self._decoded += 1
+            yield frame.pts_seconds, VideoFrame.from_ndarray(frame.data.contiguous().numpy(), format="rgb24")
+
+    def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
+        """As PyavSource does it, so that decoders differ in nothing but decoding."""
+        return self._gate.scale(frame, width, height)
+
+
+def first_line(error: Exception) -> str:
+    """What torchcodec has to say, without the C++ stack."""
+    return (str(error).strip().split("\n")[0] or type(error).__name__)[:160]

@@ -1,0 +1,190 @@
+"""The decoding child: opens one video, sends its frames, leaves. Started by `process`, never imported by it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Iterator
+from importlib import import_module
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from tal_cli.extractors.files.prefetch import ahead
+from tal_cli.extractors.video import messages
+from tal_cli.extractors.video.clock import Clock, decimate, decimation, resample
+from tal_cli.extractors.video.messages import DecodeError, DecoderMissing, Failure, Opened, Request, VideoSummary
+
+SOURCES = {
+    "pyav": ("pyav", "PyavSource"),
+    "decord": ("decord", "DecordSource"),
+    "torchcodec": ("torchcodec", "TorchcodecSource"),
+}
+CHUNK_FRAMES = 64
+CHUNK_BYTES = 2 << 20
+SIGN_OF_LIFE = 1.0
+# Decoded pictures that wait to be scaled, as many as fit.
+FRAMES_AHEAD = 32
+PIXELS_AHEAD = 1 << 25
+# What one video may take before it counts as a decompression bomb.
+MEMORY_LIMIT = 4 << 30
+
+
+class Source(Protocol):
+    """A decoder that has a video open. Picture is whatever the decoder calls one."""
+
+    @property
+    def lost(self) -> int: ...
+
+    def opened(self) -> Opened: ...
+
+    def frames(self) -> Iterator[tuple[float | None, Any]]: ...
+
+    def scale(self, frame: Any, width: int, height: int) -> tuple[memoryview, int]: ...
+
+
+def open_source(decoder: str, path: str) -> Source:
+    """The source for a decoder's name. Raises DecodeError, DecoderMissing."""
+    module, name = SOURCES[decoder]
+    try:
+        source = getattr(import_module(f"tal_cli.extractors.video.decoders.{module}"), name)
+    except (ImportError, OSError, RuntimeError) as error:  # the latter two where a library that it needs is missing
+        said = str(error).strip().split("\n")[0]
+        raise DecoderMissing(f"the decoder {decoder} is not installed ({said})") from None
+    opened: Source = source(path)
+    return opened
+
+
+class Chunk:
+    """Frames that wait to be sent together. All have the same size, so all have the same bytes per row."""
+
+    def __init__(self, output: int) -> None:
+        self._output = output
+        self._times: list[float] = []
+        self._pixels = bytearray()
+        self._row = 0
+        self._sent = time.monotonic()
+
+    def add(self, at: float, pixels: memoryview, row: int) -> None:
+        """Append one picture, and send all when that is enough for one message."""
+        self._times.append(at)
+        self._pixels += pixels
+        self._row = row
+        if len(self._times) >= CHUNK_FRAMES or len(self._pixels) >= CHUNK_BYTES:
+            self.flush()
+
+    def keep_alive(self) -> None:
+        """Send what there is, even nothing, when the parent has not heard anything for a while."""
+        if time.monotonic() - self._sent > SIGN_OF_LIFE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what there is."""
+        body = array("d", self._times).tobytes()
+        size = len(body) + len(self._pixels)
+        write_all(self._output, messages.HEADER.pack(messages.FRAMES, len(self._times), self._row, size) + body)
+        write_all(self._output, self._pixels)
+        self._times.clear()
+        self._pixels = bytearray()
+        self._sent = time.monotonic()
+
+
+def write_all(output: int, data: bytes | bytearray) -> None:
+    """os.write until everything is written."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(output, view) :]
+
+
+def send_frames(source: Source, request: Request, opened: Opened, size: tuple[int, int], output: int) -> VideoSummary:
+    """Decode to the end and send every frame that is asked for."""
+    clock = Clock(opened.fps)
+    depth = max(2, min(FRAMES_AHEAD, PIXELS_AHEAD // (opened.width * opened.height)))
+    timed = ((clock.tick(stamp), picture) for stamp, picture in ahead(source.frames(), depth))
+    factor = 1
+    if request.sampling_rate is not None:
+        selected = resample(timed, request.sampling_rate, 1.0 / opened.fps)
+    else:
+        factor = decimation(opened.fps, request.max_rate)
+        selected = decimate(timed, factor)
+    chunk = Chunk(output)
+
+    def scaled(item: tuple[float, Any]) -> tuple[float, tuple[memoryview, int] | None]:
+        at, picture = item
+        return at, None if picture is None else source.scale(picture, *size)
+
+    # Decoding, scaling and sending go on at the same time.
+    for at, small in ahead(map(scaled, selected), depth):
+        if small is not None:
+            chunk.add(at, *small)
+        chunk.keep_alive()
+    chunk.flush()
+    rhythm = clock.rhythm()
+    return VideoSummary(
+        fps=rhythm.fps,
+        delivered_fps=request.sampling_rate or rhythm.fps / factor,
+        frames=len(clock.times),
+        duration=round(clock.times[-1] + rhythm.step, 9),  # no more digits than the time stamps have
+        start=clock.start,
+        lost=source.lost,
+        constant_rate=rhythm.constant or request.sampling_rate is not None,
+    )
+
+
+def limit_memory() -> None:
+    """Let a decompression bomb fail in this process instead of on the whole machine."""
+    try:
+        import resource
+    except ImportError:
+        return
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def listen(answers: SimpleQueue[bytes]) -> None:
+    """Pass on what the parent says, and leave at the end of standard input: the parent is gone, however it ended."""
+    for line in sys.stdin.buffer:
+        answers.put(line)
+    os._exit(1)
+
+
+def converse(output: int) -> None:
+    """The whole conversation of `messages`."""
+    answers: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=listen, args=(answers,), daemon=True).start()
+    request = Request(**messages.load(answers.get()))
+
+    def send(kind: bytes, message: Opened | VideoSummary) -> None:
+        messages.send(lambda data: write_all(output, bytes(data)), kind, messages.dump(message))
+
+    source = open_source(request.decoder, request.path)
+    opened = source.opened()
+    send(messages.OPENED, opened)
+    width, height = messages.load(answers.get())
+    send(messages.SUMMARY, send_frames(source, request, opened, (width, height), output))
+
+
+def main() -> None:
+    """Run the child. Standard output carries frames, so nothing that a library prints may get there."""
+    output = os.dup(1)
+    os.dup2(2, 1)
+    limit_memory()
+    failure: Failure | None = None
+    try:
+        converse(output)
+    except DecoderMissing as error:
+        failure = Failure(reason=str(error), missing_decoder=True)
+    except DecodeError as error:
+        failure = Failure(reason=str(error))
+    except MemoryError:
+        failure = Failure(reason=f"decoding it takes more than {MEMORY_LIMIT / (1 << 30):g} GiB of memory")
+    except BrokenPipeError:
+        pass
+    except Exception as error:
+        failure = Failure(reason=" ".join(f"{type(error).__name__}: {error}".split()))
+    if failure is not None:
+        messages.send(lambda data: write_all(output, bytes(data)), messages.FAILED, messages.dump(failure))
+    os._exit(0)

@@ -1,0 +1,125 @@
+"""A whole feature sequence to segments, in overlapping stretches when it is longer than memory should hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.inference.candidates import Core, GridSegments, find_candidates
+from tal_cli.models.inference.device_nms import DeviceCandidates, concatenate_on_device, suppress_in_place
+from tal_cli.models.inference.nms import Candidates
+from tal_cli.models.inference.resampling import Resampling
+from tal_cli.models.layers.pyramid import pad_batch, padded_length
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.settings import InferenceConfig, Recipe
+
+BATCH_CELLS = 1024  # grid cells computed at once when stretches are shorter than this
+CHECKED_CELLS = 1 << 14  # cells looked through at once: the marks of ten hours would fill hundreds of megabytes
+NOTHING = GridSegments(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.float32))
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Cells [first, end) computed together, answering for the points in [core_first, core_end)."""
+
+    first: int
+    end: int
+    core_first: int
+    core_end: int
+
+
+def plan_stretches(length: int, config: InferenceConfig, *, multiple: int) -> list[Stretch]:
+    """Stretches that cover `length` cells; one alone when it fits into `config.stretch`.
+
+    Neighbours share `config.overlap` cells and divide them in the middle, so that every point belongs to exactly one
+    core and a segment on a seam is seen whole, from either side, when it is shorter than half the overlap. All edges
+    lie on multiples of `multiple`, the coarsest level's stride, so that points fall where they would fall in one piece.
+    """
+    if length <= config.stretch:
+        return [Stretch(0, length, 0, length)]
+    size = max(config.stretch // multiple, 2) * multiple
+    half = min(config.overlap // 2 // multiple * multiple, (size - multiple) // 2 // multiple * multiple)
+    stretches: list[Stretch] = []
+    first = 0
+    while True:
+        end = min(first + size, length)
+        core_first = first + half if first else 0
+        if end == length:
+            return [*stretches, Stretch(first, end, core_first, length)]
+        stretches.append(Stretch(first, end, core_first, end - half))
+        first = end - 2 * half
+
+
+@torch.inference_mode()
+def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> GridSegments:
+    """Segments in features float [T, C] after NMS, by falling score; none in an empty sequence.
+
+    Runs on the detector's device and leaves it in evaluation mode. Features may lie elsewhere: they move stretch by
+    stretch. Raises ValueError for features of the wrong shape or with values that are not finite, naming the first bad
+    window.
+    """
+    check_features(features, detector.channels)
+    if not len(features):
+        return NOTHING
+    resampling = Resampling.of(recipe, len(features)) if recipe.model.resample else None
+    cells = features if resampling is None else resampling.features(features)
+    kept = suppress_in_place(_collect(detector, cells, recipe.inference), recipe.inference)
+    starts, ends = kept.starts.astype(np.float64), kept.ends.astype(np.float64)
+    if resampling is not None:
+        starts, ends = resampling.to_original(starts), resampling.to_original(ends)
+    return GridSegments(labels=kept.labels, starts=starts, ends=ends, scores=kept.scores)
+
+
+@torch.inference_mode()
+def collect_candidates(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> Candidates:
+    """All candidates of one sequence [T, C], T >= 1, before NMS, in its grid cells. Raises ValueError as `detect`."""
+    check_features(features, detector.channels)
+    return _collect(detector, features, config).to_host()
+
+
+def _collect(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> DeviceCandidates:
+    weights = next(detector.parameters())
+    detector.eval()
+    found = []
+    multiple = 1 << (detector.config.levels - 1)
+    for group in _batches(plan_stretches(features.shape[0], config, multiple=multiple), detector.config):
+        pieces = [features[stretch.first : stretch.end].to(weights.device, weights.dtype) for stretch in group]
+        length = padded_length(detector.config, max(piece.shape[0] for piece in pieces))
+        predictions = detector(*pad_batch(pieces, length))
+        for video, stretch in enumerate(group):
+            core = Core(stretch.core_first - stretch.first, stretch.core_end - stretch.first)
+            candidates = find_candidates(predictions, config, core, video)
+            found.append(candidates.shift(stretch.first))
+    return concatenate_on_device(found)
+
+
+def _batches(stretches: list[Stretch], config: ModelConfig) -> Iterator[list[Stretch]]:
+    """Neighbouring stretches of one padded length, as many at once as fill BATCH_CELLS."""
+    batch: list[Stretch] = []
+    previous = 0
+    for stretch in stretches:
+        length = padded_length(config, stretch.end - stretch.first)
+        if batch and (length != previous or len(batch) >= BATCH_CELLS // length):
+            yield batch
+            batch = []
+        batch.append(stretch)
+        previous = length
+    yield batch
+
+
+def check_features(features: Tensor, channels: int) -> None:
+    """Raises ValueError unless features are [T, channels] and finite, naming the first window that is not."""
+    if features.ndim != 2:
+        raise ValueError(f"features must be [windows, channels], not {list(features.shape)}")
+    if features.shape[1] != channels:
+        raise ValueError(f"features have {features.shape[1]} channels, the detector takes {channels}")
+    for first in range(0, len(features), CHECKED_CELLS):
+        finite = torch.isfinite(features[first : first + CHECKED_CELLS]).all(dim=1)
+        if not bool(finite.all()):
+            window = first + int((~finite).nonzero()[0, 0])
+            raise ValueError(f"features of window {window} are not finite (NaN or infinite)")

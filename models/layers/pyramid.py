@@ -1,0 +1,134 @@
+"""Pyramid geometry: padding, levels packed into one sequence, and the point that each packed cell stands for.
+
+Shapes: B videos, C or D channels, T cells of the input grid, T_l = T / 2**l cells of level l, S cells of the packed
+pyramid. Time is measured in level-0 grid cells; point i of level l stands at i * 2**l, without a half-cell shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tal_cli.models.recipe.architecture import ModelConfig
+
+
+@dataclass(frozen=True)
+class PyramidLayout:
+    """Where each level lies in a packed sequence: one after the other, `gap` empty cells between two.
+
+    The gaps let one convolution run over all levels as if each were alone with zeros around it.
+    """
+
+    lengths: tuple[int, ...]
+    gap: int
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """First packed cell of each level."""
+        starts = [0]
+        for length in self.lengths[:-1]:
+            starts.append(starts[-1] + length + self.gap)
+        return tuple(starts)
+
+    @property
+    def total(self) -> int:
+        """Packed cells S, gaps included."""
+        return self.starts[-1] + self.lengths[-1]
+
+    def pack(self, levels: Sequence[Tensor], dim: int = -1) -> Tensor:
+        """Levels, T_l cells along `dim` -> packed, S cells along it, with zeros in the gaps."""
+        if len(levels) == 1:
+            return levels[0]
+        shape = list(levels[0].shape)
+        shape[dim] = self.gap
+        gap = levels[0].new_zeros(shape)
+        pieces = [piece for level in levels for piece in (level, gap)]
+        return torch.cat(pieces[:-1], dim=dim)
+
+    def split(self, packed: Tensor, dim: int = -1) -> list[Tensor]:
+        """Packed, S cells along `dim` -> views of T_l cells, one per level."""
+        return cut(packed, self.starts, self.lengths, dim)
+
+    def inside(self, device: torch.device) -> Tensor:
+        """bool [S]: True in a level, False in a gap."""
+        return self.pack([torch.ones(length, dtype=torch.bool, device=device) for length in self.lengths])
+
+    def spread(self, values: Sequence[float], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+        """One value per level -> [S] (0 in the gaps)."""
+        pairs = zip(self.lengths, values, strict=True)
+        return self.pack([torch.full((length,), value, dtype=dtype, device=device) for length, value in pairs])
+
+    def level_index(self, device: torch.device) -> Tensor:
+        """Which level each cell is of, int64 [S] (0 in the gaps)."""
+        return self.spread(range(len(self.lengths)), device, torch.int64)
+
+
+@dataclass(frozen=True)
+class Points:
+    """What every packed cell [S] stands for: its time and level stride (grid cells) and its level's packed bounds."""
+
+    time: Tensor  # float32
+    stride: Tensor  # float32, 0 in a gap
+    first: Tensor  # int64, packed index of the level's first cell
+    last: Tensor  # int64, packed index of the level's last cell
+
+
+def cut(packed: Tensor, starts: Sequence[int], lengths: Sequence[int], dim: int) -> list[Tensor]:
+    """Views of `lengths` cells along `dim` from rising `starts` on that do not overlap.
+
+    One split, so that the backward pass is one concatenation and not, for each view, a sum with mostly zeros.
+    """
+    sizes, position = [], 0
+    for start, length in zip(starts, lengths, strict=True):
+        sizes += [start - position, length]
+        position = start + length
+    return list(packed.split([*sizes, packed.shape[dim] - position], dim)[1::2])
+
+
+def pyramid_points(layout: PyramidLayout, device: torch.device) -> Points:
+    """Points of a packed pyramid whose level l has stride 2**l."""
+    stride = layout.spread([1 << level for level in range(len(layout.lengths))], device)
+    first = layout.spread(layout.starts, device, torch.int64)
+    ends = [start + length - 1 for start, length in zip(layout.starts, layout.lengths, strict=True)]
+    last = layout.spread(ends, device, torch.int64)
+    index = torch.arange(layout.total, device=device)
+    return Points(time=(index - first).float() * stride, stride=stride, first=first, last=last)
+
+
+def level_masks(mask_BT1: Tensor, levels: int) -> list[Tensor]:
+    """Validity per level, bool [B, T_l, 1]: cell i of level l is valid when input cell i * 2**l is."""
+    masks = [mask_BT1]
+    for _ in range(1, levels):
+        # Halved like the features, one level after the other, so that symbolic lengths stay equal to theirs.
+        masks.append(masks[-1][:, ::2])
+    return masks
+
+
+def padded_length(config: ModelConfig, length: int) -> int:
+    """Length that a sequence is padded to: `pad_length`, or the next `length_multiple` when it is longer.
+
+    Results inside the valid part depend on the padded length (global filter, group normalisation and average pooling
+    see the padding), so released weights need the published rule.
+    """
+    if length <= config.pad_length:
+        return config.pad_length
+    return -(-length // config.length_multiple) * config.length_multiple
+
+
+def pad_batch(sequences: Sequence[Tensor], length: int) -> tuple[Tensor, Tensor]:
+    """Feature sequences [T_i, C] -> features [B, C, length] padded with zeros, and mask bool [B, 1, length].
+
+    In memory the features stay rows, [B, length, C], which is how the detector reads them. Raises ValueError when a
+    sequence is longer than `length`.
+    """
+    longest = max(sequence.shape[0] for sequence in sequences)
+    if longest > length:
+        raise ValueError(f"a sequence of {longest} grid cells does not fit into {length}")
+    rows = torch.stack([F.pad(sequence, (0, 0, 0, length - sequence.shape[0])) for sequence in sequences])
+    lengths = torch.tensor([sequence.shape[0] for sequence in sequences], device=rows.device)
+    mask = torch.arange(length, device=rows.device) < lengths[:, None]
+    return rows.transpose(1, 2), mask[:, None, :]

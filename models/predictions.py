@@ -1,0 +1,158 @@
+"""What a decoder predicts, and boundaries decoded to distances: plain ones, or relative boundary bins (paper:
+"Trident-head"; Shi et al. 2023).
+
+Only the entries that are asked for are decoded: training needs the positives, inference the candidates.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tal_cli.models.layers.pyramid import Points, PyramidLayout, pyramid_points
+
+
+@dataclass(frozen=True)
+class PlainBoundaries:
+    """Distances to start and end in cells of the level, the same for all classes."""
+
+    distances: Tensor  # [B, 2, S], non-negative
+    per_class: ClassVar[bool] = False
+
+    def decode(self, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """Distances [n, 2] at n entries given as int64 [n] indices."""
+        return self.distances[video, :, cell].float()
+
+
+@dataclass(frozen=True)
+class BinnedBoundaries:
+    """Logits whose softmax over N + 1 neighbouring cells gives the distance as an expectation."""
+
+    offsets: Tensor  # [B, 2 (N + 1), S] centre-offset logits of the start, then of the end bins
+    starts: Tensor  # [B, C, S] start boundary logits
+    ends: Tensor  # [B, C, S] end boundary logits
+    per_class: ClassVar[bool] = True
+
+    def decode(self, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """Distances [n, 2] at n entries given as int64 [n] indices, in cells of the level.
+
+        Each side's distance is the expected bin under softmax(boundary logits around the point + the point's own
+        offset logits). Boundary logits outside the level count as 0, as published.
+        """
+        sides = self.offsets[video, :, cell].float().unflatten(1, (2, -1))
+        bins = torch.arange(sides.shape[-1], device=cell.device)
+        backward = cell[:, None] - bins.flip(0)
+        forward = cell[:, None] + bins
+        in_level = backward >= points.first[cell][:, None]
+        near_start = self.starts[video[:, None], label[:, None], backward.clamp(min=0)].float() * in_level
+        in_level = forward <= points.last[cell][:, None]
+        last = self.starts.shape[-1] - 1
+        near_end = self.ends[video[:, None], label[:, None], forward.clamp(max=last)].float() * in_level
+        left = torch.softmax(near_start + sides[:, 0], dim=-1) @ bins.flip(0).float()
+        right = torch.softmax(near_end + sides[:, 1], dim=-1) @ bins.float()
+        return torch.stack((left, right), dim=-1)
+
+
+class Shift(ABC):
+    """Correction of decoded boundaries."""
+
+    in_level_cells: bool  # in cells of the level (True) or of level 0 (False)
+    per_class: bool
+
+    @abstractmethod
+    def everywhere(self) -> BoundaryShift:
+        """The same corrections at every point."""
+
+    @abstractmethod
+    def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """What is added to start and end, float32 [n, 2], at n entries given as int64 [n] indices."""
+
+    def apply(self, distances: Tensor, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """Corrected distances [n, 2], clamped at 0."""
+        shift = self.at(video, cell, label) * distances.new_tensor([-1.0, 1.0])
+        if not self.in_level_cells:
+            shift = shift / points.stride[cell][:, None]
+        return (distances + shift).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class BoundaryShift(Shift):
+    """Corrections at every point."""
+
+    start: Tensor  # [B, C or 1, S], added to the start
+    end: Tensor  # [B, C or 1, S], added to the end
+    in_level_cells: bool
+
+    @property
+    def per_class(self) -> bool:  # type: ignore[override]
+        """Whether corrections differ between classes."""
+        return self.start.shape[1] > 1
+
+    def everywhere(self) -> BoundaryShift:
+        """It is that already."""
+        return self
+
+    def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """Picks them from what is there."""
+        target = label if self.per_class else torch.zeros_like(label)
+        return torch.stack((self.start[video, target, cell], self.end[video, target, cell]), dim=-1).float()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Everything predicted for B videos at the S packed cells of the pyramid (C classes).
+
+    A decoder that refines class scores gives `factor`, one that refines boundaries gives `shift`; where it gives
+    neither, `refined` is `coarse`.
+    """
+
+    layout: PyramidLayout
+    valid: Tensor  # bool [B, 1, S]: inside a level and not padding
+    coarse: Tensor  # [B, C, S] class logits before refinement
+    refined: Tensor  # [B, C, S] class logits after refinement: scores are their sigmoid
+    boundaries: PlainBoundaries | BinnedBoundaries
+    factor: Tensor | None = None  # [B, C, S] raw refinement factor
+    shift: Shift | None = None
+
+    @property
+    def per_class(self) -> bool:
+        """Whether boundaries differ between classes."""
+        return self.boundaries.per_class or (self.shift is not None and self.shift.per_class)
+
+    @property
+    def refines(self) -> bool:
+        """Whether refined predictions differ from coarse ones."""
+        return self.factor is not None or self.shift is not None
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances [n, 2] from a point to start and end, in cells of the point's level, before and after refinement."""
+
+    coarse: Tensor
+    refined: Tensor
+
+
+def decode_distances(predictions: Predictions, video: Tensor, cell: Tensor, label: Tensor) -> Distances:
+    """Distances at n entries given as int64 [n] indices of video, packed cell and class."""
+    points = pyramid_points(predictions.layout, cell.device)
+    coarse = predictions.boundaries.decode(points, video, cell, label)
+    shift = predictions.shift
+    refined = coarse if shift is None else shift.apply(coarse, points, video, cell, label)
+    return Distances(coarse=coarse, refined=refined)
+
+
+def decode_everywhere(predictions: Predictions) -> Distances:
+    """Distances at every video and packed cell, [B, S, C, 2] where they differ between classes, else [B, S, 2]."""
+    videos, classes, cells = predictions.coarse.shape
+    shape: tuple[int, ...] = (videos, cells, classes, 2)
+    if not predictions.per_class:
+        classes, shape = 1, (videos, cells, 2)
+    device = predictions.coarse.device
+    grid = torch.meshgrid(*(torch.arange(n, device=device) for n in (videos, cells, classes)), indexing="ij")
+    decoded = decode_distances(predictions, *(index.flatten() for index in grid))
+    return Distances(decoded.coarse.view(shape), decoded.refined.view(shape))

@@ -1,0 +1,1 @@
+"""Recipes: everything that defines a detector but its weights. Imports no torch."""

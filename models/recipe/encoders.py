@@ -1,0 +1,172 @@
+"""Settings of the encoders, one class each. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from tal_cli.models.recipe.schema import Count, NonNegative, Positive, Strict, by_name
+
+NORM_GROUPS = 16  # groups of the group normalisation in every GMG and SGP block
+FULL = -1  # as a window of attention: the whole sequence
+
+
+class EncoderSettings(Strict):
+    """What every encoder's settings answer for; subclasses add the encoder's own."""
+
+    name: str
+
+    def check(self, width: int, levels: int) -> None:
+        """Raises ValueError for settings that do not go with the model's width or number of levels."""
+
+    def reach(self, levels: int) -> int:
+        """The widest window in level-0 cells: a sequence longer than `pad_length` is padded to a multiple of it."""
+        return 1 << (levels - 1)
+
+
+class WindowedSettings(EncoderSettings):
+    """Blocks at full length (the stem), then one per further level, each with a window of cells of its level."""
+
+    stem_blocks: Count = 2
+    windows: Positive | tuple[Positive, ...] = 1  # one for all levels or one each, odd
+    branch_scale: float | None = 1e-4  # start of the residual branches' per-channel scales; None: no scales
+
+    def level_windows(self, levels: int) -> tuple[int, ...]:
+        """Window per level."""
+        return spread_windows(self.windows, levels)
+
+    def check(self, width: int, levels: int) -> None:
+        """One window or one per level, all odd; a width that the group norms divide."""
+        if any(window % 2 == 0 for window in self.level_windows(levels)):
+            raise ValueError("encoder.windows must be odd")
+        if width % NORM_GROUPS:
+            raise ValueError(f"width: {width} is not a multiple of {NORM_GROUPS}")
+
+    def reach(self, levels: int) -> int:
+        """The published rule: window times stride, the largest of all levels."""
+        return max(window << level for level, window in enumerate(self.level_windows(levels)))
+
+
+class FilterBranch(Strict):
+    """GMG's global branch as published: a learnt filter on the sequence's spectrum."""
+
+    name: Literal["fft"] = "fft"
+
+
+class AttentionBranch(Strict):
+    """Self-attention over all cells as GMG's global branch (paper, table 8)."""
+
+    name: Literal["attention"] = "attention"
+    heads: Positive = 4
+
+
+AnyGlobalBranch = Annotated[FilterBranch | AttentionBranch, Field(discriminator="name"), BeforeValidator(by_name)]
+
+
+class GmgSettings(WindowedSettings):
+    """Gated Multi-Granularity blocks (CLTDR-GMG). `windows`: kernel of the local branch.
+
+    branches: those there are (paper, table 6). gate: whether the next coarser branch there is gates a branch (table 7).
+    """
+
+    name: Literal["gmg"] = "gmg"
+    mlp_width: Positive = 768
+    conv_init_std: NonNegative = 0.0  # instant and local convolutions start as normal noise of this deviation
+    branches: Annotated[tuple[Literal["instant", "local", "global"], ...], Field(min_length=1)] = (
+        "instant",
+        "local",
+        "global",
+    )
+    gate: bool = True
+    global_branch: AnyGlobalBranch = FilterBranch()
+
+    def check(self, width: int, levels: int) -> None:
+        """As for all windows; branches once each; a kind of global branch only where there is one."""
+        super().check(width, levels)
+        if len(set(self.branches)) != len(self.branches):
+            raise ValueError("encoder.branches names a branch twice")
+        if isinstance(self.global_branch, AttentionBranch):
+            if "global" not in self.branches:
+                raise ValueError("encoder.global_branch is chosen, and encoder.branches leaves global out")
+            if width % self.global_branch.heads:
+                raise ValueError(f"encoder.global_branch.heads: {self.global_branch.heads} do not divide width {width}")
+
+
+class SgpSettings(WindowedSettings):
+    """Scalable-Granularity Perception blocks (TriDet). `windows`: kernel w of the window branch."""
+
+    name: Literal["sgp"] = "sgp"
+    mlp_width: Positive = 768
+    k: Annotated[float, Field(ge=1, le=64)] = 1.5  # the wide branch's kernel is about k (w + 1)
+    downsample: Literal["max", "avg"] = "max"
+    conv_init_std: NonNegative = 0.0  # all depth-wise convolutions start as normal noise of this deviation
+
+    def wide_kernel(self, window: int) -> int:
+        """Kernel of the wide branch beside a window: round(k (w + 1)), made odd."""
+        return round((window + 1) * self.k) // 2 * 2 + 1
+
+
+class TransformerSettings(EncoderSettings):
+    """Blocks of windowed multi-head attention (ActionFormer). `windows`: cells attended to, odd; -1: all of them."""
+
+    name: Literal["transformer"] = "transformer"
+    stem_blocks: Count = 2
+    heads: Positive = 4
+    windows: int | tuple[int, ...] = 19  # one for all levels or one each
+    relative_positions: bool = False  # a learnt bias per head and place in the window, where attention is windowed
+    branch_scale: float | None = 1e-4
+
+    def level_windows(self, levels: int) -> tuple[int, ...]:
+        """Window per level, -1 for full attention."""
+        return spread_windows(self.windows, levels)
+
+    def check(self, width: int, levels: int) -> None:
+        """Windows are odd and at least 3, or -1; heads divide the width."""
+        if any(window != FULL and (window < 3 or window % 2 == 0) for window in self.level_windows(levels)):
+            raise ValueError("encoder.windows must be odd and at least 3, or -1")
+        if width % self.heads:
+            raise ValueError(f"encoder.heads: {self.heads} do not divide width {width}")
+
+    def reach(self, levels: int) -> int:
+        """The published rule: a level's stride times its window, less its middle cell."""
+        windows = (max(window - 1, 1) for window in self.level_windows(levels))
+        return max(window << level for level, window in enumerate(windows))
+
+
+class MaxPoolSettings(EncoderSettings):
+    """Max pooling alone (TemporalMaxer)."""
+
+    name: Literal["max_pool"] = "max_pool"
+
+
+class ConvSettings(EncoderSettings):
+    """Residual blocks of two convolutions (the convolutional baseline in the code of ActionFormer and TriDet)."""
+
+    name: Literal["conv"] = "conv"
+    stem_blocks: Count = 2
+
+
+class MambaSettings(EncoderSettings):
+    """Bidirectional selective state spaces (ActionMamba)."""
+
+    name: Literal["mamba"] = "mamba"
+    stem_blocks: Count = 2
+    state: Positive = 16  # size of the hidden state per channel
+    kernel: Positive = 4  # of the causal convolution before the scan
+    branch_scale: float | None = 1e-4
+    padding_window: Positive = 19  # the published files carry ActionFormer's window, which here only rules padding
+
+    def reach(self, levels: int) -> int:
+        """The published rule, ActionFormer's: a level's stride times the window, less its middle cell."""
+        return max(self.padding_window - 1, 1) << (levels - 1)
+
+
+def spread_windows(windows: int | Sequence[int], levels: int) -> tuple[int, ...]:
+    """One window for all levels or one each -> one each. Raises ValueError when their number is another."""
+    if isinstance(windows, int):
+        return (windows,) * levels
+    if len(windows) != levels:
+        raise ValueError(f"encoder.windows: {len(windows)} values for {levels} levels")
+    return tuple(windows)

@@ -1,0 +1,238 @@
+"""Recipes: one strict schema for features, model, training and inference (`settings.py`), one YAML file per
+published setting.
+
+Imports no torch, so that listing and checking recipes stays quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.settings import (
+    CenterAssignment,
+    CostAssignment,
+    FeatureSpec,
+    InferenceConfig,
+    Published,
+    Recipe,
+    TrainingConfig,
+)
+
+__all__ = [
+    "SHORT_NAMES",
+    "CenterAssignment",
+    "CostAssignment",
+    "FeatureSpec",
+    "InferenceConfig",
+    "ModelConfig",
+    "Published",
+    "Recipe",
+    "RecipeError",
+    "TrainingConfig",
+    "dump_recipe",
+    "full_name",
+    "list_recipes",
+    "load_recipe",
+    "override",
+    "parse_recipe",
+]
+
+RECIPES = Path(__file__).parent / "published"
+LARGEST_RECIPE = 1 << 20  # bytes; a recipe is a page of text, anything larger is not one
+
+
+# What a data set's usual setting is called for short, wherever a name of a recipe is taken.
+SHORT_NAMES = {
+    "thumos": "thumos-i3d",
+    "multithumos": "multithumos-i3d",
+    "activitynet": "activitynet-tsp",
+    "hacs": "hacs-slowfast",
+}
+
+
+class RecipeError(Exception):
+    """A recipe that cannot be read or breaks the schema; the message names the dotted path of each bad value."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-4 is a number, as people expect, and not a text, as in YAML 1.1."""
+
+
+# What a value must be, where the schema's own words are for programmers; and how much of it is shown.
+WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "model_attributes_type": "a name, or keys and values",
+}
+LONGEST_VALUE = 60
+
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that travel with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def full_name(name: str) -> str:
+    """The recipe that a short name stands for; any other name as it is."""
+    return SHORT_NAMES.get(name, name)
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a shipped recipe by its name, or any file by its path.
+
+    Raises RecipeError for an unknown name, an unreadable file or a value outside the schema.
+    """
+    text = str(name_or_path)
+    path = Path(text)
+    if path.suffix not in (".yaml", ".yml") and "/" not in text and not path.is_file():
+        text = full_name(text)
+        if text not in list_recipes():
+            close = difflib.get_close_matches(text, [*list_recipes(), *SHORT_NAMES], 1)
+            hint = f"did you mean {close[0]}?" if close else "they are named as the models of `tal models list`"
+            raise RecipeError(f"no recipe named {text}; {hint}")
+        path = RECIPES / f"{text}.yaml"
+    try:
+        if path.stat().st_size > LARGEST_RECIPE:
+            raise RecipeError(f"{path}: larger than {LARGEST_RECIPE} bytes, not a recipe")
+        content = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 text") from error
+    return parse_recipe(content, str(path))
+
+
+def parse_recipe(content: str, origin: str) -> Recipe:
+    """Check YAML text against the schema; `origin` names it in errors. Raises RecipeError."""
+    try:
+        # Aliases can blow a small file up into an enormous one, and no recipe needs them.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content, Loader=yaml.SafeLoader)):
+            raise RecipeError(f"{origin}: YAML aliases are not allowed")
+        data = yaml.load(content, _Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise RecipeError(f"{origin}: not YAML: {_yaml_reason(error)}") from error
+    return _validated(data, origin)
+
+
+def _yaml_reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """YAML text that `parse_recipe` reads back to an equal recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
+    """A copy with `dotted.path=value` assignments applied; values are YAML. Raises RecipeError naming the path."""
+    data = recipe.model_dump(mode="json")
+    for assignment in assignments:
+        path, separator, value = assignment.partition("=")
+        if not separator:
+            raise RecipeError(f"{assignment}: expected KEY=VALUE, as in model.width=256")
+        *parents, leaf = path.strip().split(".")
+        section: Any = data
+        for key in parents:
+            section = section.get(key) if isinstance(section, dict) else None
+            if not isinstance(section, dict):
+                raise RecipeError(f"{path}: there is no section {key}")
+        try:
+            chosen = yaml.load(value, _Loader)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise RecipeError(f"{path}: {value!r} is not a value") from error
+        # A bare name stands for a section, whose keys may be set next.
+        named = isinstance(chosen, str) and isinstance(section.get(leaf), dict)
+        section[leaf] = {"name": chosen} if named else chosen
+    return _validated(data, "")
+
+
+def _validated(data: Any, origin: str) -> Recipe:
+    if not isinstance(data, dict):
+        raise RecipeError(f"{origin}: not a recipe (expected keys and values at the top)")
+    try:
+        # Strict: a text is no number and a number no truth value. Sequences of the schema are tuples.
+        return Recipe.model_validate(_with_tuples(data), strict=True)
+    except ValidationError as error:
+        problems = "; ".join(_explain(item) for item in error.errors())
+        raise RecipeError(f"{origin}: {problems}" if origin else problems) from error
+
+
+def _with_tuples(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _with_tuples(value) for key, value in data.items()}
+    return tuple(_with_tuples(value) for value in data) if isinstance(data, list) else data
+
+
+def _explain(item: Any) -> str:
+    path, schema = _locate(item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = list(schema.model_fields) if schema else []
+        close = difflib.get_close_matches(str(item["loc"][-1]), known, 1)
+        return f"{path}: unknown key" + (f"; did you mean {close[0]}?" if close else "")
+    if item["type"] == "union_tag_invalid":
+        there_are = item["ctx"]["expected_tags"].replace("'", "")
+        return f"{path}: there is no {item['ctx']['tag']}; there are {there_are}"
+    if item["type"] == "union_tag_not_found":
+        return f"{path}: expected a name, or settings with a `name`"
+    return f"{path}: {_in_words(item)}" if path else _in_words(item)
+
+
+def _in_words(item: Any) -> str:
+    """What is wrong with one value, and which it is where it is short."""
+    if item["type"] == "missing":
+        return "is missing"
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    if item["type"] == "too_long":
+        return f"must have at most {item['ctx']['max_length']} entries, not {item['ctx']['actual_length']}"
+    wanted = WANTED.get(item["type"]) or item["msg"].removeprefix("Input should be ")
+    if wanted == item["msg"]:
+        return wanted[:1].lower() + wanted[1:]
+    value = item["input"]
+    is_short = value is None or isinstance(value, (bool, int, float, str))
+    return (
+        f"must be {wanted}, not {json.dumps(value, ensure_ascii=False)[:LONGEST_VALUE]}"
+        if is_short
+        else f"must be {wanted}"
+    )
+
+
+def _locate(location: tuple[Any, ...]) -> tuple[str, type[BaseModel] | None]:
+    """An error's place as a dotted path, without the names that tell parts of a union apart, and the last section."""
+    schema: type[BaseModel] | None = Recipe
+    union: tuple[type[BaseModel], ...] = ()
+    path = []
+    for part in location:
+        chosen = next((member for member in union if member.model_fields["name"].default == part), None)
+        if chosen:
+            schema, union = chosen, ()
+            continue
+        path.append(str(part))
+        field = schema.model_fields.get(str(part)) if schema else None
+        if field is None:
+            continue
+        members = get_args(field.annotation) or (field.annotation,)
+        sections = tuple(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
+        union = sections if field.discriminator else ()
+        schema = sections[0] if len(sections) == 1 else None
+    return ".".join(path), schema

@@ -1,0 +1,145 @@
+"""What a recipe says: features, model, training, inference. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.schema import NonNegative, Positive, Share, Strict, by_name
+
+
+class FeatureSpec(Strict):
+    """What the feature sequence must be: one vector of `channels` per `stride` frames, each seeing `window` frames.
+
+    The fields of a feature contract; those from `alignment` on may be left unsaid (None) and are then not compared.
+    """
+
+    extractor: str
+    channels: Positive
+    window: Positive
+    stride: Positive
+    sampling_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # frames/s resampled to first
+    max_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # frames/s, decimated to at most this
+    alignment: str | None = None
+    resize: str | None = None
+    crop: str | None = None
+    value_range: str | None = None
+    layer: str | None = None
+    pooling: str | None = None
+    weights_sha256: str | None = None
+
+
+class CenterAssignment(Strict):
+    """A point learns the shortest segment that it lies in, near the segment's centre (center sampling)."""
+
+    name: Literal["center"] = "center"
+    radius: Annotated[float, Field(gt=0)] | None = 1.5  # strides; None: every point inside the segment
+
+
+class CostAssignment(Strict):
+    """Center sampling's points learn the boundaries that suit their predictions best (TemporalMaxer).
+
+    Of the points inside a segment, the share `keep` of least cost counts fully, the others by `confuse_weight`; cost =
+    class_weight * focal loss + iou_weight * DIoU loss.
+    """
+
+    name: Literal["cost"] = "cost"
+    radius: Annotated[float, Field(gt=0)] = 1.5
+    iou_weight: NonNegative = 2.0
+    class_weight: NonNegative = 1.0
+    keep: Share = 1.0
+    confuse_weight: NonNegative = 0.0
+
+
+AnyAssignment = Annotated[CenterAssignment | CostAssignment, Field(discriminator="name"), BeforeValidator(by_name)]
+
+
+class TrainingConfig(Strict):
+    """How a detector is trained. Epochs total `warmup_epochs + epochs`; lengths in grid cells."""
+
+    epochs: Annotated[int, Field(ge=0)] = 30
+    warmup_epochs: Annotated[int, Field(ge=0)] = 5
+    crops: Positive = 1  # of each video in an epoch
+    batch_size: Positive = 2
+    accumulate: Positive = 1  # passes that a process's share of a batch is split into
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
+    min_learning_rate: NonNegative = 1e-8
+    weight_decay: NonNegative = 0.05
+    clip_grad_norm: NonNegative | None = 1.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    max_length: Positive = 2304
+    crop_ratio: tuple[Share, Share] | None = (0.9, 1.0)
+    truncate_threshold: Share = 0.5
+    input_noise: NonNegative = 0.0
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    initial_loss_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    assignment: AnyAssignment = CenterAssignment()
+    objective: Literal["released", "paper"] | None = None  # whose loss; None: that of the model's variant
+    class_loss: Literal["varifocal", "focal"] = "varifocal"
+    regression_loss: Literal["diou", "giou"] = "diou"
+    iou_weight_power: NonNegative = 1.0  # a positive's class loss counts by IoU to this power; 0: fully
+    regression_weight: NonNegative = 1.0
+    refined_weight: NonNegative = 0.7  # of refined and coarse predictions where a decoder has both
+    coarse_weight: NonNegative = 0.3
+    class_agnostic: bool = False  # all labels are learnt as one: proposals, for `tal combine video-scores` to label
+    select: Literal["last", "best-test"] = "last"
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingConfig:
+        if not self.epochs + self.warmup_epochs:
+            raise ValueError("epochs: there is none, not even to warm up")
+        if self.accumulate > 1 and not isinstance(self.assignment, CenterAssignment):
+            raise ValueError("accumulate: who is positive under the cost assignment is not known before the passes")
+        return self
+
+
+class InferenceConfig(Strict):
+    """From predictions to segments. Durations and lengths in grid cells, scores and overlaps in [0, 1]."""
+
+    pre_nms_threshold: Share = 0.001
+    pre_nms_top_k: Positive = 2000  # per pyramid level
+    min_score: Share = 0.001
+    max_segments: Positive = 2000
+    nms: Literal["soft", "hard", "none"] = "soft"
+    sigma: Annotated[float, Field(gt=0)] = 0.5
+    iou_threshold: Share = 0.1  # of hard NMS
+    min_duration: NonNegative = 0.05
+    multiclass: bool = True  # suppress within each class only
+    voting_threshold: Share = 0.0  # 0: no voting; only class-agnostic suppression votes
+    voting_weight: Literal["score", "score-iou"] = "score"
+    display_score: Share = 0.3  # what a person wants to see
+    stretch: Positive = 13824  # longest sequence computed at once
+    overlap: Annotated[int, Field(ge=0)] = 1024  # shared by neighbouring stretches
+
+    @model_validator(mode="after")
+    def _consistent(self) -> InferenceConfig:
+        if self.overlap >= self.stretch:
+            raise ValueError(f"overlap: {self.overlap} is not shorter than stretch, {self.stretch}")
+        return self
+
+
+class Published(Strict):
+    """Figures of the paper for this setting, in percent, for comparison."""
+
+    metric: str
+    average: float
+    by_tiou: dict[str, float] = Field(default_factory=dict)
+
+
+class Recipe(Strict):
+    """Everything that defines a detector but its weights."""
+
+    name: str
+    description: str = ""
+    dataset: str = ""
+    source: str = ""
+    licence: str = ""  # of the weights
+    published: Published | None = None
+    features: FeatureSpec
+    model: ModelConfig
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()

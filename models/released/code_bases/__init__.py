@@ -1,0 +1,32 @@
+"""How each published code base names its weights: a table per code base, read forwards and backwards."""
+
+from __future__ import annotations
+
+from tal_cli.models.released.code_bases import actionformer, actionmamba, cltdr, temporalmaxer, tridet
+from tal_cli.models.released.keys import KeyTable
+from tal_cli.models.store.checkpoint import CheckpointError
+
+# The first table that knows all names is taken: TemporalMaxer's parameters are also ActionFormer's and TriDet's.
+FAMILIES: dict[str, KeyTable] = {
+    "temporalmaxer": temporalmaxer.TABLE,
+    "cltdr-gmg": cltdr.TABLE,
+    "tridet": tridet.TABLE,
+    "actionformer": actionformer.TABLE,
+    "actionmamba": actionmamba.TABLE,
+}
+
+
+def find_family(keys: list[str]) -> KeyTable:
+    """The table that knows all of these released names.
+
+    Raises CheckpointError naming the first key that the closest table does not know.
+    """
+    closest: tuple[int, str] | None = None
+    for table in FAMILIES.values():
+        foreign = [key for key in keys if not table.knows(key)]
+        if not foreign:
+            return table
+        if closest is None or len(foreign) < closest[0]:
+            closest = (len(foreign), foreign[0])
+    assert closest is not None
+    raise CheckpointError(f"{closest[1]} is no parameter of {' or '.join(FAMILIES)}")

@@ -1,0 +1,1 @@
+"""Model folders, the zoo of names, and where published weights are."""

@@ -1,0 +1,131 @@
+"""Model folders: `model.safetensors`, `recipe.yaml`, `labels.txt`; written whole, read without running anything."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.recipe.loading import RecipeError, dump_recipe, load_recipe
+from tal_cli.models.recipe.settings import Recipe
+
+WEIGHTS, RECIPE, LABELS = "model.safetensors", "recipe.yaml", "labels.txt"
+
+
+class CheckpointError(Exception):
+    """A model folder or checkpoint file that cannot be used; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A detector ready to run: evaluation mode, on its device; labels in class order; SHA-256 of the weights file."""
+
+    detector: TemporalDetector
+    recipe: Recipe
+    labels: tuple[str, ...]
+    sha256: str
+    name: str
+
+
+def save_model(folder: str | Path, detector: TemporalDetector, recipe: Recipe, labels: Sequence[str]) -> None:
+    """Write the three files, each beside its target first and then renamed; the weights come last.
+
+    Raises CheckpointError when labels are not one line each, one per class.
+    """
+    check_labels(labels, recipe, str(folder))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in detector.state_dict().items()}
+    write_atomically(folder / RECIPE, dump_recipe(recipe).encode())
+    write_atomically(folder / LABELS, "".join(f"{label}\n" for label in labels).encode())
+    write_atomically(folder / WEIGHTS, save_tensors(state))
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Read a model folder. Raises CheckpointError for anything missing, foreign or inconsistent."""
+    folder = Path(folder)
+    try:
+        recipe = load_recipe(folder / RECIPE)
+    except RecipeError as error:
+        raise CheckpointError(str(error)) from error
+    content = _read(folder / WEIGHTS)
+    labels = tuple(_read(folder / LABELS).decode("utf-8", errors="replace").splitlines())
+    check_labels(labels, recipe, str(folder / LABELS))
+    try:
+        state = load_tensors(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: not a safetensors file: {error}") from error
+    detector = build_detector(recipe, state, str(folder / WEIGHTS)).to(device).eval()
+    sha256 = hashlib.sha256(content).hexdigest()
+    return LoadedModel(detector=detector, recipe=recipe, labels=labels, sha256=sha256, name=recipe.name)
+
+
+def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> TemporalDetector:
+    """A detector of the recipe's shape with the tensors of `state`, in evaluation mode.
+
+    Raises CheckpointError naming the first tensors that are missing, unknown or of another shape.
+    """
+    try:
+        detector = TemporalDetector.from_recipe(recipe).eval()
+    except RecipeError as error:
+        raise CheckpointError(f"{origin}: {error}") from error
+    expected = {key: tuple(value.shape) for key, value in detector.state_dict().items()}
+    problems = [f"{key} is missing" for key in expected.keys() - state.keys()]
+    problems += [f"{key} is unknown" for key in state.keys() - expected.keys()]
+    problems += [
+        f"{key} is {list(state[key].shape)}, the recipe asks for {list(expected[key])}"
+        for key in expected.keys() & state.keys()
+        if tuple(state[key].shape) != expected[key]
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise CheckpointError(f"{origin}: weights do not fit the recipe: {'; '.join(sorted(problems)[:3])}{more}")
+    detector.load_state_dict(state)
+    return detector
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the target and rename, so that a reader or a killed run never sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}") from error
+
+
+def check_labels(labels: Sequence[str], recipe: Recipe, origin: str) -> None:
+    """Raises CheckpointError, naming `origin`, for labels that cannot be kept: one distinct line for each class."""
+    if len(labels) != recipe.model.classes:
+        raise CheckpointError(f"{origin}: {len(labels)} labels for {recipe.model.classes} classes")
+    for label in labels:
+        if not label.strip() or label.splitlines() != [label]:
+            raise CheckpointError(f"{origin}: a label must be one line that is not empty: {label!r}")
+    if len(set(labels)) != len(labels):
+        raise CheckpointError(f"{origin}: two labels are the same")

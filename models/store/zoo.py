@@ -1,0 +1,151 @@
+"""Names to model folders: models that travel with the package, models under TAL_HOME, and published recipes.
+
+Imports no torch, so that listing stays quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from tal_cli.models.recipe.loading import SHORT_NAMES, RecipeError, full_name, list_recipes, load_recipe
+from tal_cli.models.recipe.settings import Published, Recipe
+from tal_cli.models.store.weight_sources import SOURCES, WeightsSource
+
+SHIPPED = Path(__file__).parents[1] / "weights"
+WEIGHTS = "model.safetensors"
+
+
+class ModelMissing(Exception):
+    """No weights for a name. `remedy` says how to get them."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class UnknownModel(Exception):
+    """Neither a model nor a recipe nor a model folder; the message says what there is."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One line of `tal models list`."""
+
+    name: str
+    description: str
+    dataset: str
+    licence: str
+    size: int | None  # bytes of the weights; None while they are missing
+    runnable_now: bool
+    published: Published | None
+    recipe: Recipe
+    folder: Path | None
+    weights: WeightsSource | None  # where the authors publish theirs
+
+
+def home() -> Path:
+    """Where downloaded and imported weights live: TAL_HOME, or the platform's cache folder."""
+    return Path(os.environ.get("TAL_HOME") or platformdirs.user_cache_dir("tal"))
+
+
+def installed_folder(name: str) -> Path:
+    """Folder under TAL_HOME for a model of that name; whether it exists is another question."""
+    return home() / "models" / name
+
+
+def available_models() -> tuple[list[ModelEntry], list[RecipeError]]:
+    """Models that run now, then published settings whose weights are missing, each group by name; and what is wrong
+    with the folders whose recipe nobody can read."""
+    entries = {name: _entry(name, load_recipe(name), None) for name in list_recipes()}
+    problems = []
+    for parent in (SHIPPED, home() / "models"):
+        for folder in sorted(parent.iterdir()) if parent.is_dir() else []:
+            if _is_model(folder):
+                try:
+                    entries[folder.name] = _entry(folder.name, load_recipe(folder / "recipe.yaml"), folder)
+                except RecipeError as error:
+                    problems.append(error)
+    return sorted(entries.values(), key=lambda entry: (not entry.runnable_now, entry.name)), problems
+
+
+def find_model(name: str) -> ModelEntry:
+    """The entry of that name, or of the recipe that a short name stands for. Raises UnknownModel, RecipeError."""
+    for known in (name, full_name(name)) if _is_name(name) else ():
+        for folder in (installed_folder(known), SHIPPED / known):
+            if _is_model(folder):
+                return _entry(known, load_recipe(folder / "recipe.yaml"), folder)
+        if known in list_recipes():
+            return _entry(known, load_recipe(known), None)
+    raise UnknownModel(f"no model named {name}; {_hint(name)}")
+
+
+def weights_source(name: str) -> WeightsSource | None:
+    """Where the authors publish the weights of a recipe; None where they do not."""
+    return SOURCES.get(full_name(name))
+
+
+def resolve_model(name_or_path: str | Path) -> Path:
+    """The model folder for a name or a path.
+
+    Raises ModelMissing when the name is known but its weights are not here, UnknownModel when nothing is called so.
+    """
+    text = str(name_or_path)
+    if not text:
+        raise UnknownModel("an empty name of a model")
+    if _is_model(Path(text)):
+        return Path(text)
+    if _is_name(text):
+        for name in (text, full_name(text)):
+            for folder in (SHIPPED / name, installed_folder(name)):
+                if _is_model(folder):
+                    return folder
+        if full_name(text) in list_recipes():
+            raise ModelMissing(f"the weights of {text} are not on this machine", _remedy(text))
+    elif Path(text).is_dir():
+        raise ModelMissing(f"{text} holds no model", f"a model folder has {WEIGHTS}, recipe.yaml and labels.txt")
+    raise UnknownModel(f"no model named {text}; {_hint(text)}")
+
+
+def _remedy(name: str) -> str:
+    recipe, source = load_recipe(name), weights_source(name)
+    train = f"train it with `tal train --dataset {recipe.dataset} --recipe {recipe.name}`"
+    if source is None:
+        return f"import a checkpoint with `tal models add {name} --checkpoint FILE`, or {train}"
+    if source.url:
+        return f"get them with `tal models pull {name}`, or {train}"
+    return f"get the checkpoint from {source.page} and `tal models add {name} --checkpoint FILE`, or {train}"
+
+
+def _hint(name: str) -> str:
+    if "/" in name or "\\" in name:
+        return "there is no such folder"
+    close = difflib.get_close_matches(name, [*(entry.name for entry in available_models()[0]), *SHORT_NAMES], 1)
+    return f"did you mean {close[0]}?" if close else "`tal models list` shows what there is"
+
+
+def _is_name(text: str) -> bool:
+    return text not in ("", ".", "..") and not any(separator in text for separator in ("/", "\\"))
+
+
+def _is_model(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in (WEIGHTS, "recipe.yaml", "labels.txt"))
+
+
+def _entry(name: str, recipe: Recipe, folder: Path | None) -> ModelEntry:
+    return ModelEntry(
+        name=name,
+        description=recipe.description,
+        dataset=recipe.dataset,
+        licence=recipe.licence,
+        size=None if folder is None else (folder / WEIGHTS).stat().st_size,
+        runnable_now=folder is not None,
+        published=recipe.published,
+        recipe=recipe,
+        folder=folder,
+        weights=weights_source(name),
+    )

@@ -1,0 +1,286 @@
+"""The loss of a batch and the parameter groups of the optimiser.
+
+Released arithmetic (variant `released`): coarse and refined predictions both learn, by `coarse_weight` and
+`refined_weight`; sums are divided by one running number of positives that is updated twice a step. Text arithmetic
+(variant `paper`, equation 13): only refined predictions learn; positives are averaged over N_pos, negatives over N_neg,
+points being positive or negative as a whole; the IoU that weighs a positive's class loss passes no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.optimizer import ParamsT
+
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pyramid_points
+from tal_cli.models.layers.shared_random import draw
+from tal_cli.models.predictions import Predictions, decode_distances
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.settings import CenterAssignment, CostAssignment, TrainingConfig
+from tal_cli.models.training.assignment import ASSIGNMENTS, PointRanges, Targets, match_centers, pad_ground_truth
+from tal_cli.models.training.loss_terms import (
+    CLASS_LOSSES,
+    REGRESSION_LOSSES,
+    centred_iou_loss,
+    focal_loss,
+    varifocal_loss,
+)
+
+MOMENTUM = 0.9  # of the running number of positives
+# Counts of a part of a batch -> of the whole batch, float64 [3]: positive points, their weight, negative points.
+Tally = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class LossNormalizer:
+    """Running mean of positives per batch; the one piece of loss state that a resumed run needs."""
+
+    value: float
+
+    def update(self, positives: float) -> float:
+        """Take one batch's number of positive points (or their weight) in and give the new value."""
+        self.value = MOMENTUM * self.value + (1 - MOMENTUM) * max(positives, 1)
+        return self.value
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars of one batch; `total` is what is minimised, the others are its weighted parts and theirs."""
+
+    total: Tensor
+    classification: Tensor
+    regression: Tensor
+    refined_classification: Tensor
+    refined_regression: Tensor
+    coarse_classification: Tensor
+    coarse_regression: Tensor
+    positives: int
+
+
+@dataclass(frozen=True)
+class Positives:
+    """The P (video, cell, class) entries that are to be found, and the distances predicted there."""
+
+    video: Tensor  # int64 [P]
+    cell: Tensor  # int64 [P], packed
+    label: Tensor  # int64 [P]
+    target: Tensor  # float32 [P, 2], cells of the level
+    coarse: Tensor  # float32 [P, 2]
+    refined: Tensor  # float32 [P, 2]
+    weight: Tensor  # float32 [P], of the distances' loss
+    points: int  # number of positive points, fewer than P where a point has two labels
+    total: float  # of the points' weights
+    negatives: int  # number of valid points that are not positive
+
+
+def batch_loss(
+    detector: TemporalDetector,
+    features_BCT: Tensor,
+    mask_B1T: Tensor,
+    segments: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    normalizer: LossNormalizer,
+    training: TrainingConfig,
+    tally: Tally | None = None,
+) -> Losses:
+    """Forward pass and loss of a padded batch, or of a part of one.
+
+    features [B, C, T]; mask bool [B, 1, T]; per video segments float [n, 2] in grid cells and labels int64 [n].
+    Adds the recipe's input noise to the features while the detector trains. Updates `normalizer`. `tally` gives the
+    counts of the whole batch for those of this part; the losses of all parts then add up to the batch's.
+    """
+    if detector.training and training.input_noise > 0:
+        noise = draw(torch.randn, features_BCT, tuple(features_BCT.shape[1:]), detector.part)
+        features_BCT = features_BCT + noise * training.input_noise
+    predictions = detector(features_BCT, mask_B1T)
+    targets = batch_targets(predictions, detector.config, segments, labels, training.assignment)
+    return prediction_loss(predictions, targets, detector.config, normalizer, training, tally)
+
+
+@torch.no_grad()
+def count_points(
+    config: ModelConfig,
+    mask_B1T: Tensor,
+    segments: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    assignment: CenterAssignment,
+) -> Tensor:
+    """What `Tally` counts, for padded videos, before any forward pass; see `batch_loss` for the shapes."""
+    masks = level_masks(mask_B1T.transpose(1, 2), config.levels)
+    layout = PyramidLayout(tuple(mask.shape[1] for mask in masks), 0)
+    ranges = point_ranges(config, layout, mask_B1T.device)
+    matches, _ = match_centers(ranges, pad_ground_truth(segments, labels, mask_B1T.device), assignment.radius)
+    valid = layout.pack(masks, dim=1)[..., 0]
+    positives = (matches.any(dim=1) & valid).sum()
+    return torch.stack((positives, positives, valid.sum() - positives)).double()
+
+
+@torch.no_grad()
+def batch_targets(
+    predictions: Predictions,
+    config: ModelConfig,
+    segments: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    assignment: CenterAssignment | CostAssignment,
+) -> Targets:
+    """Targets for the points of `predictions`, before label smoothing."""
+    device = predictions.coarse.device
+    truth = pad_ground_truth(segments, labels, device)
+    ranges = point_ranges(config, predictions.layout, device)
+    return ASSIGNMENTS[assignment.name](predictions, ranges, truth, assignment)
+
+
+def point_ranges(config: ModelConfig, layout: PyramidLayout, device: torch.device) -> PointRanges:
+    """The points of a layout and the distances that each answers for."""
+    low, high = (layout.spread([edges[side] for edges in config.level_ranges], device) for side in (0, 1))
+    return PointRanges(pyramid_points(layout, device), low, high)
+
+
+def prediction_loss(
+    predictions: Predictions,
+    targets: Targets,
+    config: ModelConfig,
+    normalizer: LossNormalizer,
+    training: TrainingConfig,
+    tally: Tally | None = None,
+) -> Losses:
+    """Loss of predictions against targets, with the arithmetic of `training.objective`. Updates `normalizer`."""
+    positives = find_positives(predictions, targets)
+    counts = torch.tensor([positives.points, positives.total, positives.negatives], dtype=torch.float64)
+    if tally is not None:
+        counts = tally(counts)
+    points, weight, negatives = (max(count, 1.0) for count in counts.tolist())
+    if (training.objective or config.variant) == "paper":
+        return _paper_loss(predictions, targets, positives, training, points, negatives)
+    norms = [normalizer.update(weight) for _ in range(2 if predictions.refines else 1)]
+    return _released_loss(predictions, targets, positives, norms, training)
+
+
+def find_positives(predictions: Predictions, targets: Targets) -> Positives:
+    """Positive entries at valid cells, with their distances decoded.
+
+    Where all classes share one prediction of the boundaries, a point with several labels counts once.
+    """
+    wanted = (targets.classes > 0) & predictions.valid
+    video, cell, label = wanted.transpose(1, 2).nonzero(as_tuple=True)
+    distances = decode_distances(predictions, video, cell, label)
+    positive = wanted.any(dim=1)
+    counts = positive.float() if targets.weights is None else positive * targets.weights
+    weight = counts[video, cell]
+    if not predictions.per_class:
+        same = (video[1:] == video[:-1]) & (cell[1:] == cell[:-1])
+        weight = weight * F.pad(~same, (1, 0), value=True)[: len(weight)]
+    return Positives(
+        video=video,
+        cell=cell,
+        label=label,
+        target=targets.distances[video, cell],
+        coarse=distances.coarse,
+        refined=distances.refined,
+        weight=weight,
+        points=int(positive.sum()),
+        total=float(counts.sum()),
+        negatives=int((predictions.valid[:, 0] & ~positive).sum()),
+    )
+
+
+def _released_loss(
+    predictions: Predictions,
+    targets: Targets,
+    positives: Positives,
+    norms: Sequence[float],
+    training: TrainingConfig,
+) -> Losses:
+    shares = (training.refined_weight, training.coarse_weight) if predictions.refines else (1.0, 0.0)
+    coarse = (predictions.coarse.new_zeros(()),) * 2
+    refined = _stage_loss(
+        predictions.refined, positives.refined, predictions, targets, positives, training, weighted=True
+    )
+    refined = refined[0] / norms[0], refined[1] / norms[0]
+    if predictions.refines:
+        coarse = _stage_loss(
+            predictions.coarse, positives.coarse, predictions, targets, positives, training, weighted=False
+        )
+        coarse = coarse[0] / norms[1], coarse[1] / norms[1]
+    classification, regression = (shares[0] * a + shares[1] * b for a, b in zip(refined, coarse, strict=True))
+    return Losses(
+        total=classification + training.regression_weight * regression,
+        classification=classification,
+        regression=regression,
+        refined_classification=refined[0],
+        refined_regression=refined[1],
+        coarse_classification=coarse[0],
+        coarse_regression=coarse[1],
+        positives=positives.points,
+    )
+
+
+def _stage_loss(
+    logits: Tensor,
+    distances: Tensor,
+    predictions: Predictions,
+    targets: Targets,
+    positives: Positives,
+    training: TrainingConfig,
+    *,
+    weighted: bool,
+) -> tuple[Tensor, Tensor]:
+    """Sums of class and distance losses. `weighted`: by the recipe's class loss, positives counting by their IoU."""
+    smoothing = training.label_smoothing
+    wanted = targets.classes * (1 - smoothing) + smoothing / (logits.shape[1] + 1)
+    class_loss = CLASS_LOSSES[training.class_loss] if weighted else focal_loss
+    loss = class_loss(logits, wanted) * predictions.valid
+    if weighted and training.iou_weight_power:
+        iou = 1 - centred_iou_loss(distances, positives.target)
+        entries = (positives.video, positives.label, positives.cell)
+        loss = loss * torch.ones_like(loss).index_put(entries, iou**training.iou_weight_power)
+    if targets.weights is not None:
+        loss = loss * targets.weights[:, None]
+    regression = REGRESSION_LOSSES[training.regression_loss](distances, positives.target) * positives.weight
+    return loss.sum(), regression.sum()
+
+
+def _paper_loss(
+    predictions: Predictions,
+    targets: Targets,
+    positives: Positives,
+    training: TrainingConfig,
+    points: float,
+    negatives: float,
+) -> Losses:
+    valid = predictions.valid
+    is_positive = (targets.classes > 0).any(dim=1, keepdim=True) & valid
+    loss = varifocal_loss(predictions.refined, targets.classes)
+    iou_loss = centred_iou_loss(positives.refined, positives.target)
+    entries = (positives.video, positives.label, positives.cell)
+    weight = torch.ones_like(loss).index_put(entries, (1 - iou_loss).detach())
+    classification = (loss * weight * is_positive).sum() / points + (loss * (valid & ~is_positive)).sum() / negatives
+    regression = iou_loss.sum() / points
+    nothing = torch.zeros_like(classification).detach()
+    return Losses(
+        total=classification + training.regression_weight * regression,
+        classification=classification,
+        regression=regression,
+        refined_classification=classification,
+        refined_regression=regression,
+        coarse_classification=nothing,
+        coarse_regression=nothing,
+        positives=positives.points,
+    )
+
+
+def parameter_groups(detector: nn.Module, weight_decay: float) -> ParamsT:
+    """Groups for AdamW: decay on convolution weights and the global filter's weights, none on biases, norms, scales."""
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for module in detector.modules():
+        convolution = isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear)
+        for name, parameter in module.named_parameters(recurse=False):
+            decays = (convolution and name == "weight") or name in ("weight_in", "weight_out")
+            (decayed if decays else free).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -1,0 +1,255 @@
+"""The Python API that `tal detect` is a shell over: from a video file, or a feature file, to detections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from tal_cli import console, contracts
+from tal_cli.backbones import backbone_for
+from tal_cli.devices import arithmetic, resolve_device
+from tal_cli.errors import UsageProblem
+from tal_cli.extractors.catalog import find
+from tal_cli.extractors.extraction.extractor import extract_features
+from tal_cli.extractors.features.files import load_features
+from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.inputs import FEATURE_SUFFIXES
+from tal_cli.models.inference.chunks import detect
+from tal_cli.models.recipe.loading import override
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.store.checkpoint import LoadedModel, load_model
+from tal_cli.models.store.zoo import resolve_model
+from tal_cli.results.segments import Detections, Segment
+from tal_cli.safe_text import counted
+
+if TYPE_CHECKING:
+    from tal_cli.extractors.backbones import Backbone
+    from tal_cli.extractors.features.contract import FeatureContract
+
+# What is shorter than this is no segment but an artefact of arithmetic; far below one frame.
+SHORTEST_SECONDS = 1e-4
+
+Progress = Callable[[int, "int | None"], None]
+BatchSize = int | Literal["auto"]
+
+
+class FeatureMismatch(UsageProblem):
+    """Features that are not what the detector was trained on."""
+
+
+class VideoDetector:
+    """A detector with the backbone it needs, on one device.
+
+    >>> detector = VideoDetector.load("camera")            # doctest: +SKIP
+    >>> detector.detect("holiday.mp4").segments[0]         # doctest: +SKIP
+    Segment(label='pan-left', start=3.1, end=5.8, score=0.94)
+    """
+
+    def __init__(
+        self, model: LoadedModel, *, device: torch.device, precision: str = "auto", force: bool = False
+    ) -> None:
+        self._model = model
+        self._device = device
+        self._precision = precision
+        self._force = force
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "camera",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        overrides: Iterable[str] = (),
+        force: bool = False,
+    ) -> VideoDetector:
+        """Load a model by its name in the zoo, or from a model folder or a run folder of `tal train`.
+
+        Args:
+            model: name or path.
+            device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+            precision: `auto`, `fp32`, `bf16` or `fp16`, of the forward passes.
+            overrides: `dotted.path=value` changes to the recipe's inference settings.
+            force: take features whose contract is not the detector's.
+
+        Raises:
+            UsageProblem: an unknown name or value.
+            tal_cli.models.store.zoo.ModelMissing: the weights are not on this machine.
+            tal_cli.models.store.checkpoint.CheckpointError: the weights cannot be read.
+        """
+        where = resolve_device(device)
+        loaded = load_model(resolve_model(str(model)), where)
+        return cls(_overridden(loaded, list(overrides)), device=where, precision=precision, force=force)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._model.name
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the model is and how it is run."""
+        return self._model.recipe
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the model can find."""
+        return tuple(self._model.labels)
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hex digest of the weights."""
+        return self._model.sha256
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The backbone that the model needs, made when first used: feature files need none.
+
+        Raises:
+            FeatureMismatch: the installed backbone is not what the detector was trained on.
+        """
+        name = self.recipe.features.extractor
+        try:
+            find(name)
+        except ValueError:
+            raise FeatureMismatch(
+                f"model {self.name} takes features of {name}, which tal cannot make", "give it feature files"
+            ) from None
+        backbone = backbone_for(self.recipe.features)
+        self._check(backbone.contract, f"extractor {backbone.contract.extractor}")
+        return backbone
+
+    def detect(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        min_score: float | None = None,
+        top_k: int | None = None,
+        labels: Collection[str] | None = None,
+        decoder: str = "auto",
+        batch_size: BatchSize = "auto",
+        fps: float | None = None,
+        progress: Progress | None = None,
+    ) -> Detections:
+        """Find segments in a video, or in the feature file of one.
+
+        Args:
+            path: a video file, or a feature file made by `tal extract-features`.
+            name: what to call the video; its stem by default.
+            min_score: the lowest score to keep; by default what the model's makers think a person wants to see.
+            top_k: how many segments to keep at most, best first.
+            labels: the labels to keep; by default all.
+            decoder: who decodes: `auto`, `pyav`, `decord`.
+            batch_size: windows per forward pass of the backbone.
+            fps: frames per second of a feature file with no description beside it.
+            progress: called with (frames done, frames in all or None).
+
+        Raises:
+            UsageProblem: an unknown label; features that do not fit.
+            tal_cli.extractors.video.stream.VideoError: the file cannot be decoded.
+        """
+        path = Path(path)
+        self.check_labels(labels or ())
+        if path.suffix.lower() in FEATURE_SUFFIXES:
+            sequence = self._described(load_features(path), path, fps)
+        else:
+            sequence = self.extract(path, decoder=decoder, batch_size=batch_size, progress=progress)
+        found = self.detect_features(sequence, name=name or path.stem, path=str(path))
+        threshold = self.recipe.inference.display_score if min_score is None else min_score
+        return found.keep(min_score=threshold, top_k=top_k, labels=labels)
+
+    def extract(
+        self, path: Path, *, decoder: str = "auto", batch_size: BatchSize = "auto", progress: Progress | None = None
+    ) -> FeatureSequence:
+        """The features of a video, as this model's backbone sees it."""
+        with torch.inference_mode(), arithmetic(self._device, self._precision):
+            return extract_features(
+                path, self.backbone, device=self._device, batch_size=batch_size, decoder=decoder, progress=progress
+            )
+
+    def detect_features(self, sequence: FeatureSequence, *, name: str, path: str = "") -> Detections:
+        """Everything that the detector finds in a feature sequence, however low its score.
+
+        Raises:
+            FeatureMismatch: the features are not what the detector was trained on.
+        """
+        self._check_sequence(sequence, path or name)
+        features = torch.from_numpy(np.ascontiguousarray(sequence.features, dtype=np.float32))
+        with torch.inference_mode(), arithmetic(self._device, self._precision):
+            found = detect(self._model.detector, features, self.recipe)
+        starts = sequence.seconds(np.asarray(found.starts))
+        ends = sequence.seconds(np.asarray(found.ends))
+        rows = zip(found.labels, starts, ends, found.scores, strict=True)
+        segments = tuple(
+            Segment(self._model.labels[int(label)], float(start), float(end), min(1.0, float(score)))
+            for label, start, end, score in rows
+            if end - start >= SHORTEST_SECONDS
+        )
+        return Detections(name, path, float(sequence.duration), float(sequence.fps), int(sequence.frames), segments)
+
+    def check_labels(self, labels: Iterable[str]) -> None:
+        """Raise UsageProblem for a label that the model does not know."""
+        unknown = [label for label in labels if label not in self._model.labels]
+        if unknown:
+            raise UsageProblem(
+                f"model {self.name} knows no label {', '.join(map(repr, unknown))}",
+                f"its labels: {_listed(self.labels)}",
+            )
+
+    def _described(self, sequence: FeatureSequence, path: Path, fps: float | None) -> FeatureSequence:
+        """Someone else's features, taken to follow the recipe's contract."""
+        if sequence.contract is not None:
+            return sequence
+        contract = contracts.of_recipe(self.recipe.features)
+        fps = fps or contract.sampling_rate
+        if fps is None:
+            raise UsageProblem(
+                f"{path}: no description beside it says the frame rate of its video",
+                "say it with --fps, or make features with `tal extract-features`",
+            )
+        console.note(f"{path}: no description beside it; taken to follow the contract of model {self.name}")
+        frames = (len(sequence.features) - 1) * contract.stride + contract.window
+        return replace(sequence, contract=contract, fps=fps, frames=frames, duration=frames / fps)
+
+    def _check_sequence(self, sequence: FeatureSequence, path: str) -> None:
+        if sequence.lost_frames:
+            console.warn(f"{path}: {counted(sequence.lost_frames, 'frame')} could not be decoded")
+        channels = sequence.features.shape[1]
+        if channels != self.recipe.features.channels:
+            raise FeatureMismatch(
+                f"{path}: {channels} channels, the model {self.name} takes {self.recipe.features.channels}"
+            )
+        if sequence.contract is not None:
+            self._check(sequence.contract, path)
+
+    def _check(self, contract: FeatureContract, what: str) -> None:
+        found = contracts.differences(self.recipe.features, contract)
+        if found and not self._force:
+            raise FeatureMismatch(
+                f"{what}: not the features that model {self.name} was trained on: {'; '.join(found)}",
+                f"make them with `tal extract-features --model {self.name}`, or use them all the same with --force",
+            )
+
+
+def _overridden(model: LoadedModel, overrides: list[str]) -> LoadedModel:
+    if not overrides:
+        return model
+    recipe = override(model.recipe, overrides)
+    if (recipe.model, recipe.features) != (model.recipe.model, model.recipe.features):
+        raise UsageProblem(
+            f"--set {' '.join(overrides)}: the weights of {model.name} fit only the model and features as they are",
+            "only values under inference can be changed here",
+        )
+    return replace(model, recipe=recipe)
+
+
+def _listed(labels: tuple[str, ...], most: int = 40) -> str:
+    rest = f" and {len(labels) - most} more (see `tal models info`)" if len(labels) > most else ""
+    return ", ".join(labels[:most]) + rest

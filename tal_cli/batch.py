@@ -1,0 +1,98 @@
+"""Many inputs, one after another or a few at a time: each fails alone, and the rest goes on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from tal_cli import console, errors
+from tal_cli.extractors.cpu import usable_cores
+from tal_cli.inputs import Inputs, Source
+from tal_cli.safe_text import printable
+
+Result = TypeVar("Result")
+
+# Of several failures the gravest decides: a defect, something missing, wrong usage, an input that cannot be read.
+RANKS = (errors.EXIT_DEFECT, errors.EXIT_MISSING, errors.EXIT_USAGE, errors.EXIT_INPUT)
+
+
+class Run:
+    """One run over all inputs; reports each failure in one line `error: PATH: reason` and adds up the exit code."""
+
+    def __init__(self, inputs: Inputs, workers: int | None = None) -> None:
+        self.exit_code = 0
+        self._hints: set[str] = set()
+        self._sources = inputs.sources
+        self._workers = workers or auto_workers(len(inputs.sources))
+        for problem in inputs.problems:
+            self.report(problem, problem.path)
+
+    def each(self, work: Callable[[Source], Result]) -> Iterator[tuple[Source, Result]]:
+        """Do the work on every source and yield what succeeds, in the order of completion.
+
+        Raises what is missing (weights, a decoder), since what is missing for one source is missing for all.
+        """
+        with console.progress("videos", total=len(self._sources), unit="videos") as progress:
+            for source, result in attempts(self._sources, work, self._workers):
+                if not isinstance(result, Exception):
+                    yield source, result
+                elif errors.exit_code_of(result) == errors.EXIT_MISSING:
+                    raise result
+                else:
+                    self.report(result, source.path)
+                progress.advance()
+
+    def report(self, error: Exception, path: str | os.PathLike[str]) -> None:
+        """Say that an input failed, and count it."""
+        code = errors.exit_code_of(error)
+        self.exit_code = min((code, self.exit_code or code), key=RANKS.index)
+        name = printable(os.fspath(path))
+        if code == errors.EXIT_DEFECT:
+            log = errors.write_log(error, sys.argv[1:])
+            console.error(f"{name}: a defect in tal: {type(error).__name__}: {error} (traceback in {log})")
+            return
+        message = errors.message_of(error)  # it may be about another path: a description beside the input, an output
+        console.error(message if message.startswith(f"{name}: ") else f"{name}: {message}")
+        remedy = getattr(error, "remedy", "")
+        if remedy and remedy not in self._hints:
+            self._hints.add(remedy)
+            console.hint(remedy)
+
+
+def auto_workers(inputs: int) -> int:
+    """How many inputs to work on at a time where nobody says: decoding and computing keep about two cores busy each."""
+    return max(1, min(inputs, 8, usable_cores() // 2))
+
+
+def attempts(
+    sources: Sequence[Source], work: Callable[[Source], Result], workers: int
+) -> Iterator[tuple[Source, Result | Exception]]:
+    """Every source with its result, or with the error it ended in, in the order of completion."""
+    if workers <= 1 or len(sources) <= 1:
+        for source in sources:
+            yield source, _attempt(work, source)
+        return
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="tal")
+    waiting = iter(sources)
+    running = {pool.submit(_attempt, work, source): source for _, source in zip(range(workers), waiting, strict=False)}
+    try:
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()
+                following = next(waiting, None)
+                if following is not None:
+                    running[pool.submit(_attempt, work, following)] = following
+    finally:
+        # Not waiting: an interrupt must end at once.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _attempt(work: Callable[[Source], Result], source: Source) -> Result | Exception:
+    try:
+        return work(source)
+    except Exception as error:
+        return error

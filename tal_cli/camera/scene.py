@@ -1,0 +1,137 @@
+"""One shot as a picture: a background seen by a moving camera, and things that move in front of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli.camera import textures
+from tal_cli.camera.kernels import draw, warp
+from tal_cli.camera.motion import CameraPath
+
+Float = NDArray[np.float64]
+UInt8 = NDArray[np.uint8]
+
+WORLD = 1.6  # the background's size in pictures; beyond it the background goes on as its mirror image
+SPRITE_PIXELS = 96
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A foreground thing: ``picture`` [s, s, 4], ``place`` [frames, 2] in texture pixels, ``turn`` [frames] in radians,
+    ``radius`` in texture pixels. ``tracked``: the camera follows it, so its place is relative to the camera's."""
+
+    picture: UInt8
+    place: Float
+    turn: Float
+    radius: float
+    tracked: bool
+
+
+@dataclass(frozen=True)
+class _Ripple:
+    """Waves that run through the picture, as on water or in leaves: motion that is nobody's camera. ``size`` in pixels
+    (0: none), ``waves`` along each axis, ``speed`` in radians per frame."""
+
+    size: Float
+    waves: Float
+    speed: Float
+    lengths: tuple[int, int]
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, width: int, height: int, fps: float) -> _Ripple:
+        size = rng.uniform(0.002, 0.02, 2) * width * (rng.random() < 0.2)
+        return cls(size, rng.uniform(8, 60, 2), rng.uniform(2, 20, 2) / fps, (height, width))
+
+    def shifts(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows, columns = (
+            size * np.sin(np.linspace(0, waves, length) + speed * frame)
+            for size, waves, speed, length in zip(self.size, self.waves, self.speed, self.lengths, strict=True)
+        )
+        return rows.astype(np.float32), columns.astype(np.float32)
+
+
+class Scene:
+    """Paints the frames of one shot at ``width`` × ``height`` pixels."""
+
+    def __init__(self, rng: np.random.Generator, path: CameraPath, width: int, height: int, fps: float) -> None:
+        self._size = np.array([width, height], np.float64)
+        self._texture = textures.background(rng, int(WORLD * width), int(WORLD * height))
+        self._shake = np.stack([path.shake_x, path.shake_y], 1) * width
+        self._scale = np.exp(np.cumsum(path.zoom) / fps) * rng.uniform(0.95, 1.3)
+        self._angle = np.radians(np.cumsum(path.roll) / fps)
+        # The picture moving right means that the camera's centre moves left in its own, rolled frame.
+        step = -np.stack([path.x, path.y], 1) * self._size / fps / self._scale[:, None]
+        self._centre = rng.uniform(0.3, 0.7, 2) * WORLD * self._size + np.cumsum(_rotate(step, self._angle), 0)
+        self._ripple = _Ripple.random(rng, width, height, fps)
+        self._things = [
+            thing
+            for _ in range(rng.choice([0, 1, 2, 4], p=[0.25, 0.3, 0.3, 0.15]))
+            for thing in _random_things(rng, self._size, self._centre[0], path.x.size, fps)
+        ]
+
+    def paint(self, out: UInt8, frame: int) -> None:
+        """Fill ``out`` [H, W, 3] with frame ``frame`` of the shot."""
+        view = self._view(frame)
+        warp(out, self._texture, view.astype(np.float32), *self._ripple.shifts(frame))
+        for thing in self._things:
+            self._draw(out, thing, frame, view)
+
+    def _view(self, frame: int) -> Float:
+        """The matrix [2, 3] from picture to texture pixels."""
+        linear = _rotation(self._angle[frame]) / self._scale[frame]
+        offset = self._centre[frame] - linear @ (self._size / 2 + self._shake[frame])
+        return np.column_stack([linear, offset])
+
+    def _draw(self, out: UInt8, thing: Thing, frame: int, view: Float) -> None:
+        place = thing.place[frame] + (self._centre[frame] if thing.tracked else 0)
+        seen = np.linalg.solve(view[:, :2], place - view[:, 2])
+        reach = 1.5 * thing.radius * self._scale[frame]
+        box = np.concatenate([seen - reach, seen + reach + 1])
+        if (box[:2] > self._size).any() or (box[2:] < 0).any():
+            return
+        half = thing.picture.shape[0] / 2
+        linear = _rotation(-thing.turn[frame]) * half / thing.radius
+        matrix = np.column_stack([linear @ view[:, :2], linear @ (view[:, 2] - place) + half])
+        left, top, right, bottom = (int(edge) for edge in np.clip(box, -1e6, 1e6))
+        draw(out, thing.picture, matrix.astype(np.float32), (left, top, right, bottom))
+
+
+def _random_things(rng: np.random.Generator, size: Float, centre: Float, frames: int, fps: float) -> list[Thing]:
+    """One foreground thing, of one part or of several that swing about their common place."""
+    time = np.arange(frames)[:, None] / fps
+    tracked = bool(rng.random() < 0.35)
+    if rng.random() < 0.12:
+        radius, speed = size[1] * rng.uniform(0.3, 0.8), rng.uniform(0.3, 1.5)  # something passes close to the lens
+    else:
+        radius, speed = size[1] * np.exp(rng.uniform(np.log(0.05), np.log(0.35))), rng.uniform(0, 0.35)
+    heading = rng.normal(0, 1, 2) * (1.0, 0.3)
+    line = heading / np.linalg.norm(heading) * speed * size * (time - rng.uniform(0, max(time[-1, 0], 0.1)))
+    wander = sum(
+        rng.normal(0, 0.04, 2) * size * np.sin(2 * np.pi * (rng.uniform(0.2, 1.5) * time + rng.random(2)))
+        for _ in range(3)
+    )
+    start = rng.uniform(-0.35, 0.35, 2) * size + (0 if tracked else centre)
+    place = start + wander + (0 if tracked else line)
+    parts = int(rng.choice([1, 1, 3, 5]))
+    things = []
+    for _ in range(parts):
+        swing = rng.normal(0, 0.7) * np.sin(2 * np.pi * (rng.uniform(0.3, 2.5) * time[:, 0] + rng.random()))
+        arm = rng.normal(0, 0.7, 2) * radius * (parts > 1)
+        own = radius * (1.0 if parts == 1 else rng.uniform(0.3, 0.7))
+        picture = textures.sprite(rng, SPRITE_PIXELS)
+        things.append(Thing(picture, place + _rotate(np.tile(arm, (frames, 1)), swing), swing, own, tracked))
+    return things
+
+
+def _rotation(angle: float) -> Float:
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
+def _rotate(vectors: Float, angles: Float) -> Float:
+    """Turn each of ``vectors`` [frames, 2] by its angle in radians."""
+    cos, sin = np.cos(angles), np.sin(angles)
+    return np.stack([vectors[:, 0] * cos - vectors[:, 1] * sin, vectors[:, 0] * sin + vectors[:, 1] * cos], 1)

@@ -1,0 +1,85 @@
+"""What `tal eval`, `tal diagnose` and `tal compare` ask alike: which ground truth, which labels, which thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tal_cli.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from tal_cli.datasets.annotations import Annotations
+    from tal_cli.evaluation.predictions import Predictions
+    from tal_cli.evaluation.protocols import Task
+
+Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="A name of `tal datasets list`.")]
+AnnotationFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Annotations in any form that `tal datasets convert` reads.")
+]
+Subset = Annotated[str | None, typer.Option(metavar="S", help="`all`, or one; default: the one predicted.")]
+PredictionFile = Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="JSON of `tal detect --min-score 0`.")]
+
+
+class ResultFormat(str, Enum):
+    table = "table"
+    json = "json"
+
+
+class EpicTask(str, Enum):
+    verb = "verb"
+    noun = "noun"
+    action = "action"
+
+
+Format = Annotated[ResultFormat, typer.Option("--format", "-f", metavar="table|json", help="How to print the result.")]
+OneEpicTask = Annotated[
+    EpicTask | None, typer.Option(metavar="verb|noun|action", help="Files in EPIC's submission form: what to look at.")
+]
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Where the ground truth is, what its labels are called there and in predictions, and its usual thresholds."""
+
+    path: Path
+    task: Task
+    subset: str | None
+    tiou: str | None
+
+    def load(self, predictions: Path) -> tuple[Predictions, Annotations, str]:
+        """Both files, and the subset to look at.
+
+        Raises:
+            InputProblem: a file cannot be read.
+        """
+        from tal_cli.evaluation.protocols import predicted_subset
+
+        truth, found = self.task.truth(self.path), self.task.predictions(predictions)
+        return found, truth, self.subset or predicted_subset(found, truth, self.path)
+
+
+def find_ground_truth(
+    dataset: str | None, annotations: Path | None, subset: str | None, task: EpicTask | None
+) -> GroundTruth:
+    """The ground truth that a command line names.
+
+    Raises:
+        UsageProblem: neither or both of data set and file, or no such data set.
+        Missing: the data set's annotations are not there.
+    """
+    from tal_cli.datasets.catalog import find_benchmark
+    from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, Task
+
+    if dataset is not None and annotations is None:
+        benchmark = find_benchmark(dataset)
+        chosen = EPIC_TASKS[task.value] if task else Task(benchmark.label_key, "label")
+        return GroundTruth(benchmark.annotations_file(), chosen, subset or benchmark.test[0], benchmark.tiou)
+    if annotations is not None and dataset is None:
+        if task is not None:
+            return GroundTruth(annotations, EPIC_TASKS[task.value], subset, EPIC_TIOU)
+        return GroundTruth(annotations, Task("label", "label"), subset, None)
+    raise UsageProblem("give the ground truth by either --dataset NAME or --annotations FILE")

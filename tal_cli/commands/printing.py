@@ -1,0 +1,63 @@
+"""Tables, lists of facts, paths and JSON on standard output; no name and no label in them moves a cursor."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+
+from tal_cli.safe_text import printable
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows in columns: with colours and within the screen's width on a terminal, else whole lines of aligned text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    _print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """One `name  value` per line; a value that is None appears as a dash."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, value in facts:
+        table.add_row(Text(name), Text("-" if value is None else printable(str(value))))
+    _print(table)
+
+
+def print_json(document: object) -> None:
+    """JSON, in which characters that cannot be shown are escaped."""
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    if not text.isascii():
+        text = "".join(item if item.isprintable() or item == "\n" else json.dumps(item)[1:-1] for item in text)
+    print(text)
+
+
+def print_path(path: object) -> None:
+    """Where something was written."""
+    print(printable(str(path)), flush=True)
+
+
+def _print(renderable: object) -> None:
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    text = io.StringIO()
+    # Nobody's pipe has a right margin: what is cut or wrapped there cannot be searched.
+    width = shutil.get_terminal_size().columns if terminal else 10_000
+    Console(file=text, force_terminal=terminal, width=width).print(renderable)
+    # Not printed by rich itself, which would turn a closed pipe into a failure.
+    sys.stdout.write("\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n")
+    sys.stdout.flush()

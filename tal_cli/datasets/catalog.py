@@ -1,0 +1,250 @@
+"""The data sets that `tal` knows by name: what they are, how they are split and measured, and where their files lie.
+
+Nothing here is downloaded: annotations, videos and features are their owners', who say on what terms one gets them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+
+from tal_cli.errors import Missing, UsageProblem
+from tal_cli.extractors.features.lookup import usual_place
+
+LAYOUT = (
+    ("annotations.json", ("ActivityNet-style JSON (or .json.gz)",)),
+    (
+        "features/VIDEO.npy",
+        (
+            "one array [windows, channels] per video (or .npz, .pt, .safetensors, .pkl, .h5);",
+            "v_VIDEO.npy and SUBSET/VIDEO.npy are found as well,",
+            "and so is features.h5 (.pkl, .npz, ...) with one entry per video",
+        ),
+    ),
+    ("videos/VIDEO.mp4", ("only needed to make features",)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """One data set.
+
+    Attributes:
+        name: as `--dataset` takes it.
+        title: its full name.
+        labels: how many there are.
+        label_file: the list of them that travels with the package, if one does.
+        train, test: names of the subsets to train on and to evaluate on, with their numbers of videos.
+        tiou: thresholds of its metric, as `--tiou` takes them.
+        label_key: which entry of an annotation is its label.
+        recipe: its usual setting; None: levels and lengths are derived from the annotations.
+        features: what the published settings use, and who publishes such features.
+        source: who publishes annotations and videos.
+        official: the annotation file's own name, where that can be read as it is.
+        preparation: how to come by the expected annotation file.
+        note: what one has to know.
+    """
+
+    name: str
+    title: str
+    labels: int
+    label_file: str | None = None
+    train: tuple[str, int]
+    test: tuple[str, int]
+    tiou: str
+    label_key: str = "label"
+    recipe: str | None = None
+    features: tuple[str, ...]
+    source: str
+    official: str | None = None
+    preparation: str
+    note: str = ""
+
+    @property
+    def root(self) -> Path:
+        """Where its files are looked for: `$TAL_DATA/NAME`, by default `data/NAME`."""
+        return Path(os.environ.get("TAL_DATA") or "data") / self.name
+
+    @property
+    def layout(self) -> str:
+        """The files that are expected, as text."""
+        files = dict(LAYOUT)
+        if self.official:
+            files["annotations.json"] += (f"or {self.official} as it is published",)
+        width = max(len(str(self.root / name)) for name in files) + 4
+        return "\n".join(
+            f"{str(self.root / name) if number == 0 else '':{width}}{line}"
+            for name, lines in files.items()
+            for number, line in enumerate(lines)
+        )
+
+    @property
+    def features_folder(self) -> Path:
+        """The folder of feature files, or the file that holds all."""
+        return usual_place(self.root)
+
+    @cached_property
+    def label_names(self) -> tuple[str, ...]:
+        """Its labels in their usual order; none where their list does not travel with the package."""
+        if self.label_file is None:
+            return ()
+        text = (resources.files("tal_cli.datasets") / "labels" / self.label_file).read_text(encoding="utf-8")
+        return tuple(text.splitlines())
+
+    def annotations_file(self, root: Path | None = None) -> Path:
+        """The annotation file that is there, in a folder or in the usual one.
+
+        Raises:
+            Missing: there is none.
+        """
+        names = ["annotations.json", "annotations.json.gz", *([self.official] if self.official else [])]
+        candidates = [(root or self.root) / name for name in names]
+        found = next((path for path in candidates if path.is_file()), None)
+        if found is None:
+            reason = f"no annotations of {self.title} at {candidates[0]}"
+            remedy = f"get them from {self.source}, or make them; `tal datasets info {self.name}` shows the layout"
+            raise Missing(reason, remedy)
+        return found
+
+
+THUMOS_SOURCE = "crcv.ucf.edu/THUMOS14"
+THUMOS_FEATURES = (
+    "I3D, two streams, 2048 channels, window 16, stride 4: github.com/happyharrycn/actionformer_release",
+    "VideoMAE V2 giant, 1408 channels, window 16, stride 4: github.com/OpenGVLab/VideoMAEv2 (docs/TAD.md)",
+)
+EPIC_SOURCE = "github.com/epic-kitchens/epic-kitchens-100-annotations"
+EPIC_FEATURES = (
+    "SlowFast, 2304 channels, window 32, stride 16, 30 frames/s: github.com/happyharrycn/actionformer_release",
+)
+EPIC_NOTE = (
+    "Videos: epic-kitchens.github.io. Of the classes 78 verbs and 211 nouns occur in validation. Actions combine both: "
+    "`tal combine actions`."
+)
+
+
+def _epic(kind: str, labels: int) -> Benchmark:
+    files = "EPIC_100_train.csv EPIC_100_validation.csv"
+    return Benchmark(
+        name=f"epic-{kind}",
+        title=f"EPIC-KITCHENS-100, {kind}s",
+        labels=labels,
+        train=("training", 495),
+        test=("validation", 138),
+        tiou="0.1:0.1:0.5",
+        label_key=kind,
+        recipe=f"epic-{kind}",
+        features=EPIC_FEATURES,
+        source=EPIC_SOURCE,
+        preparation=f"tal datasets convert {files} data/epic-{kind}/annotations.json --label-key {kind} "
+        f"(EPIC_100_{kind}_classes.csv and EPIC_100_video_info.csv beside them)",
+        note=EPIC_NOTE,
+    )
+
+
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark(
+            name="camera",
+            title="camera",
+            labels=14,
+            label_file="camera.txt",
+            train=("training", 0),
+            test=("validation", 0),
+            tiou="0.3:0.1:0.7",
+            recipe="camera",
+            features=("tiny, window 16, stride 4: tal extract-features data/camera/videos --out data/camera/features",),
+            source="`tal datasets make camera --out data/camera`",
+            preparation="tal datasets make camera --out data/camera",
+            note="Rendered videos of camera motion and edits with exact labels; as many as one asks for.",
+        ),
+        Benchmark(
+            name="thumos",
+            title="THUMOS14",
+            labels=20,
+            label_file="thumos.txt",
+            train=("validation", 200),
+            test=("test", 213),
+            tiou="0.3:0.1:0.7",
+            recipe="thumos-i3d",
+            features=THUMOS_FEATURES,
+            source=THUMOS_SOURCE,
+            official="thumos14.json",
+            preparation="tal datasets convert *_val.txt *_test.txt data/thumos/annotations.json "
+            "--videos data/thumos/videos (the official text files, one per label); "
+            "or thumos14.json of ActionFormer's feature archive as it is",
+            note="Training uses the validation subset. The segments of video_test_0000270 go beyond its end; some "
+            "papers leave that video out. The label Ambiguous of the original annotation does not count.",
+        ),
+        Benchmark(
+            name="multithumos",
+            title="MultiTHUMOS",
+            labels=65,
+            label_file="multithumos.txt",
+            train=("validation", 200),
+            test=("test", 212),
+            tiou="0.1:0.1:0.9",
+            recipe="multithumos-i3d",
+            features=THUMOS_FEATURES,
+            source="ai.stanford.edu/~syyeung/everymoment.html",
+            official="multithumos.json",
+            preparation="tal datasets convert *.txt data/multithumos/annotations.json --videos data/thumos/videos "
+            "(the official text files, one per label); or data/multithumos.json of github.com/dingfengshi/tridetplus",
+            note="THUMOS14's videos with dense labels; 30 segments end before they start, 7 have no length.",
+        ),
+        _epic("verb", 97),
+        _epic("noun", 300),
+        Benchmark(
+            name="activitynet",
+            title="ActivityNet 1.3",
+            labels=200,
+            label_file="activitynet.txt",
+            train=("training", 10024),
+            test=("validation", 4926),
+            tiou="0.5:0.05:0.95",
+            recipe="activitynet-tsp",
+            features=(
+                "TSP (R(2+1)D-34), 512 channels, window 16, stride 16, 15 frames/s: github.com/HumamAlwassel/TSP",
+                "I3D, 2048 channels, window 16, stride 16, 25 frames/s: github.com/happyharrycn/actionformer_release",
+            ),
+            source="activity-net.org",
+            official="activity_net.v1-3.min.json",
+            preparation="the official file is read as it is",
+            note="Published settings find segments without labels and take these from a classifier of whole videos: "
+            "`tal combine video-scores`. Videos that have left YouTube are missing for most people.",
+        ),
+        Benchmark(
+            name="hacs",
+            title="HACS Segments",
+            labels=200,
+            label_file="activitynet.txt",
+            train=("training", 37613),
+            test=("validation", 5981),
+            tiou="0.5:0.05:0.95",
+            recipe="hacs-slowfast",
+            features=(
+                "SlowFast, 2304 channels, window 32, stride 8, 15 frames/s (SUBSET/VIDEO.pkl): "
+                "github.com/qinzhi-0110/Temporal-Context-Aggregation-Network-Pytorch",
+                "I3D, 2048 channels, 2 vectors/s (SUBSET/VIDEO.npy): hacs.csail.mit.edu/hacs_segments_features.zip",
+            ),
+            source="github.com/hangzhaomit/HACS-dataset",
+            official="HACS_segments_v1.1.1.json",
+            preparation="the file is inside HACS_v1.1.1.zip of the repository and is read as it is",
+            note="The labels are those of ActivityNet 1.3. Durations are strings in its file.",
+        ),
+    )
+}
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """A data set by its name.
+
+    Raises:
+        UsageProblem: there is none of that name.
+    """
+    if name not in BENCHMARKS:
+        raise UsageProblem(f"no data set named {name!r}", f"there are {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]

@@ -1,0 +1,218 @@
+"""What is wrong with annotations, features and videos, found before a day of training is lost.
+
+Shapes and descriptions of all feature files are looked at; their values, which may be hundreds of gigabytes, only as
+far as that takes seconds, unless everything is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tal_cli import contracts
+from tal_cli.datasets.annotations import Annotations, VideoAnnotation
+from tal_cli.datasets.described import transposed
+from tal_cli.datasets.formats.values import last_end
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.files import FeatureError
+from tal_cli.extractors.features.grid import WindowGrid
+from tal_cli.extractors.features.lookup import PREFIX, FeatureFile, find_features
+from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.inputs import VIDEO_SUFFIXES
+from tal_cli.models.recipe.settings import FeatureSpec
+from tal_cli.safe_text import printable
+
+SLACK_SECONDS = 0.5  # durations of containers, streams and annotations differ by this much without harm
+SLACK_SHARE = 0.01
+NAMED_AT_MOST = 5
+QUICK_BYTES = 1 << 30  # of values that are read when not everything is asked for
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and where: kinds are counted together, details are named for the first few."""
+
+    kind: str
+    video: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a data set beside its files.
+
+    Attributes:
+        subsets: those to train on and to evaluate on, with how many videos each has; 0: as many as there are.
+        labels: how many there are; None: as many as there are.
+        label_names: all of them; empty where they have no list.
+        features: what the recipe asks for; None: what the first file is.
+    """
+
+    subsets: tuple[tuple[str, int], ...]
+    labels: int | None = None
+    label_names: tuple[str, ...] = ()
+    features: FeatureSpec | None = None
+
+
+def check_annotations(annotations: Annotations, expected: Expected) -> Iterator[Problem]:
+    """Empty and short subsets, unknown, missing and untaught labels, segments without length or outside their video."""
+    for subset, count in expected.subsets:
+        videos = annotations.of(subset)
+        if not any(video.segments for video in videos):
+            yield Problem("subset without instances", subset)
+        elif len(videos) < count:
+            yield Problem("fewer videos than the data set has", subset, f"{len(videos)} of {count}")
+    yield from _check_labels(annotations, expected)
+    for video in annotations.videos.values():
+        for item in video.segments:
+            where = f"{item.label} {item.start:g}-{item.end:g}"
+            if item.end <= item.start:
+                yield Problem("segment without length", video.name, where)
+            elif item.start < 0 or item.end > video.duration + _slack(video.duration):
+                yield Problem("segment outside the video", video.name, f"{where} of {video.duration:g} s")
+
+
+def _check_labels(annotations: Annotations, expected: Expected) -> Iterator[Problem]:
+    found = {
+        name: {item.label for video in annotations.of(name) for item in video.segments} for name, _ in expected.subsets
+    }
+    everywhere = sorted(set().union(*found.values()))
+    known = set(expected.label_names or everywhere) - set(annotations.unlisted)
+    unknown = [label for label in everywhere if label not in known]
+    for label in unknown:
+        where = next(name for name, labels in found.items() if label in labels)
+        yield Problem("unknown label", where, label)
+    if expected.labels is not None and not unknown and not expected.label_names and len(everywhere) > expected.labels:
+        yield Problem("more labels than the data set has", "all", f"{len(everywhere)}, expected {expected.labels}")
+    taught = found[expected.subsets[0][0]] if expected.subsets else set()
+    for name, _ in expected.subsets[1:]:
+        for label in sorted(found[name] - taught - set(unknown)):
+            if taught:
+                yield Problem("label that is not in the training subset", name, label)
+    for label in expected.label_names:
+        if taught and label not in taught:
+            yield Problem("label without a training instance", label)
+
+
+def check_videos(videos: Sequence[VideoAnnotation], folder: Path) -> Iterator[Problem]:
+    """Videos that have no file in a folder."""
+    there = {path.stem for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES}
+    for video in videos:
+        if video.name not in there and PREFIX + video.name not in there:
+            yield Problem("no video file", video.name)
+
+
+@dataclass
+class FeatureCheck:
+    """Goes through the feature files of videos; `read` counts those whose values were looked at, too."""
+
+    place: Path
+    spec: FeatureSpec | None
+    everything: bool = False
+    read: int = 0
+
+    def problems(self, videos: Sequence[VideoAnnotation], progress: Progress | None = None) -> Iterator[Problem]:
+        """Missing and unreadable files, other channels or another making than wanted, lengths that fit no duration."""
+        first: FeatureSequence | None = None
+        room = QUICK_BYTES
+        for number, video in enumerate(videos):
+            file = find_features(self.place, video.name, video.subset)
+            if progress is not None:
+                progress(number + 1, len(videos))
+            if file is None:
+                yield Problem("no features", video.name)
+                continue
+            try:
+                sequence = self._sequence(file, room)
+            except FeatureError as error:
+                yield Problem("features that cannot be used", video.name, error.reason)
+                continue
+            room -= sequence.features.size * 4
+            first = first or sequence
+            yield from self._compare(video, sequence, first)
+
+    def _sequence(self, file: FeatureFile, room: int) -> FeatureSequence:
+        if self.everything or room > 0:
+            self.read += 1
+            return file.load()
+        return file.outline()
+
+    def _compare(self, video: VideoAnnotation, sequence: FeatureSequence, first: FeatureSequence) -> Iterator[Problem]:
+        channels = sequence.features.shape[1]
+        wanted = self.spec.channels if self.spec else first.features.shape[1]
+        if channels != wanted:
+            whose = "the recipe" if self.spec else "the first file"
+            detail = f"{channels}, {whose} has {wanted}{transposed(sequence.features.shape, wanted)}"
+            yield Problem("another number of channels", video.name, detail)
+        elif sequence.contract is not None:
+            differences = []
+            if self.spec is not None:
+                differences = contracts.differences(self.spec, sequence.contract)
+            elif first.contract is not None:
+                differences = first.contract.differences(sequence.contract)
+            if differences:
+                yield Problem("features made differently", video.name, "; ".join(differences))
+        if sequence.contract is None:
+            yield from self._compare_foreign(video, sequence)
+        else:
+            yield from _compare_clock(video, sequence, sequence.contract)
+
+    def _compare_foreign(self, video: VideoAnnotation, sequence: FeatureSequence) -> Iterator[Problem]:
+        """Features that nothing describes are taken to follow the recipe; their length then tells their duration."""
+        if self.spec is None or video.duration <= 0:
+            return
+        rate = self.spec.sampling_rate or video.fps
+        if rate is None:
+            yield Problem("unknown frame rate", video.name, "neither the annotations nor the recipe tell it")
+            return
+        if self.spec.sampling_rate is None and self.spec.max_rate is not None and rate > self.spec.max_rate:
+            rate /= -(-rate // self.spec.max_rate)
+        grid = WindowGrid(self.spec.window, self.spec.stride)
+        yield from _compare_length(video, len(sequence.features), grid.count(max(round(video.duration * rate), 1)))
+
+
+def summarise(problems: Sequence[Problem]) -> list[str]:
+    """One line per kind: how many, and the first few."""
+    return [
+        f"{kind}: {len(places)}: {', '.join(_named(place) for place in places[:NAMED_AT_MOST])}"
+        + (f" and {len(places) - NAMED_AT_MOST} more" if len(places) > NAMED_AT_MOST else "")
+        for kind, places in by_kind(problems).items()
+    ]
+
+
+def by_kind(problems: Sequence[Problem]) -> dict[str, list[Problem]]:
+    """Problems of each kind, in the order in which they were found."""
+    kinds: dict[str, list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.kind, []).append(problem)
+    return kinds
+
+
+def _named(problem: Problem) -> str:
+    return printable(f"{problem.video} ({problem.detail})" if problem.detail else problem.video)
+
+
+def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: FeatureContract) -> Iterator[Problem]:
+    longer = sequence.duration - video.duration
+    is_guess = video.duration == last_end(video.segments)  # nothing told it, and the video goes on
+    if abs(longer) > _slack(video.duration) and not (is_guess and longer > 0):
+        detail = f"{sequence.duration:g} s in the features, {video.duration:g} s in the annotations"
+        yield Problem("another duration", video.name, detail)
+    elif video.fps is not None and abs(sequence.fps / video.fps - 1) > SLACK_SHARE:
+        yield Problem("another frame rate", video.name, f"{sequence.fps:g} and {video.fps:g} frames/s")
+    else:
+        rate = sequence.feature_fps or sequence.fps
+        windows = WindowGrid(contract.window, contract.stride).count(max(round(sequence.duration * rate), 1))
+        yield from _compare_length(video, len(sequence.features), windows)
+
+
+def _compare_length(video: VideoAnnotation, found: int, wanted: int) -> Iterator[Problem]:
+    if abs(found - wanted) > 2 + SLACK_SHARE * wanted:
+        yield Problem("another length", video.name, f"{found} windows, its duration makes {wanted}")
+
+
+def _slack(duration: float) -> float:
+    return SLACK_SECONDS + SLACK_SHARE * duration

@@ -1,0 +1,1 @@
+"""Error analysis of detections (Alwassel et al. 2018)."""

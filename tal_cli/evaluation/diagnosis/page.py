@@ -1,0 +1,61 @@
+"""A diagnosis as one HTML page that needs nothing else: figures and styles are inside, and it runs no script."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from importlib import resources
+
+from tal_cli.evaluation.diagnosis.analysis import Diagnosis
+from tal_cli.evaluation.diagnosis.error_types import ERRORS, Kind
+from tal_cli.evaluation.diagnosis.figures import Picture
+
+TEMPLATE = "page.html.j2"
+
+
+def render(diagnosis: Diagnosis, pictures: Sequence[Picture], predictions: str, annotations: str) -> str:
+    """The page.
+
+    Args:
+        diagnosis: what it shows.
+        pictures: its figures.
+        predictions, annotations: names of the files, as the page shows them.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = resources.files("tal_cli.evaluation.diagnosis").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    found = diagnosis.false_positives
+    order = sorted(range(len(diagnosis.labels)), key=lambda index: float(diagnosis.sensitivity.precision[index]))
+    return environment.from_string(source).render(
+        diagnosis=diagnosis,
+        predictions=predictions,
+        annotations=annotations,
+        thresholds=", ".join(f"{threshold:.6g}" for threshold in diagnosis.tiou),
+        instances=int(diagnosis.instances.sum()),
+        average=float(diagnosis.sensitivity.precision.mean()),
+        true_share=float(found.profile[0, Kind.TRUE_POSITIVE]),
+        errors=[(kind.name.replace("_", " ").lower(), found.profile[0, kind], found.gain[kind - 1]) for kind in ERRORS],
+        labels=[
+            (diagnosis.labels[index], int(diagnosis.instances[index]), float(diagnosis.sensitivity.precision[index]))
+            for index in order
+        ],
+        buckets=_buckets(diagnosis),
+        pictures=[(picture, base64.b64encode(picture.svg).decode("ascii")) for picture in pictures],
+    )
+
+
+def _buckets(diagnosis: Diagnosis) -> list[tuple[str, str, str, int, float, float]]:
+    """Rows of characteristic, bucket, what it holds, instances, average mAP_N, share missed."""
+    return [
+        (item.characteristic.title, name, text, int(count), float(value), float(missed))
+        for item, values, rates in zip(
+            diagnosis.characteristics,
+            diagnosis.sensitivity.by_bucket,
+            diagnosis.false_negatives.by_bucket,
+            strict=True,
+        )
+        for name, text, count, value, missed in zip(
+            item.characteristic.buckets, item.characteristic.ranges, item.counts, values, rates, strict=True
+        )
+    ]

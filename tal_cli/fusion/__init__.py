@@ -1,0 +1,1 @@
+"""Detections joined with other scores: of whole videos, or verbs with nouns."""

@@ -1,0 +1,75 @@
+"""The child: does one task on one video and leaves. Started by `apart`, never imported by it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tal_cli.extractors.video.messages import DecodeError
+from tal_cli.extractors.video.worker import MEMORY_LIMIT, limit_memory, write_all
+
+# Name -> module and the function there, which takes (path, the request's fields as a dict, progress).
+TASKS = {
+    "look": ("tal_cli.media.thumbnails", "look"),
+    "cut": ("tal_cli.media.clips", "cut"),
+    "draw": ("tal_cli.media.overlay", "draw"),
+}
+REPORT_EVERY = 0.1
+
+
+class Progress(Protocol):
+    """Told how far a task is; said on to the parent a few times a second."""
+
+    def __call__(self, done: float, total: float | None) -> None: ...
+
+
+def _leave_with_parent(scratch: str | None) -> None:
+    """Standard input stays open as long as the parent lives; where it was killed, what is unfinished goes as well."""
+    sys.stdin.buffer.read()
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(1)
+
+
+def main() -> None:
+    """Run the child. Standard output carries the conversation, so nothing that a library prints may get there."""
+    output = os.dup(1)
+    os.dup2(2, 1)
+    limit_memory()
+    message = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_leave_with_parent, args=(message["request"].get("scratch"),), daemon=True).start()
+
+    def say(answer: dict[str, Any]) -> None:
+        write_all(output, json.dumps(answer).encode("ascii") + b"\n")
+
+    last = time.monotonic()
+
+    def progress(done: float, total: float | None) -> None:
+        nonlocal last
+        if time.monotonic() - last > REPORT_EVERY:
+            last = time.monotonic()
+            say({"done": done, "total": total})
+
+    say(_answer(message, progress))
+
+
+def _answer(message: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    from av.error import FFmpegError
+
+    module, name = TASKS[message["task"]]
+    task: Callable[[str, dict[str, Any], Progress], Any] = getattr(importlib.import_module(module), name)
+    try:
+        return {"result": task(message["path"], message["request"], progress)}
+    except DecodeError as error:
+        return {"failed": str(error)}
+    except MemoryError:
+        return {"failed": f"it takes more than {MEMORY_LIMIT / (1 << 30):g} GiB of memory"}
+    except (FFmpegError, OSError) as error:
+        return {"failed": getattr(error, "strerror", None) or str(error)}

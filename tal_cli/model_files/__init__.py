@@ -1,0 +1,1 @@
+"""Model files from and for elsewhere: downloads, released checkpoints, exports."""

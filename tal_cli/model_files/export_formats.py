@@ -1,0 +1,299 @@
+"""Models as files that run without `tal`. A new format is a function here and a line in `FORMATS`."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tal_cli.errors import Missing, UsageProblem
+from tal_cli.extractors.backbones import Backbone
+from tal_cli.extractors.backbones.windowed import WindowedBackbone
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.loading import dump_recipe
+from tal_cli.models.store.checkpoint import LoadedModel
+from tal_cli.models.store.export import ExportedDetector
+from tal_cli.results.output_files import write_atomically
+from tal_cli.safe_text import one_line
+
+OPSET = 20
+LARGEST = 1 << 16  # grid cells, or windows in a batch, that an exported graph takes
+TOLERANCE = 1e-3  # of a score, a grid cell or a value (of large ones a share), beyond which a graph is not the model
+LARGEST_ONNX = 2_000_000_000  # bytes of weights that fit into the one message that an ONNX file is
+
+
+@dataclass(frozen=True)
+class OpenSize:
+    """A size that a file leaves open: of one axis of an input, a multiple of a number, `least` times that or more."""
+
+    input: str
+    axis: int
+    multiple: int = 1
+    least: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exportable:
+    """A module with all that an exporter wants to know.
+
+    Attributes:
+        name: of the model.
+        module: in evaluation mode.
+        inputs: name -> example.
+        outputs: names.
+        open_size: what stays open, if anything does.
+        metadata: what a user of the file must know, by key.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: Sequence[str]
+    open_size: OpenSize | None
+    metadata: Mapping[str, str]
+
+
+def of_detector(model: LoadedModel, length: int | None) -> Exportable:
+    """A detector up to Soft-NMS. `length`: a fixed number of grid cells, None: left open where a recipe leaves it open.
+
+    Raises:
+        UsageProblem: a length that the recipe does not have.
+    """
+    config, channels = model.recipe.model, model.recipe.features.channels
+    if config.resample:
+        if length not in (None, config.pad_length):
+            raise UsageProblem(f"--length {length}: {model.name} brings every sequence to {config.pad_length} cells")
+        length = config.pad_length
+    top = 1 << (config.levels - 1)
+    least = config.pad_length // top  # shorter sequences are padded
+    cells = (least + 3) * top if length is None else length
+    if cells % top:
+        raise UsageProblem(f"--length {length}: {config.levels} levels need a multiple of {top}")
+    features = torch.randn(1, channels, cells, generator=torch.Generator().manual_seed(0))
+    return Exportable(
+        name=model.name,
+        module=ExportedDetector(model.detector),
+        # A cell of padding, so that tracing meets the arithmetic of masks.
+        inputs={"features": features, "length": torch.tensor([cells - 1])},
+        outputs=("scores", "starts", "ends"),
+        open_size=OpenSize("features", 2, top, least) if length is None else None,
+        metadata={
+            "labels": json.dumps(model.labels),
+            "recipe": dump_recipe(model.recipe),
+            "weights_sha256": model.sha256,
+            **_told_of_length(config, length),
+        },
+    )
+
+
+def _told_of_length(config: ModelConfig, length: int | None) -> dict[str, str]:
+    """Metadata: what is done to a sequence before it goes in, and what a grid cell of the output means."""
+    if config.resample:
+        return {
+            "padding": f"none: sequences of N windows are interpolated linearly to {length} cells, as parts of equal "
+            "length whose values stand in their middles",
+            "time": "grid cell g is (g + 0.5) * ((N - 1) * stride + window) / "
+            f"({length} * fps) seconds; window and stride are in the recipe",
+        }
+    cells = str(config.pad_length if length is None else length)
+    time = "grid cell g is (g * stride + 0.5 * window) / fps seconds; window and stride are in the recipe"
+    told = {"time": time, "padding": f"zeros up to {cells} cells", "pad_length": cells}
+    if length is None:
+        told["length_multiple"] = str(config.length_multiple)
+        told["padding"] += f", or to a multiple of {config.length_multiple} where there are more"
+    return told
+
+
+def of_backbone(name: str, backbone: Backbone) -> Exportable:
+    """The network of a backbone, on windows or, for image models, on pictures; its preparation is in the metadata.
+
+    Raises:
+        UsageProblem: the backbone has no network.
+    """
+    from tal_cli.extractors.backbones.timm_frames import FrameBackbone
+
+    if not isinstance(backbone, WindowedBackbone | FrameBackbone):
+        raise UsageProblem(f"{name}: cannot be exported: it is no network, what it gives is measured step by step")
+    width, height = backbone.frame_size(320, 240)
+    frames = torch.zeros(1 + backbone.lookahead, height, width, 3, dtype=torch.uint8)
+    if isinstance(backbone, FrameBackbone):
+        kind, shape = "pictures", backbone.preparation(frames).shape[1:]
+    else:
+        channels, *sides = backbone.prepare(frames).shape[1:]
+        kind, shape = "windows", torch.Size((channels, backbone.contract.window, *sides))
+    return Exportable(
+        name=name,
+        module=backbone.network.eval().requires_grad_(False),
+        inputs={kind: torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))},
+        outputs=("features",),
+        open_size=OpenSize(kind, 0),
+        metadata={"contract": json.dumps(vars(backbone.contract))},
+    )
+
+
+def export(model: Exportable, format: str, path: Path) -> float | None:
+    """Write a file; gives its largest difference from the model, None where no runtime is there to tell.
+
+    Raises:
+        UsageProblem: the format cannot hold this model; the message says why.
+        Missing: a package is not installed.
+        InputProblem: the place cannot be written to.
+    """
+    data = FORMATS[format].write(model)
+    difference = FORMATS[format].compare(model, data)
+    if difference is not None and not difference < TOLERANCE:
+        raise UsageProblem(f"{model.name}: {format} gives other numbers, by {difference:.2g}; nothing was written")
+    write_atomically(path, data)
+    return difference
+
+
+def to_program(model: Exportable) -> torch.export.ExportedProgram:
+    """The graph of a model, with its open size open.
+
+    Raises:
+        UsageProblem: something in it depends on what a graph cannot know.
+    """
+    shapes: dict[str, dict[int, object] | None] = dict.fromkeys(model.inputs)
+    size = model.open_size
+    if size is not None:
+        count = torch.export.Dim("count", min=size.least, max=LARGEST // size.multiple)
+        shapes[size.input] = {size.axis: count * size.multiple if size.multiple > 1 else count}
+    try:
+        with torch.no_grad():
+            arguments = tuple(model.inputs.values())
+            return torch.export.export(model.module, arguments, dynamic_shapes=tuple(shapes.values()))
+    except Exception as error:  # the exporter raises many kinds; what it found stands first, or in a list
+        said = str(error).strip() or type(error).__name__
+        _, _, listed = said.partition("\n  - ")
+        reason = one_line((listed or said).splitlines()[0])
+        left = size is not None and size.input == "features"
+        raise UsageProblem(
+            f"{model.name}: cannot be exported{' with an open length' if left else ''}: {reason}",
+            "fix the length with --length" if left else "",
+        ) from error
+
+
+def write_onnx(model: Exportable) -> bytes:
+    """One file with weights and metadata inside."""
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise Missing("the packages onnx and onnxscript are not installed", "pip install 'tal-cli[export]'") from error
+    size = sum(each.nbytes for each in (*model.module.parameters(), *model.module.buffers()))
+    if size > LARGEST_ONNX:
+        raise UsageProblem(
+            f"{model.name}: cannot be exported: an ONNX file holds 2 GB, its weights take {size / 1e9:.1f}",
+            "--format torch-export",
+        )
+    program = torch.onnx.export(
+        to_program(model),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=list(model.inputs),
+        output_names=list(model.outputs),
+        verbose=False,
+    )
+    assert program is not None
+    program.model.metadata_props.update(model.metadata)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        program.save(str(path), external_data=False)
+        return path.read_bytes()
+
+
+def write_program(model: Exportable) -> bytes:
+    """What `torch.export.load` reads; metadata are its extra files."""
+    buffer = io.BytesIO()
+    torch.export.save(to_program(model), buffer, extra_files=dict(model.metadata))
+    return buffer.getvalue()
+
+
+def write_torchscript(model: Exportable) -> bytes:
+    """What `torch.jit.load` reads, in C++ too; it has the example's sizes for good."""
+    if model.open_size is not None and model.open_size.input == "features":
+        raise UsageProblem(f"{model.name}: torchscript cannot leave the length open", "fix it with --length")
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(model.module, tuple(model.inputs.values()), check_trace=False)
+        buffer = io.BytesIO()
+        torch.jit.save(traced, buffer, _extra_files=dict(model.metadata))
+    return buffer.getvalue()
+
+
+def compare_onnx(model: Exportable, data: bytes) -> float | None:
+    """By onnxruntime, where it is installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return _largest(model, lambda inputs: session.run(None, {key: value.numpy() for key, value in inputs.items()}))
+
+
+def compare_program(model: Exportable, data: bytes) -> float | None:
+    """By torch itself."""
+    run = torch.export.load(io.BytesIO(data)).module()
+    return _largest(model, lambda inputs: _arrays(run(*inputs.values())))
+
+
+def compare_torchscript(model: Exportable, data: bytes) -> float | None:
+    """By torch itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is superseded, which whoever wants this format knows
+        run = torch.jit.load(io.BytesIO(data))
+    return _largest(model, lambda inputs: _arrays(run(*inputs.values())))
+
+
+def _largest(model: Exportable, run: Callable[[Mapping[str, Tensor]], Sequence[np.ndarray]]) -> float:
+    """The largest difference over the example, or over several sizes where one is open."""
+    worst = 0.0
+    size = model.open_size
+    for count in (None,) if size is None else (size.least, size.least + 1, 2 * size.least + 1):
+        inputs = dict(model.inputs)
+        if count is not None and size is not None:
+            shape = list(inputs[size.input].shape)
+            shape[size.axis] = count * size.multiple
+            inputs[size.input] = torch.rand(*shape, generator=torch.Generator().manual_seed(count))
+        if "length" in inputs:
+            inputs["length"] = torch.tensor([inputs["features"].shape[2] - 1])
+        with torch.no_grad():
+            expected = _arrays(model.module(*inputs.values()))
+        pairs = zip(expected, run(inputs), strict=True)
+        worst = max(worst, *(_distance(a, b) for a, b in pairs))
+    return worst
+
+
+def _distance(expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference, of values beyond 1 as a share of them; infinite between shapes and where one is no
+    number."""
+    if expected.shape != found.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float((np.abs(expected - found) / np.maximum(1, np.abs(expected))).max(initial=0))
+
+
+def _arrays(outputs: Tensor | Sequence[Tensor]) -> list[np.ndarray]:
+    return [each.detach().numpy() for each in ([outputs] if isinstance(outputs, Tensor) else outputs)]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format: what it is called, its suffix, how it is written and how it is compared with the model."""
+
+    suffix: str
+    write: Callable[[Exportable], bytes]
+    compare: Callable[[Exportable, bytes], float | None]
+
+
+FORMATS = {
+    "onnx": Format(".onnx", write_onnx, compare_onnx),
+    "torch-export": Format(".pt2", write_program, compare_program),
+    "torchscript": Format(".ts", write_torchscript, compare_torchscript),
+}

@@ -1,0 +1,194 @@
+"""Released checkpoints into TAL_HOME and out again: what `tal models add`, `remove` and `export-released` do."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tal_cli.datasets.catalog import BENCHMARKS
+from tal_cli.errors import InputProblem, Missing, UsageProblem
+
+if TYPE_CHECKING:
+    from tal_cli.models.recipe.settings import Recipe
+    from tal_cli.models.released.reading import ReleasedState
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+LARGEST_LABELS = 1 << 22  # bytes
+PROPOSALS = ("action",)  # the one label of detectors whose classes a video-level classifier adds
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that `tal models add` made: its folder, the recipe taken, and whose label order was assumed (or None)."""
+
+    folder: Path
+    recipe: Recipe
+    assumed_labels: str | None
+
+
+def install(
+    name: str, checkpoint: Path, *, recipe: str | None = None, labels: Path | None = None, overwrite: bool = False
+) -> Imported:
+    """Import a released checkpoint under a name.
+
+    `recipe` is a recipe's name or file, by default the one that the weights' shapes and the name tell; `labels` a file
+    with one label a line in class order (or EPIC-KITCHENS' table of classes), by default the data set's list.
+
+    Raises:
+        UsageProblem: a name that cannot be one, that a shipped model has, or that is taken.
+        Missing: the data set's labels do not travel with the package.
+        InputProblem: a file of labels that cannot be read.
+        CheckpointError: the file is no checkpoint, or its weights fit no recipe, or not the one given.
+        RecipeError: no such recipe.
+    """
+    from tal_cli.models.recipe.loading import load_recipe
+    from tal_cli.models.released.conversion import to_ours
+    from tal_cli.models.released.reading import read_state
+    from tal_cli.models.store.checkpoint import build_detector, file_sha256, save_model, write_atomically
+
+    folder = _free_folder(name, overwrite)
+    state = read_state(checkpoint)
+    found = load_recipe(recipe) if recipe else _find_recipe(state, name, checkpoint)
+    names, assumed = (read_labels(labels), None) if labels else _usual_labels(found)
+    detector = build_detector(found, to_ours(state.tensors, found, str(checkpoint)), str(checkpoint))
+    installed = found.model_copy(update={"name": name})
+    save_model(folder, detector, installed, names)
+    card = _card(found, checkpoint, file_sha256(checkpoint), state, assumed)
+    write_atomically(folder / "card.md", card.encode())
+    return Imported(folder, found, assumed)
+
+
+def uninstall(name: str) -> Path:
+    """Remove an imported or pulled model's folder and return where it was.
+
+    Raises:
+        UsageProblem: a model that travels with the package, or none of that name under TAL_HOME.
+    """
+    folder = removable_folder(name)
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
+    return folder
+
+
+def removable_folder(name: str) -> Path:
+    """The folder that `uninstall` would remove. Raises as `uninstall`."""
+    from tal_cli.models.store.zoo import SHIPPED, home, installed_folder
+
+    if (SHIPPED / name).is_dir() and NAME.fullmatch(name):
+        raise UsageProblem(f"{name} travels with tal and is not removed")
+    if not NAME.fullmatch(name) or not installed_folder(name).is_dir():
+        parent = home() / "models"
+        there = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+        raise UsageProblem(
+            f"no model named {name!r} under {parent}", f"there are {', '.join(there)}" if there else "there are none"
+        )
+    return installed_folder(name)
+
+
+def export_released(model: str, target: Path, *, overwrite: bool = False) -> None:
+    """Write a model as its authors' code writes checkpoints, for that code to load.
+
+    The file holds the same weights as `state_dict` and `state_dict_ema`, under the names that they have inside
+    `DataParallel`.
+
+    Raises:
+        UsageProblem: the file exists.
+        CheckpointError: no released code has this architecture.
+        UnknownModel, ModelMissing: no such model, or not on this machine.
+    """
+    import io
+
+    import torch
+
+    from tal_cli.models.released.conversion import to_released
+    from tal_cli.models.store.checkpoint import load_model, write_atomically
+    from tal_cli.models.store.zoo import resolve_model
+
+    if target.exists() and not overwrite:
+        raise UsageProblem(f"{target} exists", "give --overwrite to replace it")
+    loaded = load_model(resolve_model(model))
+    state = to_released(loaded.detector.state_dict(), loaded.recipe.model)
+    wrapped = {f"module.{key}": value for key, value in state.items()}
+    training = loaded.recipe.training
+    content = {"epoch": training.epochs + training.warmup_epochs, "state_dict": wrapped, "state_dict_ema": wrapped}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, buffer.getvalue())
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Labels in class order: lines of a text file, or the `key` column of EPIC-KITCHENS' table of classes by `id`.
+
+    Raises:
+        InputProblem: not such a file.
+    """
+    try:
+        if path.stat().st_size > LARGEST_LABELS:
+            raise InputProblem(path, "too large for a list of labels")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputProblem(path, error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise InputProblem(path, "not UTF-8 text") from error
+    if path.suffix.lower() != ".csv":
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    rows = list(csv.DictReader(text.splitlines()))
+    if not rows or not {"id", "key"} <= rows[0].keys() or not all((row["id"] or "").isdecimal() for row in rows):
+        raise InputProblem(path, "a CSV of labels needs the columns id (0, 1, ...) and key")
+    return tuple(row["key"] for row in sorted(rows, key=lambda row: int(row["id"])))
+
+
+def _free_folder(name: str, overwrite: bool) -> Path:
+    from tal_cli.models.store.zoo import SHIPPED, installed_folder
+
+    if not NAME.fullmatch(name):
+        raise UsageProblem(f"{name!r} cannot be a model's name", "use letters, digits and . _ + -")
+    if (SHIPPED / name).is_dir():
+        raise UsageProblem(f"{name} is the name of a model that travels with tal", "choose another name")
+    folder = installed_folder(name)
+    if folder.exists() and not overwrite:
+        raise UsageProblem(f"there is a model named {name} already", "give --overwrite, or remove it first")
+    return folder
+
+
+def _find_recipe(state: ReleasedState, name: str, checkpoint: Path) -> Recipe:
+    from tal_cli.models.recipe.loading import list_recipes, load_recipe
+    from tal_cli.models.released.matching import find_recipe
+
+    return find_recipe(state.tensors, name, [load_recipe(shipped) for shipped in list_recipes()], str(checkpoint))
+
+
+def _usual_labels(recipe: Recipe) -> tuple[tuple[str, ...], str]:
+    """The data set's labels and a description of their order."""
+    if recipe.model.classes == 1:
+        return PROPOSALS, "one class of proposals"
+    benchmark = BENCHMARKS.get(recipe.dataset)
+    names = benchmark.label_names if benchmark else ()
+    if benchmark is None or len(names) != recipe.model.classes:
+        title = benchmark.title if benchmark else recipe.dataset or recipe.name
+        raise Missing(
+            f"the {recipe.model.classes} labels of {title} do not travel with tal",
+            "give --labels FILE, one label a line in class order (for EPIC-KITCHENS its EPIC_100_verb_classes.csv or "
+            f"EPIC_100_noun_classes.csv{f', from {benchmark.source}' if benchmark else ''})",
+        )
+    return names, f"the usual order of {benchmark.title} ({names[0]}, {names[1]}, ... {names[-1]})"
+
+
+def _card(recipe: Recipe, checkpoint: Path, sha256: str, state: ReleasedState, assumed: str | None) -> str:
+    epoch = f" of epoch {state.epoch}" if state.epoch is not None else ""
+    order = f"assumed: {assumed}" if assumed else "as given"
+    return f"""\
+# Imported from {checkpoint.name}
+
+SHA-256 of the file: {sha256}
+Weights taken: {state.kind}{epoch}. Recipe: {recipe.name} ({recipe.source or "no source stated"}).
+Class order: {order}. A checkpoint does not say what its classes are called; if every label looks wrong, give its list
+with `--labels`.
+"""

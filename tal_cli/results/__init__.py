@@ -1,0 +1,1 @@
+"""Results of detection: segments, readers, writers, the report."""

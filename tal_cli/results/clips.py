@@ -1,0 +1,153 @@
+"""`--clips` and `--overlay`: films made of the videos and of what was found in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tal_cli import console
+from tal_cli.errors import InputProblem
+from tal_cli.inputs import FEATURE_SUFFIXES
+from tal_cli.media.host import work_apart
+from tal_cli.results.colours import colours
+from tal_cli.results.output_files import file_for
+from tal_cli.results.segments import Detections, Segment
+from tal_cli.results.writers import RunInfo
+from tal_cli.safe_text import counted, printable
+
+LONGEST_LABEL = 60
+
+
+@dataclass(frozen=True)
+class CutItem:
+    """One clip: seconds, and the path without its suffix."""
+
+    start: float
+    end: float
+    target: str
+
+
+@dataclass(frozen=True)
+class CutRequest:
+    """See `tal_cli.media.clips.cut`."""
+
+    cuts: tuple[CutItem, ...]
+    scratch: str
+
+
+@dataclass(frozen=True)
+class DrawRequest:
+    """See `tal_cli.media.overlay.draw`."""
+
+    segments: tuple[tuple[str, float, float, float], ...]
+    colours: dict[str, str]
+    duration: float
+    target: str
+    scratch: str
+
+
+class Clips:
+    """A sink that cuts every segment out of its video: DIR/VIDEO/NUMBER_LABEL_START-END.mp4, in the order of time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, detections: Detections) -> None:
+        """Cut the segments of one video.
+
+        Raises:
+            InputProblem: the video is not known or cannot be read, or the place cannot be written to.
+        """
+        path = _video_of(detections, "no clips")
+        if not detections.segments:
+            return
+        ordered = sorted(detections.segments, key=lambda s: (s.start, s.end, s.label))
+        folder = file_for(self._folder, detections.video, "")
+        cuts = tuple(
+            CutItem(segment.start, segment.end, os.path.abspath(folder / clip_name(number, segment)))
+            for number, segment in enumerate(ordered, start=1)
+        )
+        with _scratch(self._folder) as scratch, console.progress(f"clips of {detections.video}", unit="s") as progress:
+            done = work_apart("cut", path, CutRequest(cuts, str(scratch)), progress)
+        copied, encoded = len(done["copied"]), len(done["encoded"])
+        how = f"{copied} copied, {encoded} encoded"
+        console.note(
+            f"{printable(detections.path)}: {counted(copied + encoded, 'clip')} in {printable(str(folder))} ({how})"
+        )
+
+    def finish(self) -> None:
+        pass
+
+
+class Overlays:
+    """A sink that draws what was found on each video: DIR/VIDEO.overlay.mp4."""
+
+    def __init__(self, folder: Path, run: RunInfo) -> None:
+        self._folder = folder
+        self._run = run
+
+    def add(self, detections: Detections) -> None:
+        """Draw on one video.
+
+        Raises:
+            InputProblem: the video is not known or cannot be read, or the place cannot be written to.
+        """
+        path = _video_of(detections, "no overlay")
+        target = file_for(self._folder, detections.video, ".overlay.mp4")
+        if target.exists() and os.path.samefile(target, path):
+            raise InputProblem(path, f"no overlay: it would replace the video itself, {target}")
+        segments = tuple((printable(s.label), s.start, s.end, s.score) for s in detections.segments)
+        chosen = colours((*self._run.labels, *(s.label for s in detections.segments)))
+        with (
+            _scratch(self._folder) as scratch,
+            console.progress(f"overlay of {detections.video}", unit="s") as progress,
+        ):
+            request = DrawRequest(
+                segments,
+                {printable(label): colour.dark for label, colour in chosen.items()},
+                detections.duration,
+                os.path.abspath(target),
+                str(scratch),
+            )
+            work_apart("draw", path, request, progress)
+
+    def finish(self) -> None:
+        pass
+
+
+def clip_name(number: int, segment: Segment) -> str:
+    """A file name that says which segment it is, without its suffix; nothing in a label leads anywhere.
+
+    >>> clip_name(7, Segment("pan/left", 1.5, 62.25, 0.9))
+    '0007_pan-left_1.50-62.25'
+    """
+    label = re.sub(r"[^\w+-]+", "-", printable(segment.label)).strip("-")[:LONGEST_LABEL]
+    while len(label.encode()) > 2 * LONGEST_LABEL:
+        label = label[:-1]
+    return f"{number:04d}_{label or 'segment'}_{segment.start:.2f}-{segment.end:.2f}"
+
+
+def _video_of(detections: Detections, what: str) -> str:
+    if Path(detections.path).suffix.lower() in FEATURE_SUFFIXES:
+        raise InputProblem(detections.path, f"{what}: only the features of the video are known")
+    return detections.path
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside what will be written, gone afterwards with all that is unfinished in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".tal-", dir=folder)).resolve()
+    except OSError as error:
+        raise InputProblem(folder, f"cannot be written: {error.strerror or error}") from error
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

@@ -1,0 +1,154 @@
+"""What the page knows of a video, as JSON."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tal_cli.datasets.annotations import GroundTruth
+from tal_cli.errors import InputProblem, exit_code_of, reason_of
+from tal_cli.media.host import Progress, work_apart
+from tal_cli.results.media_links import relative_url
+from tal_cli.results.segments import Detections, Segment
+from tal_cli.safe_text import printable
+
+THUMBNAIL_WIDTH = 160
+POSTER_WIDTH = 480
+QUALITY = 70
+# Some 4 KB each, so that a report of fifty videos stays one that can be sent around.
+MOST_THUMBNAILS = 300
+DECIMALS = 3
+# What browsers play, by FFmpeg's names; of the containers, the last two not all do.
+PLAYED_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg")
+PLAYED_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "theora")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What `tal_cli.media.thumbnails.look` is asked: ascending times in seconds, widths in pixels."""
+
+    times: tuple[float, ...]
+    width: int = THUMBNAIL_WIDTH
+    poster_width: int = POSTER_WIDTH
+    quality: int = QUALITY
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was seen of a video.
+
+    thumbnails: data URIs. shown: for each segment the number of the one that shows it; None where none does. poster:
+    one larger picture. width, height: of the video, upright. offset: what a browser's clock adds to the times.
+    unplayable: what no browser plays of it, as in "MPEG-4 part 2"; empty where some do. problem: why nothing could be
+    seen.
+    """
+
+    thumbnails: Sequence[str | None] = ()
+    shown: Sequence[int | None] = ()
+    poster: str | None = None
+    width: int = 16
+    height: int = 9
+    offset: float = 0.0
+    unplayable: str = ""
+    problem: str = ""
+
+
+def take_pictures(path: str, segments: Sequence[Segment], duration: float, progress: Progress | None) -> Pictures:
+    """Pictures from the middle of the segments, the best first; of the video's middle where there are none."""
+    times = moments_of(segments) or [duration / 2]
+    try:
+        seen = work_apart("look", path, Look(tuple(times)), progress)
+    except Exception as error:
+        if exit_code_of(error) != InputProblem.exit_code:
+            raise
+        return Pictures(shown=[None] * len(segments), problem=reason_of(error))
+    return Pictures(
+        seen["thumbnails"],
+        [moment_of(segment, times) for segment in segments],
+        seen["poster"],
+        seen["width"],
+        seen["height"],
+        seen["offset"],
+        unplayable(seen["container"], seen["codec"], seen["codec_name"]),
+    )
+
+
+def moments_of(segments: Sequence[Segment]) -> list[float]:
+    """The seconds to picture, ascending: the middle of each segment, unless its middle half holds one already."""
+    times: list[float] = []
+    for segment in segments:
+        quarter = (segment.end - segment.start) / 4
+        at = bisect_left(times, segment.start + quarter)
+        if at == len(times) or times[at] > segment.end - quarter:
+            insort(times, middle(segment))
+        if len(times) == MOST_THUMBNAILS:
+            break
+    return times
+
+
+def moment_of(segment: Segment, times: Sequence[float]) -> int | None:
+    """Which of the ascending moments shows a segment: the one nearest to its middle, if that lies within it."""
+    at = bisect_left(times, middle(segment))
+    around = [number for number in (at - 1, at) if 0 <= number < len(times)]
+    nearest = min(around, key=lambda number: abs(times[number] - middle(segment)), default=None)
+    return nearest if nearest is not None and segment.start <= times[nearest] <= segment.end else None
+
+
+def middle(segment: Segment) -> float:
+    """The moment half way through, in seconds."""
+    return (segment.start + segment.end) / 2
+
+
+def unplayable(container: str, codec: str, codec_name: str) -> str:
+    """What no browser plays of a film, container or pictures, by FFmpeg's names; empty where some do."""
+    if container not in PLAYED_CONTAINERS:
+        return f"{container.split(',')[0]} files"
+    return "" if codec in PLAYED_CODECS else codec_name
+
+
+def video_json(
+    detections: Detections,
+    pictures: Pictures,
+    truth: Sequence[GroundTruth],
+    labels: Mapping[str, int],
+    folder: Path,
+) -> dict[str, Any]:
+    """One video as the page reads it; labels and pictures by number, segments in the order of time.
+
+    Args:
+        labels: label -> its number on the page.
+        folder: where the page will stand, from which the video is linked.
+    """
+    ordered = sorted(range(len(detections.segments)), key=lambda i: (detections.segments[i].start, i))
+    rows = [(index, detections.segments[index]) for index in ordered]
+    return {
+        "name": printable(detections.video),
+        "path": printable(detections.path),
+        "source": relative_url(detections.path, folder) if not pictures.problem else None,
+        "problem": pictures.problem,
+        "unplayable": pictures.unplayable,
+        "duration": round(detections.duration, DECIMALS),
+        "fps": round(detections.fps, DECIMALS),
+        "frames": detections.frames,
+        "width": pictures.width,
+        "height": pictures.height,
+        "offset": round(pictures.offset, DECIMALS),
+        "segments": [
+            [labels[s.label], round(s.start, DECIMALS), round(s.end, DECIMALS), round(s.score, 4)] for _, s in rows
+        ],
+        "thumbnails": [pictures.shown[index] for index, _ in rows],
+        "truth": [
+            [labels[item.label], round(item.start, DECIMALS), round(item.end, DECIMALS)]
+            for item in sorted(truth, key=lambda item: item.start)
+        ],
+    }
+
+
+def safe_json(value: Any) -> str:
+    """JSON that may stand inside a script element: nothing in it can end the element or begin markup."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,74 @@
+"""`srt` and `vtt`: segments as subtitles in the order of time, for any player; one video per file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tal_cli.results.segments import Detections, Segment
+from tal_cli.results.writers import RunInfo
+from tal_cli.safe_text import one_line
+
+# SubRip has no escapes: what players take for a tag or a time line is shown with look-alikes.
+SRT_LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")"})
+VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def cues(detections: Detections) -> Iterator[tuple[int, int, Segment]]:
+    """(start, end) in milliseconds and the segment, by start; every cue is shown for at least a millisecond."""
+    for segment in sorted(detections.segments, key=lambda s: (s.start, s.end, s.label)):
+        start = round(segment.start * 1000)
+        yield start, max(start + 1, round(segment.end * 1000)), segment
+
+
+def clock(milliseconds: int, separator: str) -> str:
+    """`HH:MM:SS,mmm`, or with another separator before the milliseconds."""
+    seconds, rest = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}{separator}{rest:03d}"
+
+
+def caption(segment: Segment) -> str:
+    """What is shown: the label on one line, and the score."""
+    return f"{one_line(segment.label)} {segment.score:.2f}"
+
+
+class SrtWriter:
+    """SubRip."""
+
+    def __init__(self, run: RunInfo) -> None:
+        pass
+
+    def start(self) -> bytes:
+        return b""
+
+    def add(self, detections: Detections) -> bytes:
+        blocks = [
+            f"{number}\n{clock(start, ',')} --> {clock(end, ',')}\n{caption(segment).translate(SRT_LOOKALIKES)}\n\n"
+            for number, (start, end, segment) in enumerate(cues(detections), start=1)
+        ]
+        return "".join(blocks).encode()
+
+    def finish(self) -> bytes:
+        return b""
+
+
+class VttWriter:
+    """WebVTT, for the `<track>` of a web page."""
+
+    def __init__(self, run: RunInfo) -> None:
+        self._run = run
+
+    def start(self) -> bytes:
+        model = one_line(self._run.model).replace("-->", "→")
+        return f"WEBVTT\n\nNOTE made by tal {self._run.version}, model {model}\n\n".encode()
+
+    def add(self, detections: Detections) -> bytes:
+        blocks = [
+            f"{number}\n{clock(start, '.')} --> {clock(end, '.')}\n{caption(segment).translate(VTT_ESCAPES)}\n\n"
+            for number, (start, end, segment) in enumerate(cues(detections), start=1)
+        ]
+        return "".join(blocks).encode()
+
+    def finish(self) -> bytes:
+        return b""

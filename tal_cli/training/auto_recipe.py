@@ -1,0 +1,183 @@
+"""A recipe for data that nobody has written one for: from the durations of instances and the lengths and number of
+videos. Every rule is a function, and what came of it is printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tal_cli.datasets.training_data import FeatureVideo
+from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
+from tal_cli.models.recipe.encoders import GmgSettings
+from tal_cli.models.recipe.settings import FeatureSpec, InferenceConfig, Recipe, TrainingConfig
+from tal_cli.safe_text import counted
+
+FEWEST_LEVELS, MOST_LEVELS = 3, 8
+FINEST_RANGE = 4.0  # grid cells that the finest level regresses at most
+LONGEST = 2304  # cells of a crop, as the published settings have it
+SCENE = 16  # a crop is this many times as long as the longest usual instance, where LONGEST allows it
+WHOLE, MOST_CELLS = 2, 16_384  # and this many times at least, so that it holds the instance, up to so many cells
+SHORTEST_CROP = 128
+VIEWS = 40  # times that the run sees all of the data
+FEWEST_STEPS, MOST_STEPS = 1200, 15_000
+EPOCHS, FEWEST_EPOCHS = 40, 8  # with the warm-up
+RARE = 0.02  # share of instances that a person is not told of
+POSITIVES = 4  # points that learn one instance, about
+NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # the model's width, and from how many instances on it is wide
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What a recipe is derived from: durations of instances and lengths of videos, in grid cells."""
+
+    durations: tuple[float, ...]
+    lengths: tuple[int, ...]
+
+    def views(self, length: int) -> float:
+        """Crops of that many cells that show everything once."""
+        return sum(max(1.0, cells / length) for cells in self.lengths)
+
+
+@dataclass(frozen=True)
+class Visits:
+    """How often the data is looked at: crops of each video in an epoch, epochs to warm up and after, batch size."""
+
+    batch: int
+    crops: int
+    warmup: int
+    epochs: int
+
+    def steps(self, videos: int) -> int:
+        """Steps of the whole run."""
+        return (self.warmup + self.epochs) * (videos * self.crops // self.batch)
+
+
+def data_shape(videos: Sequence[FeatureVideo]) -> DataShape:
+    """The shape of the videos to train on."""
+    durations = [duration for video in videos for duration in np.diff(video.segments, axis=1).ravel().tolist()]
+    return DataShape(tuple(durations), tuple(video.length for video in videos))
+
+
+def longest_usual(durations: Sequence[float]) -> float:
+    """The 98th percentile of durations, in cells."""
+    return float(np.quantile(durations, 0.98)) if len(durations) else FINEST_RANGE
+
+
+def levels_for(durations: Sequence[float]) -> int:
+    """Pyramid levels so that the coarsest range begins near half the longest usual instance.
+
+    Level l regresses distances of 4 * 2 ** (l - 1) to 4 * 2 ** l cells, and the middle of an instance is half its
+    duration from either end.
+    """
+    longest = longest_usual(durations)
+    levels = math.ceil(math.log2(max(longest / 2, FINEST_RANGE) / FINEST_RANGE)) + 2
+    return min(max(levels, FEWEST_LEVELS), MOST_LEVELS)
+
+
+def length_for(shape: DataShape, levels: int) -> int:
+    """Cells of a training sequence: whole videos where they are not long for their instances, else a good part.
+
+    Crops of long videos show more of them in a batch of the same cost; 16 times the longest usual instance leaves
+    room around every one. Twice as long as that they are in any case, so that the middle of an instance is never
+    further from its ends than from those of what is seen with it.
+    """
+    top = 1 << (levels - 1)
+    usual, longest = float(np.quantile(shape.lengths, 0.95)), longest_usual(shape.durations)
+    scene = min(max(SCENE * longest, SHORTEST_CROP), LONGEST)
+    cells = min(usual, max(scene, WHOLE * longest), MOST_CELLS)
+    return math.ceil(max(cells, 4 * top) / top) * top
+
+
+def window_for(durations: Sequence[float]) -> int:
+    """Cells that a level's local branch sees: an instance is 4 to 8 cells long on the level that finds it."""
+    middle = float(np.median(durations)) if len(durations) else FINEST_RANGE
+    return 3 if middle < FINEST_RANGE else 5
+
+
+def visits_for(shape: DataShape, length: int) -> Visits:
+    """Batches that leave an epoch several steps, and so many steps that everything is seen 40 times.
+
+    Of few or long videos an epoch takes several crops each, so that epochs never get too short to count in.
+    """
+    videos = len(shape.lengths)
+    batch = min(videos, next(size for size, fewer in ((2, 16), (4, 64), (8, 1000), (16, math.inf)) if videos < fewer))
+    steps = min(max(VIEWS * shape.views(length) / batch, FEWEST_STEPS), MOST_STEPS)
+    crops = max(1, round(steps * batch / (EPOCHS * videos)))
+    epochs = max(FEWEST_EPOCHS, round(steps / max(videos * crops // batch, 1)))
+    warmup = max(1, epochs // 10)
+    return Visits(batch, crops, warmup, epochs - warmup)
+
+
+def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) -> Recipe:
+    """A released-variant CLTDR-GMG recipe that fits the data's durations, lengths and size."""
+    levels = levels_for(shape.durations)
+    length = length_for(shape, levels)
+    visits = visits_for(shape, length)
+    width = WIDE if len(shape.durations) >= WIDE_FROM else NARROW
+    positives = POSITIVES * visits.batch * len(shape.durations) / shape.views(length)
+    return Recipe(
+        name=name,
+        description="derived from the annotated durations",
+        features=spec,
+        model=ModelConfig(
+            classes=classes,
+            width=width,
+            head_width=width,
+            encoder=GmgSettings(windows=window_for(shape.durations), mlp_width=2 * width),
+            decoder=CltdrSettings(factor_start=1.0),  # learns sooner than from 0, see docs/explanation/learning.md
+            levels=levels,
+            pad_length=length,
+        ),
+        training=TrainingConfig(
+            max_length=length,
+            batch_size=visits.batch,
+            crops=visits.crops,
+            epochs=visits.epochs,
+            warmup_epochs=visits.warmup,
+            # The published 1e-3 of batches of 16, less for smaller ones.
+            learning_rate=round(min(1e-3, 1e-3 * (visits.batch / 8) ** 0.5), 6),
+            # An average over the last tenth of the run, at most the published one.
+            ema_decay=round(min(max(1 - 10 / max(visits.steps(len(shape.lengths)), 1), 0.9), 0.999), 4),
+            initial_loss_norm=max(1.0, round(positives)),
+            class_loss="focal",
+            iou_weight_power=0.2,
+        ),
+        inference=InferenceConfig(stretch=length, overlap=length // 2),
+    )
+
+
+def summary(recipe: Recipe, shape: DataShape) -> list[str]:
+    """What was derived from what, in lines for a person."""
+    model, training = recipe.model, recipe.training
+    lengths = np.quantile(shape.lengths, [0, 0.5, 1])
+    durations = np.asarray(shape.durations)
+    low, middle, high = np.quantile(durations, [0.02, 0.5, 0.98]) if len(durations) else (0.0, 0.0, 0.0)
+    ranges = ", ".join(f"{a:g}-{b:g}" for a, b in model.level_ranges[:-1])
+    videos = len(shape.lengths)
+    visits = Visits(min(training.batch_size, videos), training.crops, training.warmup_epochs, training.epochs)
+    lines = [
+        f"{counted(videos, 'video')} of {lengths[0]:.0f} to {lengths[2]:.0f} grid cells, {lengths[1]:.0f} in the "
+        f"middle; {counted(len(durations), 'instance')} of {low:.1f} to {high:.1f} cells (2 to 98 %), {middle:.1f} in "
+        "the middle",
+        f"derived model: {model.levels} levels, regression ranges {ranges}, from {model.level_ranges[-1][0]:g}; "
+        f"width {model.width}{_window(recipe)}",
+        f"derived training: sequences of {training.max_length} cells, batches of {training.batch_size}, "
+        f"{training.crops} of each video in an epoch, {training.warmup_epochs} + {training.epochs} epochs = "
+        f"{visits.steps(videos)} steps, learning rate {training.learning_rate:g}",
+    ]
+    for odd, what, stride in (
+        (durations < 1, "shorter than a cell", "smaller"),
+        (durations > training.max_length, "longer than a sequence", "larger"),
+    ):
+        share = odd.sum() / max(odd.size, 1)
+        if share > RARE:
+            lines.append(f"{share:.0%} of the instances are {what}: extract features with a {stride} --stride")
+    return lines
+
+
+def _window(recipe: Recipe) -> str:
+    encoder = recipe.model.encoder
+    return f", local windows of {encoder.windows} cells" if isinstance(encoder, GmgSettings) else ""

@@ -1,0 +1,196 @@
+"""From what a user asks `tal train` for to a run: data, recipe and folder, all checked before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from tal_cli import console
+from tal_cli.datasets.catalog import BENCHMARKS
+from tal_cli.datasets.training_data import FeatureVideo, load_videos, resampled
+from tal_cli.devices import resolve_device
+from tal_cli.errors import UsageProblem
+from tal_cli.extractors.files.atomic import leftovers, sweep
+from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
+from tal_cli.models.recipe.settings import FeatureSpec, Recipe
+from tal_cli.models.store.checkpoint import check_labels
+from tal_cli.results.output_files import check_folder
+from tal_cli.safe_text import counted
+from tal_cli.training.auto_recipe import data_shape, derive_recipe, summary
+from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data, name_of
+from tal_cli.training.distributed import join
+from tal_cli.training.init_weights import initial_weights
+from tal_cli.training.run import TrainingRun
+from tal_cli.training.run_record import write_record
+from tal_cli.training.state import FILE, FOLDER
+from tal_cli.training.trackers import open_board
+
+ONE_LABEL = "action"  # of a detector that does not tell labels apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """The options of `tal train`; see its help."""
+
+    dataset: str
+    features: Path | None = None
+    out: Path | None = None
+    recipe: str | None = None
+    overrides: Sequence[str] = ()
+    train_subset: str | None = None
+    test_subset: str | None = None
+    evaluate_every: int = 5
+    resume: bool = False
+    init: str | None = None
+    log: str = "none"
+    device: str = "auto"
+    precision: str = "auto"
+
+
+def prepare(request: TrainingRequest) -> TrainingRun:
+    """Find and check everything that a run needs, in seconds rather than after hours.
+
+    Raises:
+        Missing: annotations or features are not there.
+        UsageProblem: unknown names, features that do not fit the recipe, a folder that is in use.
+        InputProblem: a file that cannot be read, an empty subset, an unknown label, features that are not finite.
+        tal_cli.models.store.checkpoint.CheckpointError: labels that could not be kept.
+    """
+    processes = join(request.device)
+    console.set_quiet(console.is_quiet() or not processes.leads)
+    device = processes.device or resolve_device(request.device)
+    out = processes.agree(run_folder(request) if processes.leads else None)
+    initial = initial_weights(request.init)
+    data = find_data(request.dataset, request.features, request.train_subset, request.test_subset)
+    recipe = choose_recipe(request, data)
+    spec = recipe.features if recipe is not None else feature_spec(data, request.overrides)
+    check_data(data, spec, speak=processes.leads)
+    if recipe is not None and recipe.training.class_agnostic:
+        data = replace(data, annotations=data.annotations.with_one_label(ONE_LABEL))
+    videos, validation = load_subsets(data, spec)
+    check_instances(videos, data.train)
+    if recipe is None:
+        recipe = derive(request, data, spec, videos, speak=processes.leads)
+    if recipe.model.resample:
+        videos = [resampled(video, recipe) for video in videos]
+    check_labels(data.annotations.labels, recipe, str(data.path))
+    describe(data, recipe, videos, validation)
+    if processes.leads:
+        make_folder(out)
+    run = TrainingRun(
+        recipe=recipe,
+        labels=data.annotations.labels,
+        videos=videos,
+        validation=validation,
+        out=out,
+        tiou=data.tiou,
+        device=device,
+        evaluate_every=request.evaluate_every,
+        precision=request.precision,
+        resume=request.resume,
+        initial=initial,
+        board=open_board(request.log, out, request.resume) if processes.leads else None,
+        processes=processes,
+    )
+    if processes.leads:
+        write_record(run)
+    return run
+
+
+def choose_recipe(request: TrainingRequest, data: TrainingData) -> Recipe | None:
+    """The recipe asked for, or the data set's usual one, with overrides; None: one is to be derived.
+
+    It gets as many classes as the annotations have, unless it learns all labels as one.
+    """
+    name = request.recipe or (data.recipe if data.recipe in list_recipes() else None)
+    if name is None:
+        return None
+    recipe = override(load_recipe(name), request.overrides)
+    classes = 1 if recipe.training.class_agnostic else len(data.annotations.labels)
+    if recipe.model.classes != classes:
+        console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: taking {classes}")
+    return override(recipe, [f"model.classes={classes}", *request.overrides])
+
+
+def load_subsets(data: TrainingData, spec: FeatureSpec) -> tuple[list[FeatureVideo], list[FeatureVideo]]:
+    """The videos to train on, and those to evaluate on, of which there may be none; raises as `load_videos`."""
+    subsets = [data.annotations.of(name) for name in data.subsets]
+    with console.progress("reading features", unit="videos") as progress:
+        labels = data.annotations.labels
+        loaded = [load_videos(videos, data.features, labels, spec, progress=progress) for videos in subsets]
+    return loaded[0], loaded[1] if len(loaded) > 1 else []
+
+
+def derive(
+    request: TrainingRequest, data: TrainingData, spec: FeatureSpec, videos: Sequence[FeatureVideo], *, speak: bool
+) -> Recipe:
+    """A recipe for these videos, with overrides; what came of what is said, if `speak`.
+
+    Raises:
+        UsageProblem: overrides that say other features than there are, or learn other labels.
+    """
+    shape = data_shape(videos)
+    recipe = override(derive_recipe(data.name, spec, shape, len(data.annotations.labels)), request.overrides)
+    if recipe.features != spec:
+        raise UsageProblem("--set features: without a recipe the features are what the files say")
+    if recipe.training.class_agnostic:
+        raise UsageProblem(
+            "--set training.class_agnostic: without a recipe all labels are told apart",
+            "write a recipe that learns them as one, and choose it with --recipe",
+        )
+    for line in summary(recipe, shape) if speak else ():
+        console.note(line)
+    return recipe
+
+
+def make_folder(out: Path) -> None:
+    """The run's folder, without the half files that a killed run left in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    for folder in (out, out / FOLDER):
+        sweep(file for files in leftovers(folder).values() for file in files)
+
+
+def check_instances(videos: Sequence[FeatureVideo], subset: str) -> None:
+    """Raise UsageProblem where there is nothing to learn from."""
+    if not any(len(video.labels) for video in videos):
+        raise UsageProblem(f"subset {subset!r} has no instance to train on", "name another with --train-subset")
+
+
+def run_folder(request: TrainingRequest) -> Path:
+    """The run's folder: `--out`, or `runs/NAME-DATE`; when resuming without `--out`, the newest of that name.
+
+    Raises:
+        UsageProblem: the folder holds another run, or there is none to resume.
+    """
+    name = request.dataset if request.dataset in BENCHMARKS else name_of(Path(request.dataset))
+    out = request.out
+    if out is None and request.resume:
+        found = sorted(Path("runs").glob(f"{name}-*/{FOLDER}/{FILE}"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise UsageProblem(f"no run of {name} in runs/ to resume", "name the run folder with --out")
+        out = found[-1].parents[1]
+    out = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    check_folder(out)
+    if not request.resume and (out / FOLDER / FILE).exists():
+        raise UsageProblem(
+            f"{out} holds a run already", "go on with it by --resume, or choose another folder with --out"
+        )
+    return out
+
+
+def describe(
+    data: TrainingData, recipe: Recipe, videos: Sequence[FeatureVideo], validation: Sequence[FeatureVideo]
+) -> None:
+    """Say what is trained on what."""
+    instances = sum(len(video.labels) for video in videos)
+    taught = f"{counted(instances, 'instance')} of {counted(recipe.model.classes, 'label')}"
+    console.note(f"{counted(len(videos), 'video')} in {data.train} with {taught}")
+    if validation:
+        kept = f"model kept: {recipe.training.select}"
+        console.note(f"evaluating on {counted(len(validation), 'video')} in {data.test}; {kept}")
+    else:
+        console.note("no subset to evaluate on; the last epoch's model is kept")
+    if len(videos) < recipe.training.batch_size:
+        console.note(f"fewer videos than a batch of {recipe.training.batch_size}: batches of {len(videos)}")

@@ -1,0 +1,109 @@
+"""Presentation times: monotonic, summed up, resampled."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tal_cli.extractors.video.clock import Clock, decimate, decimation, resample
+
+
+def ticked(stamps: list[float | None], fps: float = 25.0) -> Clock:
+    clock = Clock(fps)
+    for stamp in stamps:
+        clock.tick(stamp)
+    return clock
+
+
+@given(st.lists(st.none() | st.floats(-1e12, 1e12), min_size=1, max_size=60))
+def test_times_increase_whatever_the_stamps_are(stamps: list[float | None]) -> None:
+    times = ticked(stamps).times
+    assert times[0] == 0
+    assert all(before < after for before, after in itertools.pairwise(times))
+
+
+def test_times_count_from_the_first_frame() -> None:
+    clock = ticked([5.0, 5.04, 5.08])
+    assert list(clock.times) == pytest.approx([0, 0.04, 0.08])
+    assert clock.start == 5.0
+
+
+def test_missing_and_repeated_stamps_take_one_step() -> None:
+    assert list(ticked([0, None, 0.08, 0.08, 0.16]).times) == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+
+
+def test_a_new_clock_in_the_middle_goes_on_where_the_old_one_stopped() -> None:
+    assert list(ticked([100, 100.04, 3, 3.04]).times) == pytest.approx([0, 0.04, 0.08, 0.12])
+
+
+def test_an_absurd_jump_is_no_gap() -> None:
+    assert list(ticked([0, 0.04, 1e6, 1e6 + 0.04]).times) == pytest.approx([0, 0.04, 0.08, 0.12])
+
+
+def test_rhythm_of_a_constant_rate_is_the_containers_claim() -> None:
+    rhythm = ticked([round(index / 30, 3) for index in range(300)], fps=30.0).rhythm()
+    assert (rhythm.fps, rhythm.step, rhythm.constant) == (30.0, 1 / 30, True)
+
+
+def test_rhythm_is_measured_where_the_claim_is_wrong() -> None:
+    rhythm = ticked([index / 24 for index in range(100)], fps=25.0).rhythm()
+    assert rhythm.constant
+    assert rhythm.fps == pytest.approx(24)
+
+
+def test_rhythm_of_a_gap_is_variable() -> None:
+    rhythm = ticked([index / 25 + (index > 50) for index in range(100)]).rhythm()
+    assert not rhythm.constant
+    assert rhythm.step == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize(
+    ("fps", "limit", "factor"),
+    [(30, None, 1), (30, 30, 1), (30.02, 30, 1), (60, 30, 2), (59.94, 30, 2), (50, 30, 2), (120, 30, 4), (25, 30, 1)],
+)
+def test_decimation_is_the_smallest_factor(fps: float, limit: float | None, factor: int) -> None:
+    assert decimation(fps, limit) == factor
+
+
+def test_decimate_keeps_the_first_of_each_group() -> None:
+    kept = list(decimate(((index / 60, index) for index in range(7)), 3))
+    assert [picture for _, picture in kept] == [0, None, None, 3, None, None, 6]
+
+
+def resampled(times: list[float], rate: float, step: float) -> list[tuple[float, int]]:
+    pairs = resample(((time, index) for index, time in enumerate(times)), rate, step)
+    return [(time, index) for time, index in pairs if index is not None]
+
+
+def test_resampling_to_the_same_rate_changes_nothing() -> None:
+    times = [index / 25 for index in range(40)]
+    assert resampled(times, 25.0, 0.04) == [(pytest.approx(time), index) for index, time in enumerate(times)]
+
+
+def test_resampling_down_takes_every_second_frame() -> None:
+    assert [index for _, index in resampled([index / 30 for index in range(10)], 15.0, 1 / 30)] == [0, 2, 4, 6, 8]
+
+
+def test_resampling_up_repeats_frames_over_gaps() -> None:
+    assert [index for _, index in resampled([0.0, 0.1, 0.5, 0.6], 10.0, 0.1)] == [0, 1, 1, 1, 1, 2, 3]
+
+
+@given(
+    st.lists(st.floats(0.001, 2.0), min_size=1, max_size=40),
+    st.floats(1.0, 60.0),
+)
+def test_resampled_times_are_regular_and_pictures_in_order(steps: list[float], rate: float) -> None:
+    times = [0.0]
+    for step in steps:
+        times.append(times[-1] + step)
+    found = resampled(times, rate, 0.04)
+    assert [time for time, _ in found] == pytest.approx([index / rate for index in range(len(found))])
+    pictures = [index for _, index in found]
+    assert pictures == sorted(pictures)
+    for time, index in found:
+        # The picture is the last that came to this tick or before it.
+        assert times[index] <= time + 0.5 / rate
+    assert abs(len(found) - (times[-1] + 0.04) * rate) < 2

@@ -1,0 +1,76 @@
+"""Every decoder gives the same frames at the same times."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tal_cli.extractors.video.messages import VideoSummary
+from tal_cli.extractors.video.stream import VideoError, read_frames
+
+# What decord 0.6 cannot read, and why.
+NOT_BY_DECORD = {
+    "decord_corrupted.mp4": "it stops at the first error",
+    "moviepy_1x1_pixel.mp4": "it pads pictures that narrow",
+    "moviepy_no_duration.webm": "it needs a duration",
+    "torchcodec_av1_video.mkv": "it has no AV1",
+    "torchcodec_nasa_13013.mp4": "it reads another stream",
+}
+# Ten bit pictures are rounded to eight before scaling by the one and after it by the other.
+FAR = {"torchcodec_h264_10bits.mp4": 4.5, "torchcodec_h265_10bits.mp4": 4.5}
+
+
+def read(path: Path, decoder: str) -> tuple[NDArray[np.uint8], NDArray[np.float64], VideoSummary]:
+    with read_frames(path, frame_size=lambda width, height: (96, 72), decoder=decoder) as stream:
+        chunks = list(stream)
+    return (
+        np.concatenate([chunk.frames for chunk in chunks]),
+        np.concatenate([chunk.times for chunk in chunks]),
+        stream.summary,
+    )
+
+
+def differences(path: Path, decoder: str) -> str:
+    """What a decoder does otherwise than PyAV; empty where nothing."""
+    frames, times, summary = read(path, "pyav")
+    others, other_times, other_summary = read(path, decoder)
+    if frames.shape != others.shape:
+        return f"{others.shape} frames, not {frames.shape}"
+    if abs(times - other_times).max() > 1e-4:
+        return f"times off by {abs(times - other_times).max()}"
+    if summary.constant_rate != other_summary.constant_rate or abs(summary.duration - other_summary.duration) > 1e-3:
+        return f"{other_summary}, not {summary}"
+    distance = abs(frames.astype(float) - others).mean((1, 2, 3)).max()
+    return f"pictures off by {distance}" if distance > FAR.get(path.name, 2.5) else ""
+
+
+@pytest.mark.parametrize("decoder", ["decord", "torchcodec"])
+def test_decoders_agree(shared: Path, decoder: str) -> None:
+    if find_spec(decoder) is None:
+        pytest.skip(f"{decoder} is not installed")
+    skipped = NOT_BY_DECORD if decoder == "decord" else {"decord_corrupted.mp4": "", "mmaction2_test.avi": ""}
+    paths = [path for path in sorted((shared / "videos").glob("*.[mwa]*")) if path.suffix != ".md"]
+    assert len(paths) == 29
+    found = {path.name: differences(path, decoder) for path in paths if path.name not in skipped}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize("name", [name for name in NOT_BY_DECORD if name != "decord_corrupted.mp4"])
+def test_what_decord_cannot_read_is_an_error(shared: Path, name: str) -> None:
+    if find_spec("decord") is None:
+        pytest.skip("decord is not installed")
+    with pytest.raises(VideoError, match="decord"):
+        read(shared / "videos" / name, "decord")
+
+
+def test_decord_is_shown_no_playlist(shared: Path, tmp_path: Path) -> None:
+    if find_spec("decord") is None:
+        pytest.skip("decord is not installed")
+    (tmp_path / "private.mp4").write_bytes((shared / "videos" / "decord_video_0.mov").read_bytes())
+    (tmp_path / "x.mp4").write_text("ffconcat version 1.0\nfile 'private.mp4'\n")
+    with pytest.raises(VideoError, match="not in a video format that is accepted"):
+        read(tmp_path / "x.mp4", "decord")

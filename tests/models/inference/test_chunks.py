@@ -1,0 +1,147 @@
+"""Whole sequences to segments: any length, in one piece or in stretches."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.inference.chunks import collect_candidates, detect, plan_stretches
+from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.settings import InferenceConfig, Recipe
+
+SMALL = [
+    "model.width=16",
+    "model.head_width=16",
+    "model.encoder.mlp_width=16",
+    "model.classes=3",
+    "model.levels=4",
+    "model.pad_length=64",
+    "model.class_prior=0.3",
+    "features.channels=4",
+]
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return override(load_recipe("thumos-i3d"), SMALL)
+
+
+@pytest.fixture(scope="module")
+def detector(recipe: Recipe) -> TemporalDetector:
+    torch.manual_seed(0)
+    return TemporalDetector.from_recipe(recipe).eval()
+
+
+def features(length: int) -> Tensor:
+    return torch.randn(length, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 63, 64, 65, 131])
+def test_any_length(detector: TemporalDetector, recipe: Recipe, length: int) -> None:
+    found = detect(detector, features(length), recipe)
+    assert len(found) > 0
+    assert found.starts.dtype == np.float64 and found.scores.dtype == np.float32
+    assert (np.diff(found.scores) <= 0).all() and (found.ends > found.starts).all()
+    assert found.labels.min() >= 0 and found.labels.max() < 3
+
+
+def test_nothing_found_gives_empty_arrays(detector: TemporalDetector, recipe: Recipe) -> None:
+    found = detect(detector, features(50), override(recipe, ["inference.pre_nms_threshold=1.0"]))
+    assert len(found) == 0 and found.starts.shape == (0,)
+
+
+def test_bad_features_are_refused(detector: TemporalDetector, recipe: Recipe) -> None:
+    for value in (float("nan"), float("inf")):
+        bad = features(50)
+        bad[17, 2] = bad[31, 0] = value
+        with pytest.raises(ValueError, match="window 17 are not finite"):
+            detect(detector, bad, recipe)
+    with pytest.raises(ValueError, match="5 channels, the detector takes 4"):
+        detect(detector, torch.zeros(10, 5), recipe)
+    with pytest.raises(ValueError, match=r"must be \[windows, channels\]"):
+        detect(detector, torch.zeros(4), recipe)
+
+
+def test_an_empty_video_holds_nothing(detector: TemporalDetector, recipe: Recipe) -> None:
+    assert len(detect(detector, torch.zeros(0, 4), recipe)) == 0
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 600),
+    st.integers(0, 599),
+    st.sampled_from([1, 8, 32]),
+)
+def test_stretches_share_the_points_out(length: int, stretch: int, overlap: int, multiple: int) -> None:
+    config = InferenceConfig(stretch=stretch, overlap=min(overlap, stretch - 1))
+    plan = plan_stretches(length, config, multiple=multiple)
+    assert plan[0].core_first == 0 and plan[-1].core_end == length
+    for earlier, later in itertools.pairwise(plan):
+        assert earlier.core_end == later.core_first
+        assert later.first > earlier.first
+    for piece in plan:
+        assert piece.first % multiple == 0
+        assert piece.first <= piece.core_first < piece.core_end <= piece.end
+        assert piece.end - piece.first <= max(stretch, 2 * multiple)
+
+
+def test_stretches_find_the_points_of_the_whole(detector: TemporalDetector, recipe: Recipe) -> None:
+    """Every point belongs to one stretch: as many candidates of each label as in one piece."""
+    everything = ["inference.pre_nms_threshold=0.0", "inference.pre_nms_top_k=100000", "inference.min_duration=0"]
+    whole = collect_candidates(detector, features(500), override(recipe, everything).inference)
+    pieces = collect_candidates(
+        detector,
+        features(500),
+        override(recipe, [*everything, "inference.stretch=128", "inference.overlap=64"]).inference,
+    )
+    assert len(whole) == len(pieces)
+    np.testing.assert_array_equal(np.bincount(whole.labels), np.bincount(pieces.labels))
+
+
+def test_a_segment_on_a_seam_is_found_once(recipe: Recipe) -> None:
+    """A detector that finds exactly one segment, wherever it lies, finds it once however the sequence is cut."""
+    detector = spike_detector(recipe)
+    for start in range(40, 200, 7):
+        sequence = torch.zeros(400, 4)
+        sequence[start : start + 20] = 1.0
+        tight = override(recipe, ["inference.min_score=0.5", "inference.pre_nms_threshold=0.5"])
+        cut = override(tight, ["inference.stretch=96", "inference.overlap=64"])
+        whole, pieces = (detect(detector, sequence, chosen) for chosen in (tight, cut))
+        assert len(whole) == 1
+        assert len(pieces) == 1
+        np.testing.assert_allclose(pieces.starts, whole.starts, atol=1e-3)
+        np.testing.assert_allclose(pieces.ends, whole.ends, atol=1e-3)
+
+
+def spike_detector(recipe: Recipe) -> TemporalDetector:
+    """Replaces the network by a rule: a point of level 2 right behind the onset of ones scores high."""
+    from tal_cli.models.layers.pyramid import PyramidLayout
+    from tal_cli.models.predictions import BinnedBoundaries, Predictions
+
+    class Rule(TemporalDetector):
+        def forward(self, features_BCT: Tensor, mask_B1T: Tensor) -> Predictions:
+            layout = PyramidLayout(tuple(features_BCT.shape[-1] >> level for level in range(4)), 4)
+            videos = len(features_BCT)
+            ones = features_BCT[:, :1, ::4]
+            onset = (ones - torch.nn.functional.pad(ones, (1, 0))[..., :-1]).clamp(min=0)
+            levels = [torch.full((videos, 3, length), -20.0) for length in layout.lengths]
+            levels[2] = levels[2] + 40.0 * onset * torch.tensor([1.0, 0.0, 0.0])[:, None]
+            logits = layout.pack(levels)
+            zeros = torch.zeros_like(logits)
+            offsets = torch.zeros(videos, 2 * 17, layout.total)
+            offsets[:, 17 + 5] = 100.0  # the end lies 5 cells further on,
+            offsets[:, 16] = 100.0  # the start right here
+            return Predictions(
+                layout=layout, valid=layout.inside(logits.device).expand(videos, 1, -1), coarse=logits, refined=logits,
+                boundaries=BinnedBoundaries(offsets=offsets, starts=zeros, ends=zeros),
+            )  # fmt: skip
+
+    return Rule.from_recipe(recipe).eval()

@@ -1,0 +1,92 @@
+"""The recipe schema is strict and says where a value is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tal_cli.models.recipe.loading import RecipeError, dump_recipe, list_recipes, load_recipe, override, parse_recipe
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_shipped_recipes_load_and_survive_a_round_trip(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+    assert parse_recipe(dump_recipe(recipe), "dump") == recipe
+
+
+def test_published_values() -> None:
+    thumos = load_recipe("thumos-i3d")
+    assert thumos.model.level_ranges == ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
+    assert thumos.model.length_multiple == 32
+    assert load_recipe("epic-verb").model.length_multiple == 160
+    assert load_recipe("epic-noun").training.warmup_epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("model.widht=64", "model.widht: unknown key; did you mean width?"),
+        ("training.learning-rate=1", "training.learning-rate: unknown key; did you mean learning_rate?"),
+        ("nonsense=1", "nonsense: unknown key"),
+        ("model.width=sixty", "model.width: "),
+        ("model.width=100", "width: 100 is not a multiple of 16"),
+        ("model.encoder.windows=[1, 3]", "encoder.windows: 2 values for 6 levels"),
+        ("model.encoder.windows=4", "must be odd"),
+        ("model.pad_length=100", "pad_length: 100 is not a multiple of 32"),
+        ("training.epochs=-1", "training.epochs: "),
+        ("inference.overlap=999999", "overlap: 999999 is not shorter than stretch"),
+        ("inference.nms=fast", "inference.nms: "),
+        ("modle.width=64", "there is no section modle"),
+        ("model.width", "expected KEY=VALUE"),
+    ],
+)
+def test_bad_overrides_name_the_path(assignment: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        override(load_recipe("thumos-i3d"), [assignment])
+    assert message in str(caught.value)
+
+
+def test_overrides_apply_together() -> None:
+    changed = override(
+        load_recipe("thumos-i3d"),
+        ["model.width=64", "training.crop_ratio=null", "inference.nms=hard", "model.variant=paper"],
+    )
+    assert (changed.model.width, changed.training.crop_ratio, changed.inference.nms) == (64, None, "hard")
+
+
+def test_a_name_and_its_settings_apply_one_after_the_other() -> None:
+    changed = override(load_recipe("thumos-i3d"), ["model.encoder=sgp", "model.encoder.windows=5"])
+    assert changed == override(load_recipe("thumos-i3d"), ["model.encoder={name: sgp, windows: 5}"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "- a\n- b\n", "name: [", "name: &a x\ndescription: *a\n", "!!python/object/apply:os.system [ls]", "\x00"],
+)
+def test_hostile_files_are_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(content)
+    with pytest.raises(RecipeError, match=r"recipe\.yaml"):
+        load_recipe(path)
+
+
+def test_unknown_names_and_missing_files() -> None:
+    with pytest.raises(RecipeError, match="did you mean thumos-i3d"):
+        load_recipe("thumos-i3")
+    with pytest.raises(RecipeError, match="No such file"):
+        load_recipe("/nowhere/recipe.yaml")
+
+
+def test_reading_recipes_and_listing_models_imports_no_torch() -> None:
+    code = (
+        "import sys; from tal_cli.models.recipe.loading import load_recipe;"
+        "from tal_cli.models.store.zoo import available_models;"
+        "load_recipe('thumos-i3d'); available_models();"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'numba', 'safetensors')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

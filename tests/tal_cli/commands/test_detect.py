@@ -1,0 +1,193 @@
+"""`tal detect` on real videos: what it writes, what it refuses, and how each ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import LABELS, TAL, Tal, render_clip
+
+from tal_cli import VideoDetector
+from tal_cli.errors import UsageProblem
+
+
+def segments(text: str, video: str = "first") -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = json.loads(text)["results"][video]
+    return rows
+
+
+def test_json_on_standard_output(run: Tal, clips: Path) -> None:
+    done = run("detect", clips / "first.mp4")
+    assert (done.code, done.err) == (0, "")
+    document = json.loads(done.out)
+    rows = document["results"]["first"]
+    facts = document["external_data"]["videos"]["first"]
+    assert rows and (facts["duration"], facts["fps"], facts["frames"]) == (2.4, 25.0, 60)
+    assert document["external_data"]["model"] == "small"
+    assert len(document["external_data"]["weights_sha256"]) == 64
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    for row in rows:
+        start, end = row["segment"]
+        assert 0 <= start < end <= 2.4
+        assert row["label"] in LABELS
+
+
+def test_what_to_keep(run: Tal, clips: Path) -> None:
+    everything = segments(run("detect", clips / "first.mp4", "--min-score", 0).out)
+    assert len(segments(run("detect", clips / "first.mp4", "--top-k", 2).out)) == 2
+    middle = round((everything[3]["score"] + everything[4]["score"]) / 2, 6)  # type: ignore[operator]
+    some = segments(run("detect", clips / "first.mp4", "--min-score", middle).out)
+    assert some == everything[:4]
+    only = segments(run("detect", clips / "first.mp4", "--label", "run", "--label", "cut").out)
+    assert only == [row for row in everything if row["label"] in ("run", "cut")]
+    assert len(segments(run("detect", clips / "first.mp4", "--set", "inference.max_segments=1").out)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--label", "fly"], "knows no label 'fly'"),
+        (["--set", "inference.sigmma=1"], "did you mean sigma"),
+        (["--set", "model.width=64"], "fit only the model"),
+        (["--model", "smal"], "did you mean small"),
+        (["--device", "tpu"], "no device named 'tpu'"),
+        (["--device", "cuda:99"], "cuda:99"),
+        (["--format", "xml"], "use one of table, json"),
+        (["--format", "json", "--output", "second.mp4"], "this is the name of a video"),
+        (["--output", "result.xyz"], "use one of .txt, .json"),
+        (["--output", "/dev/null/x/result.json"], "not a folder"),
+        (["--batch-size", "0"], "--batch-size 0"),
+        (["--min-score", "2"], "--min-score"),
+        (["--frobnicate"], "--frobnicate"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(run: Tal, clips: Path, arguments: list[str], complaint: str) -> None:
+    done = run("detect", clips / "first.mp4", *arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert complaint in done.err
+    assert "Traceback" not in done.err
+
+
+def test_missing_weights_end_in_4(run: Tal, clips: Path) -> None:
+    done = run("detect", clips / "first.mp4", "--model", "thumos-i3d")
+    assert (done.code, done.out) == (4, "")
+    assert "thumos-i3d" in done.err
+
+
+def test_failed_inputs_are_one_line_each_and_the_others_are_done(run: Tal, clips: Path) -> None:
+    done = run("detect", clips, clips / "gone.mp4", clips / "notes.txt", "--format", "jsonl")
+    assert done.code == 3
+    assert sorted(json.loads(line)["video"] for line in done.out.splitlines()) == ["first", "second"]
+    lines = done.err.splitlines()
+    assert len(lines) == 3
+    for name in ("gone.mp4", "broken.mp4", "notes.txt"):
+        (line,) = (line for line in lines if name in line)
+        assert line.startswith(f"error: {clips / name}: ")
+
+
+def test_formats(run: Tal, clips: Path) -> None:
+    table = run("detect", clips / "first.mp4", "-f", "table", "--top-k", 3).out
+    assert "first" in table and "3 segments in 0:02.40" in table
+    rows = list(csv.DictReader(io.StringIO(run("detect", clips / "first.mp4", "-f", "csv", "--top-k", 3).out)))
+    assert [row["video"] for row in rows] == ["first"] * 3
+    line = json.loads(run("detect", clips / "first.mp4", "-f", "jsonl", "--top-k", 3).out)
+    assert (line["video"], line["path"], line["duration"]) == ("first", str(clips / "first.mp4"), 2.4)
+    assert [row["score"] for row in line["segments"]] == [float(row["score"]) for row in rows]
+
+
+def test_output_files(run: Tal, clips: Path, tmp_path: Path) -> None:
+    done = run("detect", clips / "first.mp4", clips / "second.mp4", "-o", tmp_path / "new" / "all.csv")
+    assert (done.code, done.out) == (0, "")
+    assert (tmp_path / "new" / "all.csv").read_text().startswith("video,label,start,end,score\n")
+    run("detect", clips / "first.mp4", clips / "second.mp4", "-o", tmp_path / "each")
+    assert sorted(path.name for path in (tmp_path / "each").iterdir()) == ["first.json", "second.json"]
+    assert list(json.loads((tmp_path / "each" / "second.json").read_text())["results"]) == ["second"]
+    both = run("detect", clips / "first.mp4", "-o", "-", "-o", tmp_path / "table.txt")
+    assert json.loads(both.out)["results"]
+    assert "segments in 0:02.40" in (tmp_path / "table.txt").read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_is_one_line(environment: dict[str, str], run: Tal, clips: Path) -> None:
+    done = run("detect", clips / "first.mp4", "-f", "csv", "-o", "/dev/full")
+    assert (done.code, done.err) == (3, "error: /dev/full: cannot be written: No space left on device\n")
+    with open("/dev/full", "wb") as full:
+        command = [*TAL, "detect", str(clips / "first.mp4")]
+        piped = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment)
+    assert piped.returncode == 3
+    assert piped.stderr == b"error: standard output: cannot be written: No space left on device\n"
+
+
+def test_clashing_stems_and_many_workers(run: Tal, clips: Path, tmp_path: Path) -> None:
+    for name in ("a/x.mp4", "b/x.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        shutil.copy(clips / "first.mp4", tmp_path / "in" / name)
+    one = json.loads(run("detect", tmp_path / "in", "--workers", 1).out)
+    two = json.loads(run("detect", tmp_path / "in", "--workers", 2).out)
+    assert sorted(one["results"]) == ["a/x.mp4", "b/x.mp4"]
+    assert one["results"] == two["results"]
+
+
+def test_features_stand_for_their_video(run: Tal, clips: Path, tmp_path: Path) -> None:
+    run("extract-features", clips / "first.mp4", "--out", tmp_path)
+    assert run("detect", tmp_path / "first.npy", "-f", "csv").out == run("detect", clips / "first.mp4", "-f", "csv").out
+
+
+def test_features_under_another_contract_are_refused_by_name(run: Tal, clips: Path, tmp_path: Path) -> None:
+    run("extract-features", clips / "first.mp4", "--out", tmp_path, "--fps", 12)
+    done = run("detect", tmp_path / "first.npy", clips / "second.mp4", "-f", "jsonl")
+    assert done.code == 2
+    assert "sampling_rate: wanted none, found 12.0" in done.err
+    assert [json.loads(line)["video"] for line in done.out.splitlines()] == ["second"]
+    assert run("detect", tmp_path / "first.npy", "--force").code == 0
+
+
+def test_other_peoples_features(run: Tal, tmp_path: Path) -> None:
+    from tal_cli.extractors.backbones import create_backbone
+
+    channels = create_backbone("tiny").contract.channels
+    np.save(tmp_path / "theirs.npy", np.random.default_rng(0).normal(size=(50, channels)).astype(np.float32))
+    refused = run("detect", tmp_path / "theirs.npy")
+    assert refused.code == 2 and "--fps" in refused.err
+    done = run("detect", tmp_path / "theirs.npy", "--fps", 25)
+    assert done.code == 0
+    assert "note: " in done.err and "taken to follow the contract" in done.err
+    assert json.loads(done.out)["external_data"]["videos"]["theirs"]["duration"] == pytest.approx((49 * 4 + 16) / 25)
+    np.save(tmp_path / "narrow.npy", np.zeros((50, 7), np.float32))
+    narrow = run("detect", tmp_path / "narrow.npy", "--fps", 25)
+    assert narrow.code == 2 and f"7 channels, the model small takes {channels}" in narrow.err
+
+
+def test_hostile_feature_files(run: Tal, tmp_path: Path) -> None:
+    np.save(tmp_path / "pickle.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "nan.npy", np.full((20, 5), np.nan, np.float32))
+    (tmp_path / "text.npy").write_text("hello")
+    done = run("detect", *sorted(tmp_path.glob("*.npy")), "--fps", 25, "-f", "jsonl")
+    assert (done.code, done.out) == (3, "")
+    assert len(done.err.splitlines()) == 3
+
+
+def test_short_and_single_frame_videos(run: Tal, tmp_path: Path) -> None:
+    for frames in (1, 15, 17):
+        render_clip(tmp_path / f"f{frames}.mp4", frames=frames)
+    done = run("detect", tmp_path, "-f", "json")
+    assert done.code == 0
+    facts = json.loads(done.out)["external_data"]["videos"]
+    assert {name: fact["frames"] for name, fact in facts.items()} == {"f1": 1, "f15": 15, "f17": 17}
+
+
+def test_python_api(clips: Path, home: Path) -> None:
+    detector = VideoDetector.load(home / "models" / "small", device="cpu")
+    found = detector.detect(clips / "first.mp4", top_k=3)
+    assert (found.video, found.duration, found.fps, found.frames) == ("first", 2.4, 25.0, 60)
+    assert len(found.segments) == 3
+    assert detector.labels == tuple(LABELS)
+    with pytest.raises(UsageProblem, match="fly"):
+        detector.detect(clips / "first.mp4", labels=["fly"])

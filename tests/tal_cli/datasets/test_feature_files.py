@@ -1,0 +1,360 @@
+"""Feature files of every form, of one video and of many; hostile ones run nothing and lead nowhere."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+import pickle
+import pickletools
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from tal_cli.datasets.annotations import VideoAnnotation
+from tal_cli.datasets.training_data import load_videos
+from tal_cli.errors import Missing, UsageProblem
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.files import FeatureError, save_features
+from tal_cli.extractors.features.lookup import FeatureFile, find_features, usual_place
+from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.extractors.files.pickles import STAND_INS, load_arrays
+
+FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def write_h5(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+
+
+MANY: dict[str, Callable[[Path, dict[str, NDArray[Any]]], object]] = {
+    "h5": write_h5,
+    "pkl": lambda path, arrays: path.write_bytes(pickle.dumps(arrays)),
+    "npz": lambda path, arrays: np.savez(path, **arrays),
+    "safetensors": lambda path, arrays: save_file(arrays, path),
+    "pt": lambda path, arrays: torch.save({name: torch.from_numpy(a) for name, a in arrays.items()}, path),
+}
+
+
+@pytest.mark.parametrize("form", MANY)
+def test_one_file_of_many_videos(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"features.{form}"
+    MANY[form](path, {"a": FEATURES, "v_b": FEATURES * 2, "c": np.ones((2, 3), np.float32)})
+    assert usual_place(tmp_path) == path
+    found = find_features(path, "b")
+    assert found == FeatureFile(path, "v_b") and str(found) == f"{path}[v_b]"
+    np.testing.assert_array_equal(found.load().features, FEATURES * 2)
+    assert found.load().contract is None and found.outline().features.shape == (4, 3)
+    assert find_features(path, "z") is None
+    # A file that is written anew is read anew.
+    MANY[form](path, {"z": FEATURES})
+    os.utime(path, ns=(1, 1))
+    assert find_features(path, "b") is None and find_features(path, "z") == FeatureFile(path, "z")
+
+
+@pytest.mark.parametrize("form", ["pkl", "h5", "hdf5"])
+def test_one_file_per_video(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "training" / f"v_a.{form}"
+    path.parent.mkdir()
+    if form == "pkl":
+        path.write_bytes(pickle.dumps({"feats": FEATURES, "fps": 25}))
+    else:
+        write_h5(path, {"feats": FEATURES, "times": np.ones(4)})
+    assert find_features(tmp_path, "a") is None
+    found = find_features(tmp_path, "a", "training")
+    assert found == FeatureFile(path)
+    np.testing.assert_array_equal(found.load().features, FEATURES)
+
+
+def test_subsets_in_files_of_their_own(tmp_path: Path) -> None:
+    write_h5(tmp_path / "validation.h5", {"a": FEATURES})
+    assert find_features(tmp_path, "a", "validation") == FeatureFile(tmp_path / "validation.h5", "a")
+    assert find_features(tmp_path, "a", "training") is None
+
+
+def test_published_slowfast_features_of_two_tensors(tmp_path: Path) -> None:
+    slow, fast = torch.arange(8.0).reshape(1, 2, 4), -torch.arange(4.0).reshape(1, 1, 4)
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"slow_feature": slow, "fast_feature": fast}))
+    wanted = torch.cat([slow, fast], 1)[0].T.numpy()
+    np.testing.assert_array_equal(FeatureFile(path).load().features, wanted)
+
+
+def test_a_description_beside_a_pickle_counts(tmp_path: Path) -> None:
+    contract = FeatureContract(
+        extractor="x", weights_sha256=None, sampling_rate=None, max_rate=None, window=16, stride=4, alignment="center",
+        resize="", crop="", value_range="", layer="", pooling="", channels=3,
+    )  # fmt: skip
+    sequence = FeatureSequence(features=FEATURES, contract=contract, fps=25.0, frames=28, duration=1.12)
+    save_features(sequence, tmp_path / "a.npy")
+    (tmp_path / "a.npy").unlink()
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(FEATURES))
+    found = find_features(tmp_path, "a")
+    assert found is not None and found.load().contract == contract and found.load().fps == 25
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", ["<f4", ">f8", "f2", "i8", "u1", "?"])
+def test_arrays_survive_every_protocol(tmp_path: Path, protocol: int, kind: str) -> None:
+    values = np.asarray(FEATURES, kind)
+    for array in (values, values.T, np.asfortranarray(values), values[:0]):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(array, protocol))
+        found = load_arrays(tmp_path / "a.pkl")
+        np.testing.assert_array_equal(found, array)
+        assert found.shape == array.shape
+
+
+class Calls:
+    """Something that pickles as a call."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any, state: Any = None) -> None:
+        self.reduced = (function, arguments) if state is None else (function, arguments, state)
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+def written(tmp_path: Path, content: Any, protocol: int = 4) -> Path:
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content, protocol))
+    return path
+
+
+MARK = "mark-of-the-intruder"
+HOSTILE: dict[str, Any] = {
+    "a command": Calls(os.system, f"touch {MARK}"),
+    "code": Calls(exec, f"open('{MARK}', 'w')"),
+    "evaluation": Calls(eval, f"open('{MARK}', 'w')"),
+    "an attribute": Calls(getattr, 3, "real"),
+    "a file": Calls(open, MARK, "w"),
+    "inside an array": {"v": [Calls(os.system, f"touch {MARK}")], "w": FEATURES},
+    "numpy's own loader": Calls(np.load, "x.npy"),
+    "an array of objects": np.asarray([Calls(os.system, f"touch {MARK}")], dtype=object),
+    "an array of records": np.zeros(2, dtype=[("a", "f4")]),
+    "a class": Calls,
+    "by protocol 0": b"cos\nsystem\n(S'touch " + MARK.encode() + b"'\ntR.",
+    "by the type's name": b"cnumpy\nndarray\n(I9999999999\ntR.",
+    "a dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0fcore.sys.exit\x93)R.",
+    "an assignment to a name": b"cnumpy\ndtype\n(N}S'__call__'\nI1\nstb.",
+    "an extension": b"\x82\x01.",
+    "a table without end": b"Nr\xff\xff\xff\x7f.",
+    "a persistent name": b"Pfile\n.",
+    "nothing": b"",
+    "half": pickle.dumps(FEATURES)[:-20],
+    "not a pickle": b"\x93NUMPY" + bytes(50),
+    "a text": "hello",
+    "many numbers": list(range(5)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_pickle_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, HOSTILE[name])
+    with pytest.raises(FeatureError, match=r"hostile\.pkl"):
+        FeatureFile(path).load()
+    assert {item.name for item in tmp_path.iterdir()} == {"hostile.pkl"}
+
+
+@given(content=st.binary(max_size=60), at=st.integers(0, 200), protocol=st.integers(0, 5))
+def test_broken_pickles_are_feature_errors(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, at: int, protocol: int
+) -> None:
+    whole = pickle.dumps({"features": FEATURES}, protocol)
+    path = tmp_path_factory.getbasetemp() / "broken.pkl"
+    path.write_bytes(whole[:at] + content + whole[at + len(content) :])
+    with contextlib.suppress(FeatureError):
+        assert FeatureFile(path).load().features.ndim == 2
+
+
+def test_the_bytes_of_a_tensor_run_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    inner = pickle.dumps(Calls(os.system, f"touch {MARK}"), 2)
+    for outer in (inner, pickle.dumps(0x1950A86A20F9469CFC6C, 2) + inner):
+        path = written(tmp_path, Calls(torch.storage._load_from_bytes, outer), 2)
+        with pytest.raises(FeatureError):
+            FeatureFile(path).load()
+    tensor = Calls(torch._utils._rebuild_tensor_v2, torch.ones(4).untyped_storage(), 0, (9,), (1,), False, {})
+    with pytest.raises(FeatureError):
+        FeatureFile(written(tmp_path, tensor)).load()
+    assert not (tmp_path / MARK).exists()
+
+
+def test_what_names_lead_to_cannot_be_changed() -> None:
+    for stand_in in STAND_INS.values():
+        with pytest.raises(AttributeError):
+            stand_in.anything = 1
+        assert not isinstance(stand_in, type)
+
+
+def test_a_pickle_that_promises_more_than_it_holds(tmp_path: Path) -> None:
+    content = bytearray(pickle.dumps(FEATURES, 2))
+    at = content.find(b"K\x04K\x03\x86")  # the shape (4, 3)
+    assert at > 0 and "BININT1" in [op.name for op, _, _ in pickletools.genops(bytes(content))]
+    content[at : at + 5] = b"J" + struct.pack("<i", 2**31 - 1) + b"K\x03\x86"
+    with pytest.raises(FeatureError):
+        FeatureFile(written(tmp_path, bytes(content))).load()
+
+
+@pytest.mark.parametrize("link", ["external", "soft", "outside", "virtual"])
+def test_hdf5_leads_to_no_other_file(tmp_path: Path, link: str) -> None:
+    secret, path = tmp_path / "secret.h5", tmp_path / "features.h5"
+    write_h5(secret, {"a": FEATURES})
+    (tmp_path / "raw").write_bytes(FEATURES.tobytes())
+    with h5py.File(path, "w") as file:
+        if link == "external":
+            file["a"] = h5py.ExternalLink(str(secret), "/a")
+        elif link == "soft":
+            file["a"] = h5py.SoftLink("/nowhere")
+        elif link == "outside":
+            file.create_dataset("a", shape=(4, 3), dtype="f4", external=[(str(tmp_path / "raw"), 0, 48)])
+        else:
+            layout = h5py.VirtualLayout(shape=(4, 3), dtype="f4")
+            layout[:] = h5py.VirtualSource(str(secret), "a", shape=(4, 3))
+            file.create_virtual_dataset("a", layout)
+    found = find_features(path, "a")
+    assert found is not None
+    with pytest.raises(FeatureError):
+        found.load()
+
+
+def test_hdf5_that_unpacks_to_more_than_memory(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        file.create_dataset("a", shape=(1 << 30, 1 << 10), dtype="f4", chunks=(1024, 1024))
+        file["b"] = np.asarray([b"text"])
+    for name in ("a", "b"):
+        with pytest.raises(FeatureError):
+            FeatureFile(tmp_path / "features.h5", name).load()
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "x/../../a"])
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "features").mkdir()
+    np.save(tmp_path / "a.npy", FEATURES)
+    assert find_features(tmp_path / "features", name) is None
+
+
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    for suffix in ("h5", "pkl", "npz", "safetensors", "pt"):
+        path = tmp_path / f"features.{suffix}"
+        path.write_bytes(b"nonsense")
+        with pytest.raises(FeatureError, match=path.name):
+            find_features(path, "a")
+        with pytest.raises(FeatureError, match=path.name):
+            FeatureFile(path).load()
+    with pytest.raises(FeatureError, match="no such file"):
+        FeatureFile(tmp_path / "absent.pkl").load()
+    (tmp_path / "features.pkl").write_bytes(pickle.dumps({"a": np.asarray([[np.nan, 1]])}))
+    with pytest.raises(FeatureError, match="finite"):
+        FeatureFile(tmp_path / "features.pkl", "a").load()
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        (FEATURES + 1j, "complex"),
+        (FEATURES > 1, "bool"),
+        (np.zeros((2, 2), "M8[D]"), "datetime64"),
+        (np.zeros((2, 2), [("a", "f4")]), "instead of numbers"),
+        (np.stack([FEATURES, FEATURES]), r"\[2, 4, 3\]"),
+        (FEATURES[:0], r"\[0, 3\]"),
+        (np.float32(3), "instead of numbers"),
+        (np.full((2, 3), 1e300), "window 0 holds values that are not finite"),
+    ],
+)
+def test_arrays_that_are_no_features_are_named(tmp_path: Path, values: NDArray[Any], what: str) -> None:
+    np.save(tmp_path / "a.npy", values)
+    found = FeatureFile(tmp_path / "a.npy")
+    with pytest.raises(FeatureError, match=what):
+        found.load()
+    if "finite" not in what:  # which only the values tell
+        with pytest.raises(FeatureError, match=what):
+            found.outline()
+
+
+@pytest.mark.parametrize("kind", ["f2", "f8", ">f4", "i4", "u1", "g"])
+@pytest.mark.parametrize("shape", [(4, 3), (1, 4, 3), (4, 3, 1, 1)])
+def test_numbers_of_every_kind_and_order(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
+    for order in ("C", "F"):
+        np.save(tmp_path / "a.npy", np.asarray(FEATURES.reshape(shape), kind, order=order))
+        found = FeatureFile(tmp_path / "a.npy")
+        assert found.outline().features.shape == (4, 3) and found.load().features.dtype == np.float32
+        np.testing.assert_array_equal(found.load().features, FEATURES)
+
+
+def test_files_of_one_form_under_the_name_of_another(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", FEATURES)
+    np.save(tmp_path / "b.npy", FEATURES)
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    (tmp_path / "c.npy").write_bytes(pickle.dumps(FEATURES))
+    torch.save([torch.ones(2)], tmp_path / "d.pt")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "e.pt")
+    for name in ("a.npy", "b.npz", "c.npy", "d.pt", "e.pt"):
+        for read in (FeatureFile(tmp_path / name).load, FeatureFile(tmp_path / name).outline):
+            with pytest.raises(FeatureError, match=name) as caught:
+                read()
+            assert "allow_pickle" not in str(caught.value) and "weights_only" not in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "a.npz", features=np.zeros((1000, 100)))
+    monkeypatch.setattr("tal_cli.extractors.features.files.LARGEST", 1000)
+    for found in (FeatureFile(tmp_path / "a.npz"), FeatureFile(tmp_path / "a.npz", "features")):
+        with pytest.raises(FeatureError, match="more than"):
+            found.load()
+
+
+def test_tensors_as_training_code_saves_them(tmp_path: Path) -> None:
+    torch.save(torch.nn.Parameter(torch.from_numpy(FEATURES)), tmp_path / "a.pt")
+    torch.save({"feats": torch.from_numpy(FEATURES).bfloat16(), "fps": 25.0}, tmp_path / "b.pt")
+    torch.save({"a": torch.from_numpy(FEATURES), "fps": 25.0}, tmp_path / "features.pt")
+    for found in (
+        FeatureFile(tmp_path / "a.pt"),
+        FeatureFile(tmp_path / "b.pt"),
+        find_features(tmp_path / "features.pt", "a"),
+    ):
+        assert found is not None
+        np.testing.assert_array_equal(found.load().features, FEATURES)
+
+
+def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_h5(tmp_path / "a.h5", {"a": FEATURES})
+    really = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "h5py":
+            raise ImportError(name)
+        return really(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(Missing) as caught:
+        FeatureFile(tmp_path / "a.h5").load()
+    assert "tal-cli[h5]" in caught.value.remedy
+
+
+def test_training_reads_a_file_of_many_videos(tmp_path: Path) -> None:
+    from tal_cli.models.recipe.settings import FeatureSpec
+
+    write_h5(tmp_path / "features.h5", {"a": FEATURES, "b": FEATURES + 1})
+    videos = [VideoAnnotation(name, "training", 1.12, 25.0, ()) for name in "ab"]
+    spec = FeatureSpec(extractor="x", channels=3, window=16, stride=4)
+    loaded = load_videos(videos, tmp_path / "features.h5", ["jump"], spec)
+    np.testing.assert_array_equal(loaded[1].load().numpy(), FEATURES.T + 1)
+    absent = VideoAnnotation("c", "training", 1.12, 25.0, ())
+    with pytest.raises(Missing, match=r"for c$"):
+        load_videos([*videos, absent], tmp_path / "features.h5", ["jump"], spec)
+    with pytest.raises(UsageProblem, match=r"features\.h5\[a\]: 3 channels, the recipe has 4"):
+        load_videos(videos, tmp_path / "features.h5", ["jump"], spec.model_copy(update={"channels": 4}))

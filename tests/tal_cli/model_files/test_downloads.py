@@ -1,0 +1,303 @@
+"""Downloads, from a real server on this machine that does everything wrong that servers do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from file_server import CHUNK, CONTENT, SHA256, FileServer, serve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tal_cli.errors import EXIT_MISSING, exit_code_of
+from tal_cli.extractors.files.weights import WeightsError, WeightsSource, pin_path, pinned, weights_path, weights_sha256
+from tal_cli.model_files.download import fetch, http
+from tal_cli.model_files.download.failure import DownloadFailed
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAL_HOME", str(tmp_path))
+    monkeypatch.setattr(http, "PAUSES", (0.0, 0.0))
+    for name in ("TAL_OFFLINE", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def source(server: FileServer, what: str, *, sha256: str | None = None, size: int | None = None) -> WeightsSource:
+    return WeightsSource(
+        file="weights.pth",
+        url=f"{server.url}/{what}/weights.pth",
+        page="https://example.org/weights",
+        licence="MIT",
+        sha256=sha256,
+        size=size,
+    )
+
+
+def pull(wanted: WeightsSource) -> Path:
+    return fetch(wanted, weights_path(wanted))
+
+
+def left_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["whole", "breaks-off", "ignores-ranges", "redirects", "busy", "in-chunks", "another-part"],
+)
+def test_the_file_arrives_whole_whatever_the_server_does(server: FileServer, what: str, tmp_path: Path) -> None:
+    path = pull(source(server, what, sha256=SHA256))
+    assert path.read_bytes() == CONTENT
+    assert left_in(tmp_path) == {"weights.pth"}
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server: FileServer) -> None:
+    pull(source(server, "breaks-off"))
+    assert server.ranges == [None, f"bytes={CHUNK}-", f"bytes={2 * CHUNK}-", f"bytes={3 * CHUNK}-"]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary(min_size=1, max_size=4000), pieces=st.lists(st.integers(0, 1500), max_size=6), named=st.booleans()
+)
+def test_wherever_it_breaks_off_the_file_is_whole(
+    server: FileServer, content: bytes, pieces: list[int], named: bool
+) -> None:
+    server.content, server.pieces, server.tag = content, list(pieces), '"one"' if named else ""
+    known = None if named else hashlib.sha256(content).hexdigest()
+    wanted = source(server, "in-pieces", sha256=known)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http, "PAUSES", (0.0,) * 7)
+        path = pull(wanted)
+    assert path.read_bytes() == content
+    path.unlink()
+    pin_path(path).unlink(missing_ok=True)
+
+
+def test_another_run_goes_on_where_the_last_one_stopped(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "PAUSES", ())
+    monkeypatch.setattr(http, "FURTHER", len(CONTENT))
+    for run in range(3):
+        with pytest.raises(
+            DownloadFailed, match=f"broke off after {(run + 1) * CHUNK} of {len(CONTENT)} bytes"
+        ) as caught:
+            pull(source(server, "breaks-off"))
+        assert "goes on from there" in caught.value.remedy
+        assert not weights_path(source(server, "breaks-off")).exists()
+    assert pull(source(server, "breaks-off")).read_bytes() == CONTENT
+
+
+def test_a_server_that_falls_silent_is_left(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "TIMEOUT", 0.3)
+    monkeypatch.setattr(http, "PAUSES", ())
+    monkeypatch.setattr(http, "FURTHER", len(CONTENT))
+    with pytest.raises(DownloadFailed, match="no byte came"):
+        pull(source(server, "falls-silent"))
+
+
+def test_parts_of_two_versions_are_never_joined(server: FileServer) -> None:
+    assert pull(source(server, "changes")).read_bytes() == bytes(reversed(CONTENT))
+
+
+def test_without_a_version_and_a_hash_nothing_is_continued(server: FileServer) -> None:
+    server.tag = ""
+    with pytest.raises(DownloadFailed):
+        pull(source(server, "breaks-off"))
+    assert set(server.ranges) == {None}
+
+
+def test_with_a_hash_a_nameless_version_is_continued(server: FileServer) -> None:
+    server.tag = ""
+    assert pull(source(server, "breaks-off", sha256=SHA256)).read_bytes() == CONTENT
+    assert f"bytes={CHUNK}-" in server.ranges
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("never-whole", f"broke off after {CHUNK} of {len(CONTENT)} bytes"),
+        ("promises-more", f"broke off after {len(CONTENT)} of {len(CONTENT) + 1000} bytes"),
+        ("gone", "answered 404, it has no such file"),
+        ("web-page", "a web page instead of the file"),
+        ("endless", "does not say how long it is"),
+        ("in-circles", "redirects to where nobody can follow"),
+        ("to-a-file", "redirects to where nobody can follow"),
+    ],
+)
+def test_what_cannot_be_had_is_said_and_leaves_no_file(server: FileServer, what: str, message: str) -> None:
+    wanted = source(server, what)
+    with pytest.raises(DownloadFailed, match=message) as caught:
+        pull(wanted)
+    assert exit_code_of(caught.value) == EXIT_MISSING
+    assert caught.value.remedy
+    assert not weights_path(wanted).exists()
+    assert pinned(weights_path(wanted)) is None
+
+
+@pytest.mark.parametrize("sha256", ["0" * 64, "0badc0de"])
+def test_a_wrong_hash_names_both_and_keeps_nothing(server: FileServer, tmp_path: Path, sha256: str) -> None:
+    with pytest.raises(DownloadFailed) as caught:
+        pull(source(server, "whole", sha256=sha256))
+    assert sha256 in caught.value.message
+    assert SHA256 in caught.value.message
+    assert left_in(tmp_path) == set()
+
+
+def test_a_server_that_promises_less_is_found_out_by_the_hash(server: FileServer, tmp_path: Path) -> None:
+    short = hashlib.sha256(CONTENT[:-1000]).hexdigest()
+    with pytest.raises(DownloadFailed, match=short):
+        pull(source(server, "promises-less", sha256=SHA256))
+    assert left_in(tmp_path) == set()
+
+
+def test_a_wrong_length_is_refused_before_it_arrives(server: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match=f"{len(CONTENT)} bytes, the published one 1000"):
+        pull(source(server, "whole", size=1000))
+    assert left_in(tmp_path) == set()
+
+
+def test_more_than_the_published_size_is_not_kept(server: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match="more than its 1000 bytes"):
+        pull(source(server, "in-chunks", size=1000))
+    assert left_in(tmp_path) == set()
+
+
+def test_more_than_fits_on_the_disk_is_refused(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = http.shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(http.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(DownloadFailed, match="GB free") as caught:
+        pull(source(server, "whole"))
+    assert "TAL_HOME" in caught.value.remedy
+
+
+def test_the_beginning_of_a_hash_is_enough(server: FileServer) -> None:
+    assert pull(source(server, "whole", sha256=SHA256[:8])).is_file()
+    with pytest.raises(WeightsError, match="published"):
+        weights_sha256(weights_path(source(server, "whole")), source(server, "whole", sha256="0badc0de"))
+
+
+def test_the_first_download_pins_what_later_ones_must_be(
+    server: FileServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = source(server, "whole")
+    path = pull(wanted)
+    assert pinned(path) == SHA256
+    assert SHA256 in capsys.readouterr().err
+    path.unlink()
+    server.content = bytes(reversed(CONTENT))
+    other = hashlib.sha256(server.content).hexdigest()
+    with pytest.raises(DownloadFailed, match=f"{other} arrived.*{SHA256}"):
+        pull(wanted)
+    assert not path.exists()
+    with pytest.raises(WeightsError, match=SHA256):
+        path.write_bytes(server.content)
+        weights_sha256(path, wanted)
+
+
+def test_a_file_that_is_there_is_checked_and_not_asked_for_again(server: FileServer) -> None:
+    wanted = source(server, "whole", sha256=SHA256)
+    path = pull(wanted)
+    pull(wanted)
+    assert server.asked["whole"] == 1
+    path.write_bytes(b"something else")
+    with pytest.raises(DownloadFailed, match=SHA256):
+        pull(wanted)
+    assert path.read_bytes() == b"something else"
+
+
+def test_a_whole_part_is_not_asked_for_again_for_nothing(server: FileServer) -> None:
+    wanted = source(server, "whole", sha256=SHA256)
+    path = weights_path(wanted)
+    path.parent.mkdir(parents=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(CONTENT)
+    part.with_name(part.name + ".json").write_text(json.dumps({"validator": SHA256}))
+    assert pull(wanted).read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={len(CONTENT)}-"]
+
+
+def test_two_at_once_download_once(server: FileServer) -> None:
+    wanted = source(server, "whole", sha256=SHA256)
+    threads = [threading.Thread(target=pull, args=(wanted,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.asked["whole"] == 1
+    assert weights_path(wanted).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("variable", ["TAL_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_nobody_is_asked(server: FileServer, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(DownloadFailed, match="offline") as caught:
+        pull(source(server, "whole"))
+    assert str(weights_path(source(server, "whole"))) in caught.value.remedy
+    assert not server.asked
+    there = weights_path(source(server, "whole"))
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_bytes(CONTENT)
+    assert pull(source(server, "whole")) == there
+
+
+def test_the_environment_s_proxy_is_asked(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    wanted = WeightsSource(
+        file="weights.pth", url="http://weights.invalid/whole/x", page="https://example.org", licence="MIT"
+    )
+    assert pull(wanted).read_bytes() == CONTENT
+    assert server.headers[0]["Host"] == "weights.invalid"
+
+
+def test_an_encrypted_connection_is_not_left() -> None:
+    asked = urllib.request.Request("https://example.org/weights.pth")
+    with pytest.raises(DownloadFailed, match="not followed"):
+        http._Redirects().redirect_request(asked, None, 302, "", {}, "http://example.org/weights.pth")  # type: ignore[arg-type]
+
+
+def test_a_login_stays_with_its_host() -> None:
+    asked = urllib.request.Request("https://example.org/a", headers={"Authorization": "secret", "Range": "bytes=5-"})
+    for target, kept in (("https://example.org/b", True), ("https://elsewhere.org/b", False)):
+        followed = http._Redirects().redirect_request(asked, None, 302, "", {}, target)  # type: ignore[arg-type]
+        assert followed is not None
+        assert followed.has_header("Authorization") is kept
+        assert followed.has_header("Range")
+
+
+def test_an_index_brings_its_parts(server: FileServer, tmp_path: Path) -> None:
+    server.content = json.dumps({"weight_map": {"a": "part-1.safetensors", "b": "part-2.safetensors"}}).encode()
+    wanted = WeightsSource(
+        file="net/model.safetensors.index.json",
+        url=f"{server.url}/whole/x.index.json",
+        page="https://a.b",
+        licence="MIT",
+    )
+    path = pull(wanted)
+    assert {file.name for file in path.parent.iterdir()} == {path.name, "part-1.safetensors", "part-2.safetensors"}
+    assert pinned(path.with_name("part-2.safetensors"))
+
+
+def test_an_index_names_nothing_outside_its_folder(server: FileServer, tmp_path: Path) -> None:
+    server.content = json.dumps({"weight_map": {"a": "../../evil.safetensors"}}).encode()
+    wanted = WeightsSource(
+        file="net/model.safetensors.index.json",
+        url=f"{server.url}/whole/x.index.json",
+        page="https://a.b",
+        licence="MIT",
+    )
+    with pytest.raises(DownloadFailed, match="not an index"):
+        pull(wanted)
+    assert not list(tmp_path.rglob("evil*"))

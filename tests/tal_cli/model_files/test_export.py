@@ -1,0 +1,266 @@
+"""Exported files give the model's numbers in other runtimes, and say what is to be known about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from tal_cli import app
+from tal_cli.errors import UsageProblem
+from tal_cli.extractors.backbones import Backbone, create_backbone
+from tal_cli.extractors.backbones.internvideo2 import InternVideo2, InternVideo2Shape
+from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape
+from tal_cli.extractors.backbones.windowed import WindowedBackbone
+from tal_cli.extractors.catalog import find
+from tal_cli.extractors.goldens.fill import filled
+from tal_cli.model_files import export_formats
+from tal_cli.model_files.export_formats import FORMATS, export, of_backbone, of_detector
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.layers.pyramid import pyramid_points
+from tal_cli.models.predictions import decode_everywhere
+from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
+from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.store.checkpoint import LoadedModel, save_model
+from tal_cli.models.store.export import ExportedDetector, fourier_basis, invert, transform
+
+SMALL = ("model.width=32", "model.head_width=32", "model.classes=2", "features.channels=8", "model.pad_length=64",
+         "model.levels=2", "model.head_layers=2", "model.embedding_layers=1", "model.regression_ranges=[]")  # fmt: skip
+LENGTHS = ((64, 1), (66, 66), (190, 177))  # cells, and how many of them are no padding
+# One recipe for each kind of detector that there is, and what makes it small.
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "gmg": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1}",)),
+    "gmg, paper": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1, windows: 3}", "model.variant=paper")),
+    "gmg, attention": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1, global_branch: attention}",)),
+    "sgp": ("tridet-thumos-i3d", ("model.encoder={name: sgp, stem_blocks: 1, windows: 3}",)),
+    "transformer": (
+        "actionformer-thumos-i3d",
+        ("model.encoder={name: transformer, stem_blocks: 1, windows: [5, -1], relative_positions: true}",),
+    ),
+    "max_pool": ("temporalmaxer-thumos-i3d", ()),
+    "conv": ("temporalmaxer-epic-verb", ("model.encoder={name: conv, stem_blocks: 1}",)),
+    "mamba": ("actionmamba-thumos-internvideo2", ("model.encoder={name: mamba, stem_blocks: 1}",)),
+    "position table": ("activitynet-tsp", ("model.encoder={name: gmg, stem_blocks: 1}",)),
+}
+
+
+def parts_of(recipe: Recipe) -> set[tuple[str, object]]:
+    """What a recipe's detector is made of."""
+    model = recipe.model
+    parts = {"encoder": (model.encoder.name, model.variant), "decoder": model.decoder.name, "neck": model.neck}
+    return set((parts | {"table": model.position_table}).items())
+
+
+def small_recipe(kind: str, *assignments: str) -> Recipe:
+    name, parts = KINDS[kind]
+    return override(load_recipe(name), (*SMALL, *parts, *assignments))
+
+
+def small(kind: str, *assignments: str) -> LoadedModel:
+    recipe = small_recipe(kind, *assignments)
+    torch.manual_seed(0)
+    detector = TemporalDetector.from_recipe(recipe).eval()
+    with torch.no_grad():
+        for parameter in detector.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return LoadedModel(detector, recipe, ("a", "b"), "0" * 64, "small")
+
+
+def expected(model: LoadedModel, features: torch.Tensor, length: int) -> tuple[torch.Tensor, ...]:
+    """Scores, starts and ends as `tal` itself computes them, zero at cells that are no proposals."""
+    mask = (torch.arange(features.shape[2]) < length)[None, None]
+    with torch.no_grad():
+        predictions = model.detector(features, mask)
+        distances = decode_everywhere(predictions).refined[0]  # [S, C, 2] or [S, 2]
+    if distances.ndim == 2:
+        distances = distances[:, None].expand(-1, model.recipe.model.classes, -1)
+    points = pyramid_points(predictions.layout, features.device)
+    time, stride, valid = points.time[:, None], points.stride[:, None], predictions.valid[0].t()
+    sides = (time - distances[..., 0] * stride, time + distances[..., 1] * stride)
+    starts, ends = (torch.where(valid, side, 0.0) for side in sides)
+    return torch.sigmoid(predictions.refined[0]).t() * valid, starts, ends
+
+
+def check(
+    model: LoadedModel, run: Callable[[torch.Tensor, int], Sequence[np.ndarray]], cells: int, length: int
+) -> None:
+    """Compare what an exported file gives with what `tal` computes."""
+    generator = torch.Generator().manual_seed(cells)
+    features = torch.randn(1, 8, cells, generator=generator)
+    features[..., length:] = 0
+    for ours, theirs in zip(expected(model, features, length), run(features, length), strict=True):
+        np.testing.assert_allclose(theirs, ours.numpy(), atol=2e-4, rtol=1e-4)
+
+
+def run_onnx(path: Path) -> Callable[[torch.Tensor, int], Sequence[np.ndarray]]:
+    session = onnxruntime.InferenceSession(str(path))
+    return lambda features, length: session.run(None, {"features": features.numpy(), "length": np.array([length])})
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 36, 128, 2304])
+def test_the_transform_is_fouriers(length: int) -> None:
+    x = torch.randn(1, 3, length, dtype=torch.float32)
+    cosines, sines = fourier_basis(length, x.device)
+    real, imaginary = transform(x, cosines, sines)
+    spectrum = torch.fft.rfft(x, norm="ortho")
+    torch.testing.assert_close(real, spectrum.real, rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(imaginary, spectrum.imag, rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(invert(real, imaginary, cosines, sines), x, rtol=1e-4, atol=2e-5)
+
+
+def test_every_recipe_is_made_of_parts_that_are_tested() -> None:
+    tested = set().union(*(parts_of(small_recipe(kind)) for kind in KINDS))
+    for name in list_recipes():
+        assert parts_of(load_recipe(name)) <= tested, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_agrees_at_every_length(kind: str, tmp_path: Path) -> None:
+    model = small(kind)
+    difference = export(of_detector(model, None), "onnx", tmp_path / "small.onnx")
+    assert difference is not None and difference < 1e-4
+    run = run_onnx(tmp_path / "small.onnx")
+    for cells, length in LENGTHS:
+        check(model, run, cells, length)
+
+
+@pytest.mark.parametrize(
+    ("format", "kind"),
+    [("torch-export", "mamba"), *(("torchscript", kind) for kind in ("gmg", "transformer", "mamba"))],
+)
+def test_torchs_own_formats(format: str, kind: str, tmp_path: Path) -> None:
+    model = small(kind)
+    path = tmp_path / f"m{FORMATS[format].suffix}"
+    exportable = of_detector(model, 64 if format == "torchscript" else None)
+    assert export(exportable, format, path) == pytest.approx(0, abs=1e-4)
+    extra = {"labels": ""}
+    if format == "torchscript":
+        module = torch.jit.load(path, _extra_files=extra)
+        # Whoever opens it has no operator of ours.
+        assert "tal::" not in str(module.inlined_graph)
+        lengths = ((64, 1), (64, 64))
+    else:
+        program = torch.export.load(path, extra_files=extra)
+        assert "tal." not in program.graph_module.code
+        module = program.module()
+        lengths = LENGTHS
+    assert json.loads(extra["labels"]) == ["a", "b"]
+    for cells, length in lengths:
+        check(model, lambda features, n: [x.numpy() for x in module(features, torch.tensor([n]))], cells, length)
+
+
+def test_a_recipe_of_one_length_is_exported_with_it(tmp_path: Path) -> None:
+    model = small("position table", "model.resample=true")
+    exportable = of_detector(model, None)
+    export(exportable, "onnx", tmp_path / "m.onnx")
+    check(model, run_onnx(tmp_path / "m.onnx"), 64, 64)
+    assert "interpolated linearly to 64 cells" in exportable.metadata["padding"]
+    assert "pad_length" not in exportable.metadata
+    with pytest.raises(UsageProblem, match="brings every sequence to 64 cells"):
+        of_detector(model, 32)
+
+
+def test_metadata_say_how_to_read_the_output(tmp_path: Path) -> None:
+    export(of_detector(small("max_pool"), None), "onnx", tmp_path / "m.onnx")
+    metadata = {each.key: each.value for each in onnx.load(tmp_path / "m.onnx").metadata_props}
+    assert json.loads(metadata["labels"]) == ["a", "b"]
+    assert "stride" in metadata["recipe"] and "multiple of 2" in metadata["padding"]
+    assert (metadata["pad_length"], metadata["length_multiple"]) == ("64", "2")
+    fixed = of_detector(small("max_pool"), 32).metadata
+    assert fixed["pad_length"] == "32" and "length_multiple" not in fixed
+
+
+def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageProblem, match="cannot leave the length open"):
+        export(of_detector(small("max_pool"), None), "torchscript", tmp_path / "m.ts")
+    with pytest.raises(UsageProblem, match="2 levels need a multiple of 2"):
+        of_detector(small("max_pool"), 63)
+    monkeypatch.setattr(export_formats, "LARGEST_ONNX", 1000)
+    with pytest.raises(UsageProblem, match="an ONNX file holds 2 GB"):
+        export(of_detector(small("max_pool"), None), "onnx", tmp_path / "m.onnx")
+    monkeypatch.setattr(ExportedDetector, "forward", lambda self, features, length: (features[:, :, : int(length)],))
+    with pytest.raises(UsageProblem, match="cannot be exported with an open length: ") as caught:
+        export(of_detector(small("max_pool"), None), "torch-export", tmp_path / "m.pt2")
+    assert caught.value.remedy == "fix the length with --length"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_graph_is_not_kept(tmp_path: Path) -> None:
+    exportable = of_detector(small("max_pool"), 64)
+    wrong = replace(exportable, module=of_detector(small("conv"), 64).module)
+    data = FORMATS["torchscript"].write(wrong)
+    assert FORMATS["torchscript"].compare(exportable, data) > export_formats.TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["r3d_18", "timm:test_vit", "videomaev2", "internvideo2"])
+def test_a_backbones_network_is_exported(name: str, tmp_path: Path) -> None:
+    backbone = small_transformer(name) if name in TRANSFORMERS else seeded_backbone(name)
+    difference = export(of_backbone(name, backbone), "onnx", tmp_path / "net.onnx")
+    assert difference is not None and difference < 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    (entry,) = session.get_inputs()
+    batch = torch.rand(5, *entry.shape[1:], generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        features = backbone.network(batch)  # type: ignore[attr-defined]
+    (found,) = session.run(None, {entry.name: batch.numpy()})
+    np.testing.assert_allclose(found, features.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_i3d_is_exported(tmp_path: Path) -> None:
+    """Its pools write into what they have made; in ONNX that takes half a minute to write down."""
+    exportable = of_backbone("i3d-rgb", seeded_backbone("i3d-rgb"))
+    assert export(exportable, "torch-export", tmp_path / "i3d.pt2") == pytest.approx(0, abs=1e-4)
+
+
+TRANSFORMERS: dict[str, tuple[int, Callable[[int], torch.nn.Module]]] = {
+    "videomaev2": (32, lambda side: VideoMAE(VideoMAEShape(48, 2, 3, 96), size=side)),
+    "internvideo2": (28, lambda side: InternVideo2(InternVideo2Shape(64, 3, 2, 128), size=side)),
+}
+
+
+def small_transformer(name: str) -> WindowedBackbone:
+    """One of the published kinds, narrow and on small pictures."""
+    side, make = TRANSFORMERS[name]
+    torch.manual_seed(0)
+    contract = find("r3d_18").contract_with({"crop": f"center {side}x{side}"})
+    return WindowedBackbone(contract, make(side).eval(), window_bytes=1)
+
+
+def seeded_backbone(name: str) -> Backbone:
+    """A backbone on small pictures, with weights of a sensible size."""
+    entry = find(name)
+    settings = {} if name.startswith("timm:") else {"resize": "bilinear 56x48", "crop": "center 48x48"}
+    module, _, attribute = entry.blueprint.partition(":")
+    blueprint = getattr(import_module(f"tal_cli.extractors.backbones.{module}"), attribute)
+    with torch.device("meta"):
+        networks = blueprint.networks(entry.contract_with(settings))
+    return create_backbone(name, [filled(network) for network in networks], settings)
+
+
+@pytest.fixture()
+def folder(tmp_path: Path) -> Path:
+    model = small("max_pool")
+    save_model(tmp_path / "small", model.detector, Recipe.model_validate(model.recipe.model_dump()), model.labels)
+    return tmp_path / "small"
+
+
+def test_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.onnx"
+    assert app.run(["export", str(folder), "-o", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(out) and "differences of at most" in printed.err and out.is_file()
+    assert app.run(["export", "nothing-of-that-name"]) == 2
+    assert "neither a model nor an extractor" in capsys.readouterr().err
+    assert app.run(["export", "tiny"]) == 2
+    assert "it is no network" in capsys.readouterr().err
+    assert app.run(["export", "tiny", "--length", "64"]) == 2
+    assert app.run(["export", str(folder), "--weights", "w.pt"]) == 2
+    assert "--weights is for extractors" in capsys.readouterr().err
