@@ -6,24 +6,66 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tal_cli.api import VideoDetector
+    from tal_cli.extractors.errors import (
+        AnnotationError,
+        CheckpointError,
+        DecoderUnavailable,
+        DownloadError,
+        FeatureError,
+        FeatureMismatch,
+        InputError,
+        MissingError,
+        ModelMissing,
+        PackageMissing,
+        RecipeError,
+        RemoteError,
+        SettingsError,
+        TalError,
+        UnknownModel,
+        UsageError,
+        VideoError,
+        WeightsError,
+        WeightsMissing,
+    )
     from tal_cli.results.segments import Detections, Segment
 
 __version__ = "0.1.0"
-__all__ = ["Detections", "Segment", "VideoDetector", "__version__"]
+__all__ = [
+    "AnnotationError",
+    "CheckpointError",
+    "DecoderUnavailable",
+    "Detections",
+    "DownloadError",
+    "FeatureError",
+    "FeatureMismatch",
+    "InputError",
+    "MissingError",
+    "ModelMissing",
+    "PackageMissing",
+    "RecipeError",
+    "RemoteError",
+    "Segment",
+    "SettingsError",
+    "TalError",
+    "UnknownModel",
+    "UsageError",
+    "VideoDetector",
+    "VideoError",
+    "WeightsError",
+    "WeightsMissing",
+    "__version__",
+]
+
+HOMES = {"VideoDetector": "api", "Detections": "results.segments", "Segment": "results.segments"}
 
 
 def __getattr__(name: str) -> Any:
     # The command line prints its help without waiting for torch, so the public names load when first asked for.
-    if name == "VideoDetector":
-        from tal_cli.api import VideoDetector
-
-        return VideoDetector
-    if name in ("Detections", "Segment"):
-        from tal_cli.results import segments
-
-        return getattr(segments, name)
-    raise AttributeError(f"module 'tal_cli' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'tal_cli' has no attribute {name!r}")
+    return getattr(import_module(f"tal_cli.{HOMES.get(name, 'extractors.errors')}"), name)

@@ -14,8 +14,8 @@ import torch
 from tal_cli import console, contracts
 from tal_cli.backbones import backbone_for
 from tal_cli.devices import arithmetic, resolve_device
-from tal_cli.errors import UsageProblem
 from tal_cli.extractors.catalog import find
+from tal_cli.extractors.errors import FeatureMismatch, UsageError
 from tal_cli.extractors.extraction.extractor import extract_features
 from tal_cli.extractors.features.files import load_features
 from tal_cli.extractors.features.sequence import FeatureSequence
@@ -37,10 +37,6 @@ SHORTEST_SECONDS = 1e-4
 
 Progress = Callable[[int, "int | None"], None]
 BatchSize = int | Literal["auto"]
-
-
-class FeatureMismatch(UsageProblem):
-    """Features that are not what the detector was trained on."""
 
 
 class VideoDetector:
@@ -79,9 +75,9 @@ class VideoDetector:
             force: take features whose contract is not the detector's.
 
         Raises:
-            UsageProblem: an unknown name or value.
-            tal_cli.models.store.zoo.ModelMissing: the weights are not on this machine.
-            tal_cli.models.store.checkpoint.CheckpointError: the weights cannot be read.
+            UsageError: an unknown name or value.
+            ModelMissing: the weights are not on this machine.
+            CheckpointError: the weights cannot be read.
         """
         where = resolve_device(device)
         loaded = load_model(resolve_model(str(model)), where)
@@ -152,8 +148,8 @@ class VideoDetector:
             progress: called with (frames done, frames in all or None).
 
         Raises:
-            UsageProblem: an unknown label; features that do not fit.
-            tal_cli.extractors.video.stream.VideoError: the file cannot be decoded.
+            UsageError: an unknown label; features that do not fit.
+            VideoError: the file cannot be decoded.
         """
         path = Path(path)
         self.check_labels(labels or ())
@@ -195,10 +191,10 @@ class VideoDetector:
         return Detections(name, path, float(sequence.duration), float(sequence.fps), int(sequence.frames), segments)
 
     def check_labels(self, labels: Iterable[str]) -> None:
-        """Raise UsageProblem for a label that the model does not know."""
+        """Raise UsageError for a label that the model does not know."""
         unknown = [label for label in labels if label not in self._model.labels]
         if unknown:
-            raise UsageProblem(
+            raise UsageError(
                 f"model {self.name} knows no label {', '.join(map(repr, unknown))}",
                 f"its labels: {_listed(self.labels)}",
             )
@@ -210,7 +206,7 @@ class VideoDetector:
         contract = contracts.of_recipe(self.recipe.features)
         fps = fps or contract.sampling_rate
         if fps is None:
-            raise UsageProblem(
+            raise UsageError(
                 f"{path}: no description beside it says the frame rate of its video",
                 "say it with --fps, or make features with `tal extract-features`",
             )
@@ -243,7 +239,7 @@ def _overridden(model: LoadedModel, overrides: list[str]) -> LoadedModel:
         return model
     recipe = override(model.recipe, overrides)
     if (recipe.model, recipe.features) != (model.recipe.model, model.recipe.features):
-        raise UsageProblem(
+        raise UsageError(
             f"--set {' '.join(overrides)}: the weights of {model.name} fit only the model and features as they are",
             "only values under inference can be changed here",
         )

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from tal_cli import __version__, console, errors
+from tal_cli import __version__, console
 from tal_cli.commands import (
     benchmark,
     combine,
@@ -31,10 +31,12 @@ from tal_cli.commands import (
     train,
     view,
 )
+from tal_cli.error_report import exit_code_of, message_of, write_log
+from tal_cli.extractors.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE
 from tal_cli.safe_text import one_line
 
 # typer carries its own copy of click in new releases and imports it in old ones; this is the class in both.
-UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+WrongCommandLine: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 class ClosedPipe(Exception):
@@ -110,8 +112,8 @@ def run(arguments: Sequence[str]) -> int:
     except ClosedPipe:
         raise
     except (KeyboardInterrupt, typer.Abort):
-        return errors.EXIT_INTERRUPTED
-    except UsageError as error:
+        return EXIT_INTERRUPTED
+    except WrongCommandLine as error:
         return _report_usage(error)
     except Exception as error:
         return _report(error, list(arguments))
@@ -127,17 +129,17 @@ def _report_usage(error: Any) -> int:
     console.error(message[:1].lower() + message[1:])
     if error.ctx is not None:
         console.hint(f"{error.ctx.command_path} --help")
-    return errors.EXIT_USAGE
+    return EXIT_USAGE
 
 
 def _report(error: Exception, arguments: list[str]) -> int:
-    code = errors.exit_code_of(error)
-    if code == errors.EXIT_DEFECT:
-        path = errors.write_log(error, arguments)
+    code = exit_code_of(error)
+    if code == EXIT_INTERNAL:
+        path = write_log(error, arguments)
         console.error(f"a defect in tal: {type(error).__name__}: {error}")
         console.hint(f"the traceback is in {path}")
         return code
-    console.error(errors.message_of(error))
+    console.error(message_of(error))
     remedy = getattr(error, "remedy", "")
     if remedy:
         console.hint(remedy)
@@ -148,7 +150,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, except inside an import: libraries swallow it there and go on half imported."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            _leave(errors.EXIT_INTERRUPTED)
+            _leave(EXIT_INTERRUPTED)
         frame = frame.f_back
     raise KeyboardInterrupt
 
@@ -182,6 +184,6 @@ def main() -> None:
         code = run(sys.argv[1:])
     except ClosedPipe:
         _leave(0)
-    if code == errors.EXIT_INTERRUPTED:
+    if code == EXIT_INTERRUPTED:
         _leave(code)
     sys.exit(code)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tal_cli.errors import UsageProblem
 from tal_cli.extractors.backbones import Backbone, create_backbone
 from tal_cli.extractors.catalog import find
+from tal_cli.extractors.errors import UsageError
 from tal_cli.models.recipe.settings import FeatureSpec
 
 
@@ -38,9 +38,9 @@ def make_backbone(
     """A backbone by name whose contract says the framing and the other settings asked for.
 
     Raises:
-        UsageProblem: an unknown name, or settings that this backbone cannot have.
-        tal_cli.extractors.files.weights.WeightsMissing: it needs weights that are not given.
-        tal_cli.extractors.files.weights.WeightsError: the file does not hold its weights.
+        UsageError: an unknown name, or settings that this backbone cannot have.
+        WeightsMissing: it needs weights that are not given.
+        WeightsError: the file does not hold its weights.
     """
     try:
         asked = {key: value for key, value in vars(framing).items() if value is not None}
@@ -48,7 +48,7 @@ def make_backbone(
         changes = {key: value for key, value in asked.items() if published[key] != value} | dict(settings or {})
         return create_backbone(name, weights, changes)
     except ValueError as error:
-        raise UsageProblem(str(error)) from error
+        raise UsageError(str(error)) from error
 
 
 def backbone_for(spec: FeatureSpec) -> Backbone:

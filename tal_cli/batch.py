@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from tal_cli import console, errors
+from tal_cli import console
+from tal_cli.error_report import exit_code_of, message_of, write_log
 from tal_cli.extractors.cpu import usable_cores
+from tal_cli.extractors.errors import EXIT_INPUT, EXIT_INTERNAL, EXIT_MISSING, EXIT_USAGE
 from tal_cli.inputs import Inputs, Source
 from tal_cli.safe_text import printable
 
 Result = TypeVar("Result")
 
 # Of several failures the gravest decides: a defect, something missing, wrong usage, an input that cannot be read.
-RANKS = (errors.EXIT_DEFECT, errors.EXIT_MISSING, errors.EXIT_USAGE, errors.EXIT_INPUT)
+RANKS = (EXIT_INTERNAL, EXIT_MISSING, EXIT_USAGE, EXIT_INPUT)
 
 
 class Run:
@@ -39,7 +41,7 @@ class Run:
             for source, result in attempts(self._sources, work, self._workers):
                 if not isinstance(result, Exception):
                     yield source, result
-                elif errors.exit_code_of(result) == errors.EXIT_MISSING:
+                elif exit_code_of(result) == EXIT_MISSING:
                     raise result
                 else:
                     self.report(result, source.path)
@@ -47,14 +49,14 @@ class Run:
 
     def report(self, error: Exception, path: str | os.PathLike[str]) -> None:
         """Say that an input failed, and count it."""
-        code = errors.exit_code_of(error)
+        code = exit_code_of(error)
         self.exit_code = min((code, self.exit_code or code), key=RANKS.index)
         name = printable(os.fspath(path))
-        if code == errors.EXIT_DEFECT:
-            log = errors.write_log(error, sys.argv[1:])
+        if code == EXIT_INTERNAL:
+            log = write_log(error, sys.argv[1:])
             console.error(f"{name}: a defect in tal: {type(error).__name__}: {error} (traceback in {log})")
             return
-        message = errors.message_of(error)  # it may be about another path: a description beside the input, an output
+        message = message_of(error)  # it may be about another path: a description beside the input, an output
         console.error(message if message.startswith(f"{name}: ") else f"{name}: {message}")
         remedy = getattr(error, "remedy", "")
         if remedy and remedy not in self._hints:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.extraction.precision import arithmetic as arithmetic_of
 from tal_cli.safe_text import counted
 
@@ -16,20 +16,20 @@ def resolve_device(name: str) -> torch.device:
     """The device that a name means; `auto` is the best there is.
 
     Raises:
-        UsageProblem: no such device, or not on this machine.
+        UsageError: no such device, or not on this machine.
     """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise UsageProblem(f"no device named {name!r}", "use auto, cpu, cuda, cuda:N or mps (--device, or TAL_DEVICE)")
+        raise UsageError(f"no device named {name!r}", "use auto, cpu, cuda, cuda:N or mps (--device, or TAL_DEVICE)")
     device = torch.device(name)
     found = torch.cuda.device_count() if device.type == "cuda" else 0
     if device.type == "cuda" and (device.index or 0) >= found:
-        raise UsageProblem(f"device {name}: torch can use {counted(found, 'CUDA device')} here", "use --device auto")
+        raise UsageError(f"device {name}: torch can use {counted(found, 'CUDA device')} here", "use --device auto")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageProblem("device mps: not available on this machine", "use --device auto")
+        raise UsageError("device mps: not available on this machine", "use --device auto")
     return device
 
 
@@ -37,12 +37,12 @@ def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[o
     """A context in which forward passes run at a precision; `auto` is fp32, which is what weights are made for.
 
     Raises:
-        UsageProblem: an unknown precision.
+        UsageError: an unknown precision.
     """
     try:
         return arithmetic_of(device, precision)
     except ValueError as error:
-        raise UsageProblem(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def seed_everything(seed: int) -> None:

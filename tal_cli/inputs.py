@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tal_cli.errors import InputProblem, UsageProblem
-from tal_cli.extractors.files.remote import PlaceError, find_files, is_url, local_path, name_of
+from tal_cli.extractors.errors import InputError, RemoteError, UsageError
+from tal_cli.extractors.files.remote import find_files, is_url, local_path, name_of
 from tal_cli.safe_text import printable
 
 VIDEO_SUFFIXES = frozenset(
@@ -47,7 +47,7 @@ class Inputs:
     """What there is to do, and what of the arguments led nowhere."""
 
     sources: tuple[Source, ...]
-    problems: tuple[InputProblem, ...]
+    problems: tuple[InputError, ...]
 
     def share(self, index: int, count: int) -> Inputs:
         """Every `count`-th source beginning at `index` (from 0); problems stay with the first share."""
@@ -71,20 +71,20 @@ def gather(
     any of them may be a URL that fsspec opens. A file is taken once, however often it is named.
 
     Raises:
-        UsageProblem: no argument at all.
-        tal_cli.extractors.files.optional.ExtraMissing: a URL whose package is not installed.
+        UsageError: no argument at all.
+        PackageMissing: a URL whose package is not installed.
     """
     if not arguments:
-        raise UsageProblem(
+        raise UsageError(
             "no INPUT", "name video files, folders or glob patterns, or - to read paths from standard input"
         )
     found: dict[str, _Found] = {}
-    problems: list[InputProblem] = []
+    problems: list[InputError] = []
     for argument in _expand_stdin(arguments, null_separated, stdin):
         try:
             for item in _find_remote(argument) if remote and is_url(argument) else _find(argument):
                 found.setdefault(item.url or os.path.abspath(item.path), item)
-        except InputProblem as problem:
+        except InputError as problem:
             problems.append(problem)
     return Inputs(_name(list(found.values())), tuple(problems))
 
@@ -102,7 +102,7 @@ def _expand_stdin(arguments: Iterable[str], null_separated: bool, stdin: BinaryI
 def _find(argument: str) -> list[_Found]:
     if not argument:
         # As from an unset variable; Path("") would be the current folder and all that is in it.
-        raise InputProblem("''", "an empty path")
+        raise InputError("''", "an empty path")
     path = local_path(argument)
     argument = os.fspath(path) if argument.startswith("file://") else argument
     try:
@@ -111,14 +111,14 @@ def _find(argument: str) -> list[_Found]:
         if os.path.lexists(path):
             return [_Found(path, None)]
     except (OSError, ValueError) as error:
-        raise InputProblem(argument, getattr(error, "strerror", None) or str(error)) from error
+        raise InputError(argument, getattr(error, "strerror", None) or str(error)) from error
     if is_url(argument):
-        raise InputProblem(argument, "a URL, which only `tal extract-features` reads")
+        raise InputError(argument, "a URL, which only `tal extract-features` reads")
     if not glob.has_magic(argument):
-        raise InputProblem(argument, "no such file or folder")
+        raise InputError(argument, "no such file or folder")
     matches = sorted(glob.glob(argument, recursive=True))
     if not matches:
-        raise InputProblem(argument, "no file matches this pattern")
+        raise InputError(argument, "no file matches this pattern")
     return [
         item
         for match in matches
@@ -130,15 +130,15 @@ def _find_remote(url: str) -> list[_Found]:
     """The file, the videos in the folder, or the files that match the pattern that a URL means."""
     try:
         files = find_files(url)
-    except PlaceError as error:
-        raise InputProblem(url, error.reason) from None
+    except RemoteError as error:
+        raise InputError(url, error.reason) from None
     if not files:
-        raise InputProblem(url, "no such file or folder, or nothing matches this pattern")
+        raise InputError(url, "no such file or folder, or nothing matches this pattern")
     whole = glob.has_magic(url) or (len(files) == 1 and name_of(files[0]) == name_of(url))
     folder = None if whole else _as_path(url)
     videos = [_Found(_as_path(file), folder, file) for file in files if whole or _is_video(name_of(file))]
     if not videos:
-        raise InputProblem(url, "no video file in this folder")
+        raise InputError(url, "no video file in this folder")
     return videos
 
 
@@ -158,7 +158,7 @@ def _search(folder: Path, empty: bool = False) -> list[_Found]:
             if _is_video(name):
                 videos.append(_Found(Path(parent, name), folder))
     if not videos and not empty:
-        raise InputProblem(folder, "no video file in this folder")
+        raise InputError(folder, "no video file in this folder")
     return videos
 
 

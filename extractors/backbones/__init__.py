@@ -14,23 +14,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.errors import WeightsError, WeightsMissing
 from tal_cli.extractors.features.contract import FeatureContract
-from tal_cli.extractors.files.weights import WeightsError, WeightsMissing, WeightsSource, locate, remedy, weights_sha256
+from tal_cli.extractors.files.weights import WeightsSource, locate, remedy, weights_sha256
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-__all__ = [
-    "Backbone",
-    "BackboneEntry",
-    "Resolved",
-    "WeightsError",
-    "WeightsMissing",
-    "create_backbone",
-    "find",
-    "resolve",
-]
 
 # A weights file, or what is in one.
 Weights: TypeAlias = "str | os.PathLike[str] | Mapping[str, Tensor]"

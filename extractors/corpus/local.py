@@ -18,8 +18,8 @@ from typing import IO, Any
 
 from tal_cli.extractors.corpus.run import Job, Outcome
 from tal_cli.extractors.corpus.worker_config import Setup, WorkerDefect, unpack
+from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.files.child import end_child, module_path
-from tal_cli.extractors.video.stream import VideoError
 
 BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tal_cli.extractors.corpus.worker import main; main()"

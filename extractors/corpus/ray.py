@@ -20,10 +20,10 @@ from typing import Any
 
 from tal_cli.extractors.corpus.run import Job, Outcome, save
 from tal_cli.extractors.corpus.worker_config import Setup, pack, unpack
-from tal_cli.extractors.files.optional import ExtraMissing
+from tal_cli.extractors.errors import PackageMissing, VideoError
 from tal_cli.extractors.files.remote import fetch, is_url, local_path
 from tal_cli.extractors.video.messages import VideoSummary
-from tal_cli.extractors.video.stream import FrameChunk, VideoError, VideoInfo, read_frames
+from tal_cli.extractors.video.stream import FrameChunk, VideoInfo, read_frames
 
 # A video is given up when its processes have died that often.
 ATTEMPTS = 3
@@ -165,7 +165,7 @@ class RayEngine:
     """Model actors of a cluster: one per GPU, or where there are none one for every few cores.
 
     address: the cluster's; None: the one that RAY_ADDRESS or `ray start` on this machine means, else one of this
-    machine alone for this run. workers: actors at most. Raises ExtraMissing, ConnectionError.
+    machine alone for this run. workers: actors at most. Raises PackageMissing, ConnectionError.
     """
 
     def __init__(self, setup: Setup, *, address: str | None = None, workers: int | None = None) -> None:
@@ -249,12 +249,12 @@ class RayEngine:
 
 
 def connect(address: str | None) -> Any:
-    """ray, connected. Nothing is reported to its makers. Raises ExtraMissing, ConnectionError."""
+    """ray, connected. Nothing is reported to its makers. Raises PackageMissing, ConnectionError."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
     except ImportError:
-        raise ExtraMissing("ray", "ray") from None
+        raise PackageMissing("ray", "ray") from None
     knock(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:

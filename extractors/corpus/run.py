@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tal_cli.extractors.errors import FeatureError, RemoteError, VideoError
 from tal_cli.extractors.features.contract import FeatureContract
-from tal_cli.extractors.features.files import FeatureError, description_of, parse_contract, save_features
+from tal_cli.extractors.features.files import description_of, parse_contract, save_features
 from tal_cli.extractors.files.atomic import LONGEST, leftovers
 from tal_cli.extractors.files.locks import Claims
-from tal_cli.extractors.files.remote import PlaceError, exists, fetch, is_url, local_path, name_of, read, remove, send
-from tal_cli.extractors.video.stream import VideoError
+from tal_cli.extractors.files.remote import exists, fetch, is_url, local_path, name_of, read, remove, send
 
 if TYPE_CHECKING:
     from tal_cli.extractors.extraction.extractor import Extractor, Progress
@@ -111,7 +111,7 @@ class Summary:
 
 
 def is_done(target: str, contract: FeatureContract) -> bool:
-    """Whether the features are there, whole, and made under this very contract. Raises PlaceError."""
+    """Whether the features are there, whole, and made under this very contract. Raises RemoteError."""
     description = description_of(target)
     if not exists(target) or not exists(description):
         return False
@@ -133,13 +133,13 @@ def run_job(
         save(sequence, job.target)
     except VideoError as error:
         return Outcome(job, error=VideoError(job.video, error.reason))
-    except (FeatureError, PlaceError, OSError) as error:
+    except (FeatureError, RemoteError, OSError) as error:
         return Outcome(job, error=error)
     return Outcome(job, frames=sequence.frames, duration=sequence.duration, lost_frames=sequence.lost_frames)
 
 
 def save(sequence: FeatureSequence, target: str) -> None:
-    """Write features and description, whole, to a path or a URL. Raises FeatureError, OSError, PlaceError."""
+    """Write features and description, whole, to a path or a URL. Raises FeatureError, OSError, RemoteError."""
     if not is_url(target):
         save_features(sequence, local_path(target))
         return
@@ -207,7 +207,7 @@ class _Corpus:
         try:
             if not overwrite and not self._left(job) and is_done(job.target, self._contract):
                 return Outcome(job, kept=True)
-        except (PlaceError, OSError) as error:
+        except (RemoteError, OSError) as error:
             return Outcome(job, error=error)
         if self._engine is None:
             self._engine = self._start()
@@ -219,7 +219,7 @@ class _Corpus:
             if not overwrite and is_done(job.target, self._contract):  # finished between the look and the claim
                 self._claims.release(job.target)
                 return Outcome(job, kept=True)
-        except (PlaceError, OSError) as error:
+        except (RemoteError, OSError) as error:
             self._claims.release(job.target)
             return Outcome(job, error=error)
         self._engine.submit(job)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tal_cli.extractors import errors
 from tal_cli.extractors.backbones import create_backbone, resolve
+from tal_cli.extractors.errors import SettingsError, TalError
 from tal_cli.extractors.features.contract import FeatureContract
-from tal_cli.extractors.features.files import FeatureError
-from tal_cli.extractors.files.optional import ExtraMissing
-from tal_cli.extractors.files.remote import PlaceError
-from tal_cli.extractors.files.weights import WeightsError, WeightsMissing
-from tal_cli.extractors.video.stream import TIMEOUT, DecoderUnavailable, VideoError
+from tal_cli.extractors.video.stream import TIMEOUT
 
 if TYPE_CHECKING:
     from tal_cli.extractors.extraction.extractor import Extractor
@@ -74,10 +70,6 @@ class Setup:
         )
 
 
-class SettingsError(Exception):
-    """Settings that a backbone cannot have, as only its network tells."""
-
-
 class WorkerDefect(Exception):
     """An error inside a worker that nobody foresaw. trace: where it happened, shown with this error's own."""
 
@@ -86,31 +78,20 @@ class WorkerDefect(Exception):
         self.__cause__ = Exception(f"in the worker:\n{trace}") if trace else None
 
 
-# How the errors that a person can do something about are made again, from what they were made from.
-KINDS: dict[type[Exception], Callable[[Any], list[Any]]] = {
-    VideoError: lambda error: [error.path, error.reason],
-    FeatureError: lambda error: [error.path, error.reason],
-    PlaceError: lambda error: [error.path, error.reason],
-    DecoderUnavailable: lambda error: [error.decoder, str(error)],
-    ExtraMissing: lambda error: [error.package, error.extra],
-    WeightsMissing: lambda error: [error.backbone, error.remedy],
-    WeightsError: lambda error: [str(error)],
-    SettingsError: lambda error: [str(error)],
-    ValueError: lambda error: [str(error)],
-    OSError: lambda error: [error.errno, error.strerror or str(error), error.filename and str(error.filename)],
-}
-
-
 def pack(error: Exception) -> dict[str, Any]:
-    """An error as JSON: one of KINDS, or a defect with its traceback."""
-    for kind, arguments in KINDS.items():
-        if type(error) is kind or (kind is OSError and isinstance(error, OSError)):
-            return {"module": kind.__module__, "kind": kind.__name__, "arguments": arguments(error)}
+    """An error as JSON: one that a user can do something about, from its parts; else a defect with its traceback."""
+    if isinstance(error, TalError):
+        return {"kind": type(error).__name__, "parts": [error.reason, error.remedy, error.path]}
+    if isinstance(error, ValueError):
+        return {"kind": "ValueError", "parts": [str(error)]}
+    if isinstance(error, OSError):
+        return {"kind": "OSError", "parts": [error.errno, error.strerror or str(error), error.filename]}
     trace = "".join(traceback.format_exception(error))
-    return {"module": __name__, "kind": "WorkerDefect", "arguments": [f"{type(error).__name__}: {error}", trace]}
+    return {"kind": "WorkerDefect", "parts": [f"{type(error).__name__}: {error}", trace]}
 
 
 def unpack(packed: dict[str, Any]) -> Exception:
     """The error that was packed."""
-    error: Exception = getattr(import_module(packed["module"]), packed["kind"])(*packed["arguments"])
-    return error
+    kind, parts = packed["kind"], packed["parts"]
+    plain: dict[str, type[Exception]] = {"ValueError": ValueError, "OSError": OSError, "WorkerDefect": WorkerDefect}
+    return plain[kind](*parts) if kind in plain else errors.remake(getattr(errors, kind), *parts)

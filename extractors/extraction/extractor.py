@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tal_cli.extractors.backbones import Backbone
+from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows, with_lookahead
 from tal_cli.extractors.extraction.cpu_parallel import in_lanes, lanes_for
 from tal_cli.extractors.extraction.forward import Arriving, Passes, is_out_of_memory
@@ -25,7 +26,7 @@ from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.extractors.files.prefetch import ahead
 from tal_cli.extractors.video.clock import decimation
 from tal_cli.extractors.video.messages import VideoSummary
-from tal_cli.extractors.video.stream import TIMEOUT, FrameChunk, VideoError, VideoInfo, read_frames
+from tal_cli.extractors.video.stream import TIMEOUT, FrameChunk, VideoInfo, read_frames
 
 # Chunks on their way to an accelerator, and blocks of which the features are on their way back.
 CHUNKS_AHEAD = 8

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.errors import Missing
+from tal_cli.extractors.errors import MissingError
 from tal_cli.extractors.features.files import LARGEST, load_tensors, only_name, open_npz
 
 PARTS = ("slow_feature", "fast_feature")  # TCANet's SlowFast features: two arrays [1, channels, T] of one video
@@ -105,7 +105,7 @@ def _h5() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise Missing("features in HDF5 need h5py", "pip install 'tal-cli[h5]'") from error
+        raise MissingError("features in HDF5 need h5py", "pip install 'tal-cli[h5]'") from error
     return h5py
 
 

@@ -19,33 +19,17 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tal_cli.extractors.errors import FeatureError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.extractors.files.atomic import write_whole
 from tal_cli.extractors.files.error_text import reason_of
 from tal_cli.extractors.files.remote import name_of, sibling
 
-__all__ = [
-    "FORMATS",
-    "FeatureError",
-    "FeatureSequence",
-    "load_features",
-    "save_features",
-]
-
 FORMATS = ("npy", "npz", "safetensors", "pt")
 ARRAY_NAMES = ("features", "feats", "feature")
 LARGEST = 8 << 30  # bytes of one video's features, where a file's size says nothing of what it unpacks to
 CHECKED_WINDOWS = 1 << 14  # looked through at once: the marks of ten hours would fill hundreds of megabytes
-
-
-class FeatureError(Exception):
-    """A feature file that cannot be used. `path` and `reason`, one line without the path."""
-
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(f"{os.fspath(path)}: {reason}")
-        self.path = os.fspath(path)
-        self.reason = reason
 
 
 def description_path(path: str | os.PathLike[str]) -> Path:

@@ -14,16 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.errors import Missing
+from tal_cli.extractors.errors import FeatureError, MissingError
 from tal_cli.extractors.features.archives import FORMS, h5_shape
-from tal_cli.extractors.features.files import (
-    FORMATS,
-    FeatureError,
-    as_features,
-    description_path,
-    load_features,
-    parse_description,
-)
+from tal_cli.extractors.features.files import FORMATS, as_features, description_path, load_features, parse_description
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.extractors.files.error_text import reason_of
 
@@ -45,7 +38,7 @@ class FeatureFile:
         """The same as `load`, without reading values where the form allows it: all features are then zero.
 
         Raises:
-            FeatureError, Missing: as `load` does.
+            FeatureError, MissingError: as `load` does.
         """
         suffix = self.path.suffix[1:].lower()
         shape = self._shape(suffix)
@@ -68,7 +61,7 @@ class FeatureFile:
 
         Raises:
             FeatureError: missing, damaged, or no finite numbers [T, C].
-            Missing: a package that reads this form is not installed.
+            MissingError: a package that reads this form is not installed.
         """
         suffix = self.path.suffix[1:].lower()
         if self.key is None and suffix in FORMATS:
@@ -84,7 +77,7 @@ class FeatureFile:
     def _array(self, suffix: str) -> NDArray[Any]:
         try:
             return FORMS[suffix].read(self.path, self.key)
-        except (Missing, FeatureError):
+        except (MissingError, FeatureError):
             raise
         except FileNotFoundError:
             raise FeatureError(self.path, "no such file") from None
@@ -134,14 +127,14 @@ def keys_of(path: Path, changed: int) -> frozenset[str]:
 
     Raises:
         FeatureError: the file cannot be read, or holds no videos by name.
-        Missing: a package that reads this form is not installed.
+        MissingError: a package that reads this form is not installed.
     """
     form = FORMS.get(path.suffix[1:].lower())
     if form is None:
         raise FeatureError(path, f"features of many videos are read from {', '.join(FORMS)}")
     try:
         return frozenset(form.keys(path))
-    except (Missing, FeatureError):
+    except (MissingError, FeatureError):
         raise
     except Exception as error:
         raise FeatureError(path, f"it holds no features that can be read ({reason_of(error)})") from None

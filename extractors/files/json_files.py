@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # one of two; without the other it cannot be written anywhere
@@ -21,7 +21,7 @@ def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file, decompressed where it is gzip (told by its content, not by its name).
 
     Raises:
-        InputProblem: the file cannot be read, is damaged, too large or not UTF-8.
+        InputError: the file cannot be read, is damaged, too large or not UTF-8.
     """
     try:
         with Path(path).open("rb") as file:
@@ -30,19 +30,19 @@ def read_text(path: str | Path) -> str:
             with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
                 raw = packed.read(LARGEST + 1)
         if len(raw) > LARGEST:
-            raise InputProblem(path, f"larger than {LARGEST >> 30} GiB")
+            raise InputError(path, f"larger than {LARGEST >> 30} GiB")
         return raw.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
-        raise InputProblem(path, getattr(error, "strerror", None) or str(error)) from error
+        raise InputError(path, getattr(error, "strerror", None) or str(error)) from error
     except UnicodeDecodeError as error:
-        raise InputProblem(path, "not UTF-8 text") from error
+        raise InputError(path, "not UTF-8 text") from error
 
 
 def read_json(path: str | Path) -> Any:
     """What a JSON file holds; see `read_text`.
 
     Raises:
-        InputProblem: the file cannot be read or is not JSON.
+        InputError: the file cannot be read or is not JSON.
     """
     return parse_json(path, read_text(path))
 
@@ -51,16 +51,16 @@ def parse_json(path: str | Path, text: str) -> Any:
     """What a JSON text holds; `path` is where it comes from.
 
     Raises:
-        InputProblem: it is not JSON.
+        InputError: it is not JSON.
     """
     try:
         content = json.loads(text)
         if HALF_CHARACTER.search(text):
             json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InputProblem(path, "not JSON: half a character, as by \\ud800 alone") from error
+        raise InputError(path, "not JSON: half a character, as by \\ud800 alone") from error
     except RecursionError as error:
-        raise InputProblem(path, "not JSON: nested too deeply") from error
+        raise InputError(path, "not JSON: nested too deeply") from error
     except ValueError as error:
-        raise InputProblem(path, f"not JSON: {error}") from error
+        raise InputError(path, f"not JSON: {error}") from error
     return content

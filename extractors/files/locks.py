@@ -23,17 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from tal_cli.extractors.files.remote import (
-    PlaceError,
-    exists,
-    is_url,
-    local_path,
-    name_of,
-    read,
-    remote,
-    remove,
-    sibling,
-)
+from tal_cli.extractors.errors import RemoteError
+from tal_cli.extractors.files.remote import exists, is_url, local_path, name_of, read, remote, remove, sibling
 
 BEAT = 15.0
 PATIENCE = 90.0
@@ -62,7 +53,7 @@ class Claims:
     def take(self, target: str) -> bool:
         """Claim a target for this run, also from a run that has died. False: another run is at it.
 
-        Raises OSError, PlaceError where nothing can be written beside the target.
+        Raises OSError, RemoteError where nothing can be written beside the target.
         """
         claim = claim_of(target)
         mine = Holder(uuid.uuid4().hex, machine(), os.getpid(), started(os.getpid()))
@@ -80,7 +71,7 @@ class Claims:
         """Give a claim back, unless another run has taken it over."""
         claim = claim_of(target)
         mine = self._held.pop(claim, None)
-        with suppress(OSError, PlaceError):
+        with suppress(OSError, RemoteError):
             if mine is not None and holder(claim) == mine:
                 remove(claim)
 
@@ -88,7 +79,7 @@ class Claims:
         """Give all claims back."""
         self._ended.set()
         for claim, mine in list(self._held.items()):
-            with suppress(OSError, PlaceError):
+            with suppress(OSError, RemoteError):
                 if holder(claim) == mine:
                     remove(claim)
         self._held.clear()
@@ -106,7 +97,7 @@ class Claims:
     def _keep_alive(self, beat: float) -> None:
         while not self._ended.wait(beat):
             for claim, mine in list(self._held.items()):
-                with suppress(OSError, PlaceError):
+                with suppress(OSError, RemoteError):
                     touch(claim, mine)
 
 
@@ -141,7 +132,7 @@ def started(process: int) -> str:
 
 
 def create(claim: str, mine: Holder) -> bool:
-    """Make a claim unless it is there. Raises OSError, PlaceError."""
+    """Make a claim unless it is there. Raises OSError, RemoteError."""
     data = json.dumps(asdict(mine)).encode()
     if is_url(claim):
         return create_remote(claim, data)
@@ -170,7 +161,7 @@ def create_remote(claim: str, data: bytes) -> bool:
             system.pipe_file(path, data, mode="create")
     except FileExistsError:
         return False
-    except PlaceError:
+    except RemoteError:
         if not exists(claim):
             raise
         return False
@@ -181,7 +172,7 @@ def holder(claim: str) -> Holder | None:
     """Who holds a claim; None where nobody does, or nobody can tell."""
     try:
         found = Holder(**json.loads(read(claim)))
-    except (PlaceError, ValueError, TypeError):
+    except (RemoteError, ValueError, TypeError):
         return None
     # It is anybody's file: what is in it becomes a path below /proc.
     return found if isinstance(found.process, int) and found.process > 0 else None
@@ -195,7 +186,7 @@ def mark(claim: str) -> str | None:
                 return read(claim).decode(errors="replace") + str(system.modified(path))
         with open(local_path(claim), "rb") as file:  # opening asks the server, where a look at the name may not
             return mark_of(file)
-    except (PlaceError, OSError):
+    except (RemoteError, OSError):
         return None
 
 

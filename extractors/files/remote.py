@@ -16,22 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tal_cli.extractors.errors import PackageMissing, RemoteError
 from tal_cli.extractors.files.error_text import reason_of
-from tal_cli.extractors.files.optional import ExtraMissing
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Whose packages are in which of our extras.
 EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
 GLOB = re.compile(r"[*?\[]")
-
-
-class PlaceError(Exception):
-    """A place that cannot be read, listed or written. `path` as it was given, `reason` one line without it."""
-
-    def __init__(self, place: str, reason: str) -> None:
-        super().__init__(f"{place}: {reason}")
-        self.path = place
-        self.reason = reason
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
@@ -66,7 +57,7 @@ def name_of(place: str) -> str:
 def find_files(url: str) -> list[str]:
     """The files that a URL means, sorted: itself, all in that folder and below, or all that match its pattern.
 
-    Raises PlaceError, ExtraMissing.
+    Raises RemoteError, PackageMissing.
     """
     with remote(url) as (system, path):
         if GLOB.search(path):
@@ -77,7 +68,7 @@ def find_files(url: str) -> list[str]:
 
 
 def exists(place: str) -> bool:
-    """Whether a file is there. Raises PlaceError, ExtraMissing."""
+    """Whether a file is there. Raises RemoteError, PackageMissing."""
     if not is_url(place):
         return local_path(place).is_file()
     with remote(place) as (system, path):
@@ -85,18 +76,18 @@ def exists(place: str) -> bool:
 
 
 def read(place: str) -> bytes:
-    """A small file's content. Raises PlaceError, ExtraMissing."""
+    """A small file's content. Raises RemoteError, PackageMissing."""
     if not is_url(place):
         try:
             return local_path(place).read_bytes()
         except OSError as error:
-            raise PlaceError(place, error.strerror or str(error)) from None
+            raise RemoteError(place, error.strerror or str(error)) from None
     with remote(place) as (system, path):
         return bytes(system.cat_file(path))
 
 
 def fetch(url: str, folder: Path) -> Path:
-    """Copy a file from a URL into a folder of this machine, under its own name. Raises PlaceError, ExtraMissing."""
+    """Copy a file from a URL into a folder of this machine, under its own name. Raises RemoteError, PackageMissing."""
     target = folder / (re.sub(r"[^\w.-]", "_", name_of(url))[-100:] or "file")
     with remote(url) as (system, path), system.open(path, "rb") as source, target.open("wb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
@@ -104,7 +95,7 @@ def fetch(url: str, folder: Path) -> Path:
 
 
 def send(file: Path, url: str) -> None:
-    """Copy a file of this machine to a URL; it appears there whole. Raises PlaceError, ExtraMissing."""
+    """Copy a file of this machine to a URL; it appears there whole. Raises RemoteError, PackageMissing."""
     with remote(url) as (system, path):
         if system.protocol in ("sftp", "smb") or "local" in system.protocol:
             system.makedirs(system._parent(path), exist_ok=True)
@@ -112,7 +103,7 @@ def send(file: Path, url: str) -> None:
 
 
 def remove(place: str) -> None:
-    """Remove a file, if it is there. Raises PlaceError, ExtraMissing."""
+    """Remove a file, if it is there. Raises RemoteError, PackageMissing."""
     if not is_url(place):
         local_path(place).unlink(missing_ok=True)
         return
@@ -123,25 +114,25 @@ def remove(place: str) -> None:
 
 @contextmanager
 def remote(url: str) -> Iterator[tuple[Any, str]]:
-    """The fsspec file system and the path there that a URL means; what goes wrong inside is raised as PlaceError."""
+    """The fsspec file system and the path there that a URL means; what goes wrong inside is raised as RemoteError."""
     scheme = url.partition("://")[0].lower()
     try:
         import fsspec
     except ImportError:
-        raise ExtraMissing(*EXTRAS.get(scheme, ("fsspec", "s3"))) from None
+        raise PackageMissing(*EXTRAS.get(scheme, ("fsspec", "s3"))) from None
     try:
         system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
         yield system, path
     except ImportError as error:
         named = re.search(r"[Ii]nstall [\"'`]?([\w.-]+)", str(error))  # as fsspec does for every scheme that it knows
         if scheme not in EXTRAS and named is None:
-            raise PlaceError(url, reason_of(error)) from None
-        raise ExtraMissing(*EXTRAS.get(scheme, (named and named[1], None))) from None
-    except (PlaceError, ExtraMissing):
+            raise RemoteError(url, reason_of(error)) from None
+        raise PackageMissing(*EXTRAS.get(scheme, (named and named[1], None))) from None
+    except (RemoteError, PackageMissing):
         raise
     except FileNotFoundError:
-        raise PlaceError(url, "no such file") from None
+        raise RemoteError(url, "no such file") from None
     except FileExistsError:
         raise
     except Exception as error:  # every store has its own kinds: no credentials, no bucket, no network
-        raise PlaceError(url, reason_of(error)) from None
+        raise RemoteError(url, reason_of(error)) from None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from tal_cli.extractors.errors import WeightsError
 from tal_cli.extractors.files.error_text import reason_of
 
 if TYPE_CHECKING:
@@ -28,19 +29,6 @@ WRAPPERS = ("model", "module", "state_dict", "model_state")
 
 DIGITS = 64  # of a whole SHA-256
 INDEX = ".safetensors.index.json"  # how the names of indices of weights in parts end
-
-
-class WeightsMissing(Exception):
-    """A backbone needs trained weights that were not given. `remedy` says how to get them."""
-
-    def __init__(self, backbone: str, remedy: str) -> None:
-        super().__init__(f"the backbone {backbone} needs trained weights")
-        self.backbone = backbone
-        self.remedy = remedy
-
-
-class WeightsError(Exception):
-    """A file that does not hold the weights of this backbone."""
 
 
 @dataclass(frozen=True, kw_only=True)

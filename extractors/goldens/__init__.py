@@ -12,8 +12,7 @@ from pathlib import Path
 
 import torch
 
-from tal_cli.extractors.files.optional import ExtraMissing
-from tal_cli.extractors.files.weights import WeightsError
+from tal_cli.extractors.errors import PackageMissing, WeightsError
 from tal_cli.extractors.goldens.case import Case, CaseReport, Comparison
 
 __all__ = ["CHECKS", "SHIPPED_CASES", "CaseReport", "Comparison", "check_case", "covers"]
@@ -67,6 +66,6 @@ def check_case(path: str | Path, device: str | torch.device = "cpu") -> CaseRepo
     try:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # the shorter mantissa is off by 1e-3
             check(case)
-    except (WeightsError, ExtraMissing) as error:
+    except (WeightsError, PackageMissing) as error:
         return CaseReport(path.stem, str(error), ())
     return case.report()

@@ -22,6 +22,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from tal_cli.extractors.errors import DecoderUnavailable, VideoError
 from tal_cli.extractors.files.child import DecoderProcess, RawChunk
 from tal_cli.extractors.video.messages import DecodeError, DecoderMissing, Opened, Request, VideoSummary
 
@@ -29,24 +30,6 @@ DECODERS = ("auto", "pyav", "decord", "torchcodec")
 TIMEOUT = 60.0
 
 FrameSize = Callable[[int, int], tuple[int, int]]
-
-
-class VideoError(Exception):
-    """A video that cannot be decoded. `path` as it was given, `reason` one line without the path."""
-
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(f"{os.fspath(path)}: {reason}")
-        self.path = os.fspath(path)
-        self.reason = reason
-
-
-class DecoderUnavailable(Exception):
-    """A decoder that was asked for by name and is not installed. `decoder`: that name; `remedy`: how to get it."""
-
-    def __init__(self, decoder: str, reason: str) -> None:
-        super().__init__(reason)
-        self.decoder = decoder
-        self.remedy = f"pip install {decoder}, or leave --decoder out"
 
 
 @dataclass(frozen=True)

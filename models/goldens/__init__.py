@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.goldens.detector import check_detector
 from tal_cli.models.goldens.losses import check_losses
 from tal_cli.models.goldens.nms import check_nms
 from tal_cli.models.goldens.report import CaseReport, Comparison, Recorder
-from tal_cli.models.store.checkpoint import CheckpointError
 
 __all__ = ["SHIPPED_CASES", "CaseReport", "Comparison", "check_case"]
 

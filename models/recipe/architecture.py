@@ -11,12 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from tal_cli.models.recipe.encoders import (
-    FULL,
-    NORM_GROUPS,
-    AttentionBranch,
     ConvSettings,
-    EncoderSettings,
-    FilterBranch,
     GmgSettings,
     MambaSettings,
     MaxPoolSettings,
@@ -24,32 +19,6 @@ from tal_cli.models.recipe.encoders import (
     TransformerSettings,
 )
 from tal_cli.models.recipe.schema import OddKernel, Positive, Strict, by_name
-
-__all__ = [
-    "FULL",
-    "NORM_GROUPS",
-    "ActionformerSettings",
-    "AnyDecoder",
-    "AnyEncoder",
-    "AnyNeck",
-    "AttentionBranch",
-    "CltdrSettings",
-    "ConvSettings",
-    "DecoderSettings",
-    "EncoderSettings",
-    "FilterBranch",
-    "FpnNeck",
-    "GmgSettings",
-    "IdentityNeck",
-    "MambaSettings",
-    "MaxPoolSettings",
-    "ModelConfig",
-    "NeckSettings",
-    "Neighbour",
-    "SgpSettings",
-    "TransformerSettings",
-    "TridentSettings",
-]
 
 
 class DecoderSettings(Strict):

@@ -16,35 +16,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.extractors.errors import RecipeError
 from tal_cli.models.recipe.settings import (
-    CenterAssignment,
-    CostAssignment,
-    FeatureSpec,
-    InferenceConfig,
-    Published,
     Recipe,
-    TrainingConfig,
 )
-
-__all__ = [
-    "SHORT_NAMES",
-    "CenterAssignment",
-    "CostAssignment",
-    "FeatureSpec",
-    "InferenceConfig",
-    "ModelConfig",
-    "Published",
-    "Recipe",
-    "RecipeError",
-    "TrainingConfig",
-    "dump_recipe",
-    "full_name",
-    "list_recipes",
-    "load_recipe",
-    "override",
-    "parse_recipe",
-]
 
 RECIPES = Path(__file__).parent / "published"
 LARGEST_RECIPE = 1 << 20  # bytes; a recipe is a page of text, anything larger is not one
@@ -57,10 +32,6 @@ SHORT_NAMES = {
     "activitynet": "activitynet-tsp",
     "hacs": "hacs-slowfast",
 }
-
-
-class RecipeError(Exception):
-    """A recipe that cannot be read or breaks the schema; the message names the dotted path of each bad value."""
 
 
 class _Loader(yaml.SafeLoader):

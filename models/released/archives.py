@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-from tal_cli.models.store.checkpoint import CheckpointError
+from tal_cli.extractors.errors import CheckpointError
 
 SUFFIX = ".pth.tar"
 LARGEST = 4 << 30  # bytes

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.settings import Recipe
 from tal_cli.models.released.code_bases import FAMILIES
 from tal_cli.models.released.keys import KeyTable
-from tal_cli.models.store.checkpoint import CheckpointError
 
 LISTED = 5  # differences that a message lists before it counts the rest
 # In whose checkpoints an encoder is found. Two code bases have the convolutional one, only TriDet has its own head.

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.recipe.settings import Recipe
 from tal_cli.models.released.conversion import differences
-from tal_cli.models.store.checkpoint import CheckpointError
 
 
 def find_recipe(tensors: Mapping[str, Tensor], name: str, recipes: Sequence[Recipe], origin: str) -> Recipe:

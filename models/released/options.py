@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.recipe.architecture import (
     ActionformerSettings,
     CltdrSettings,
@@ -25,7 +26,6 @@ from tal_cli.models.recipe.encoders import (
     TransformerSettings,
 )
 from tal_cli.models.recipe.settings import CenterAssignment, CostAssignment, InferenceConfig, TrainingConfig
-from tal_cli.models.store.checkpoint import CheckpointError
 
 Options = dict[str, Any]
 _FIXED = {"scale_factor": 2, "embd_with_ln": True, "fpn_with_ln": True, "head_with_ln": True, "fpn_start_level": 0}

@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.released.archives import open_checkpoint
-from tal_cli.models.store.checkpoint import CheckpointError
 
 STATES = ("state_dict_ema", "state_dict")  # averaged weights, which are what was evaluated, come first
 

@@ -14,15 +14,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from tal_cli.extractors.errors import CheckpointError, RecipeError
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.recipe.loading import RecipeError, dump_recipe, load_recipe
+from tal_cli.models.recipe.loading import dump_recipe, load_recipe
 from tal_cli.models.recipe.settings import Recipe
 
 WEIGHTS, RECIPE, LABELS = "model.safetensors", "recipe.yaml", "labels.txt"
-
-
-class CheckpointError(Exception):
-    """A model folder or checkpoint file that cannot be used; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)

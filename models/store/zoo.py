@@ -12,24 +12,13 @@ from pathlib import Path
 
 import platformdirs
 
-from tal_cli.models.recipe.loading import SHORT_NAMES, RecipeError, full_name, list_recipes, load_recipe
+from tal_cli.extractors.errors import ModelMissing, RecipeError, UnknownModel
+from tal_cli.models.recipe.loading import SHORT_NAMES, full_name, list_recipes, load_recipe
 from tal_cli.models.recipe.settings import Published, Recipe
 from tal_cli.models.store.weight_sources import SOURCES, WeightsSource
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 WEIGHTS = "model.safetensors"
-
-
-class ModelMissing(Exception):
-    """No weights for a name. `remedy` says how to get them."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.remedy = remedy
-
-
-class UnknownModel(Exception):
-    """Neither a model nor a recipe nor a model folder; the message says what there is."""
 
 
 @dataclass(frozen=True)

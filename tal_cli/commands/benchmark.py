@@ -13,7 +13,7 @@ from tal_cli import console
 from tal_cli.commands.evaluation_options import Format, ResultFormat
 from tal_cli.commands.options import Device, Overrides, Precision, PrecisionChoice, Quiet, Seed
 from tal_cli.commands.printing import print_json, print_table
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.cost import Conditions, Cost
@@ -95,8 +95,9 @@ def benchmark(
 
 def _recipe(name: str, overrides: list[str], *, table: bool) -> tuple[Recipe, str | None]:
     """The recipe that a name stands for, and its model folder; None where it has none and weights are random."""
+    from tal_cli.extractors.errors import ModelMissing, UnknownModel
     from tal_cli.models.recipe.loading import full_name, list_recipes, load_recipe, override
-    from tal_cli.models.store.zoo import ModelMissing, UnknownModel, resolve_model
+    from tal_cli.models.store.zoo import resolve_model
 
     try:
         folder = None if table else resolve_model(name)
@@ -106,7 +107,7 @@ def _recipe(name: str, overrides: list[str], *, table: bool) -> tuple[Recipe, st
         folder = None
     recipe = load_recipe(folder / "recipe.yaml" if folder else name)
     if folder and any(assignment.startswith(("model.", "features.")) for assignment in overrides):
-        raise UsageProblem(f"{name} has trained weights, whose architecture --set cannot change", "name a recipe")
+        raise UsageError(f"{name} has trained weights, whose architecture --set cannot change", "name a recipe")
     if table:
         overrides = [f"features.channels={TABLE_15_CHANNELS}", *overrides]
     return override(recipe, overrides) if overrides else recipe, str(folder) if folder else None

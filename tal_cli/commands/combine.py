@@ -12,7 +12,7 @@ import typer
 from tal_cli import __version__, console
 from tal_cli.commands.options import Quiet, finite
 from tal_cli.commands.printing import print_path
-from tal_cli.errors import Missing, UsageProblem
+from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def video_scores(
         some = ", ".join(missing[:NAMED_AT_MOST])
         console.warn(f"{scores} has no scores for {len(missing)} videos, which are left out: {some}")
     if found.videos and not result.videos:
-        raise Missing(f"{scores} has scores for none of the videos", "are its videos named as those of the proposals?")
+        raise MissingError(
+            f"{scores} has scores for none of the videos", "are its videos named as those of the proposals?"
+        )
     _write(output, {"version": __version__, "results": _results(result), "external_data": {"tool": "tal"}})
 
 
@@ -115,7 +117,7 @@ def _levels(text: str | None) -> dict[str, int]:
         return {}
     levels = text.split(",")
     if len(levels) != len(LEVELS) or not all(level in "012345" and level for level in levels):
-        raise UsageProblem(f"--supervision {text}: expected three levels from 0 to 5, as in 1,4,3")
+        raise UsageError(f"--supervision {text}: expected three levels from 0 to 5, as in 1,4,3")
     return {name: int(level) for name, level in zip(LEVELS, levels, strict=True)}
 
 
@@ -135,7 +137,7 @@ def _number(name: str, known: dict[str, int], kind: str) -> int:
     if name.isdecimal():
         return int(name)
     remedy = f"give EPIC_100_{kind}_classes.csv with --{kind}-classes"
-    raise UsageProblem(f"submissions have class numbers, and nothing says that of the {kind} {name!r}", remedy)
+    raise UsageError(f"submissions have class numbers, and nothing says that of the {kind} {name!r}", remedy)
 
 
 def _numbers(path: Path | None) -> dict[str, int]:

@@ -12,7 +12,7 @@ from tal_cli import console
 from tal_cli.commands.evaluation_options import Format, ResultFormat
 from tal_cli.commands.options import Quiet, Seed, Workers, finite
 from tal_cli.commands.printing import print_facts, print_json, print_path, print_table
-from tal_cli.errors import EXIT_INPUT, InputProblem, UsageProblem
+from tal_cli.extractors.errors import EXIT_INPUT, InputError, UsageError
 from tal_cli.safe_text import counted, printable
 
 if TYPE_CHECKING:
@@ -167,11 +167,11 @@ def convert(
 
     *inputs, out = files
     if not inputs:
-        raise UsageProblem("name at least one file to read, then the one to write")
+        raise UsageError("name at least one file to read, then the one to write")
     if not out.name.endswith(".json"):
-        raise UsageProblem(f"{out}: what is written is JSON", "name it OUT.json")
+        raise UsageError(f"{out}: what is written is JSON", "name it OUT.json")
     if videos is not None and not videos.is_dir():
-        raise InputProblem(videos, "no such folder")
+        raise InputError(videos, "no such folder")
     result = merge(inputs, label_key, fps)
     if videos is not None:
         found = [path for path in sorted(videos.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES]
@@ -200,7 +200,7 @@ def make(
 
     benchmark = find_benchmark(name)
     if benchmark.name != "camera":
-        raise UsageProblem(f"{name} cannot be made, only got from {benchmark.source}", "tal datasets make camera")
+        raise UsageError(f"{name} cannot be made, only got from {benchmark.source}", "tal datasets make camera")
 
     from tal_cli.camera.render import render_dataset
 

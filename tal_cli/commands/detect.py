@@ -29,7 +29,8 @@ from tal_cli.commands.options import (
     finite,
 )
 from tal_cli.commands.visual_outputs import AnnotationsFile, ClipsFolder, Embed, OverlayFolder, Pictures, ReportFile
-from tal_cli.errors import EXIT_MISSING, UsageProblem, exit_code_of
+from tal_cli.error_report import exit_code_of
+from tal_cli.extractors.errors import EXIT_MISSING, UsageError
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs, Source, gather
 from tal_cli.results.output_files import (
     Folder,
@@ -161,16 +162,16 @@ def choose_format(output: str, name: str | None) -> Format:
     """The format asked for by name or by the output's suffix; a table on a terminal; json elsewhere.
 
     Raises:
-        UsageProblem: an unknown format or suffix, or an output that is a video's name.
+        UsageError: an unknown format or suffix, or an output that is a video's name.
     """
     if Path(output).suffix.lower() in VIDEO_SUFFIXES and not is_folder(output):
         # What `-o *.mp4` comes to: results over somebody's recording.
-        raise UsageProblem(
+        raise UsageError(
             f"--output {output}: this is the name of a video", "name the inputs first, and the output last"
         )
     if name is not None:
         if name not in FORMATS:
-            raise UsageProblem(f"--format {name}: no such format", f"use one of {', '.join(FORMATS)}")
+            raise UsageError(f"--format {name}: no such format", f"use one of {', '.join(FORMATS)}")
         return FORMATS[name]
     if output == "-":
         return FORMATS["table" if sys.stdout.isatty() else "json"]
@@ -183,12 +184,12 @@ def check_target(output: str, kind: Format, videos: int) -> None:
     """Find out before hours of work that an output could not hold the result.
 
     Raises:
-        UsageProblem: several videos for a file that can hold only one.
-        Missing: the format's package is not installed.
+        UsageError: several videos for a file that can hold only one.
+        MissingError: the format's package is not installed.
     """
     kind.check_installed()
     if kind.single and videos > 1 and (output == "-" or not is_folder(output)):
-        raise UsageProblem(
+        raise UsageError(
             f"--output {output}: a file of the format {kind.name} holds one video, and there are {videos}",
             "name a folder for one file per video: --output DIR/",
         )

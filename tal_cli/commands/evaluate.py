@@ -20,7 +20,7 @@ from tal_cli.commands.evaluation_options import (
 )
 from tal_cli.commands.options import Quiet
 from tal_cli.commands.printing import print_json, print_table
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def evaluate(
     from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, evaluate_files
 
     if task is not EpicTask.all and protocol is not Protocol.epic:
-        raise UsageProblem(f"--task {task.value} belongs to --protocol epic")
+        raise UsageError(f"--task {task.value} belongs to --protocol epic")
     truth = find_ground_truth(dataset, annotations, subset, None)
     is_epic = protocol is Protocol.epic
     tasks = EPIC_TASKS if is_epic else {"": replace(truth.task, counts_repeats=protocol is Protocol.activitynet)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 
 if TYPE_CHECKING:
     from tal_cli.datasets.annotations import Annotations
@@ -54,7 +54,7 @@ class GroundTruth:
         """Both files, and the subset to look at.
 
         Raises:
-            InputProblem: a file cannot be read.
+            InputError: a file cannot be read.
         """
         from tal_cli.evaluation.protocols import predicted_subset
 
@@ -68,8 +68,8 @@ def find_ground_truth(
     """The ground truth that a command line names.
 
     Raises:
-        UsageProblem: neither or both of data set and file, or no such data set.
-        Missing: the data set's annotations are not there.
+        UsageError: neither or both of data set and file, or no such data set.
+        MissingError: the data set's annotations are not there.
     """
     from tal_cli.datasets.catalog import find_benchmark
     from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, Task
@@ -82,4 +82,4 @@ def find_ground_truth(
         if task is not None:
             return GroundTruth(annotations, EPIC_TASKS[task.value], subset, EPIC_TIOU)
         return GroundTruth(annotations, Task("label", "label"), subset, None)
-    raise UsageProblem("give the ground truth by either --dataset NAME or --annotations FILE")
+    raise UsageError("give the ground truth by either --dataset NAME or --annotations FILE")

@@ -12,7 +12,7 @@ from tal_cli import console
 from tal_cli.commands.options import Quiet
 from tal_cli.commands.printing import print_path
 from tal_cli.commands.pull import suggestion
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 
 EXAMPLE = "Example: tal export camera --format onnx -o camera.onnx"
 
@@ -49,10 +49,11 @@ def export(
     """
     from tal_cli.backbones import make_backbone
     from tal_cli.extractors.catalog import find
+    from tal_cli.extractors.errors import UnknownModel
     from tal_cli.model_files.export_formats import FORMATS, of_backbone, of_detector
     from tal_cli.model_files.export_formats import export as write
     from tal_cli.models.store.checkpoint import load_model
-    from tal_cli.models.store.zoo import UnknownModel, resolve_model
+    from tal_cli.models.store.zoo import resolve_model
 
     try:
         folder = resolve_model(model)
@@ -60,13 +61,13 @@ def export(
         try:
             find(model)
         except ValueError:
-            raise UsageProblem(f"neither a model nor an extractor is named {model}", suggestion(model)) from None
+            raise UsageError(f"neither a model nor an extractor is named {model}", suggestion(model)) from None
         if length is not None:
-            raise UsageProblem("--length is for detectors; an extractor's windows have one length") from None
+            raise UsageError("--length is for detectors; an extractor's windows have one length") from None
         exportable = of_backbone(model, make_backbone(model, weights=weights))
     else:
         if weights is not None:
-            raise UsageProblem(f"--weights is for extractors; {model} is a model that has its own")
+            raise UsageError(f"--weights is for extractors; {model} is a model that has its own")
         exportable = of_detector(load_model(folder), length)
     path = output or Path(Path(exportable.name).name + FORMATS[format.value].suffix)
     with console.progress("exporting", unit="steps"):

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from tal_cli import __version__, console
 from tal_cli.batch import Run, auto_workers
-from tal_cli.errors import EXIT_MISSING, InputProblem, UsageProblem, exit_code_of
+from tal_cli.error_report import exit_code_of
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.corpus.run import Engine, Job, Outcome, Summary, run_corpus
 from tal_cli.extractors.corpus.worker_config import Setup
+from tal_cli.extractors.errors import EXIT_MISSING, InputError, UsageError
 from tal_cli.extractors.files.locks import Claims
 from tal_cli.extractors.files.remote import is_url, join
 from tal_cli.inputs import Inputs
@@ -47,7 +48,7 @@ def choose(extractor: str | None, model: str | None, asked: Mapping[str, object]
     has it.
 
     Raises:
-        UsageProblem: no such backbone.
+        UsageError: no such backbone.
     """
     settings = dict(asked)
     if extractor is None:
@@ -57,7 +58,7 @@ def choose(extractor: str | None, model: str | None, asked: Mapping[str, object]
     try:
         published = vars(find(extractor).contract)
     except ValueError as error:
-        raise UsageProblem(str(error)) from None
+        raise UsageError(str(error)) from None
     return extractor, {key: value for key, value in settings.items() if published.get(key, ...) != value}
 
 
@@ -75,21 +76,21 @@ class Corpus:
     """One run over a corpus.
 
     Raises:
-        UsageProblem: settings that the backbone cannot have, a folder that cannot be written to.
-        tal_cli.extractors.files.weights.WeightsMissing: it needs weights that are not there.
+        UsageError: settings that the backbone cannot have, a folder that cannot be written to.
+        WeightsMissing: it needs weights that are not there.
     """
 
     def __init__(self, setup: Setup, where: Where, *, out: str, format: str, overwrite: bool) -> None:
         self._setup, self._where = setup, where
         self._out, self._format, self._overwrite = out, format, overwrite
         if out.startswith("memory://"):
-            raise UsageProblem(f"--out {out}: it would be gone with this command")
+            raise UsageError(f"--out {out}: it would be gone with this command")
         if not is_url(out):
             check_folder(Path(join(out)))
         try:
             self._contract = setup.contract()
         except ValueError as error:
-            raise UsageProblem(str(error)) from None
+            raise UsageError(str(error)) from None
         differences = self._contract.differences(find(setup.extractor).contract)
         differences = [line for line in differences if not line.startswith("weights_sha256")]
         if differences:
@@ -129,7 +130,7 @@ class Corpus:
         if exit_code_of(error) == EXIT_MISSING:
             raise error
         if isinstance(error, OSError):
-            error = InputProblem(outcome.job.target, f"cannot be written: {error.strerror}")
+            error = InputError(outcome.job.target, f"cannot be written: {error.strerror}")
         run.report(error, outcome.job.video)
 
     def _target(self, name: str) -> str:
@@ -142,9 +143,7 @@ class Corpus:
             try:
                 return RayEngine(self._setup, address=self._where.address, workers=self._where.workers)
             except (ConnectionError, ValueError) as error:
-                raise UsageProblem(
-                    f"no Ray cluster answers at {self._where.address} ({one_line(error)[:200]})"
-                ) from None
+                raise UsageError(f"no Ray cluster answers at {self._where.address} ({one_line(error)[:200]})") from None
         from tal_cli.extractors.corpus.local import LocalEngine
 
         devices, shares, threads = layout(self._where.device, self._where.workers, jobs)
@@ -170,7 +169,7 @@ def layout(device: str, workers: int | None, jobs: int) -> tuple[list[str], int,
     """Worker processes: the device of each, videos at a time in each, torch's threads in each (None: torch decides).
 
     Raises:
-        UsageProblem: no such device.
+        UsageError: no such device.
     """
     import torch
 

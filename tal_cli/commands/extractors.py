@@ -12,7 +12,7 @@ from tal_cli.commands import pull
 from tal_cli.commands.evaluation_options import Format, ResultFormat
 from tal_cli.commands.options import WeightsFile
 from tal_cli.commands.printing import print_facts, print_json, print_table
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 
 if TYPE_CHECKING:
     from tal_cli.extractors.catalog.entry import BackboneEntry
@@ -69,7 +69,7 @@ def info(
     try:
         entry = find(name)
     except ValueError as error:
-        raise UsageProblem(str(error)) from error
+        raise UsageError(str(error)) from error
     document = _document(entry, _users().get(name, []), weights)
     if format is ResultFormat.json:
         print_json(document)
@@ -93,13 +93,13 @@ app.command("pull", epilog="Example: tal extractors pull videomaev2-b")(pull.pul
 
 
 def _document(entry: BackboneEntry, models: list[str], given: Path | None = None) -> dict[str, Any]:
-    """An entry and the state of its files as JSON. Raises UsageProblem for a file that is not there."""
+    """An entry and the state of its files as JSON. Raises UsageError for a file that is not there."""
     from tal_cli.extractors.files.weights import weights_sha256
 
     contract = asdict(entry.contract)
     if given is not None:
         if not given.is_file():
-            raise UsageProblem(f"{given}: no such weights file")
+            raise UsageError(f"{given}: no such weights file")
         contract["weights_sha256"] = weights_sha256(given)
     return {
         "name": entry.name,

@@ -23,7 +23,7 @@ from tal_cli.commands.options import (
     batch_size_of,
     finite,
 )
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.inputs import gather
 
 EXAMPLE = "Example: tal extract-features videos/ --out features --shard 1/4"
@@ -111,13 +111,13 @@ def extract_features(
     """
     for option, value, known in (("format", format, FORMATS), ("engine", engine, ENGINES)):
         if value not in known:
-            raise UsageProblem(f"--{option} {value}: no such {option}", f"use one of {', '.join(known)}")
+            raise UsageError(f"--{option} {value}: no such {option}", f"use one of {', '.join(known)}")
     if extractor is not None and model is not None:
-        raise UsageProblem("--extractor and --model exclude each other")
+        raise UsageError("--extractor and --model exclude each other")
     if address is not None and engine != "ray":
-        raise UsageProblem("--address belongs to --engine ray")
+        raise UsageError("--address belongs to --engine ray")
     if engine == "ray" and device != "auto":
-        raise UsageProblem(f"--device {device}: with --engine ray the cluster says what there is")
+        raise UsageError(f"--device {device}: with --engine ray the cluster says what there is")
     size = batch_size_of(batch_size)
     found = gather(inputs or [], null_separated=null, remote=True).share(*shard_of(shard))
 
@@ -146,13 +146,13 @@ def settings_of(overrides: list[str]) -> dict[str, object]:
     """`--set KEY=VALUE` as a dict.
 
     Raises:
-        UsageProblem: one without `=`, or a key twice.
+        UsageError: one without `=`, or a key twice.
     """
     settings: dict[str, object] = {}
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or key in settings:
-            raise UsageProblem(f"--set {text}: {'given twice' if separator else 'not KEY=VALUE'}")
+            raise UsageError(f"--set {text}: {'given twice' if separator else 'not KEY=VALUE'}")
         settings[key.strip()] = value.strip()
     return settings
 
@@ -161,9 +161,9 @@ def shard_of(text: str) -> tuple[int, int]:
     """`I/N` as (index from 0, count).
 
     Raises:
-        UsageProblem: not two whole numbers with 1 <= I <= N.
+        UsageError: not two whole numbers with 1 <= I <= N.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageProblem(f"--shard {text}: not a share", "use I/N with I from 1 to N, as in 1/4")
+        raise UsageError(f"--shard {text}: not a share", "use I/N with I from 1 to N, as in 1/4")
     return int(match[1]) - 1, int(match[2])

@@ -11,7 +11,7 @@ from tal_cli import console
 from tal_cli.commands import pull
 from tal_cli.commands.options import Quiet
 from tal_cli.commands.printing import print_facts, print_path, print_table
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import printable
 
 if TYPE_CHECKING:
@@ -150,9 +150,7 @@ def remove(
         except typer.Abort as error:
             if isinstance(error.__context__, EOFError):
                 typer.echo(err=True)
-                raise UsageProblem(
-                    f"nobody answered whether to remove {folder}", "give --yes to do it unasked"
-                ) from None
+                raise UsageError(f"nobody answered whether to remove {folder}", "give --yes to do it unasked") from None
             raise
     uninstall(name)
     console.note(f"removed {folder}")

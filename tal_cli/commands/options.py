@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from tal_cli import console
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 
 LARGEST_SEED = 2**64 - 1  # that torch takes
 
@@ -92,10 +92,10 @@ def batch_size_of(text: str) -> int | Literal["auto"]:
     """The value of `--batch-size auto|N`.
 
     Raises:
-        UsageProblem: neither `auto` nor a positive whole number.
+        UsageError: neither `auto` nor a positive whole number.
     """
     if text == "auto":
         return "auto"
     if not text.isdecimal() or int(text) < 1:
-        raise UsageProblem(f"--batch-size {text}: neither auto nor a positive whole number")
+        raise UsageError(f"--batch-size {text}: neither auto nor a positive whole number")
     return int(text)

@@ -12,7 +12,8 @@ import typer
 from tal_cli import console
 from tal_cli.commands.options import Quiet
 from tal_cli.commands.printing import print_path
-from tal_cli.errors import EXIT_MISSING, Missing, UsageProblem, exit_code_of
+from tal_cli.error_report import exit_code_of
+from tal_cli.extractors.errors import EXIT_MISSING, MissingError, UsageError
 
 if TYPE_CHECKING:
     from tal_cli.extractors.catalog.entry import BackboneEntry
@@ -52,11 +53,12 @@ def steps_for(name: str) -> list[Callable[[], Path]]:
     """What is to be done for a name, each step giving a path and raising Missing where it cannot.
 
     Raises:
-        UsageProblem: neither a model nor an extractor has that name.
+        UsageError: neither a model nor an extractor has that name.
     """
     from tal_cli.extractors.catalog import find
     from tal_cli.extractors.catalog.flow import FLOW_WEIGHTS
-    from tal_cli.models.store.zoo import UnknownModel, find_model
+    from tal_cli.extractors.errors import UnknownModel
+    from tal_cli.models.store.zoo import find_model
 
     if name in FLOW_WEIGHTS:
         return [partial(fetch_weights, name, FLOW_WEIGHTS[name])]
@@ -66,7 +68,7 @@ def steps_for(name: str) -> list[Callable[[], Path]]:
         try:
             extractor = find_model(name).recipe.features.extractor
         except UnknownModel as error:
-            raise UsageProblem(f"neither a model nor an extractor is named {name}", suggestion(name)) from error
+            raise UsageError(f"neither a model nor an extractor is named {name}", suggestion(name)) from error
         return [partial(pull_model, name), *extractor_steps(extractor)]
     sources = sources_of(entry)
     if not sources:
@@ -91,8 +93,8 @@ def pull_model(name: str) -> Path:
 
     Raises:
         ModelMissing: its authors publish no file that can be downloaded; it says what can be done.
-        DownloadFailed: theirs could not be had.
-        Missing: the labels of its classes do not travel with tal.
+        DownloadError: theirs could not be had.
+        MissingError: the labels of its classes do not travel with tal.
         CheckpointError: the file is not what it should be.
     """
     from tal_cli.model_files.download import fetch
@@ -105,9 +107,9 @@ def pull_model(name: str) -> Path:
     archive = fetch(source, home() / "downloads" / source.file)
     try:
         imported = install(name, archive, recipe=name)
-    except Missing as error:  # the labels, which stand in no checkpoint
+    except MissingError as error:  # the labels, which stand in no checkpoint
         command = f"`tal models add {name} --recipe {name} --checkpoint {archive} --labels FILE`"
-        raise Missing(error.message, f"the checkpoint is here; run {command}: {error.remedy}") from error
+        raise MissingError(error.reason, f"the checkpoint is here; run {command}: {error.remedy}") from error
     archive.unlink()  # its hash stays pinned
     if imported.assumed_labels:
         console.note(f"class order assumed: {imported.assumed_labels}")
@@ -127,12 +129,12 @@ def suggestion(name: str) -> str:
 
 
 def fetch_weights(name: str, source: WeightsSource) -> Path:
-    """Raises Missing, with all ways to get the file."""
+    """Raises MissingError, with all ways to get the file."""
     from tal_cli.extractors.files.weights import locate, remedy, weights_path
     from tal_cli.model_files.download import fetch
 
     if source.url is None and locate(source) is None:
-        raise Missing(f"{name}: its weights cannot be downloaded", remedy(name, (source,)))
+        raise MissingError(f"{name}: its weights cannot be downloaded", remedy(name, (source,)))
     return fetch(source, weights_path(source))
 
 

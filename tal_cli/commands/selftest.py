@@ -7,7 +7,7 @@ import typer
 from tal_cli import console
 from tal_cli.commands.options import Device, Quiet
 from tal_cli.commands.printing import print_table
-from tal_cli.errors import EXIT_DEFECT
+from tal_cli.extractors.errors import EXIT_INTERNAL
 
 EXAMPLE = "Example: tal selftest --device cpu"
 
@@ -38,4 +38,4 @@ def selftest(device: Device = "auto", quiet: Quiet = False) -> None:
     off = [report.case for report in reports if not report.ok or not report.comparisons]
     if off:
         console.error(f"on {where} this installation is not numerically right: {', '.join(off)}")
-        raise typer.Exit(EXIT_DEFECT)
+        raise typer.Exit(EXIT_INTERNAL)

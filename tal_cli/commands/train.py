@@ -11,7 +11,7 @@ import typer
 from tal_cli import console
 from tal_cli.commands.options import Device, Overrides, Precision, PrecisionChoice, Quiet
 from tal_cli.commands.printing import print_path
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 
 EXAMPLE = "Example: tal train --dataset mine/annotations.json --features mine/features --out runs/mine"
 
@@ -59,7 +59,7 @@ def train(
     The last epoch's averaged weights are the result, unless the recipe says `training.select: best-test`.
     """
     if precision is PrecisionChoice.fp16:
-        raise UsageProblem("--precision fp16: training would lose small gradients", "use fp32 or bf16")
+        raise UsageError("--precision fp16: training would lose small gradients", "use fp32 or bf16")
 
     from tal_cli.training.prepare import TrainingRequest, prepare
     from tal_cli.training.trainer import train as run_training

@@ -16,7 +16,7 @@ from tal_cli import __version__, console
 from tal_cli.commands.options import Quiet, finite
 from tal_cli.commands.printing import print_path
 from tal_cli.commands.visual_outputs import AnnotationsFile, Embed, check_page
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import InputError
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs
 from tal_cli.results.writers import RunInfo
 
@@ -101,11 +101,11 @@ def load_all(files: Iterable[Path], failures: Run) -> Iterator[tuple[Path, Resul
     for path in files:
         try:
             yield path, load_results(path)
-        except InputProblem as problem:
+        except InputError as problem:
             failures.report(problem, path)
 
 
-def gather_results(arguments: Iterable[str]) -> tuple[list[Path], list[InputProblem]]:
+def gather_results(arguments: Iterable[str]) -> tuple[list[Path], list[InputError]]:
     """The files that arguments mean: a file, whatever its suffix, a folder, searched for results, or a pattern."""
     files: dict[Path, None] = {}
     problems = []
@@ -113,11 +113,11 @@ def gather_results(arguments: Iterable[str]) -> tuple[list[Path], list[InputProb
         matches = [argument] if os.path.lexists(argument) else sorted(glob.glob(argument, recursive=True))
         if not matches:
             reason = "no file matches this pattern" if glob.has_magic(argument) else "no such file or folder"
-            problems.append(InputProblem(argument, reason))
+            problems.append(InputError(argument, reason))
         for path in map(Path, matches):
             inside = list(results_in(path)) if path.is_dir() else [path]
             if not inside:
-                problems.append(InputProblem(path, "no results in this folder", "they are json, jsonl or csv files"))
+                problems.append(InputError(path, "no results in this folder", "they are json, jsonl or csv files"))
             files |= dict.fromkeys(inside)
     return list(files), problems
 
@@ -161,12 +161,12 @@ def find_videos(folder: Path) -> dict[str, Path]:
     """Videos in a folder by stem, name and path within it, or one file as the video of any name.
 
     Raises:
-        InputProblem: there is no such folder or file.
+        InputError: there is no such folder or file.
     """
     if folder.is_file():
         return {"": folder}
     if not folder.is_dir():
-        raise InputProblem(folder, "no such file or folder")
+        raise InputError(folder, "no such file or folder")
     places: dict[str, Path] = {}
     for parent, folders, files in os.walk(folder):
         folders.sort()
@@ -194,7 +194,8 @@ def completed(detections: Detections) -> Detections:
     last = max((segment.end for segment in detections.segments), default=0.0)
     if detections.duration > 0 and detections.fps > 0:
         return replace(detections, duration=max(detections.duration, last))
-    from tal_cli.extractors.video.stream import VideoError, probe
+    from tal_cli.extractors.errors import VideoError
+    from tal_cli.extractors.video.stream import probe
 
     try:
         info = probe(detections.path)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.results.output_files import Sink, check_folder, check_writable, is_device
 from tal_cli.results.writers import RunInfo
 
@@ -49,11 +49,11 @@ class Pictures:
         """Find out before hours of work what could not be written.
 
         Raises:
-            UsageProblem: an option without the one it belongs to, or a place that cannot be written to.
+            UsageError: an option without the one it belongs to, or a place that cannot be written to.
         """
         if self.report is None and (self.embed or self.annotations):
             name = "--embed" if self.embed else "--annotations"
-            raise UsageProblem(f"{name}: there is no page to put it on", "add --report FILE.html")
+            raise UsageError(f"{name}: there is no page to put it on", "add --report FILE.html")
         if self.report is not None:
             check_page(self.report)
         for folder in (self.clips, self.overlay):
@@ -84,11 +84,11 @@ def check_page(path: Path) -> Path:
     """The path of a page that can be written.
 
     Raises:
-        UsageProblem: its name is not that of a page, or the place cannot be written to.
+        UsageError: its name is not that of a page, or the place cannot be written to.
     """
     if path.suffix.lower() not in PAGE_SUFFIXES and not is_device(path):
-        raise UsageProblem(f"{path}: not the name of a page", "its name ends in .html")
+        raise UsageError(f"{path}: not the name of a page", "its name ends in .html")
     if path.is_dir():
-        raise UsageProblem(f"{path}: this is a folder", "name a file: all videos go into one page")
+        raise UsageError(f"{path}: this is a folder", "name a file: all videos go into one page")
     check_writable(path)
     return path

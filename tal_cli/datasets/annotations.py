@@ -11,17 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import AnnotationError
 from tal_cli.results.output_files import write_atomically
 
 ALL_SUBSETS = "all"
 TRAINING_NAMES = ("training", "train")
 VALIDATION_NAMES = ("validation", "val", "valid")
 TEST_NAMES = ("test", "testing")
-
-
-class AnnotationError(InputProblem):
-    """An annotation file that cannot be understood; the message names the file and the video."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
-from tal_cli.errors import Missing, UsageProblem
+from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.extractors.features.lookup import usual_place
 
 LAYOUT = (
@@ -98,7 +98,7 @@ class Benchmark:
         """The annotation file that is there, in a folder or in the usual one.
 
         Raises:
-            Missing: there is none.
+            MissingError: there is none.
         """
         names = ["annotations.json", "annotations.json.gz", *([self.official] if self.official else [])]
         candidates = [(root or self.root) / name for name in names]
@@ -106,7 +106,7 @@ class Benchmark:
         if found is None:
             reason = f"no annotations of {self.title} at {candidates[0]}"
             remedy = f"get them from {self.source}, or make them; `tal datasets info {self.name}` shows the layout"
-            raise Missing(reason, remedy)
+            raise MissingError(reason, remedy)
         return found
 
 
@@ -243,8 +243,8 @@ def find_benchmark(name: str) -> Benchmark:
     """A data set by its name.
 
     Raises:
-        UsageProblem: there is none of that name.
+        UsageError: there is none of that name.
     """
     if name not in BENCHMARKS:
-        raise UsageProblem(f"no data set named {name!r}", f"there are {', '.join(BENCHMARKS)}")
+        raise UsageError(f"no data set named {name!r}", f"there are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]

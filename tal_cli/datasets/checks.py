@@ -14,8 +14,8 @@ from tal_cli import contracts
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
 from tal_cli.datasets.described import transposed
 from tal_cli.datasets.formats.values import last_end
+from tal_cli.extractors.errors import FeatureError
 from tal_cli.extractors.features.contract import FeatureContract
-from tal_cli.extractors.features.files import FeatureError
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.features.lookup import PREFIX, FeatureFile, find_features
 from tal_cli.extractors.features.sequence import FeatureSequence

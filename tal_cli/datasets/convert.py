@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tal_cli.datasets.annotations import AnnotationError, Annotations, VideoAnnotation, load_annotations
+from tal_cli.datasets.annotations import Annotations, VideoAnnotation, load_annotations
+from tal_cli.extractors.errors import AnnotationError
 
 TRAINING, VALIDATION = "training", "validation"
 Progress = Callable[[int, int], None]
@@ -50,7 +51,7 @@ def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progr
 
     Raises:
         AnnotationError: a video is not among the files; the first is named.
-        tal_cli.extractors.video.stream.VideoError: a file is no video.
+        VideoError: a file is no video.
     """
     from tal_cli.extractors.video.stream import probe
 

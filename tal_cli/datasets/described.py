@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tal_cli import contracts
 from tal_cli.datasets.annotations import VideoAnnotation
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.features.lookup import FeatureFile
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.recipe.settings import FeatureSpec
@@ -18,22 +18,22 @@ def described(
     """A sequence that has a contract and a clock, checked against what a recipe asks for.
 
     Raises:
-        UsageProblem: features that are not what `spec` asks for, or whose frame rate nothing tells.
+        UsageError: features that are not what `spec` asks for, or whose frame rate nothing tells.
     """
     remedy = "make them with `tal extract-features`, or change the recipe's `features` with --set"
     channels = sequence.features.shape[1]
     if channels != spec.channels:
         hint = transposed(sequence.features.shape, spec.channels)
-        raise UsageProblem(f"{file}: {channels} channels, the recipe has {spec.channels}{hint}", remedy)
+        raise UsageError(f"{file}: {channels} channels, the recipe has {spec.channels}{hint}", remedy)
     if sequence.contract is not None:
         found = contracts.differences(spec, sequence.contract)
         if found:
-            raise UsageProblem(f"{file}: not the features of the recipe: {'; '.join(found)}", remedy)
+            raise UsageError(f"{file}: not the features of the recipe: {'; '.join(found)}", remedy)
         return sequence
     fps = spec.sampling_rate or video.fps
     if fps is None:
         reason = f"{file}: neither a description beside it nor the annotations say the video's frames per second"
-        raise UsageProblem(reason, "add fps to the annotations, or --set features.sampling_rate=FPS")
+        raise UsageError(reason, "add fps to the annotations, or --set features.sampling_rate=FPS")
     frames = round(video.duration * fps)
     return replace(sequence, contract=contracts.of_recipe(spec), fps=fps, frames=frames, duration=video.duration)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tal_cli.datasets.annotations import VideoAnnotation
 from tal_cli.datasets.described import described
-from tal_cli.errors import Missing
+from tal_cli.extractors.errors import MissingError
 from tal_cli.extractors.features.lookup import FeatureFile, find_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.resampling import Resampling
@@ -105,16 +105,16 @@ def load_videos(
     recipe's or the annotation's.
 
     Raises:
-        Missing: there is no feature file for some videos; the first ones are named.
-        UsageProblem: features that are not what `spec` asks for.
-        tal_cli.extractors.features.files.FeatureError: a file cannot be read or holds values that are not finite.
+        MissingError: there is no feature file for some videos; the first ones are named.
+        UsageError: features that are not what `spec` asks for.
+        FeatureError: a file cannot be read or holds values that are not finite.
     """
     files = [find_features(folder, video.name, video.subset) for video in annotations]
     absent = [video.name for video, file in zip(annotations, files, strict=True) if file is None]
     if absent:
         more = f" and {len(absent) - NAMED_AT_MOST} more" if len(absent) > NAMED_AT_MOST else ""
         reason = f"no features in {folder} for {', '.join(absent[:NAMED_AT_MOST])}{more}"
-        raise Missing(reason, "make them with `tal extract-features VIDEOS --out DIR`")
+        raise MissingError(reason, "make them with `tal extract-features VIDEOS --out DIR`")
     index = {label: number for number, label in enumerate(labels)}
     room = _memory()
     videos = []

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import Annotations
-from tal_cli.errors import UsageProblem
 from tal_cli.evaluation.matching import Floats, Matching
 from tal_cli.evaluation.predictions import Predictions
+from tal_cli.extractors.errors import UsageError
 
 RECALL_MULTIPLES = (1, 5)
 THUMOS_TIOU = (0.3, 0.7, 5)
@@ -81,7 +81,7 @@ def parse_tiou(text: str) -> tuple[float, ...]:
     """From `0.3:0.1:0.7` (first:step:last), `0.5` or `0.3,0.5,0.7`; the floats are those of numpy's linspace.
 
     Raises:
-        UsageProblem: not such a text, or a threshold outside (0, 1].
+        UsageError: not such a text, or a threshold outside (0, 1].
     """
     try:
         if ":" in text:
@@ -95,7 +95,7 @@ def parse_tiou(text: str) -> tuple[float, ...]:
         if not all(0 < threshold <= 1 for threshold in thresholds):
             raise ValueError
     except (ValueError, ArithmeticError) as error:
-        raise UsageProblem(
+        raise UsageError(
             f"--tiou {text}: not overlap thresholds", "write them as 0.3:0.1:0.7, 0.5 or 0.3,0.5"
         ) from error
     return tuple(thresholds)
@@ -113,12 +113,12 @@ def evaluate(
     nowhere, as do labels without ground truth.
 
     Raises:
-        UsageProblem: the subset has no instance.
+        UsageError: the subset has no instance.
     """
     matching = Matching.of(predictions, annotations.of(subset))
     if not matching.labels:
         known = ", ".join(f"{name} ({count} videos)" for name, count in annotations.subsets.items())
-        raise UsageProblem(f"no instance in subset {subset!r}", f"the file has the subsets {known}")
+        raise UsageError(f"no instance in subset {subset!r}", f"the file has the subsets {known}")
     true = np.stack([matching.true_positives(threshold) for threshold in tiou])
     splits = np.cumsum(np.bincount(matching.label_of, minlength=len(matching.labels)))[:-1]
     precision = np.stack(

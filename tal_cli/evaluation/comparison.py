@@ -69,7 +69,7 @@ def compare(
     """Evaluate and diagnose both.
 
     Raises:
-        UsageProblem: the subset has no instance.
+        UsageError: the subset has no instance.
     """
     pair = [evaluate(found, annotations, subset, tiou) for found in (first, second)]
     errors = [diagnose(found, annotations, subset, tiou) for found in (first, second)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.files.json_files import parse_json, read_json, read_text
 
 Row = tuple[str, str, float, float, float]
@@ -61,14 +61,14 @@ def load_predictions(path: str | Path, label_key: str = "label") -> Predictions:
         label_key: which entry of a row is its label; EPIC-KITCHENS submissions have `verb`, `noun` and `action`.
 
     Raises:
-        InputProblem: the file cannot be read or is not such a file; the message names the video.
+        InputError: the file cannot be read or is not such a file; the message names the video.
     """
     is_lines = Path(path).name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
     videos = _from_lines(path) if is_lines else _from_results(path)
     found = Predictions.from_rows(row for video, items in videos for row in _rows(path, video, items, label_key))
     finite = np.isfinite(found.starts) & np.isfinite(found.ends) & np.isfinite(found.scores)
     if not finite.all():
-        raise InputProblem(path, f"video {found.videos[int(finite.argmin())]}: a number that is not finite")
+        raise InputError(path, f"video {found.videos[int(finite.argmin())]}: a number that is not finite")
     return found
 
 
@@ -76,7 +76,7 @@ def _from_results(path: str | Path) -> Iterator[tuple[str, Any]]:
     content = read_json(path)
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
-        raise InputProblem(path, 'not a predictions file: expected {"results": {VIDEO: [...]}} at the top')
+        raise InputError(path, 'not a predictions file: expected {"results": {VIDEO: [...]}} at the top')
     yield from results.items()
 
 
@@ -87,17 +87,17 @@ def _from_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
         try:
             entry = parse_json(path, line)
             yield str(entry["video"]), entry["segments"]
-        except (InputProblem, KeyError, TypeError) as error:
-            raise InputProblem(path, f"line {number}: expected {{video, segments}}") from error
+        except (InputError, KeyError, TypeError) as error:
+            raise InputError(path, f"line {number}: expected {{video, segments}}") from error
 
 
 def _rows(path: str | Path, video: str, items: Any, label_key: str) -> Iterator[Row]:
     if not isinstance(items, list):
-        raise InputProblem(path, f"video {video}: expected a list of rows")
+        raise InputError(path, f"video {video}: expected a list of rows")
     for number, item in enumerate(items, start=1):
         try:
             start, end = item["segment"]
             yield video, str(item[label_key]), float(start), float(end), float(item["score"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             expected = f"expected {label_key}, score and segment [start, end]"
-            raise InputProblem(path, f"video {video}, row {number}: {expected}") from error
+            raise InputError(path, f"video {video}, row {number}: {expected}") from error

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, GroundTruth, load_annotations, split_names
-from tal_cli.errors import InputProblem
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
 from tal_cli.evaluation.predictions import Predictions, load_predictions
+from tal_cli.extractors.errors import InputError
 
 EPIC_TIOU = "0.1:0.1:0.5"
 EPIC_NOUNS = 300
@@ -38,13 +38,13 @@ class Task:
     spell: Callable[[str], str] | None = None
 
     def predictions(self, path: Path) -> Predictions:
-        """Read predictions. Raises InputProblem."""
+        """Read predictions. Raises InputError."""
         found = load_predictions(path, self.prediction_key)
         spelt = self._spelt(path, found.labels)
         return replace(found, labels=tuple(spelt.get(label, label) for label in found.labels))
 
     def truth(self, path: Path) -> Annotations:
-        """Read annotations. Raises InputProblem."""
+        """Read annotations. Raises InputError."""
         known = load_annotations(path, self.truth_key)
         spelt = self._spelt(path, known.labels)
         if not spelt:
@@ -65,7 +65,7 @@ class Task:
                 spelt[label] = self.spell(label)
             except (ValueError, OverflowError):
                 reason = f"{label!r} is no {self.prediction_key} of EPIC-KITCHENS by number"[:200]
-                raise InputProblem(path, reason, "submissions and EPIC_100_validation.csv have such numbers") from None
+                raise InputError(path, reason, "submissions and EPIC_100_validation.csv have such numbers") from None
         return spelt
 
 
@@ -91,8 +91,8 @@ def evaluate_files(
     """Evaluate a file on another; without a subset on the one whose videos are predicted, on `all` if several are.
 
     Raises:
-        InputProblem: a file cannot be read.
-        UsageProblem: the subset has no instance.
+        InputError: a file cannot be read.
+        UsageError: the subset has no instance.
     """
     truth = task.truth(annotations)
     if not task.counts_repeats:

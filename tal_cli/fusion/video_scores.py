@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.formats.values import finite
-from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.evaluation.predictions import Predictions
+from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.extractors.features.lookup import PREFIX
 from tal_cli.extractors.files.error_text import reason_of
 from tal_cli.extractors.files.json_files import read_json
@@ -78,8 +78,8 @@ def load_video_scores(path: Path, labels: Sequence[str] = (), *, softmax: bool =
         softmax: whether scores are taken through it first; some files hold a network's raw outputs.
 
     Raises:
-        InputProblem: the file cannot be read or is none of them; the message names the video.
-        UsageProblem: the file does not name its classes and neither does `labels`.
+        InputError: the file cannot be read or is none of them; the message names the video.
+        UsageError: the file does not name its classes and neither does `labels`.
     """
     found = _from_array(path) if path.suffix == ".npy" else _from_json(path, tuple(labels))
     if not softmax:
@@ -119,9 +119,9 @@ def _from_array(path: Path) -> VideoScores:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputProblem(path, f"it holds no array ({reason_of(error)})") from error
+        raise InputError(path, f"it holds no array ({reason_of(error)})") from error
     if values.ndim != 2 or values.shape[1] != UCF101_CLASSES or values.dtype.kind not in "fiu":
-        raise InputProblem(path, f"expected scores of {UCF101_CLASSES} classes, [videos, {UCF101_CLASSES}]")
+        raise InputError(path, f"expected scores of {UCF101_CLASSES} classes, [videos, {UCF101_CLASSES}]")
     chosen = values[:, [number - 1 for number in UCF101_THUMOS.values()]].astype(np.float64)
     scores = {f"{THUMOS_TEST}{row + 1:07d}": chosen[row] for row in range(len(chosen))}
     return VideoScores(tuple(UCF101_THUMOS), scores)
@@ -131,20 +131,20 @@ def _from_json(path: Path, labels: tuple[str, ...]) -> VideoScores:
     content = read_json(path)
     results = content.get("results", content) if isinstance(content, dict) else None
     if not isinstance(results, dict) or not results:
-        raise InputProblem(path, 'not a file of video scores: expected {"results": {VIDEO: [...]}}')
+        raise InputError(path, 'not a file of video scores: expected {"results": {VIDEO: [...]}}')
     named = content.get("class", content.get("classes"))
     if isinstance(named, list) and all(isinstance(name, str) for name in named):
         labels = tuple(named)
     entries = {video: _flat(entry) for video, entry in results.items()}
     if not any(entries.values()):
-        raise InputProblem(path, "there is no score in it")
+        raise InputError(path, "there is no score in it")
     if all(isinstance(item, dict) for entry in entries.values() for item in entry):
         pairs = {video: _pairs(path, video, entry) for video, entry in entries.items()}
         labels = tuple(sorted({label for entry in pairs.values() for label in entry}))
         rows = {video: [entry.get(label, 0.0) for label in labels] for video, entry in pairs.items()}
         return VideoScores(labels, {video: np.asarray(row, dtype=np.float64) for video, row in rows.items()})
     if not labels:
-        raise UsageProblem(f"{path} does not name its classes", "name them with --labels FILE, one a line")
+        raise UsageError(f"{path} does not name its classes", "name them with --labels FILE, one a line")
     return VideoScores(labels, {video: _scores(path, video, entry, len(labels)) for video, entry in entries.items()})
 
 
@@ -158,14 +158,14 @@ def _pairs(path: Path, video: str, entry: list[Any]) -> dict[str, float]:
     found = {str(item.get("label")): finite(item.get("score")) for item in entry}
     scores = {label: score for label, score in found.items() if score is not None}
     if len(scores) < len(found):
-        raise InputProblem(path, f"video {video}: expected rows of label and score")
+        raise InputError(path, f"video {video}: expected rows of label and score")
     return scores
 
 
 def _scores(path: Path, video: str, entry: list[Any], count: int) -> Floats:
     numbers = [finite(item) for item in entry]
     if len(numbers) != count or any(number is None for number in numbers):
-        raise InputProblem(path, f"video {video}: expected {count} scores, one per class")
+        raise InputError(path, f"video {video}: expected {count} scores, one per class")
     return np.asarray(numbers, dtype=np.float64)
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from typing import IO, Any
 
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.files.child import module_path
 from tal_cli.extractors.video.stream import regular_file
 
@@ -37,8 +37,8 @@ def work_apart(task: str, path: str, request: Any, progress: Progress | None = N
     Returns: the task's result, as JSON holds it.
 
     Raises:
-        InputProblem: the video cannot be read, or the child failed, crashed or hung.
-        tal_cli.extractors.video.stream.VideoError: the path is no regular file that may be read.
+        InputError: the video cannot be read, or the child failed, crashed or hung.
+        VideoError: the path is no regular file that may be read.
     """
     assert is_dataclass(request) and not isinstance(request, type)
     message = {"task": task, "path": regular_file(path), "request": asdict(request)}
@@ -51,12 +51,12 @@ def work_apart(task: str, path: str, request: Any, progress: Progress | None = N
             try:
                 line = lines.get(timeout=TIMEOUT)
             except queue.Empty:
-                raise InputProblem(path, f"no progress for {TIMEOUT:g} s") from None
+                raise InputError(path, f"no progress for {TIMEOUT:g} s") from None
             if not line:
-                raise InputProblem(path, _post_mortem(child, complaints))
+                raise InputError(path, _post_mortem(child, complaints))
             answer = json.loads(line)
             if "failed" in answer:
-                raise InputProblem(path, answer["failed"])
+                raise InputError(path, answer["failed"])
             if "result" in answer:
                 return answer["result"]
             if progress is not None:

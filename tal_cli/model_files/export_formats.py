@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tal_cli.errors import Missing, UsageProblem
 from tal_cli.extractors.backbones import Backbone
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
+from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.store.checkpoint import LoadedModel
@@ -65,18 +65,18 @@ def of_detector(model: LoadedModel, length: int | None) -> Exportable:
     """A detector up to Soft-NMS. `length`: a fixed number of grid cells, None: left open where a recipe leaves it open.
 
     Raises:
-        UsageProblem: a length that the recipe does not have.
+        UsageError: a length that the recipe does not have.
     """
     config, channels = model.recipe.model, model.recipe.features.channels
     if config.resample:
         if length not in (None, config.pad_length):
-            raise UsageProblem(f"--length {length}: {model.name} brings every sequence to {config.pad_length} cells")
+            raise UsageError(f"--length {length}: {model.name} brings every sequence to {config.pad_length} cells")
         length = config.pad_length
     top = 1 << (config.levels - 1)
     least = config.pad_length // top  # shorter sequences are padded
     cells = (least + 3) * top if length is None else length
     if cells % top:
-        raise UsageProblem(f"--length {length}: {config.levels} levels need a multiple of {top}")
+        raise UsageError(f"--length {length}: {config.levels} levels need a multiple of {top}")
     features = torch.randn(1, channels, cells, generator=torch.Generator().manual_seed(0))
     return Exportable(
         name=model.name,
@@ -116,12 +116,12 @@ def of_backbone(name: str, backbone: Backbone) -> Exportable:
     """The network of a backbone, on windows or, for image models, on pictures; its preparation is in the metadata.
 
     Raises:
-        UsageProblem: the backbone has no network.
+        UsageError: the backbone has no network.
     """
     from tal_cli.extractors.backbones.timm_frames import FrameBackbone
 
     if not isinstance(backbone, WindowedBackbone | FrameBackbone):
-        raise UsageProblem(f"{name}: cannot be exported: it is no network, what it gives is measured step by step")
+        raise UsageError(f"{name}: cannot be exported: it is no network, what it gives is measured step by step")
     width, height = backbone.frame_size(320, 240)
     frames = torch.zeros(1 + backbone.lookahead, height, width, 3, dtype=torch.uint8)
     if isinstance(backbone, FrameBackbone):
@@ -143,14 +143,14 @@ def export(model: Exportable, format: str, path: Path) -> float | None:
     """Write a file; gives its largest difference from the model, None where no runtime is there to tell.
 
     Raises:
-        UsageProblem: the format cannot hold this model; the message says why.
-        Missing: a package is not installed.
-        InputProblem: the place cannot be written to.
+        UsageError: the format cannot hold this model; the message says why.
+        MissingError: a package is not installed.
+        InputError: the place cannot be written to.
     """
     data = FORMATS[format].write(model)
     difference = FORMATS[format].compare(model, data)
     if difference is not None and not difference < TOLERANCE:
-        raise UsageProblem(f"{model.name}: {format} gives other numbers, by {difference:.2g}; nothing was written")
+        raise UsageError(f"{model.name}: {format} gives other numbers, by {difference:.2g}; nothing was written")
     write_atomically(path, data)
     return difference
 
@@ -159,7 +159,7 @@ def to_program(model: Exportable) -> torch.export.ExportedProgram:
     """The graph of a model, with its open size open.
 
     Raises:
-        UsageProblem: something in it depends on what a graph cannot know.
+        UsageError: something in it depends on what a graph cannot know.
     """
     shapes: dict[str, dict[int, object] | None] = dict.fromkeys(model.inputs)
     size = model.open_size
@@ -175,7 +175,7 @@ def to_program(model: Exportable) -> torch.export.ExportedProgram:
         _, _, listed = said.partition("\n  - ")
         reason = one_line((listed or said).splitlines()[0])
         left = size is not None and size.input == "features"
-        raise UsageProblem(
+        raise UsageError(
             f"{model.name}: cannot be exported{' with an open length' if left else ''}: {reason}",
             "fix the length with --length" if left else "",
         ) from error
@@ -186,10 +186,12 @@ def write_onnx(model: Exportable) -> bytes:
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise Missing("the packages onnx and onnxscript are not installed", "pip install 'tal-cli[export]'") from error
+        raise MissingError(
+            "the packages onnx and onnxscript are not installed", "pip install 'tal-cli[export]'"
+        ) from error
     size = sum(each.nbytes for each in (*model.module.parameters(), *model.module.buffers()))
     if size > LARGEST_ONNX:
-        raise UsageProblem(
+        raise UsageError(
             f"{model.name}: cannot be exported: an ONNX file holds 2 GB, its weights take {size / 1e9:.1f}",
             "--format torch-export",
         )
@@ -219,7 +221,7 @@ def write_program(model: Exportable) -> bytes:
 def write_torchscript(model: Exportable) -> bytes:
     """What `torch.jit.load` reads, in C++ too; it has the example's sizes for good."""
     if model.open_size is not None and model.open_size.input == "features":
-        raise UsageProblem(f"{model.name}: torchscript cannot leave the length open", "fix it with --length")
+        raise UsageError(f"{model.name}: torchscript cannot leave the length open", "fix it with --length")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(model.module, tuple(model.inputs.values()), check_trace=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tal_cli.datasets.catalog import BENCHMARKS
-from tal_cli.errors import InputProblem, Missing, UsageProblem
+from tal_cli.extractors.errors import InputError, MissingError, UsageError
 
 if TYPE_CHECKING:
     from tal_cli.models.recipe.settings import Recipe
@@ -39,9 +39,9 @@ def install(
     with one label a line in class order (or EPIC-KITCHENS' table of classes), by default the data set's list.
 
     Raises:
-        UsageProblem: a name that cannot be one, that a shipped model has, or that is taken.
-        Missing: the data set's labels do not travel with the package.
-        InputProblem: a file of labels that cannot be read.
+        UsageError: a name that cannot be one, that a shipped model has, or that is taken.
+        MissingError: the data set's labels do not travel with the package.
+        InputError: a file of labels that cannot be read.
         CheckpointError: the file is no checkpoint, or its weights fit no recipe, or not the one given.
         RecipeError: no such recipe.
     """
@@ -66,7 +66,7 @@ def uninstall(name: str) -> Path:
     """Remove an imported or pulled model's folder and return where it was.
 
     Raises:
-        UsageProblem: a model that travels with the package, or none of that name under TAL_HOME.
+        UsageError: a model that travels with the package, or none of that name under TAL_HOME.
     """
     folder = removable_folder(name)
     if folder.is_symlink():
@@ -81,11 +81,11 @@ def removable_folder(name: str) -> Path:
     from tal_cli.models.store.zoo import SHIPPED, home, installed_folder
 
     if (SHIPPED / name).is_dir() and NAME.fullmatch(name):
-        raise UsageProblem(f"{name} travels with tal and is not removed")
+        raise UsageError(f"{name} travels with tal and is not removed")
     if not NAME.fullmatch(name) or not installed_folder(name).is_dir():
         parent = home() / "models"
         there = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
-        raise UsageProblem(
+        raise UsageError(
             f"no model named {name!r} under {parent}", f"there are {', '.join(there)}" if there else "there are none"
         )
     return installed_folder(name)
@@ -98,7 +98,7 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
     `DataParallel`.
 
     Raises:
-        UsageProblem: the file exists.
+        UsageError: the file exists.
         CheckpointError: no released code has this architecture.
         UnknownModel, ModelMissing: no such model, or not on this machine.
     """
@@ -111,7 +111,7 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
     from tal_cli.models.store.zoo import resolve_model
 
     if target.exists() and not overwrite:
-        raise UsageProblem(f"{target} exists", "give --overwrite to replace it")
+        raise UsageError(f"{target} exists", "give --overwrite to replace it")
     loaded = load_model(resolve_model(model))
     state = to_released(loaded.detector.state_dict(), loaded.recipe.model)
     wrapped = {f"module.{key}": value for key, value in state.items()}
@@ -127,21 +127,21 @@ def read_labels(path: Path) -> tuple[str, ...]:
     """Labels in class order: lines of a text file, or the `key` column of EPIC-KITCHENS' table of classes by `id`.
 
     Raises:
-        InputProblem: not such a file.
+        InputError: not such a file.
     """
     try:
         if path.stat().st_size > LARGEST_LABELS:
-            raise InputProblem(path, "too large for a list of labels")
+            raise InputError(path, "too large for a list of labels")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputProblem(path, error.strerror or str(error)) from error
+        raise InputError(path, error.strerror or str(error)) from error
     except UnicodeDecodeError as error:
-        raise InputProblem(path, "not UTF-8 text") from error
+        raise InputError(path, "not UTF-8 text") from error
     if path.suffix.lower() != ".csv":
         return tuple(line.strip() for line in text.splitlines() if line.strip())
     rows = list(csv.DictReader(text.splitlines()))
     if not rows or not {"id", "key"} <= rows[0].keys() or not all((row["id"] or "").isdecimal() for row in rows):
-        raise InputProblem(path, "a CSV of labels needs the columns id (0, 1, ...) and key")
+        raise InputError(path, "a CSV of labels needs the columns id (0, 1, ...) and key")
     return tuple(row["key"] for row in sorted(rows, key=lambda row: int(row["id"])))
 
 
@@ -149,12 +149,12 @@ def _free_folder(name: str, overwrite: bool) -> Path:
     from tal_cli.models.store.zoo import SHIPPED, installed_folder
 
     if not NAME.fullmatch(name):
-        raise UsageProblem(f"{name!r} cannot be a model's name", "use letters, digits and . _ + -")
+        raise UsageError(f"{name!r} cannot be a model's name", "use letters, digits and . _ + -")
     if (SHIPPED / name).is_dir():
-        raise UsageProblem(f"{name} is the name of a model that travels with tal", "choose another name")
+        raise UsageError(f"{name} is the name of a model that travels with tal", "choose another name")
     folder = installed_folder(name)
     if folder.exists() and not overwrite:
-        raise UsageProblem(f"there is a model named {name} already", "give --overwrite, or remove it first")
+        raise UsageError(f"there is a model named {name} already", "give --overwrite, or remove it first")
     return folder
 
 
@@ -173,7 +173,7 @@ def _usual_labels(recipe: Recipe) -> tuple[tuple[str, ...], str]:
     names = benchmark.label_names if benchmark else ()
     if benchmark is None or len(names) != recipe.model.classes:
         title = benchmark.title if benchmark else recipe.dataset or recipe.name
-        raise Missing(
+        raise MissingError(
             f"the {recipe.model.classes} labels of {title} do not travel with tal",
             "give --labels FILE, one label a line in class order (for EPIC-KITCHENS its EPIC_100_verb_classes.csv or "
             f"EPIC_100_noun_classes.csv{f', from {benchmark.source}' if benchmark else ''})",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import InputError
 from tal_cli.inputs import FEATURE_SUFFIXES
 from tal_cli.media.host import work_apart
 from tal_cli.results.colours import colours
@@ -62,7 +62,7 @@ class Clips:
         """Cut the segments of one video.
 
         Raises:
-            InputProblem: the video is not known or cannot be read, or the place cannot be written to.
+            InputError: the video is not known or cannot be read, or the place cannot be written to.
         """
         path = _video_of(detections, "no clips")
         if not detections.segments:
@@ -96,12 +96,12 @@ class Overlays:
         """Draw on one video.
 
         Raises:
-            InputProblem: the video is not known or cannot be read, or the place cannot be written to.
+            InputError: the video is not known or cannot be read, or the place cannot be written to.
         """
         path = _video_of(detections, "no overlay")
         target = file_for(self._folder, detections.video, ".overlay.mp4")
         if target.exists() and os.path.samefile(target, path):
-            raise InputProblem(path, f"no overlay: it would replace the video itself, {target}")
+            raise InputError(path, f"no overlay: it would replace the video itself, {target}")
         segments = tuple((printable(s.label), s.start, s.end, s.score) for s in detections.segments)
         chosen = colours((*self._run.labels, *(s.label for s in detections.segments)))
         with (
@@ -135,7 +135,7 @@ def clip_name(number: int, segment: Segment) -> str:
 
 def _video_of(detections: Detections, what: str) -> str:
     if Path(detections.path).suffix.lower() in FEATURE_SUFFIXES:
-        raise InputProblem(detections.path, f"{what}: only the features of the video are known")
+        raise InputError(detections.path, f"{what}: only the features of the video are known")
     return detections.path
 
 
@@ -146,7 +146,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".tal-", dir=folder)).resolve()
     except OSError as error:
-        raise InputProblem(folder, f"cannot be written: {error.strerror or error}") from error
+        raise InputError(folder, f"cannot be written: {error.strerror or error}") from error
     try:
         yield made
     finally:

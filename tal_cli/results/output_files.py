@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from tal_cli import console
-from tal_cli.errors import InputProblem, UsageProblem
+from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.extractors.files.atomic import write_whole
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import Format, RunInfo
@@ -21,7 +21,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write a file beside its target and rename it, so that no reader and no crash ever meets half of it.
 
     Raises:
-        InputProblem: the disk is full, or the place cannot be written to.
+        InputError: the disk is full, or the place cannot be written to.
     """
     write_streaming(path, lambda file: file.write(data))
 
@@ -30,7 +30,7 @@ def write_streaming(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """`write_atomically` for what is too large to be held at once: `write` gets the open file.
 
     Raises:
-        InputProblem: the disk is full, or the place cannot be written to.
+        InputError: the disk is full, or the place cannot be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def write_streaming(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             # Where a link leads is replaced, never the link.
             write_whole(Path(os.path.realpath(path)), write)
     except OSError as error:
-        raise InputProblem(path, f"cannot be written: {error.strerror or error}") from error
+        raise InputError(path, f"cannot be written: {error.strerror or error}") from error
 
 
 def is_device(path: Path) -> bool:
@@ -81,7 +81,7 @@ class StandardOutput:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise InputProblem("standard output", f"cannot be written: {error.strerror or error}") from error
+            raise InputError("standard output", f"cannot be written: {error.strerror or error}") from error
 
 
 class OneFile:
@@ -136,7 +136,7 @@ def check_writable(path: Path) -> None:
     """Find out before hours of work that the result could not be written.
 
     Raises:
-        UsageProblem: the place cannot be written to.
+        UsageError: the place cannot be written to.
     """
     check_folder(path if path.is_dir() else path.parent)
 
@@ -145,10 +145,10 @@ def check_folder(folder: Path) -> None:
     """The same for a folder that is to be filled, and made where it is not there yet.
 
     Raises:
-        UsageProblem: it cannot be written to, or is a file.
+        UsageError: it cannot be written to, or is a file.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise UsageProblem(f"{there}: this is a file, not a folder", "name a folder to write into")
+        raise UsageError(f"{there}: this is a file, not a folder", "name a folder to write into")
     if not os.access(there, os.W_OK):
-        raise UsageProblem(f"{there}: you may not write there", "choose another folder")
+        raise UsageError(f"{there}: you may not write there", "choose another folder")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.files.json_files import parse_json, read_text
 from tal_cli.results.segments import Detections, Segment
 
@@ -35,7 +35,7 @@ def load_results(path: str | Path) -> Results:
     """Read `json`, `jsonl` or `csv` as `tal detect` writes them, gzipped or not; told apart by their content.
 
     Raises:
-        InputProblem: the file cannot be read or is not such a file; the message names the video or the line.
+        InputError: the file cannot be read or is not such a file; the message names the video or the line.
     """
     text = read_text(path)
     first = text.lstrip()[:1]
@@ -50,7 +50,7 @@ def load_results(path: str | Path) -> Results:
 def _from_activitynet(path: str | Path, content: Any) -> Results:
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
-        raise InputProblem(path, 'not a results file: expected {"results": {VIDEO: [...]}}, JSON lines or CSV')
+        raise InputError(path, 'not a results file: expected {"results": {VIDEO: [...]}}, JSON lines or CSV')
     about = content.get("external_data")
     about = about if isinstance(about, dict) else {}
     facts = about.get("videos")
@@ -69,8 +69,8 @@ def _from_lines(path: str | Path, text: str) -> Iterator[Detections]:
         try:
             entry = parse_json(path, line)
             name, rows = str(entry["video"]), entry["segments"]
-        except (InputProblem, KeyError, TypeError) as error:
-            raise InputProblem(path, f"line {number}: expected {{video, segments}}") from error
+        except (InputError, KeyError, TypeError) as error:
+            raise InputError(path, f"line {number}: expected {{video, segments}}") from error
         yield _video(path, name, rows, entry)
 
 
@@ -79,14 +79,14 @@ def _from_csv(path: str | Path, text: str) -> Iterator[Detections]:
     rows: dict[str, list[dict[str, Any]]] = {}
     try:
         if not set(CSV_COLUMNS) <= set(reader.fieldnames or ()):
-            raise InputProblem(
+            raise InputError(
                 path, f"not a results file: expected JSON, or CSV with the columns {','.join(CSV_COLUMNS)}"
             )
         for row in reader:
             item = {"label": row["label"], "score": row["score"], "segment": [row["start"], row["end"]]}
             rows.setdefault(row["video"], []).append(item)
     except csv.Error as error:
-        raise InputProblem(path, f"line {reader.line_num}: {error}") from error
+        raise InputError(path, f"line {reader.line_num}: {error}") from error
     for name, items in rows.items():
         yield _video(path, name, items, None)
 
@@ -94,13 +94,13 @@ def _from_csv(path: str | Path, text: str) -> Iterator[Detections]:
 def _video(path: str | Path, name: str, rows: Any, facts: Any) -> Detections:
     known: Mapping[str, Any] = facts if isinstance(facts, dict) else {}
     if not isinstance(rows, list):
-        raise InputProblem(path, f"video {name}: expected a list of rows")
+        raise InputError(path, f"video {name}: expected a list of rows")
     found = (_segment(path, name, number, row) for number, row in enumerate(rows, start=1))
     segments = tuple(segment for segment in found if segment.end > segment.start)
     try:
         duration, fps, frames = (_finite(known.get(key, 0)) for key in ("duration", "fps", "frames"))
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputProblem(path, f"video {name}: duration, fps and frames are numbers") from error
+        raise InputError(path, f"video {name}: duration, fps and frames are numbers") from error
     where = known.get("path", "")
     return Detections(name, where if isinstance(where, str) else "", duration, fps, int(frames), segments)
 
@@ -111,7 +111,7 @@ def _segment(path: str | Path, video: str, number: int, row: Any) -> Segment:
         return Segment(str(row["label"]), max(0.0, _finite(start)), _finite(end), _finite(row["score"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         expected = "expected label, score and segment [start, end]"
-        raise InputProblem(path, f"video {video}, row {number}: {expected}") from error
+        raise InputError(path, f"video {video}, row {number}: {expected}") from error
 
 
 def _finite(value: Any) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tal_cli.datasets.training_data import Batch, FeatureVideo, collate, crop
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.prefetch import ahead
 from tal_cli.models.layers.pyramid import padded_length
 from tal_cli.models.layers.shared_random import BatchPart
@@ -74,10 +74,10 @@ def split_batch(size: int, processes: Processes, passes: int) -> list[range]:
     """Places in the batch of each of this process's passes.
 
     Raises:
-        UsageProblem: a batch has fewer videos than there are processes.
+        UsageError: a batch has fewer videos than there are processes.
     """
     if size < processes.count:
-        raise UsageProblem(
+        raise UsageError(
             f"a batch of {size} cannot be shared by {processes.count} processes", "raise --batch-size, or start fewer"
         )
     mine = processes.share(size)

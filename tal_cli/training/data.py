@@ -12,8 +12,8 @@ from tal_cli.datasets.annotations import Annotations, load_annotations, split_na
 from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
 from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, summarise
 from tal_cli.datasets.splits import split_own
-from tal_cli.errors import InputProblem, Missing, UsageProblem
 from tal_cli.evaluation.average_precision import parse_tiou
+from tal_cli.extractors.errors import InputError, MissingError, UsageError
 from tal_cli.extractors.features.lookup import find_features, usual_place
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.loading import override
@@ -63,9 +63,9 @@ def find_data(dataset: str, features: Path | None, train_subset: str | None, tes
     """Annotations and features of a data set's name or of an annotation file.
 
     Raises:
-        Missing: the annotations are not there.
-        UsageProblem: an unknown name, a subset without videos.
-        InputProblem: a file that cannot be read, or without instances.
+        MissingError: the annotations are not there.
+        UsageError: an unknown name, a subset without videos.
+        InputError: a file that cannot be read, or without instances.
     """
     path = Path(dataset)
     if path.suffix in (".json", ".gz") or path.is_file():
@@ -73,11 +73,11 @@ def find_data(dataset: str, features: Path | None, train_subset: str | None, tes
     else:
         data = _benchmark_data(dataset, features, train_subset, test_subset)
     if not data.features.exists():
-        raise Missing(f"{data.features}: no such file or folder of features", MAKE_FEATURES)
+        raise MissingError(f"{data.features}: no such file or folder of features", MAKE_FEATURES)
     for subset in data.subsets:
         if not data.annotations.of(subset):
             known = ", ".join(data.annotations.subsets) or "none"
-            raise UsageProblem(f"the annotations have no video in subset {subset!r}", f"their subsets: {known}")
+            raise UsageError(f"the annotations have no video in subset {subset!r}", f"their subsets: {known}")
     return data
 
 
@@ -89,7 +89,7 @@ def name_of(path: Path) -> str:
 
 def _own_data(path: Path, features: Path | None, train: str | None, test: str | None) -> TrainingData:
     if not path.is_file():
-        raise Missing(f"{path}: no such annotation file", "name a file, or a data set of `tal datasets list`")
+        raise MissingError(f"{path}: no such annotation file", "name a file, or a data set of `tal datasets list`")
     annotations = load_annotations(path)
     if train is None and test is None:
         split = split_own(annotations, path)
@@ -136,7 +136,7 @@ def check_data(data: TrainingData, spec: FeatureSpec, *, speak: bool = True) -> 
     """What `tal datasets check` looks for, before a day is lost; what does not end the run is said, if `speak`.
 
     Raises:
-        InputProblem: an empty subset, a label that nothing teaches, features that cannot be read or are not finite.
+        InputError: an empty subset, a label that nothing teaches, features that cannot be read or are not finite.
     """
     fatal = FATAL if data.name in BENCHMARKS else (*FATAL, UNTAUGHT)
     found = list(check_annotations(data.annotations, data.expected))
@@ -151,27 +151,27 @@ def check_data(data: TrainingData, spec: FeatureSpec, *, speak: bool = True) -> 
 
 def _refuse(path: Path, lines: list[str]) -> None:
     if lines:
-        raise InputProblem(path, "; ".join(lines), "`tal datasets check` lists all that is wrong")
+        raise InputError(path, "; ".join(lines), "`tal datasets check` lists all that is wrong")
 
 
 def feature_spec(data: TrainingData, overrides: Sequence[str]) -> FeatureSpec:
     """What the first training video's features are: as the file beside them says, else as overrides do.
 
     Raises:
-        Missing: they are not there, or nothing says what they are.
+        MissingError: they are not there, or nothing says what they are.
         RecipeError: overrides that are none.
-        tal_cli.extractors.features.files.FeatureError: the file cannot be read.
+        FeatureError: the file cannot be read.
     """
     video = data.annotations.of(data.train)[0]
     file = find_features(data.features, video.name, video.subset)
     if file is None:
-        raise Missing(f"no features of {video.name} in {data.features}", MAKE_FEATURES)
+        raise MissingError(f"no features of {video.name} in {data.features}", MAKE_FEATURES)
     found = file.outline()
     if found.contract is not None:
         return FeatureSpec(**{name: getattr(found.contract, name) for name in FeatureSpec.model_fields})
     said = [assignment for assignment in overrides if assignment.startswith("features.")]
     if not {"features.window", "features.stride"} <= {assignment.partition("=")[0] for assignment in said}:
-        raise Missing(
+        raise MissingError(
             f"{file}: nothing beside it says its window and stride",
             "say them with --set features.window=16 --set features.stride=4, or name a --recipe that does",
         )

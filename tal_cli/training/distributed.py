@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 
 # Evaluation can leave a process waiting for another for long.
 PATIENCE = timedelta(hours=2)
@@ -87,13 +87,13 @@ def join(device: str) -> Processes:
     `device` as on the command line: GPUs talk through NCCL, processors through Gloo.
 
     Raises:
-        UsageProblem: a single GPU is named for several processes.
+        UsageError: a single GPU is named for several processes.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ALONE
     if device.startswith("cuda:"):
-        raise UsageProblem(f"--device {device}: several processes cannot share it", "leave --device to torchrun")
+        raise UsageError(f"--device {device}: several processes cannot share it", "leave --device to torchrun")
     on_gpu = device in ("auto", "cuda") and torch.cuda.is_available()
     if not dist.is_initialized():
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tal_cli import console
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.store.checkpoint import load_model
 from tal_cli.models.store.zoo import resolve_model
@@ -20,12 +20,12 @@ def load_matching(detector: TemporalDetector, weights: dict[str, Tensor]) -> Non
     """Take over the tensors that fit by name and shape, and say how many do not.
 
     Raises:
-        UsageProblem: none fits.
+        UsageError: none fits.
     """
     own = detector.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     if not fitting:
-        raise UsageProblem("--init: no tensor of these weights fits the model")
+        raise UsageError("--init: no tensor of these weights fits the model")
     detector.load_state_dict(fitting, strict=False)
     if len(fitting) < len(own):
         console.note(f"--init: {len(own) - len(fitting)} of {len(own)} tensors do not fit and start anew")

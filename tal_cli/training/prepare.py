@@ -11,7 +11,7 @@ from tal_cli import console
 from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.datasets.training_data import FeatureVideo, load_videos, resampled
 from tal_cli.devices import resolve_device
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.atomic import leftovers, sweep
 from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
 from tal_cli.models.recipe.settings import FeatureSpec, Recipe
@@ -53,10 +53,10 @@ def prepare(request: TrainingRequest) -> TrainingRun:
     """Find and check everything that a run needs, in seconds rather than after hours.
 
     Raises:
-        Missing: annotations or features are not there.
-        UsageProblem: unknown names, features that do not fit the recipe, a folder that is in use.
-        InputProblem: a file that cannot be read, an empty subset, an unknown label, features that are not finite.
-        tal_cli.models.store.checkpoint.CheckpointError: labels that could not be kept.
+        MissingError: annotations or features are not there.
+        UsageError: unknown names, features that do not fit the recipe, a folder that is in use.
+        InputError: a file that cannot be read, an empty subset, an unknown label, features that are not finite.
+        CheckpointError: labels that could not be kept.
     """
     processes = join(request.device)
     console.set_quiet(console.is_quiet() or not processes.leads)
@@ -129,14 +129,14 @@ def derive(
     """A recipe for these videos, with overrides; what came of what is said, if `speak`.
 
     Raises:
-        UsageProblem: overrides that say other features than there are, or learn other labels.
+        UsageError: overrides that say other features than there are, or learn other labels.
     """
     shape = data_shape(videos)
     recipe = override(derive_recipe(data.name, spec, shape, len(data.annotations.labels)), request.overrides)
     if recipe.features != spec:
-        raise UsageProblem("--set features: without a recipe the features are what the files say")
+        raise UsageError("--set features: without a recipe the features are what the files say")
     if recipe.training.class_agnostic:
-        raise UsageProblem(
+        raise UsageError(
             "--set training.class_agnostic: without a recipe all labels are told apart",
             "write a recipe that learns them as one, and choose it with --recipe",
         )
@@ -153,30 +153,28 @@ def make_folder(out: Path) -> None:
 
 
 def check_instances(videos: Sequence[FeatureVideo], subset: str) -> None:
-    """Raise UsageProblem where there is nothing to learn from."""
+    """Raise UsageError where there is nothing to learn from."""
     if not any(len(video.labels) for video in videos):
-        raise UsageProblem(f"subset {subset!r} has no instance to train on", "name another with --train-subset")
+        raise UsageError(f"subset {subset!r} has no instance to train on", "name another with --train-subset")
 
 
 def run_folder(request: TrainingRequest) -> Path:
     """The run's folder: `--out`, or `runs/NAME-DATE`; when resuming without `--out`, the newest of that name.
 
     Raises:
-        UsageProblem: the folder holds another run, or there is none to resume.
+        UsageError: the folder holds another run, or there is none to resume.
     """
     name = request.dataset if request.dataset in BENCHMARKS else name_of(Path(request.dataset))
     out = request.out
     if out is None and request.resume:
         found = sorted(Path("runs").glob(f"{name}-*/{FOLDER}/{FILE}"), key=lambda path: path.stat().st_mtime)
         if not found:
-            raise UsageProblem(f"no run of {name} in runs/ to resume", "name the run folder with --out")
+            raise UsageError(f"no run of {name} in runs/ to resume", "name the run folder with --out")
         out = found[-1].parents[1]
     out = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     check_folder(out)
     if not request.resume and (out / FOLDER / FILE).exists():
-        raise UsageProblem(
-            f"{out} holds a run already", "go on with it by --resume, or choose another folder with --out"
-        )
+        raise UsageError(f"{out} holds a run already", "go on with it by --resume, or choose another folder with --out")
     return out
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from tal_cli.datasets.training_data import FeatureVideo
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import InputError
 from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.recipe.settings import Recipe
 from tal_cli.results.output_files import write_atomically
@@ -59,7 +59,7 @@ def load_state(run: Path) -> TrainingState | None:
     """The state that a run left; None where there is none.
 
     Raises:
-        InputProblem: the file is damaged or not such a state.
+        InputError: the file is damaged or not such a state.
     """
     path = run / FOLDER / FILE
     if not path.is_file():
@@ -68,7 +68,7 @@ def load_state(run: Path) -> TrainingState | None:
         content = torch.load(path, map_location="cpu", weights_only=True)
         return TrainingState(**content)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputProblem(path, "not the state of a training run") from error
+        raise InputError(path, "not the state of a training run") from error
 
 
 def fingerprint(recipe: Recipe, labels: Sequence[str], videos: Sequence[FeatureVideo], precision: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-from tal_cli.errors import Missing
+from tal_cli.extractors.errors import MissingError
 from tal_cli.results.output_files import write_atomically
 from tal_cli.training.state import FOLDER
 
@@ -31,14 +31,16 @@ class TensorBoard:
     """Scalars for TensorBoard, in `tensorboard/` of the run folder.
 
     Raises:
-        Missing: the package is not installed.
+        MissingError: the package is not installed.
     """
 
     def __init__(self, run: Path, resume: bool) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise Missing("the package tensorboard is not installed", "pip install 'tal-cli[tensorboard]'") from error
+            raise MissingError(
+                "the package tensorboard is not installed", "pip install 'tal-cli[tensorboard]'"
+            ) from error
         self._writer = SummaryWriter(str(run / "tensorboard"))
 
     def add(self, name: str, value: float, step: int) -> None:
@@ -56,14 +58,14 @@ class WeightsAndBiases:
     The run's name there is kept in `state/`, so that a resumed run is the same one.
 
     Raises:
-        Missing: the package is not installed.
+        MissingError: the package is not installed.
     """
 
     def __init__(self, run: Path, resume: bool) -> None:
         try:
             import wandb
         except ImportError as error:
-            raise Missing("the package wandb is not installed", "pip install 'tal-cli[wandb]'") from error
+            raise MissingError("the package wandb is not installed", "pip install 'tal-cli[wandb]'") from error
         place = run / FOLDER / WANDB_FILE
         known = place.read_text(encoding="utf-8") if resume and place.is_file() else ""
         identity = known or uuid4().hex[:8]

@@ -18,8 +18,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from tal_cli import console
 from tal_cli.devices import arithmetic
-from tal_cli.errors import InputProblem, TalError, UsageProblem
 from tal_cli.evaluation.average_precision import Evaluation
+from tal_cli.extractors.errors import InputError, TalError, UsageError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.settings import CenterAssignment
 from tal_cli.models.store.checkpoint import save_model
@@ -37,7 +37,7 @@ SAVE_SECONDS = 60.0  # a killed run loses at most this much, or the epoch it was
 class TrainingDiverged(TalError):
     """The loss or its gradient is no number any more; the message says where (exit code 3)."""
 
-    exit_code = InputProblem.exit_code
+    exit_code = InputError.exit_code
 
 
 def train(run: TrainingRun) -> TrainingResult:
@@ -45,7 +45,7 @@ def train(run: TrainingRun) -> TrainingResult:
 
     Raises:
         TrainingDiverged: a loss or a gradient that is no number.
-        UsageProblem: the folder's state belongs to another recipe or other data.
+        UsageError: the folder's state belongs to another recipe or other data.
     """
     trainer = Trainer(run)
     try:
@@ -243,7 +243,7 @@ class Trainer:
             console.note(f"{self.run.out} holds no state yet: beginning at the first step")
             return
         if state.fingerprint != self.fingerprint:
-            raise UsageProblem(
+            raise UsageError(
                 f"{self.run.out}: its state belongs to another recipe, precision or other data",
                 "resume with the same options, or train into another folder with --out",
             )

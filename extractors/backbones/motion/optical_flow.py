@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tal_cli.extractors.catalog.flow import RAFT
+from tal_cli.extractors.errors import PackageMissing, WeightsMissing
 from tal_cli.extractors.features.preprocessing_spec import Flow
-from tal_cli.extractors.files.optional import ExtraMissing
-from tal_cli.extractors.files.weights import WeightsMissing, load_state, locate, read_state, remedy, weights_sha256
+from tal_cli.extractors.files.weights import load_state, locate, read_state, remedy, weights_sha256
 
 RAFT_UPDATES = 20
 RAFT_CELL = 8  # RAFT works on sides that are multiples of this
@@ -41,7 +41,7 @@ class FlowEstimator(Protocol):
 def create_flow(spec: Flow, weights: str | os.PathLike[str] | None = None) -> FlowEstimator:
     """The estimator that a contract's flow method names, on the CPU. weights: another file for a method that has some.
 
-    Raises ExtraMissing where the method's package is not installed, WeightsMissing and WeightsError where its weights
+    Raises PackageMissing where the method's package is not installed, WeightsMissing and WeightsError where its weights
     are not there or not the published ones.
     """
     if spec.method == "raft":
@@ -63,18 +63,18 @@ def quantise(flow: Tensor, spec: Flow) -> Tensor:
 
 
 def opencv() -> Any:
-    """The module cv2. Raises ExtraMissing."""
+    """The module cv2. Raises PackageMissing."""
     try:
         import cv2
     except ImportError:
-        raise ExtraMissing("opencv-contrib-python-headless", "flow") from None
+        raise PackageMissing("opencv-contrib-python-headless", "flow") from None
     return cv2
 
 
 def tvl1(cv2: ModuleType) -> Callable[[], Any]:
     """Zach et al. 2007, with OpenCV's settings, which are those of the published flow pictures."""
     if not hasattr(cv2, "optflow"):  # an OpenCV without the contributed modules
-        raise ExtraMissing("opencv-contrib-python-headless", "flow")
+        raise PackageMissing("opencv-contrib-python-headless", "flow")
     return cv2.optflow.DualTVL1OpticalFlow_create
 
 

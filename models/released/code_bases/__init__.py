@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.released.code_bases import actionformer, actionmamba, cltdr, temporalmaxer, tridet
 from tal_cli.models.released.keys import KeyTable
-from tal_cli.models.store.checkpoint import CheckpointError
 
 # The first table that knows all names is taken: TemporalMaxer's parameters are also ActionFormer's and TriDet's.
 FAMILIES: dict[str, KeyTable] = {

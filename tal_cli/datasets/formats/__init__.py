@@ -10,8 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from tal_cli.datasets.annotations import AnnotationError, Annotations
+from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats.values import How
+from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import read_text
 
 MODULES = ("activitynet", "labelstudio", "elan", "epic", "thumos", "table")
@@ -38,7 +39,7 @@ def read(path: str | Path, how: How) -> Annotations:
 
     Raises:
         AnnotationError: it is in none, or something in it is wrong; the message names the video.
-        InputProblem: the file cannot be read.
+        InputError: the file cannot be read.
     """
     text = read_text(path)
     head = text[:HEAD].lstrip()

@@ -11,8 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tal_cli.datasets.annotations import AnnotationError, Annotations, GroundTruth, VideoAnnotation
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation
 from tal_cli.datasets.formats.values import DEFAULT_SUBSET, How, finite, last_end
+from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
 
 NAME = "ActivityNet-style JSON"

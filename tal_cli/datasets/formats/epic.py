@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tal_cli.datasets.annotations import AnnotationError, Annotations
+from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, seconds, sorted_labels
+from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import read_text
 
 NAME = "EPIC-KITCHENS-100 CSV"

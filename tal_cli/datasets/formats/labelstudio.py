@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tal_cli.datasets.annotations import AnnotationError, Annotations
+from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats.table import is_video
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_labels
+from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
 
 NAME = "Label Studio JSON"

@@ -14,8 +14,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from tal_cli.datasets.annotations import AnnotationError, Annotations
+from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, seconds, sorted_labels
+from tal_cli.extractors.errors import AnnotationError
 from tal_cli.inputs import VIDEO_SUFFIXES
 
 NAME = "CSV with the columns video, label, start, end"

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tal_cli.datasets.annotations import AnnotationError, Annotations
+from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_labels
+from tal_cli.extractors.errors import AnnotationError
 
 NAME = "THUMOS14's text files"
 LINE = re.compile(r"(video_(validation|test)_\d+)\s+(\S+)\s+(\S+)")

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
-from tal_cli.errors import UsageProblem
 from tal_cli.evaluation.diagnosis.characteristics import Bucketed, characterise, usable
 from tal_cli.evaluation.diagnosis.error_types import ERRORS, Kind, classify
 from tal_cli.evaluation.matching import Floats, Ints, Matching
 from tal_cli.evaluation.predictions import Predictions
+from tal_cli.extractors.errors import UsageError
 
 Bools = NDArray[np.bool_]
 
@@ -131,16 +131,16 @@ def diagnose(
     `scale` is that of `characterise`; `video` is the one whose predictions the scatter has, None for all.
 
     Raises:
-        UsageProblem: the subset has no instance that can be analysed, or there is no such scale or video.
+        UsageError: the subset has no instance that can be analysed, or there is no such scale or video.
     """
     everything = annotations.of(subset)
     videos = usable(everything)
     if not videos:
         known = ", ".join(f"{name} ({count} videos)" for name, count in annotations.subsets.items())
-        raise UsageProblem(f"no usable instance in subset {subset!r}", f"the file has the subsets {known}")
+        raise UsageError(f"no usable instance in subset {subset!r}", f"the file has the subsets {known}")
     names = {item.name for item in videos}
     if video is not None and video not in names:
-        raise UsageProblem(f"no video {video} with instances in subset {subset!r}")
+        raise UsageError(f"no video {video} with instances in subset {subset!r}")
     within = predictions.take(np.asarray([name in names for name in predictions.videos], dtype=bool))
     counts = {item.name: len(item.segments) for item in everything}
     analysis = _Analysis.of(within, videos, tiou)

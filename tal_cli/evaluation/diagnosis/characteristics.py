@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import GroundTruth, VideoAnnotation
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 
 Ints = NDArray[np.int64]
 
@@ -102,7 +102,7 @@ def characterise(videos: Sequence[VideoAnnotation], counts: dict[str, int], scal
         scale: one of SCALES, or `auto`: the one under which the instances spread most evenly.
 
     Raises:
-        UsageProblem: there is no such scale.
+        UsageError: there is no such scale.
     """
     pairs = [(video, item) for video in videos for item in video.segments]
     values = (
@@ -111,7 +111,7 @@ def characterise(videos: Sequence[VideoAnnotation], counts: dict[str, int], scal
         [float(counts[video.name]) for video, _ in pairs],
     )
     if scale != "auto" and scale not in SCALES:
-        raise UsageProblem(f"no scale named {scale!r}", f"there are auto, {', '.join(SCALES)}")
+        raise UsageError(f"no scale named {scale!r}", f"there are auto, {', '.join(SCALES)}")
     candidates = [
         tuple(
             Bucketed(item, np.searchsorted(np.asarray(item.edges), column, side="left").astype(np.int64))

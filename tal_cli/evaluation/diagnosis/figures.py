@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tal_cli.errors import Missing
 from tal_cli.evaluation.diagnosis.analysis import Diagnosis
 from tal_cli.evaluation.diagnosis.characteristics import Bucketed
 from tal_cli.evaluation.diagnosis.error_types import ERRORS, Kind
 from tal_cli.evaluation.matching import Floats
+from tal_cli.extractors.errors import MissingError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,12 +56,12 @@ def draw(diagnosis: Diagnosis) -> list[Picture]:
     """All figures of a diagnosis; the same diagnosis gives the same bytes.
 
     Raises:
-        Missing: matplotlib is not installed.
+        MissingError: matplotlib is not installed.
     """
     try:
         import matplotlib
     except ImportError as error:
-        raise Missing("figures need matplotlib", "pip install 'tal-cli[plots]'") from error
+        raise MissingError("figures need matplotlib", "pip install 'tal-cli[plots]'") from error
     with matplotlib.rc_context(STYLE):
         return [_picture(name, title, caption, paint(diagnosis)) for name, (title, caption, paint) in FIGURES.items()]
 

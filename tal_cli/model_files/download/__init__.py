@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from tal_cli import console
+from tal_cli.extractors.errors import DownloadError
 from tal_cli.extractors.files.weights import INDEX
 from tal_cli.model_files.download import hubs, pins
-from tal_cli.model_files.download.failure import DownloadFailed
 from tal_cli.model_files.download.http import receive
 from tal_cli.model_files.download.request import FileRequest
 from tal_cli.safe_text import printable
 
-__all__ = ["DownloadFailed", "Source", "fetch", "is_offline"]
+__all__ = ["DownloadError", "Source", "fetch", "is_offline"]
 
 LARGEST_INDEX = 1 << 24  # bytes
 
@@ -71,7 +71,7 @@ def fetch(source: Source, target: Path) -> Path:
     What is there is checked against the SHA-256 that is known: the published one, or that of the first download.
 
     Raises:
-        DownloadFailed: offline, no public link, no connection, or not the file it should be. What arrived stays beside
+        DownloadError: offline, no public link, no connection, or not the file it should be. What arrived stays beside
             the target, and the next call goes on from there, unless it is wrong.
     """
     with pins.only_one(target):
@@ -86,10 +86,10 @@ def fetch(source: Source, target: Path) -> Path:
 
 def _download(source: Source, target: Path) -> None:
     if source.url is None:
-        raise DownloadFailed(f"{source.file}: there is no public download", f"ask for it at {source.page}")
+        raise DownloadError(f"{source.file}: there is no public download", f"ask for it at {source.page}")
     by_hand = f"get it from {source.page} by hand and put it at {target}"
     if is_offline():
-        raise DownloadFailed(f"{source.file}: offline (TAL_OFFLINE or HF_HUB_OFFLINE is set)", by_hand)
+        raise DownloadError(f"{source.file}: offline (TAL_OFFLINE or HF_HUB_OFFLINE is set)", by_hand)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     # With a whole hash to check in the end, even a server that names no version of its file can be resumed from.
@@ -103,8 +103,8 @@ def _download(source: Source, target: Path) -> None:
             receive(direct)
             request = replace(request, sha256=request.sha256 or direct.sha256)
         digest = pins.verify(request, pins.pinned(target))
-    except DownloadFailed as error:
-        raise DownloadFailed(error.message, error.remedy or by_hand) from error
+    except DownloadError as error:
+        raise DownloadError(error.reason, error.remedy or by_hand) from error
     os.replace(part, target)
     if source.sha256 is None or len(source.sha256) < pins.DIGITS:
         pins.pin(target, digest)
@@ -112,14 +112,14 @@ def _download(source: Source, target: Path) -> None:
 
 
 def _fetch_parts(source: Source, index: Path) -> None:
-    """Raises DownloadFailed, also for an index that is none."""
+    """Raises DownloadError, also for an index that is none."""
     try:
         text = index.read_text(encoding="utf8") if index.stat().st_size < LARGEST_INDEX else ""
         names = sorted(set(json.loads(text)["weight_map"].values()))
         if not all(re.fullmatch(r"\w[\w.-]*\.safetensors", name) for name in names):
             raise ValueError("a part's name is none")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DownloadFailed(
+        raise DownloadError(
             f"{printable(str(index))}: not an index of weights in parts ({type(error).__name__})"
         ) from None
     for name in names:

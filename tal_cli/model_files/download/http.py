@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from tal_cli import __version__, console
-from tal_cli.model_files.download.failure import DownloadFailed
+from tal_cli.extractors.errors import DownloadError
 from tal_cli.model_files.download.request import FileRequest
 from tal_cli.safe_text import one_line
 
@@ -48,7 +48,7 @@ def receive(request: FileRequest) -> None:
     """Fill `request.part` to its end. Hashes are the caller's to check.
 
     Raises:
-        DownloadFailed: the server has no such file, or breaks off again and again without getting further.
+        DownloadError: the server has no such file, or breaks off again and again without getting further.
     """
     failures = 0
     while True:
@@ -60,12 +60,12 @@ def receive(request: FileRequest) -> None:
             got = _size(request.part)
             failures = 0 if got >= before + FURTHER else failures + 1
             if failures > len(PAUSES):
-                raise DownloadFailed(f"{request.file}: {error}", AGAIN if got else "") from None
+                raise DownloadError(f"{request.file}: {error}", AGAIN if got else "") from None
             time.sleep(PAUSES[max(0, failures - 1)])
 
 
 def _attempt(request: FileRequest) -> None:
-    """Receive what is missing. Raises _Broken, DownloadFailed."""
+    """Receive what is missing. Raises _Broken, DownloadError."""
     headers = {"User-Agent": f"tal/{__version__}", "Accept-Encoding": "identity", **request.headers}
     have, validator = _size(request.part), _validator(request)
     if have and validator is not None:
@@ -86,16 +86,16 @@ def _attempt(request: FileRequest) -> None:
         raise _Broken(f"the server answered {error.code}") from None
     except (URLError, http.client.HTTPException, OSError) as error:
         if isinstance(error, OSError) and error.errno in LASTING:
-            raise DownloadFailed(f"{request.file}: {request.part.parent}: {error.strerror}") from None
+            raise DownloadError(f"{request.file}: {request.part.parent}: {error.strerror}") from None
         if isinstance(error, URLError) and isinstance(error.reason, ssl.SSLCertVerificationError):
-            raise DownloadFailed(f"{request.file}: {one_line(error.reason)}") from None
+            raise DownloadError(f"{request.file}: {one_line(error.reason)}") from None
         raise _Broken(_reason(error)) from None
 
 
 def _open(asked: Request, request: FileRequest) -> Any:
-    """The response. Raises HTTPError for codes that may pass, DownloadFailed for those that will not."""
+    """The response. Raises HTTPError for codes that may pass, DownloadError for those that will not."""
     if urlsplit(asked.full_url).scheme not in ("http", "https"):
-        raise DownloadFailed(f"{request.file}: {asked.full_url} is no web address")
+        raise DownloadError(f"{request.file}: {asked.full_url} is no web address")
     try:
         return build_opener(_Redirects).open(asked, timeout=TIMEOUT)
     except HTTPError as error:
@@ -103,9 +103,9 @@ def _open(asked: Request, request: FileRequest) -> Any:
             raise
         host = urlsplit(asked.full_url).netloc
         if 300 <= error.code < 400:
-            raise DownloadFailed(f"{request.file}: {host} redirects to where nobody can follow") from None
+            raise DownloadError(f"{request.file}: {host} redirects to where nobody can follow") from None
         meaning = {401: ", it asks for a login", 403: ", it refuses", 404: ", it has no such file", 410: ", it is gone"}
-        raise DownloadFailed(f"{request.file}: {host} answered {error.code}{meaning.get(error.code, '')}") from None
+        raise DownloadError(f"{request.file}: {host} answered {error.code}{meaning.get(error.code, '')}") from None
 
 
 class _Redirects(HTTPRedirectHandler):
@@ -116,7 +116,7 @@ class _Redirects(HTTPRedirectHandler):
     ) -> Request | None:
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme == "http"):
-            raise DownloadFailed(f"{old.netloc} redirects to {new.scheme}://{new.netloc}, which is not followed")
+            raise DownloadError(f"{old.netloc} redirects to {new.scheme}://{new.netloc}, which is not followed")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None and new.netloc != old.netloc:
             request.remove_header("Authorization")
@@ -144,22 +144,22 @@ def _strong(tag: str | None) -> str | None:
 
 
 def _check(response: Any, reply: _Reply, request: FileRequest) -> None:
-    """Raises DownloadFailed for what can be told to be wrong before it arrives."""
+    """Raises DownloadError for what can be told to be wrong before it arrives."""
     if response.headers.get_content_type() == "text/html":
         # A login, a captive portal or an excuse; to pin its hash would lock the file out.
-        raise DownloadFailed(f"{request.file}: the server sent a web page instead of the file")
+        raise DownloadError(f"{request.file}: the server sent a web page instead of the file")
     ends = reply.total is not None or response.headers.get("Transfer-Encoding", "").lower() == "chunked"
     if not ends and request.size is None and request.sha256 is None:
-        raise DownloadFailed(
+        raise DownloadError(
             f"{request.file}: the server does not say how long it is, so nobody can tell when it is whole"
         )
     if request.size is not None and reply.total is not None and reply.total != request.size:
-        raise DownloadFailed(
+        raise DownloadError(
             f"{request.file}: the server's file has {reply.total} bytes, the published one {request.size}"
         )
     free = shutil.disk_usage(request.part.parent).free
     if reply.total is not None and reply.total - reply.start > free:
-        raise DownloadFailed(
+        raise DownloadError(
             f"{request.file}: {(reply.total - reply.start) / 1e9:.1f} GB to come, {free / 1e9:.1f} GB free in"
             f" {request.part.parent}",
             "make room, or set TAL_HOME to a folder on another disk",
@@ -181,7 +181,7 @@ def _write(response: Any, reply: _Reply, request: FileRequest) -> None:
             done += len(piece)
             if request.size is not None and done > request.size:
                 forget(request.part)
-                raise DownloadFailed(f"{request.file}: the server sends more than its {request.size} bytes")
+                raise DownloadError(f"{request.file}: the server sends more than its {request.size} bytes")
             file.write(piece)
             bar.advance(len(piece) / 1e6)
     if total is not None and done < total:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tal_cli import console
+from tal_cli.extractors.errors import DownloadError
 from tal_cli.extractors.files.atomic import write_whole
 from tal_cli.extractors.files.weights import DIGITS, file_sha256, pin_path, pinned
-from tal_cli.model_files.download.failure import DownloadFailed
 from tal_cli.model_files.download.http import forget
 from tal_cli.model_files.download.request import FileRequest
 
@@ -28,17 +28,17 @@ def verify(request: FileRequest, known: str | None) -> str:
     """The SHA-256 of what arrived.
 
     Raises:
-        DownloadFailed: it is not the one that is known; the message names both, and what arrived is gone.
+        DownloadError: it is not the one that is known; the message names both, and what arrived is gone.
     """
     digest = file_sha256(request.part)
     size = request.part.stat().st_size
     if request.size is not None and size != request.size:
         forget(request.part)
-        raise DownloadFailed(f"{request.file}: {size} bytes arrived, the published file has {request.size}; not kept")
+        raise DownloadError(f"{request.file}: {size} bytes arrived, the published file has {request.size}; not kept")
     for sha256, whose in ((request.sha256, "the published file's"), (known, "the first download's")):
         if sha256 is not None and not digest.startswith(sha256.lower()):
             forget(request.part)
-            raise DownloadFailed(
+            raise DownloadError(
                 f"{request.file}: SHA-256 {digest} arrived, {whose} is {sha256}; not kept",
                 "the server's file was replaced or damaged on the way"
                 + ("" if known is None else "; if it was rightly replaced, remove the old hash from TAL_HOME/pins"),
@@ -51,14 +51,14 @@ def check(file: str, sha256: str | None, target: Path) -> None:
     """Hold a file that is there already to what is known of it.
 
     Raises:
-        DownloadFailed: it is another one; it is left alone.
+        DownloadError: it is another one; it is left alone.
     """
     known = [(sha256, "the published file's"), (pinned(target), "the first download's")]
     wanted = [(digits.lower(), whose) for digits, whose in known if digits]
     digest = file_sha256(target) if wanted else ""
     for digits, whose in wanted:
         if not digest.startswith(digits):
-            raise DownloadFailed(
+            raise DownloadError(
                 f"{file}: {target} has SHA-256 {digest}, {whose} is {digits}", f"remove {target} to download it again"
             )
 
@@ -68,7 +68,7 @@ def only_one(target: Path) -> Iterator[None]:
     """Let one process at a time download a file; the others wait and find it there.
 
     Raises:
-        DownloadFailed: nothing can be written there.
+        DownloadError: nothing can be written there.
     """
     from filelock import FileLock, Timeout
 
@@ -84,7 +84,7 @@ def only_one(target: Path) -> Iterator[None]:
         if target.is_file():  # a folder that others have filled and nobody may write to
             yield
             return
-        raise DownloadFailed(f"{target.parent}: cannot be written to ({error.strerror or error})") from error
+        raise DownloadError(f"{target.parent}: cannot be written to ({error.strerror or error})") from error
     try:
         yield
     finally:

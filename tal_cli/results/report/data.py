@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli.datasets.annotations import GroundTruth
-from tal_cli.errors import InputProblem, exit_code_of, reason_of
+from tal_cli.error_report import exit_code_of, reason_of
+from tal_cli.extractors.errors import InputError
 from tal_cli.media.host import Progress, work_apart
 from tal_cli.results.media_links import relative_url
 from tal_cli.results.segments import Detections, Segment
@@ -63,7 +64,7 @@ def take_pictures(path: str, segments: Sequence[Segment], duration: float, progr
     try:
         seen = work_apart("look", path, Look(tuple(times)), progress)
     except Exception as error:
-        if exit_code_of(error) != InputProblem.exit_code:
+        if exit_code_of(error) != InputError.exit_code:
             raise
         return Pictures(shown=[None] * len(segments), problem=reason_of(error))
     return Pictures(

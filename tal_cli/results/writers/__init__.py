@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tal_cli.errors import Missing, UsageProblem
+from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.results.segments import Detections
 
 
@@ -66,7 +66,7 @@ class Format:
     def check_installed(self) -> None:
         """Raises Missing where the package is not installed that this format needs."""
         if self.needs is not None and importlib.util.find_spec(self.needs) is None:
-            raise Missing(
+            raise MissingError(
                 f"the format {self.name} needs the package {self.needs}", f"pip install 'tal-cli[{self.name}]'"
             )
 
@@ -99,13 +99,13 @@ def format_for(path: Path) -> Format:
     """The format that a file's suffix asks for.
 
     Raises:
-        UsageProblem: no format has this suffix.
+        UsageError: no format has this suffix.
     """
     # The longest first, since `.labelstudio.json` is also `.json`.
     for format in sorted(FORMATS.values(), key=lambda format: -len(format.suffix)):
         if path.name.lower().endswith(format.suffix):
             return format
     suffixes = ", ".join(format.suffix for format in FORMATS.values())
-    raise UsageProblem(
+    raise UsageError(
         f"{path}: no format has the suffix {path.suffix!r}", f"use one of {suffixes}, or name one with --format"
     )

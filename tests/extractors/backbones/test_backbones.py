@@ -20,10 +20,11 @@ from tal_cli.extractors.backbones.windowed import WindowedBackbone, unfold_windo
 from tal_cli.extractors.catalog import ENTRIES as CATALOG
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.errors import WeightsError, WeightsMissing
 from tal_cli.extractors.extraction.extractor import extract_features
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
-from tal_cli.extractors.files.weights import WeightsError, WeightsMissing, file_sha256
+from tal_cli.extractors.files.weights import file_sha256
 
 ENTRIES = {entry.name: entry for entry in CATALOG}
 SMALL = {"resize": "bilinear 56x48", "crop": "center 48x48"}

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tal_cli.extractors.backbones.motion.optical_flow import Raft, create_flow, quantise
+from tal_cli.extractors.errors import PackageMissing, WeightsError, WeightsMissing
 from tal_cli.extractors.features.preprocessing_spec import Flow
-from tal_cli.extractors.files.optional import ExtraMissing
-from tal_cli.extractors.files.weights import WeightsError, WeightsMissing
 
 TVL1, DIS, RAFT = (Flow.parse(f"{method} bound 20") for method in ("tvl1", "dis", "raft"))
 
@@ -97,10 +96,10 @@ def test_an_absent_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
     for spec in (TVL1, DIS):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, "cv2", None)
-            with pytest.raises(ExtraMissing) as caught:
+            with pytest.raises(PackageMissing) as caught:
                 create_flow(spec)
-            assert caught.value.extra == "flow"
+            assert "tal-cli[flow]" in caught.value.remedy
     monkeypatch.delattr(cv2, "optflow")  # as the distribution without the contributed modules has it
-    with pytest.raises(ExtraMissing):
+    with pytest.raises(PackageMissing):
         create_flow(TVL1)
     create_flow(DIS)

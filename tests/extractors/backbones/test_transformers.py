@@ -23,8 +23,9 @@ from tal_cli.extractors.backbones.videomae import S as SMALL
 from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape, sine_table
 from tal_cli.extractors.backbones.vit_layers import PatchEmbed, without_prefixes
 from tal_cli.extractors.catalog import find
+from tal_cli.extractors.errors import WeightsError
 from tal_cli.extractors.extraction.precision import arithmetic, hold_factors
-from tal_cli.extractors.files.weights import WeightsError, file_sha256, load_state, read_state
+from tal_cli.extractors.files.weights import file_sha256, load_state, read_state
 from tal_cli.extractors.goldens import check_case
 from tal_cli.extractors.goldens.fill import clip, filled
 

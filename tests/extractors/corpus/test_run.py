@@ -20,12 +20,16 @@ from tal_cli.extractors.corpus import local
 from tal_cli.extractors.corpus.local import LocalEngine
 from tal_cli.extractors.corpus.run import Job, Outcome, Summary, is_done, run_corpus
 from tal_cli.extractors.corpus.worker_config import Setup, WorkerDefect, pack, unpack
+from tal_cli.extractors.errors import (
+    DecoderUnavailable,
+    PackageMissing,
+    RemoteError,
+    VideoError,
+    WeightsError,
+    WeightsMissing,
+)
 from tal_cli.extractors.features.files import load_features
 from tal_cli.extractors.files.locks import Claims
-from tal_cli.extractors.files.optional import ExtraMissing
-from tal_cli.extractors.files.remote import PlaceError
-from tal_cli.extractors.files.weights import WeightsError, WeightsMissing
-from tal_cli.extractors.video.stream import DecoderUnavailable, VideoError
 
 Encode = Callable[..., Path]
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -190,9 +194,9 @@ def test_what_no_worker_can_do_is_raised_as_it_is(plain: Path, tmp_path: Path) -
     "error",
     [
         VideoError("a", "b"),
-        PlaceError("a", "b"),
+        RemoteError("a", "b"),
         DecoderUnavailable("decord", "absent"),
-        ExtraMissing("s3fs", "s3"),
+        PackageMissing("s3fs", "s3"),
         WeightsMissing("i3d", "get them"),
         WeightsError("unfit"),
         ValueError("value"),

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.extraction.cpu_parallel import in_lanes
 from tal_cli.extractors.extraction.extractor import Extractor, extract_features
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
-from tal_cli.extractors.video.stream import VideoError, read_frames
+from tal_cli.extractors.video.stream import read_frames
 
 MakeContract = Callable[..., FeatureContract]
 Encode = Callable[..., Path]

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tal_cli.extractors.errors import FeatureError
 from tal_cli.extractors.features.contract import FeatureContract
-from tal_cli.extractors.features.files import FORMATS, FeatureError, load_features, save_features
+from tal_cli.extractors.features.files import FORMATS, load_features, save_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 
 MakeContract = Callable[..., FeatureContract]

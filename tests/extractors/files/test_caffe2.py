@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from tal_cli.extractors.backbones import create_backbone
+from tal_cli.extractors.errors import WeightsError
 from tal_cli.extractors.files.caffe2 import read_blobs
-from tal_cli.extractors.files.weights import WeightsError, read_state
+from tal_cli.extractors.files.weights import read_state
 
 
 class Harm:

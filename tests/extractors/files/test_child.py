@@ -15,8 +15,9 @@ from typing import IO
 import numpy as np
 import pytest
 
+from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.files import child as host
-from tal_cli.extractors.video.stream import FrameStream, VideoError, read_frames
+from tal_cli.extractors.video.stream import FrameStream, read_frames
 
 Encode = Callable[..., Path]
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tal_cli.extractors.errors import WeightsError
 from tal_cli.extractors.files.weights import (
-    WeightsError,
     WeightsSource,
     file_sha256,
     load_state,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.video.messages import VideoSummary
-from tal_cli.extractors.video.stream import VideoError, read_frames
+from tal_cli.extractors.video.stream import read_frames
 
 # What decord 0.6 cannot read, and why.
 NOT_BY_DECORD = {

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.video.messages import VideoSummary
-from tal_cli.extractors.video.stream import VideoError, probe, read_frames
+from tal_cli.extractors.video.stream import probe, read_frames
 
 FRAMES = 30
 STEADY = tuple(40 * index for index in range(FRAMES))

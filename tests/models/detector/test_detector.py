@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from tal_cli.extractors.errors import RecipeError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import PyramidLayout, pad_batch, padded_length, pyramid_points
 from tal_cli.models.predictions import decode_distances
-from tal_cli.models.recipe.loading import RecipeError, load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override
 from tal_cli.models.recipe.settings import Recipe
 
 SMALL = [

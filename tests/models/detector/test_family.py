@@ -10,6 +10,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from tal_cli.extractors.errors import RecipeError
 from tal_cli.models.decoders import DECODERS
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders import ENCODERS
@@ -19,7 +20,7 @@ from tal_cli.models.layers.neck import NECKS
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import Predictions, decode_everywhere
 from tal_cli.models.recipe.architecture import AnyDecoder, AnyEncoder, AnyNeck
-from tal_cli.models.recipe.loading import RecipeError, load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override
 from tal_cli.models.recipe.settings import Recipe
 from tal_cli.models.store.checkpoint import load_model, save_model
 from tal_cli.models.training.loss import LossNormalizer, batch_loss

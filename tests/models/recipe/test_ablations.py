@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tal_cli.extractors.errors import RecipeError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.gmg import GmgBlock
 from tal_cli.models.predictions import BinnedBoundaries, Predictions
-from tal_cli.models.recipe.loading import RecipeError, load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override
 from tal_cli.models.recipe.settings import Recipe
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
 

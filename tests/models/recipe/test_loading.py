@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tal_cli.models.recipe.loading import RecipeError, dump_recipe, list_recipes, load_recipe, override, parse_recipe
+from tal_cli.extractors.errors import RecipeError
+from tal_cli.models.recipe.loading import dump_recipe, list_recipes, load_recipe, override, parse_recipe
 
 
 @pytest.mark.parametrize("name", list_recipes())

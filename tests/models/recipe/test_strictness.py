@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tal_cli.models.recipe.loading import RecipeError, list_recipes, load_recipe, override, parse_recipe
+from tal_cli.extractors.errors import RecipeError
+from tal_cli.models.recipe.loading import list_recipes, load_recipe, override, parse_recipe
 
 Path = tuple[str, ...]
 RECIPES = {name: load_recipe(name).model_dump(mode="json") for name in list_recipes()}

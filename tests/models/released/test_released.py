@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.settings import Recipe
 from tal_cli.models.released.conversion import differences, to_ours, to_released
 from tal_cli.models.released.matching import find_recipe
 from tal_cli.models.released.options import translate_options
 from tal_cli.models.released.reading import read_state
-from tal_cli.models.store.checkpoint import CheckpointError
 
 RECORDED = (
     "actionformer_epic",

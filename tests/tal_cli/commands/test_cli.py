@@ -16,7 +16,7 @@ import pytest
 import typer
 from small_runs import TAL, Tal, render_clip
 
-from tal_cli import __version__, app, console, errors
+from tal_cli import __version__, app, console
 from tal_cli.goldens import SHIPPED_CASES
 from tal_cli.models.goldens.report import CaseReport, Comparison
 
@@ -121,13 +121,6 @@ def test_a_defect_is_logged(run: Tal, environment: dict[str, str], monkeypatch: 
     log = Path(done.err.split("the traceback is in ")[1].strip())
     assert log.is_relative_to(environment["XDG_STATE_HOME"])
     assert "ZeroDivisionError: of all things" in log.read_text()
-
-
-def test_foreign_errors_are_known_by_their_names() -> None:
-    import importlib
-
-    for module, name in errors.FOREIGN:
-        assert issubclass(getattr(importlib.import_module(module), name), Exception)
 
 
 def test_standard_input_and_null(tal: Tal, clips: Path) -> None:

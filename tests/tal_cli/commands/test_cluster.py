@@ -15,8 +15,8 @@ from small_runs import TAL, Tal, render_clip
 
 from tal_cli.extractors.corpus.ray import Model, layout
 from tal_cli.extractors.corpus.worker_config import Setup, unpack
+from tal_cli.extractors.errors import WeightsError
 from tal_cli.extractors.features.files import load_features
-from tal_cli.extractors.files.weights import WeightsError
 
 
 def descendants(pid: int) -> Iterator[int]:

@@ -14,7 +14,7 @@ import pytest
 from small_runs import LABELS, TAL, Tal, render_clip
 
 from tal_cli import VideoDetector
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 
 
 def segments(text: str, video: str = "first") -> list[dict[str, object]]:
@@ -189,5 +189,5 @@ def test_python_api(clips: Path, home: Path) -> None:
     assert (found.video, found.duration, found.fps, found.frames) == ("first", 2.4, 25.0, 60)
     assert len(found.segments) == 3
     assert detector.labels == tuple(LABELS)
-    with pytest.raises(UsageProblem, match="fly"):
+    with pytest.raises(UsageError, match="fly"):
         detector.detect(clips / "first.mp4", labels=["fly"])

@@ -14,8 +14,8 @@ from small_runs import TAL, Tal, render_clip
 
 from tal_cli import console
 from tal_cli.commands import extraction_run
-from tal_cli.errors import UsageProblem
 from tal_cli.extractors.corpus.run import Job, Outcome, Summary
+from tal_cli.extractors.errors import UsageError
 from tal_cli.inputs import gather
 
 
@@ -82,7 +82,7 @@ def test_videos_at_a_time_are_spread_over_devices(monkeypatch: pytest.MonkeyPatc
     assert extraction_run.layout("cpu", 1, 100) == (["cpu"], 1, None)
     monkeypatch.setattr("tal_cli.extractors.cpu.usable_cores", lambda: 2)
     assert extraction_run.layout("cpu", 3, 100) == (["cpu"], 3, None)
-    with pytest.raises(UsageProblem, match="torch can use 4 CUDA devices"):
+    with pytest.raises(UsageError, match="torch can use 4 CUDA devices"):
         extraction_run.layout("cuda:4", None, 1)
 
 

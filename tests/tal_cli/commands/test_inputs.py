@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.inputs import _Found, _name, gather
 
 
@@ -87,7 +87,7 @@ def test_clashes_between_given_folders_and_files(tmp_path: Path) -> None:
 
 
 def test_no_argument_is_wrong_usage() -> None:
-    with pytest.raises(UsageProblem):
+    with pytest.raises(UsageError):
         gather([])
 
 

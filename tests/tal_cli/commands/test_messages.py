@@ -18,12 +18,14 @@ import torch
 from rich.console import Console
 from small_runs import TAL, Tal
 
-from tal_cli import console, errors
+from tal_cli import console
 from tal_cli.batch import Run
-from tal_cli.extractors.features.files import FeatureError, load_features
-from tal_cli.extractors.files.weights import WeightsError, read_state
+from tal_cli.error_report import exit_code_of, message_of
+from tal_cli.extractors.errors import EXIT_INPUT, EXIT_INTERNAL, FeatureError, RecipeError, WeightsError
+from tal_cli.extractors.features.files import load_features
+from tal_cli.extractors.files.weights import read_state
 from tal_cli.inputs import Inputs
-from tal_cli.models.recipe.loading import RecipeError, load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override
 
 # A title for the window, a colour, a line break, a turned reading direction, half a character, markup and an emoji.
 NASTY = "\x1b]0;title\x07\x9b31m\x1b[31m\r\n\u202e\udcff[bold]x[/bold] [/] :boom:"
@@ -119,10 +121,10 @@ def test_closed_streams_change_nothing(environment: dict[str, str], closed: str,
 def test_what_the_system_refuses_is_no_defect(capfd: pytest.CaptureFixture[str]) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "runs/mine")
-    assert errors.exit_code_of(full) == errors.exit_code_of(denied) == errors.EXIT_INPUT
-    assert errors.message_of(full) == "No space left on device"
-    assert errors.message_of(denied) == "runs/mine: Permission denied"
-    assert errors.exit_code_of(OSError("of all things")) == errors.EXIT_DEFECT
+    assert exit_code_of(full) == exit_code_of(denied) == EXIT_INPUT
+    assert message_of(full) == "No space left on device"
+    assert message_of(denied) == "runs/mine: Permission denied"
+    assert exit_code_of(OSError("of all things")) == EXIT_INTERNAL
     run = Run(Inputs((), ()))
     run.report(denied, "a.mp4")
     run.report(FeatureError("a.json", "it does not describe features"), "a.npy")

@@ -15,9 +15,9 @@ import pytest
 from file_server import CHUNK, CONTENT, SHA256, FileServer, serve
 from small_runs import Tal
 
-from tal_cli.errors import Missing
 from tal_cli.extractors import catalog
 from tal_cli.extractors.catalog import ENTRIES, flow
+from tal_cli.extractors.errors import MissingError
 from tal_cli.extractors.files.weights import WeightsSource
 from tal_cli.model_files.download import http
 
@@ -203,7 +203,7 @@ def test_labels_that_do_not_travel_are_asked_for(
     monkeypatch.setattr(zoo, "weights_source", lambda name: source)
 
     def install(*_: object, **__: object) -> None:
-        raise Missing("the labels do not travel with tal", "give --labels FILE")
+        raise MissingError("the labels do not travel with tal", "give --labels FILE")
 
     monkeypatch.setattr(released, "install", install)
     done = run("models", "pull", "actionformer-epic-verb")

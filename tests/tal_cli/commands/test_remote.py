@@ -127,13 +127,13 @@ def test_what_is_wrong_with_a_store_is_one_line(tal: Tal, access: dict[str, str]
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tal_cli.extractors.files.optional import ExtraMissing
+    from tal_cli.extractors.errors import PackageMissing
 
     def missing(*arguments: Any, **more: Any) -> None:
         raise ImportError("no", name="s3fs")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", missing)
-    with pytest.raises(ExtraMissing, match="s3fs is not installed") as caught:
+    with pytest.raises(PackageMissing, match="s3fs is not installed") as caught:
         remote.find_files("s3://bucket/in")
     assert caught.value.remedy == "pip install 'tal-cli[s3]'"
 
@@ -151,7 +151,7 @@ def test_places_are_joined_and_parted(tmp_path: Path, folder: str) -> None:
     assert remote.name_of(place) == "a.b.npy"
     assert remote.name_of(remote.sibling(place, "c")) == "c"
     assert not remote.exists(place)
-    with pytest.raises(remote.PlaceError):
+    with pytest.raises(remote.RemoteError):
         remote.read(place)
     (tmp_path / "x").write_bytes(b"content")
     if folder:

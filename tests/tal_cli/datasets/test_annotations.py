@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from tal_cli import app
 from tal_cli.datasets.annotations import (
-    AnnotationError,
     Annotations,
     GroundTruth,
     VideoAnnotation,
@@ -21,7 +20,7 @@ from tal_cli.datasets.annotations import (
     split_names,
 )
 from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
-from tal_cli.errors import Missing
+from tal_cli.extractors.errors import AnnotationError, MissingError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.files import save_features
 from tal_cli.extractors.features.sequence import FeatureSequence
@@ -211,7 +210,7 @@ def test_data_sets_are_looked_for_where_info_says(
 ) -> None:
     monkeypatch.setenv("TAL_DATA", str(tmp_path))
     item = find_benchmark("thumos")
-    with pytest.raises(Missing, match="THUMOS14"):
+    with pytest.raises(MissingError, match="THUMOS14"):
         item.annotations_file()
     (tmp_path / "thumos").mkdir()
     path = write(tmp_path / "thumos" / "annotations.json", v=video())

@@ -23,9 +23,9 @@ from safetensors.numpy import save_file
 
 from tal_cli.datasets.annotations import VideoAnnotation
 from tal_cli.datasets.training_data import load_videos
-from tal_cli.errors import Missing, UsageProblem
+from tal_cli.extractors.errors import FeatureError, MissingError, UsageError
 from tal_cli.extractors.features.contract import FeatureContract
-from tal_cli.extractors.features.files import FeatureError, save_features
+from tal_cli.extractors.features.files import save_features
 from tal_cli.extractors.features.lookup import FeatureFile, find_features, usual_place
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.extractors.files.pickles import STAND_INS, load_arrays
@@ -340,7 +340,7 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         return really(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(Missing) as caught:
+    with pytest.raises(MissingError) as caught:
         FeatureFile(tmp_path / "a.h5").load()
     assert "tal-cli[h5]" in caught.value.remedy
 
@@ -354,7 +354,7 @@ def test_training_reads_a_file_of_many_videos(tmp_path: Path) -> None:
     loaded = load_videos(videos, tmp_path / "features.h5", ["jump"], spec)
     np.testing.assert_array_equal(loaded[1].load().numpy(), FEATURES.T + 1)
     absent = VideoAnnotation("c", "training", 1.12, 25.0, ())
-    with pytest.raises(Missing, match=r"for c$"):
+    with pytest.raises(MissingError, match=r"for c$"):
         load_videos([*videos, absent], tmp_path / "features.h5", ["jump"], spec)
-    with pytest.raises(UsageProblem, match=r"features\.h5\[a\]: 3 channels, the recipe has 4"):
+    with pytest.raises(UsageError, match=r"features\.h5\[a\]: 3 channels, the recipe has 4"):
         load_videos(videos, tmp_path / "features.h5", ["jump"], spec.model_copy(update={"channels": 4}))

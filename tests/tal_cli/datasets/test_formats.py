@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from small_runs import render_clip
 
 from tal_cli import app
-from tal_cli.datasets.annotations import AnnotationError, Annotations, GroundTruth, load_annotations
+from tal_cli.datasets.annotations import Annotations, GroundTruth, load_annotations
 from tal_cli.datasets.convert import with_validation
 from tal_cli.datasets.formats import readers
 from tal_cli.datasets.formats.table import _delimiter
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 from tal_cli.results.writers.elan import ElanWriter
@@ -270,7 +270,7 @@ def test_other_xml_is_refused(tmp_path: Path, text: str) -> None:
 def test_xml_in_another_encoding_hides_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x.eaf"
     path.write_bytes(EAF.replace("<ANNOTATION_DOCUMENT", f"{BOMB}<ANNOTATION_DOCUMENT").encode("utf-16"))
-    with pytest.raises(InputProblem):
+    with pytest.raises(InputError):
         load_annotations(path)
 
 
@@ -375,7 +375,7 @@ def test_what_is_no_annotation_file_is_refused(tmp_path: Path, text: str) -> Non
     if text.startswith("video"):
         assert read(tmp_path, text).videos == {}
         return
-    with pytest.raises(InputProblem):
+    with pytest.raises(InputError):
         read(tmp_path, text)
 
 
@@ -389,7 +389,7 @@ def test_broken_text_never_ends_in_another_error(tmp_path_factory: pytest.TempPa
     path.write_text(text, encoding="utf-8", errors="replace")
     try:
         load_annotations(path)
-    except InputProblem as error:
+    except InputError as error:
         assert "broken.txt" in str(error) and "\n" not in str(error)
 
 

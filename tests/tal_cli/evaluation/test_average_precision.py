@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations
-from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.evaluation.average_precision import evaluate, parse_tiou
 from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
 from tal_cli.evaluation.protocols import EPIC_TASKS, Task, evaluate_files, without_repeats
+from tal_cli.extractors.errors import InputError, UsageError
 
 CASES = {
     "anet_sample.activitynet": "activitynet13_val",
@@ -192,7 +192,7 @@ def test_thresholds() -> None:
         "0.1:1:inf",
         "0.1:inf:0.5",
     ):
-        with pytest.raises(UsageProblem):
+        with pytest.raises(UsageError):
             parse_tiou(wrong)
 
 
@@ -278,7 +278,7 @@ def test_no_predictions_at_all_score_zero(files: tuple[Path, Path]) -> None:
 def test_bad_rows_name_their_video(tmp_path: Path, rows: str) -> None:
     path = tmp_path / "found.json"
     path.write_text(f'{{"results": {{"some video": {rows}}}}}')
-    with pytest.raises(InputProblem, match="some video"):
+    with pytest.raises(InputError, match="some video"):
         load_predictions(path)
 
 
@@ -287,7 +287,7 @@ def test_half_characters_are_no_text(tmp_path: Path, name: str) -> None:
     rows = '[{"label": "\\ud83d", "score": 1, "segment": [1, 2]}]'
     content = f'{{"results": {{"v": {rows}}}}}' if name.endswith("json") else f'{{"video": "v", "segments": {rows}}}'
     (tmp_path / name).write_text(content)
-    with pytest.raises(InputProblem):
+    with pytest.raises(InputError):
         load_predictions(tmp_path / name)
     (tmp_path / name).write_text(content.replace("\\ud83d", "\\ud83d\\ude00"))
     assert load_predictions(tmp_path / name).labels == ("😀",)

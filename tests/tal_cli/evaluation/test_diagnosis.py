@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations, save_annotations
-from tal_cli.errors import UsageProblem
 from tal_cli.evaluation.comparison import compare
 from tal_cli.evaluation.diagnosis.analysis import Diagnosis, diagnose
 from tal_cli.evaluation.diagnosis.characteristics import SCALES, characterise, usable
@@ -23,6 +22,7 @@ from tal_cli.evaluation.diagnosis.document import as_json
 from tal_cli.evaluation.diagnosis.error_types import ERRORS, Kind
 from tal_cli.evaluation.matching import overlaps
 from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
+from tal_cli.extractors.errors import UsageError
 
 PUBLISHED = "evaluation/expected/thumos_test.detad.json"
 
@@ -88,7 +88,7 @@ def test_a_data_set_gets_the_buckets_that_were_made_for_it(shared: Path, file: s
     counts = {video.name: len(video.segments) for video in videos}
     chosen = characterise(usable(videos), counts, "auto")
     assert tuple(item.characteristic for item in chosen) == SCALES[scale]
-    with pytest.raises(UsageProblem, match="no scale"):
+    with pytest.raises(UsageError, match="no scale"):
         characterise(usable(videos), counts, "kilometres")
 
 

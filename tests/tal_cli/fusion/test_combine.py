@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tal_cli import app
-from tal_cli.errors import InputProblem, UsageProblem
 from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
+from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.fusion.actions import combine_actions
 from tal_cli.fusion.video_scores import VideoScores, label_proposals, load_video_scores
 
@@ -66,7 +66,7 @@ def test_untrimmednets_array(tmp_path: Path) -> None:
     assert scores is not None and dict(zip(found.labels, scores.tolist(), strict=True))["BaseballPitch"] == 0.5
     assert found.labels[int(scores.argmax())] == "VolleyballSpiking" and len(found.labels) == 20
     np.save(tmp_path / "scores.npy", values[:, :20])
-    with pytest.raises(InputProblem, match="101"):
+    with pytest.raises(InputError, match="101"):
         load_video_scores(tmp_path / "scores.npy")
 
 
@@ -92,13 +92,13 @@ def test_its_classes_are_those_of_the_data_set(shared: Path) -> None:
 )
 def test_other_score_files_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "scores.json").write_text(content)
-    with pytest.raises(InputProblem):
+    with pytest.raises(InputError):
         load_video_scores(tmp_path / "scores.json")
 
 
 def test_scores_without_names_ask_for_them(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text('{"a": [1, 2]}')
-    with pytest.raises(UsageProblem, match="name its classes"):
+    with pytest.raises(UsageError, match="name its classes"):
         load_video_scores(tmp_path / "scores.json")
 
 

@@ -16,7 +16,7 @@ import pytest
 from films import Seen, pitch, see, write_film
 from small_runs import Tal, render_clip
 
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import InputError
 from tal_cli.media import host
 from tal_cli.media.clips import MOST_ENCODERS, Cut, at_once
 from tal_cli.results.clips import Clips, Overlays, clip_name
@@ -226,7 +226,7 @@ def test_a_timeline_leaves_most_of_the_picture_free(film: Path, tmp_path: Path, 
 def test_an_overlay_never_replaces_its_video(film: Path, tmp_path: Path) -> None:
     video = tmp_path / "a.overlay.mp4"
     video.write_bytes(film.read_bytes())
-    with pytest.raises(InputProblem, match="would replace"):
+    with pytest.raises(InputError, match="would replace"):
         Overlays(tmp_path, RUN).add(replace(found(video, (1, 2)), video="a"))
     assert video.read_bytes() == film.read_bytes()
 
@@ -235,10 +235,10 @@ def test_broken_videos_are_refused_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(bytes(range(256)) * 40)
     for sink in (Clips(tmp_path / "clips"), Overlays(tmp_path / "over", RUN)):
-        with pytest.raises(InputProblem, match="not a video file"):
+        with pytest.raises(InputError, match="not a video file"):
             sink.add(found(broken, (0, 1)))
     features = replace(found(tmp_path / "a.npy", (0, 1)))
-    with pytest.raises(InputProblem, match="only the features"):
+    with pytest.raises(InputError, match="only the features"):
         Clips(tmp_path / "clips").add(features)
     assert not [path for name in ("clips", "over") for path in (tmp_path / name).iterdir()]
 
@@ -256,7 +256,7 @@ def test_a_child_that_dies_or_hangs_costs_one_video(
 ) -> None:
     monkeypatch.setattr(host, "BOOTSTRAP", child)
     monkeypatch.setattr(host, "TIMEOUT", 0.5 if "sleep" in child else 30)
-    with pytest.raises(InputProblem, match=message):
+    with pytest.raises(InputError, match=message):
         Clips(tmp_path / "clips").add(found(film, (0, 1)))
     assert list((tmp_path / "clips").iterdir()) == []
 

@@ -14,10 +14,10 @@ from file_server import CHUNK, CONTENT, SHA256, FileServer, serve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tal_cli.errors import EXIT_MISSING, exit_code_of
-from tal_cli.extractors.files.weights import WeightsError, WeightsSource, pin_path, pinned, weights_path, weights_sha256
+from tal_cli.error_report import exit_code_of
+from tal_cli.extractors.errors import EXIT_MISSING, DownloadError, WeightsError
+from tal_cli.extractors.files.weights import WeightsSource, pin_path, pinned, weights_path, weights_sha256
 from tal_cli.model_files.download import fetch, http
-from tal_cli.model_files.download.failure import DownloadFailed
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_another_run_goes_on_where_the_last_one_stopped(server: FileServer, monk
     monkeypatch.setattr(http, "FURTHER", len(CONTENT))
     for run in range(3):
         with pytest.raises(
-            DownloadFailed, match=f"broke off after {(run + 1) * CHUNK} of {len(CONTENT)} bytes"
+            DownloadError, match=f"broke off after {(run + 1) * CHUNK} of {len(CONTENT)} bytes"
         ) as caught:
             pull(source(server, "breaks-off"))
         assert "goes on from there" in caught.value.remedy
@@ -103,7 +103,7 @@ def test_a_server_that_falls_silent_is_left(server: FileServer, monkeypatch: pyt
     monkeypatch.setattr(http, "TIMEOUT", 0.3)
     monkeypatch.setattr(http, "PAUSES", ())
     monkeypatch.setattr(http, "FURTHER", len(CONTENT))
-    with pytest.raises(DownloadFailed, match="no byte came"):
+    with pytest.raises(DownloadError, match="no byte came"):
         pull(source(server, "falls-silent"))
 
 
@@ -113,7 +113,7 @@ def test_parts_of_two_versions_are_never_joined(server: FileServer) -> None:
 
 def test_without_a_version_and_a_hash_nothing_is_continued(server: FileServer) -> None:
     server.tag = ""
-    with pytest.raises(DownloadFailed):
+    with pytest.raises(DownloadError):
         pull(source(server, "breaks-off"))
     assert set(server.ranges) == {None}
 
@@ -138,7 +138,7 @@ def test_with_a_hash_a_nameless_version_is_continued(server: FileServer) -> None
 )
 def test_what_cannot_be_had_is_said_and_leaves_no_file(server: FileServer, what: str, message: str) -> None:
     wanted = source(server, what)
-    with pytest.raises(DownloadFailed, match=message) as caught:
+    with pytest.raises(DownloadError, match=message) as caught:
         pull(wanted)
     assert exit_code_of(caught.value) == EXIT_MISSING
     assert caught.value.remedy
@@ -148,28 +148,28 @@ def test_what_cannot_be_had_is_said_and_leaves_no_file(server: FileServer, what:
 
 @pytest.mark.parametrize("sha256", ["0" * 64, "0badc0de"])
 def test_a_wrong_hash_names_both_and_keeps_nothing(server: FileServer, tmp_path: Path, sha256: str) -> None:
-    with pytest.raises(DownloadFailed) as caught:
+    with pytest.raises(DownloadError) as caught:
         pull(source(server, "whole", sha256=sha256))
-    assert sha256 in caught.value.message
-    assert SHA256 in caught.value.message
+    assert sha256 in caught.value.reason
+    assert SHA256 in caught.value.reason
     assert left_in(tmp_path) == set()
 
 
 def test_a_server_that_promises_less_is_found_out_by_the_hash(server: FileServer, tmp_path: Path) -> None:
     short = hashlib.sha256(CONTENT[:-1000]).hexdigest()
-    with pytest.raises(DownloadFailed, match=short):
+    with pytest.raises(DownloadError, match=short):
         pull(source(server, "promises-less", sha256=SHA256))
     assert left_in(tmp_path) == set()
 
 
 def test_a_wrong_length_is_refused_before_it_arrives(server: FileServer, tmp_path: Path) -> None:
-    with pytest.raises(DownloadFailed, match=f"{len(CONTENT)} bytes, the published one 1000"):
+    with pytest.raises(DownloadError, match=f"{len(CONTENT)} bytes, the published one 1000"):
         pull(source(server, "whole", size=1000))
     assert left_in(tmp_path) == set()
 
 
 def test_more_than_the_published_size_is_not_kept(server: FileServer, tmp_path: Path) -> None:
-    with pytest.raises(DownloadFailed, match="more than its 1000 bytes"):
+    with pytest.raises(DownloadError, match="more than its 1000 bytes"):
         pull(source(server, "in-chunks", size=1000))
     assert left_in(tmp_path) == set()
 
@@ -177,7 +177,7 @@ def test_more_than_the_published_size_is_not_kept(server: FileServer, tmp_path: 
 def test_more_than_fits_on_the_disk_is_refused(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = http.shutil.disk_usage("/")._replace(free=1000)
     monkeypatch.setattr(http.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(DownloadFailed, match="GB free") as caught:
+    with pytest.raises(DownloadError, match="GB free") as caught:
         pull(source(server, "whole"))
     assert "TAL_HOME" in caught.value.remedy
 
@@ -198,7 +198,7 @@ def test_the_first_download_pins_what_later_ones_must_be(
     path.unlink()
     server.content = bytes(reversed(CONTENT))
     other = hashlib.sha256(server.content).hexdigest()
-    with pytest.raises(DownloadFailed, match=f"{other} arrived.*{SHA256}"):
+    with pytest.raises(DownloadError, match=f"{other} arrived.*{SHA256}"):
         pull(wanted)
     assert not path.exists()
     with pytest.raises(WeightsError, match=SHA256):
@@ -212,7 +212,7 @@ def test_a_file_that_is_there_is_checked_and_not_asked_for_again(server: FileSer
     pull(wanted)
     assert server.asked["whole"] == 1
     path.write_bytes(b"something else")
-    with pytest.raises(DownloadFailed, match=SHA256):
+    with pytest.raises(DownloadError, match=SHA256):
         pull(wanted)
     assert path.read_bytes() == b"something else"
 
@@ -242,7 +242,7 @@ def test_two_at_once_download_once(server: FileServer) -> None:
 @pytest.mark.parametrize("variable", ["TAL_OFFLINE", "HF_HUB_OFFLINE"])
 def test_offline_nobody_is_asked(server: FileServer, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(DownloadFailed, match="offline") as caught:
+    with pytest.raises(DownloadError, match="offline") as caught:
         pull(source(server, "whole"))
     assert str(weights_path(source(server, "whole"))) in caught.value.remedy
     assert not server.asked
@@ -264,7 +264,7 @@ def test_the_environment_s_proxy_is_asked(server: FileServer, monkeypatch: pytes
 
 def test_an_encrypted_connection_is_not_left() -> None:
     asked = urllib.request.Request("https://example.org/weights.pth")
-    with pytest.raises(DownloadFailed, match="not followed"):
+    with pytest.raises(DownloadError, match="not followed"):
         http._Redirects().redirect_request(asked, None, 302, "", {}, "http://example.org/weights.pth")  # type: ignore[arg-type]
 
 
@@ -298,6 +298,6 @@ def test_an_index_names_nothing_outside_its_folder(server: FileServer, tmp_path:
         page="https://a.b",
         licence="MIT",
     )
-    with pytest.raises(DownloadFailed, match="not an index"):
+    with pytest.raises(DownloadError, match="not an index"):
         pull(wanted)
     assert not list(tmp_path.rglob("evil*"))

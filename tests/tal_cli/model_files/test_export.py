@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from tal_cli import app
-from tal_cli.errors import UsageProblem
 from tal_cli.extractors.backbones import Backbone, create_backbone
 from tal_cli.extractors.backbones.internvideo2 import InternVideo2, InternVideo2Shape
 from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
 from tal_cli.extractors.catalog import find
+from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.goldens.fill import filled
 from tal_cli.model_files import export_formats
 from tal_cli.model_files.export_formats import FORMATS, export, of_backbone, of_detector
@@ -164,7 +164,7 @@ def test_a_recipe_of_one_length_is_exported_with_it(tmp_path: Path) -> None:
     check(model, run_onnx(tmp_path / "m.onnx"), 64, 64)
     assert "interpolated linearly to 64 cells" in exportable.metadata["padding"]
     assert "pad_length" not in exportable.metadata
-    with pytest.raises(UsageProblem, match="brings every sequence to 64 cells"):
+    with pytest.raises(UsageError, match="brings every sequence to 64 cells"):
         of_detector(model, 32)
 
 
@@ -179,15 +179,15 @@ def test_metadata_say_how_to_read_the_output(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageProblem, match="cannot leave the length open"):
+    with pytest.raises(UsageError, match="cannot leave the length open"):
         export(of_detector(small("max_pool"), None), "torchscript", tmp_path / "m.ts")
-    with pytest.raises(UsageProblem, match="2 levels need a multiple of 2"):
+    with pytest.raises(UsageError, match="2 levels need a multiple of 2"):
         of_detector(small("max_pool"), 63)
     monkeypatch.setattr(export_formats, "LARGEST_ONNX", 1000)
-    with pytest.raises(UsageProblem, match="an ONNX file holds 2 GB"):
+    with pytest.raises(UsageError, match="an ONNX file holds 2 GB"):
         export(of_detector(small("max_pool"), None), "onnx", tmp_path / "m.onnx")
     monkeypatch.setattr(ExportedDetector, "forward", lambda self, features, length: (features[:, :, : int(length)],))
-    with pytest.raises(UsageProblem, match="cannot be exported with an open length: ") as caught:
+    with pytest.raises(UsageError, match="cannot be exported with an open length: ") as caught:
         export(of_detector(small("max_pool"), None), "torch-export", tmp_path / "m.pt2")
     assert caught.value.remedy == "fix the length with --length"
     assert list(tmp_path.iterdir()) == []

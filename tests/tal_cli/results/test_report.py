@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from small_runs import Tal
 
 from tal_cli.datasets.annotations import load_annotations
-from tal_cli.errors import InputProblem
+from tal_cli.extractors.errors import InputError
 from tal_cli.results.colours import COUNT, ON_DARK, ON_LIGHT, colour_index, colours
 from tal_cli.results.readers import load_results
 from tal_cli.results.report.data import MOST_THUMBNAILS, moment_of, moments_of, safe_json
@@ -246,7 +246,7 @@ def test_results_are_read_back(film: Path, tmp_path: Path, kind: str, packed: bo
 def test_other_files_are_refused(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "found.json"
     path.write_text(text)
-    with pytest.raises(InputProblem, match=reason):
+    with pytest.raises(InputError, match=reason):
         load_results(path)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tal_cli.errors import InputProblem, UsageProblem
+from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.results.output_files import Folder, OneFile, file_for, is_device, is_folder, write_atomically
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS, RunInfo, format_for
@@ -113,7 +113,7 @@ def test_keep() -> None:
 
 def test_format_by_suffix() -> None:
     assert format_for(Path("x.JSONL")).name == "jsonl"
-    with pytest.raises(UsageProblem, match="xyz"):
+    with pytest.raises(UsageError, match="xyz"):
         format_for(Path("a.xyz"))
 
 
@@ -135,7 +135,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(InputProblem, match=r"out\.json: cannot be written: disk full"):
+    with pytest.raises(InputError, match=r"out\.json: cannot be written: disk full"):
         write_atomically(target, b"new")
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]

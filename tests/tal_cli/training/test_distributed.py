@@ -16,7 +16,7 @@ from made_up import write_annotations, write_video
 
 from tal_cli import app
 from tal_cli.datasets.annotations import GroundTruth
-from tal_cli.errors import UsageProblem
+from tal_cli.extractors.errors import UsageError
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override
 from tal_cli.models.recipe.settings import Recipe
 from tal_cli.training.batches import split_batch
@@ -127,7 +127,7 @@ def test_accumulation_is_refused_where_positives_depend_on_predictions() -> None
 
 
 def test_fewer_videos_than_processes_are_refused() -> None:
-    with pytest.raises(UsageProblem, match="cannot be shared by 3"):
+    with pytest.raises(UsageError, match="cannot be shared by 3"):
         split_batch(2, Processes(0, 3), 1)
 
 

@@ -15,7 +15,7 @@ import pytest
 from small_training import short_run
 
 from tal_cli import app
-from tal_cli.errors import InputProblem, UsageProblem
+from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.models.store.checkpoint import load_model
 from tal_cli.training.trainer import train
 
@@ -80,7 +80,7 @@ def kill_after(steps: int, save_seconds: float, arguments: list[str], metrics: P
 def test_resuming_with_other_options_is_refused(small_data: Path, tmp_path: Path) -> None:
     train(short_run(small_data, tmp_path / "run"))
     other = short_run(small_data, tmp_path / "other", "training.learning_rate=0.002")
-    with pytest.raises(UsageProblem, match="another recipe"):
+    with pytest.raises(UsageError, match="another recipe"):
         train(replace(other, out=tmp_path / "run", resume=True))
 
 
@@ -88,5 +88,5 @@ def test_damaged_state_is_an_input_problem(small_data: Path, tmp_path: Path) -> 
     run = short_run(small_data, tmp_path)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "latest.pt").write_bytes(b"nonsense")
-    with pytest.raises(InputProblem, match="not the state of a training run"):
+    with pytest.raises(InputError, match="not the state of a training run"):
         train(replace(run, resume=True))

@@ -14,7 +14,7 @@ from small_training import CHANNELS, LABELS, RECIPE, request, short_run
 from tal_cli import app
 from tal_cli.datasets.annotations import GroundTruth, VideoAnnotation
 from tal_cli.datasets.training_data import load_videos
-from tal_cli.errors import Missing, UsageProblem
+from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.models.recipe.loading import override
 from tal_cli.models.store.checkpoint import load_model
 from tal_cli.training.prepare import prepare
@@ -93,7 +93,7 @@ def test_initial_weights_are_taken_where_they_fit(small_data: Path, tmp_path: Pa
     moving = Trainer(replace(run, out=tmp_path / "b", initial=weights))
     moving.close()
     assert all(torch.equal(value, weights[name]) for name, value in moving.detector.state_dict().items())
-    with pytest.raises(UsageProblem, match="no tensor"):
+    with pytest.raises(UsageError, match="no tensor"):
         Trainer(replace(run, out=tmp_path / "b", initial={"nothing": torch.zeros(1)}))
 
 
@@ -107,13 +107,13 @@ def test_trains_in_bf16(small_data: Path, tmp_path: Path, variant: str) -> None:
 def test_missing_and_unfitting_features_end_the_run_at_once(
     small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Missing, match="video0"):
+    with pytest.raises(MissingError, match="video0"):
         prepare(replace(request(small_data, tmp_path), features=tmp_path))
-    with pytest.raises(UsageProblem, match="16 channels, the recipe has 8"):
+    with pytest.raises(UsageError, match="16 channels, the recipe has 8"):
         prepare(request(small_data, tmp_path, "features.channels=8"))
-    with pytest.raises(UsageProblem, match="stride: wanted 8, found 4"):
+    with pytest.raises(UsageError, match="stride: wanted 8, found 4"):
         prepare(request(small_data, tmp_path, "features.stride=8"))
-    with pytest.raises(UsageProblem, match="no video in subset 'night'"):
+    with pytest.raises(UsageError, match="no video in subset 'night'"):
         prepare(replace(request(small_data, tmp_path), train_subset="night"))
     assert app.run(["train", "--dataset", "thumos", "--device", "cpu"]) == 4
     assert app.run(["train", "--dataset", str(tmp_path / "none.json"), "--device", "cpu"]) == 4
@@ -137,7 +137,7 @@ def test_foreign_features_take_their_clock_from_annotations(tmp_path: Path) -> N
     # (t * fps - window / 2) / stride; the end is cut to the video's.
     np.testing.assert_allclose(video.segments, [[(25 - 8) / 4, (5 * 25 - 8) / 4]])
     unknown = replace(annotation, fps=None)
-    with pytest.raises(UsageProblem, match="frames per second"):
+    with pytest.raises(UsageError, match="frames per second"):
         load_videos([unknown], tmp_path, LABELS, RECIPE.features)
 
 

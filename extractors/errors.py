@@ -1,0 +1,144 @@
+"""The tree of errors: everything that can go wrong and that a user can do something about is a `TalError`.
+
+    TalError
+    ├── UsageError (exit code 2)      SettingsError, WeightsError, RecipeError, CheckpointError, UnknownModel,
+    │                                 FeatureMismatch
+    ├── InputError (exit code 3)      VideoError, FeatureError, RemoteError, AnnotationError
+    └── MissingError (exit code 4)    DecoderUnavailable, PackageMissing, WeightsMissing, ModelMissing, DownloadError
+
+Any other exception is an internal error (a bug in tal, exit code 1). Imports nothing of this project.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+EXIT_INTERNAL = 1
+EXIT_USAGE = 2
+EXIT_INPUT = 3
+EXIT_MISSING = 4
+EXIT_INTERRUPTED = 130
+
+
+class TalError(Exception):
+    """An error that a user can do something about.
+
+    Attributes:
+        reason: what is wrong, without the path.
+        remedy: what would have been right, or how to get what is missing; may be empty.
+        path: the file, folder or URL that it is about; None where there is none.
+    """
+
+    exit_code: ClassVar[int] = EXIT_INTERNAL
+
+    def __init__(self, reason: str, remedy: str = "", *, path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+        self.path = None if path is None else os.fspath(path)
+
+    def __str__(self) -> str:
+        return self.reason if self.path is None else f"{self.path}: {self.reason}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return remake, (type(self), self.reason, self.remedy, self.path)
+
+
+def remake(kind: type[TalError], reason: str, remedy: str, path: str | None) -> TalError:
+    """An error from its parts, whatever its class is made from: errors travel between processes."""
+    error = kind.__new__(kind)
+    TalError.__init__(error, reason, remedy, path=path)
+    return error
+
+
+class UsageError(TalError):
+    """Wrong usage: an unknown name or value (exit code 2)."""
+
+    exit_code = EXIT_USAGE
+
+
+class InputError(TalError):
+    """An input that cannot be processed (exit code 3); the others go on."""
+
+    exit_code = EXIT_INPUT
+    path: str
+
+    def __init__(self, path: str | os.PathLike[str], reason: object, remedy: str = "") -> None:
+        super().__init__(str(reason), remedy, path=path)
+
+
+class MissingError(TalError):
+    """Weights, a data set or an optional package is absent (exit code 4); the remedy says how to get it."""
+
+    exit_code = EXIT_MISSING
+
+
+class SettingsError(UsageError):
+    """Settings that a backbone cannot have."""
+
+
+class WeightsError(UsageError):
+    """A file that does not hold the weights of this backbone."""
+
+
+class RecipeError(UsageError):
+    """A recipe that cannot be read or breaks the schema; the reason names the dotted path of each bad value."""
+
+
+class CheckpointError(UsageError):
+    """A model folder or checkpoint file that cannot be used; the reason names the file."""
+
+
+class UnknownModel(UsageError):
+    """Neither a model nor a recipe nor a model folder; the reason says what there is."""
+
+
+class FeatureMismatch(UsageError):
+    """Features that are not what the detector was trained on."""
+
+
+class VideoError(InputError):
+    """A video that cannot be decoded."""
+
+
+class FeatureError(InputError):
+    """A feature file that cannot be used."""
+
+
+class RemoteError(InputError):
+    """A path or URL that cannot be read, listed or written."""
+
+
+class AnnotationError(InputError):
+    """An annotation file that cannot be understood; the reason names the video."""
+
+
+class DecoderUnavailable(MissingError):
+    """A decoder that was asked for by name and is not installed."""
+
+    def __init__(self, decoder: str, reason: str) -> None:
+        super().__init__(reason, f"pip install {decoder}, or leave --decoder out")
+
+
+class PackageMissing(MissingError):
+    """An optional package that is not installed; extra: the extra of tal-cli that holds it, None where none does."""
+
+    def __init__(self, package: str, extra: str | None) -> None:
+        remedy = f"pip install {package}" if extra is None else f"pip install 'tal-cli[{extra}]'"
+        super().__init__(f"the package {package} is not installed", remedy)
+
+
+class WeightsMissing(MissingError):
+    """A backbone needs trained weights that were not given."""
+
+    def __init__(self, backbone: str, remedy: str) -> None:
+        super().__init__(f"the backbone {backbone} needs trained weights", remedy)
+
+
+class ModelMissing(MissingError):
+    """No weights for a model's name."""
+
+
+class DownloadError(MissingError):
+    """A published file that could not be downloaded."""

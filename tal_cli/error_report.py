@@ -1,0 +1,62 @@
+"""How errors are told: their exit code, their one line, and the log file of those that are bugs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from datetime import datetime
+from pathlib import Path
+
+from tal_cli.extractors.errors import EXIT_INPUT, EXIT_INTERNAL, TalError
+from tal_cli.safe_text import one_line, printable
+
+# Errors of a disk that name no file.
+FAILING_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code that an error stands for; 1 for anything unforeseen."""
+    if isinstance(error, TalError):
+        return error.exit_code
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in FAILING_DISK):
+        return EXIT_INPUT
+    return EXIT_INTERNAL
+
+
+def reason_of(error: BaseException) -> str:
+    """The reason alone, in one line, without the path that some errors carry as well."""
+    reason = error.strerror if isinstance(error, OSError) else getattr(error, "reason", None)
+    return one_line(reason or error) or type(error).__name__
+
+
+def message_of(error: BaseException) -> str:
+    """Everything that an error says, its path first, in one line."""
+    path = error.filename if isinstance(error, OSError) else getattr(error, "path", None)
+    if path is None:
+        return reason_of(error)
+    return f"{printable(os.fsdecode(path) if isinstance(path, bytes) else str(path))}: {reason_of(error)}"
+
+
+def write_log(error: BaseException, arguments: list[str]) -> Path:
+    """Write an unforeseen error's traceback into a file of the user's log folder and return its path."""
+    import platformdirs
+
+    from tal_cli import __version__
+
+    folder = Path(platformdirs.user_log_dir("tal", appauthor=False))
+    now = datetime.now()
+    text = f"tal {__version__} {now.isoformat(timespec='seconds')}\narguments: {arguments!r}\n\n"
+    text += "".join(traceback.format_exception(error))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"tal-{now:%Y%m%d-%H%M%S-%f}.log"
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        # A home that cannot be written to must not hide the error itself.
+        import tempfile
+
+        with tempfile.NamedTemporaryFile("w", prefix="tal-", suffix=".log", delete=False, encoding="utf-8") as file:
+            file.write(text)
+        path = Path(file.name)
+    return path
