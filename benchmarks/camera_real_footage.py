@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from tal_cli.camera.kernels import finish, mix, warp
 from tal_cli.camera.timeline import LABELS
-from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations, save_annotations
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+from tal_cli.datasets.formats import load_annotations
 
 SIZE = (320, 240)
 FPS = 25

@@ -23,7 +23,8 @@ from pathlib import Path
 from training_runs import Data, Outcome, Setting, common_options, run_all, spread, table, use_threads
 
 from tal_cli import app
-from tal_cli.datasets.annotations import Annotations, load_annotations, save_annotations
+from tal_cli.datasets.annotations import Annotations, save_annotations
+from tal_cli.datasets.formats import load_annotations
 
 ENCODERS = {
     "gmg": "{{name: gmg, windows: 3, mlp_width: {hidden}}}",

@@ -22,7 +22,7 @@ from seeded import seeded_backbone
 from torch.utils.flop_counter import FlopCounterMode
 from videos import make_video, repeat_video
 
-from tal_cli.extractors.backbones import Backbone
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows
 from tal_cli.extractors.extraction.extractor import Extractor
 from tal_cli.extractors.extraction.precision import arithmetic

@@ -9,7 +9,8 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
-from tal_cli.extractors.backbones import Backbone, create_backbone
+from tal_cli.extractors.backbones import create_backbone
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.catalog import find
 
 

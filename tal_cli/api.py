@@ -29,7 +29,7 @@ from tal_cli.results.segments import Detections, Segment
 from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
-    from tal_cli.extractors.backbones import Backbone
+    from tal_cli.extractors.backbones.interface import Backbone
     from tal_cli.extractors.features.contract import FeatureContract
 
 # What is shorter than this is no segment but an artefact of arithmetic; far below one frame.

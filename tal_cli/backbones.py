@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tal_cli.extractors.backbones import Backbone, create_backbone
+from tal_cli.extractors.backbones import create_backbone
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import UsageError
 from tal_cli.models.recipe.settings import FeatureSpec

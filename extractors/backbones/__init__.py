@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from tal_cli.extractors.backbones.interface import Backbone, Resolved
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.catalog.entry import BackboneEntry
 from tal_cli.extractors.errors import WeightsError, WeightsMissing
@@ -24,40 +25,6 @@ if TYPE_CHECKING:
 
 # A weights file, or what is in one.
 Weights: TypeAlias = "str | os.PathLike[str] | Mapping[str, Tensor]"
-
-
-class Backbone(Protocol):
-    """What extraction asks of a backbone.
-
-    `prepare` turns frames uint8 [n + lookahead, H, W, 3] RGB, on the backbone's device, into n prepared ones [n, ...].
-    It looks at each frame alone, or at it and the `lookahead` frames after it, so that frames can be prepared in pieces
-    of any size, once each, and be shared by the windows they are in.
-    Called with N prepared frames and their times float64 [N] seconds, N = window + (B - 1) * stride, a backbone gives
-    float32 [B, channels], in one forward pass that takes about `window_bytes` of memory per window.
-    `frame_size` maps the upright video's (width, height) to that of the frames it wants from the decoder, and raises
-    ValueError for a video whose pictures it cannot use.
-    """
-
-    contract: FeatureContract
-    lookahead: int
-    window_bytes: int
-
-    def frame_size(self, width: int, height: int, /) -> tuple[int, int]: ...
-
-    def to(self, device: str | torch.device, /) -> object: ...
-
-    def prepare(self, frames: Tensor, /) -> Tensor: ...
-
-    def __call__(self, prepared: Tensor, times: Tensor, /) -> Tensor: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolved:
-    """A backbone that could be made: its entry, its contract with the weights' digests, and what to load, in order."""
-
-    entry: BackboneEntry
-    contract: FeatureContract
-    weights: tuple[Path | Mapping[str, Tensor], ...]
 
 
 def resolve(

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from tal_cli.extractors.backbones import Backbone, Resolved
+from tal_cli.extractors.backbones.interface import Backbone, Resolved
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.files.weights import load_state, read_state

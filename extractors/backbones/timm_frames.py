@@ -6,34 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
-from tal_cli.extractors.backbones import Backbone
 from tal_cli.extractors.backbones.blueprint import State, as_released
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.backbones.preprocessing import Preparation
-from tal_cli.extractors.catalog.timm_frames import MAX, PREFIX
+from tal_cli.extractors.catalog.timm_frames import MAX, image_model
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.preprocessing_spec import Crop
 
 PICTURES_AT_ONCE = 16
-
-
-def image_model(name: str) -> nn.Module:
-    """The model of `timm:NAME` without its classifier: pictures [n, 3, H, W] -> [n, channels]."""
-    made: nn.Module = timm.create_model(name.removeprefix(PREFIX), pretrained=False, num_classes=0)
-    return made
-
-
-def channels(name: str) -> int:
-    """What the model gives per picture."""
-    try:
-        with torch.device("meta"):
-            model = image_model(name)
-    except (RuntimeError, NotImplementedError):  # some compute with numbers while they are made
-        model = image_model(name)
-    return int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]
 
 
 class FrameBackbone(nn.Module):

@@ -11,6 +11,7 @@ from tal_cli.extractors.files.weights import WeightsSource
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
+    from torch import nn
 
 PREFIX = "timm:"
 DESCRIPTION = "any image model of timm, frame by frame, its mean over the window"
@@ -50,7 +51,6 @@ def entry(name: str) -> BackboneEntry:
 
 def contract(name: str, described: PretrainedCfg) -> FeatureContract:
     """timm's evaluation transform in the contract's words."""
-    from tal_cli.extractors.backbones.timm_frames import channels
 
     _, height, width = described.input_size
     if described.interpolation not in ("bilinear", "bicubic") or described.crop_mode not in ("center", "squash"):
@@ -75,3 +75,23 @@ def contract(name: str, described: PretrainedCfg) -> FeatureContract:
         pooling=MEAN,
         channels=channels(name),
     )
+
+
+def image_model(name: str) -> nn.Module:
+    """The model of `timm:NAME` without its classifier: pictures [n, 3, H, W] -> [n, channels]."""
+    import timm
+
+    made: nn.Module = timm.create_model(name.removeprefix(PREFIX), pretrained=False, num_classes=0)
+    return made
+
+
+def channels(name: str) -> int:
+    """What the model gives per picture."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            model = image_model(name)
+    except (RuntimeError, NotImplementedError):  # some compute with numbers while they are made
+        model = image_model(name)
+    return int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]

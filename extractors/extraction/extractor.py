@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tal_cli.extractors.backbones import Backbone
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows, with_lookahead
 from tal_cli.extractors.extraction.cpu_parallel import in_lanes, lanes_for

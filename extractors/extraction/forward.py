@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tal_cli.extractors.backbones import Backbone
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.extraction.blocks import PreparedFrames
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.video.stream import FrameChunk

@@ -23,7 +23,6 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-import tal_cli
 from tal_cli.extractors.video import messages
 from tal_cli.extractors.video.messages import DecodeError, DecoderMissing, Opened, Request, VideoSummary
 
@@ -119,7 +118,7 @@ class DecoderProcess:
 
 def module_path() -> list[str]:
     """Where the child looks for modules: beside this package, then wherever this process does."""
-    home = str(Path(tal_cli.__file__).resolve().parents[1])
+    home = str(Path(__file__).absolute().parents[3])  # through the link, where there is one
     return [home, *(entry for entry in sys.path if entry and entry != home)]
 
 

@@ -93,9 +93,9 @@ def check(
 
     Missing or unfitting features and videos, bad segments, unknown labels, empty subsets.
     """
-    from tal_cli.datasets.annotations import load_annotations
     from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
     from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, check_videos
+    from tal_cli.datasets.formats import load_annotations
     from tal_cli.datasets.splits import split_own
     from tal_cli.extractors.features.lookup import usual_place
     from tal_cli.models.recipe.loading import load_recipe

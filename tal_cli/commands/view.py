@@ -75,7 +75,7 @@ def view(
     found = list(load_all(files, failures))
     if page is None or not found:
         raise typer.Exit(failures.exit_code)
-    from tal_cli.datasets.annotations import load_annotations
+    from tal_cli.datasets.formats import load_annotations
     from tal_cli.results.report.sink import Report
 
     truth = load_annotations(annotations) if annotations else None

@@ -64,7 +64,7 @@ class Pictures:
         """What makes them, one video at a time."""
         sinks: list[Sink] = []
         if self.report is not None:
-            from tal_cli.datasets.annotations import load_annotations
+            from tal_cli.datasets.formats import load_annotations
             from tal_cli.results.report.sink import Report
 
             truth = load_annotations(self.annotations) if self.annotations else None

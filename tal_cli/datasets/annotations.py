@@ -78,23 +78,6 @@ class Annotations:
         return [video for video in self.videos.values() if subset in (video.subset, ALL_SUBSETS)]
 
 
-def load_annotations(path: str | Path, label_key: str = "label", fps: float | None = None) -> Annotations:
-    """Read an annotation file of any known form, gzipped or not; what it is its content tells, not its name.
-
-    Args:
-        path: the file.
-        label_key: which entry of an annotation is its label; EPIC-KITCHENS files have `verb`, `verb_id` and others.
-        fps: the rate of frame numbers, for files that count frames and do not say how fast.
-
-    Raises:
-        AnnotationError: the file is not such a file; the message names the video that is wrong.
-    """
-    from tal_cli.datasets.formats import read
-    from tal_cli.datasets.formats.values import How
-
-    return read(path, How(label_key, fps))
-
-
 def save_annotations(annotations: Annotations, path: str | Path) -> None:
     """Write an annotation file that `load_annotations` reads back to an equal value; it appears whole or not at all."""
     ids = {label: index for index, label in enumerate(annotations.labels)}

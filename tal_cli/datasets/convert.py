@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tal_cli.datasets.annotations import Annotations, VideoAnnotation, load_annotations
+from tal_cli.datasets.annotations import Annotations, VideoAnnotation
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.errors import AnnotationError
 
 TRAINING, VALIDATION = "training", "validation"

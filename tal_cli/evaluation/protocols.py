@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, GroundTruth, load_annotations, split_names
+from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, GroundTruth, split_names
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 from tal_cli.extractors.errors import InputError

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tal_cli.extractors.backbones import Backbone
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
 from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.models.recipe.architecture import ModelConfig

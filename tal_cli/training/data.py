@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.contracts import UNKNOWN
-from tal_cli.datasets.annotations import Annotations, load_annotations, split_names
+from tal_cli.datasets.annotations import Annotations, split_names
 from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
 from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, summarise
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import split_own
 from tal_cli.evaluation.average_precision import parse_tiou
 from tal_cli.extractors.errors import InputError, MissingError, UsageError

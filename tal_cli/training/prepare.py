@@ -22,8 +22,7 @@ from tal_cli.training.auto_recipe import data_shape, derive_recipe, summary
 from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data, name_of
 from tal_cli.training.distributed import join
 from tal_cli.training.init_weights import initial_weights
-from tal_cli.training.run import TrainingRun
-from tal_cli.training.run_record import write_record
+from tal_cli.training.run import TrainingRun, write_record
 from tal_cli.training.state import FILE, FOLDER
 from tal_cli.training.trackers import open_board
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tal_cli import __version__
 from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.models.recipe.settings import Recipe
+from tal_cli.results.output_files import write_atomically
 from tal_cli.training.distributed import ALONE, Processes
 from tal_cli.training.trackers import Board
+
+RECORD = "run.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +69,27 @@ class TrainingResult:
             chosen = f"with the highest mAP on {run.validation[0].annotation.subset}, chosen by looking at it"
         reached = "" if self.average is None else f": average mAP {self.average:.4f}"
         return f"the averaged weights of epoch {self.epoch}, those {chosen}{reached}"
+
+
+def write_record(run: TrainingRun) -> None:
+    """Write `run.json` in the run folder: the command, versions, seed, and the videos in the order that the seed
+    permutes. Recipe and overrides are in `recipe.yaml` beside it."""
+    config = run.recipe.training
+    record = {
+        "tal": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "command": sys.argv[1:],
+        "device": str(run.device),
+        "precision": run.precision,
+        "processes": run.processes.count,
+        "seed": config.seed,
+        "order": "epoch e sees numpy.random.default_rng([seed, e, 0]).permutation(crops * number of training videos), "
+        "each modulo the number of training videos",
+        "crops": config.crops,
+        "select": config.select,
+        "schedule": f"linear warm-up over {config.warmup_epochs} epochs, cosine over {config.epochs}, by the step",
+        "training": [video.annotation.name for video in run.videos],
+        "validation": [video.annotation.name for video in run.validation],
+    }
+    write_atomically(run.out / RECORD, (json.dumps(record, indent=1) + "\n").encode())

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tal_cli.extractors.backbones import Backbone
 from tal_cli.extractors.backbones.blueprint import State, as_released
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.backbones.motion.optical_flow import create_flow, quantise
 from tal_cli.extractors.backbones.preprocessing import channels_first, crop, resize, rounded, scale
 from tal_cli.extractors.backbones.windowed import WindowedBackbone

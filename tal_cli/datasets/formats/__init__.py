@@ -34,11 +34,16 @@ def readers() -> list[Reader]:
     return [cast(Reader, import_module(f"{__name__}.{module}")) for module in MODULES]
 
 
-def read(path: str | Path, how: How) -> Annotations:
-    """Read a file in whichever form it is.
+def load_annotations(path: str | Path, label_key: str = "label", fps: float | None = None) -> Annotations:
+    """Read an annotation file in whichever form it is, gzipped or not.
+
+    Args:
+        path: the file.
+        label_key: which entry of an annotation is its label; EPIC-KITCHENS has `verb`, `noun` and `action`.
+        fps: the rate of frame numbers, where the file does not tell it.
 
     Raises:
-        AnnotationError: it is in none, or something in it is wrong; the message names the video.
+        AnnotationError: it is in no known form, or something in it is wrong; the reason names the video.
         InputError: the file cannot be read.
     """
     text = read_text(path)
@@ -47,6 +52,6 @@ def read(path: str | Path, how: How) -> Annotations:
         raise AnnotationError(path, "the file is empty")
     for reader in readers():
         if reader.recognises(head):
-            return reader.read(Path(path), text, how)
+            return reader.read(Path(path), text, How(label_key, fps))
     known = "; ".join(reader.NAME for reader in readers())
     raise AnnotationError(path, f"not an annotation file of any known form ({known})")

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from tal_cli.extractors.backbones import Backbone, create_backbone, resolve
+from tal_cli.extractors.backbones import create_backbone, resolve
 from tal_cli.extractors.backbones.blueprint import Blueprint
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.backbones.preprocessing import Preparation
 from tal_cli.extractors.backbones.windowed import WindowedBackbone, unfold_windows
 from tal_cli.extractors.catalog import ENTRIES as CATALOG

@@ -16,7 +16,7 @@ from tal_cli.camera import motion, render, timeline
 from tal_cli.camera.motion import CameraPath
 from tal_cli.camera.scene import Scene
 from tal_cli.camera.timeline import LABELS, Join, Shot, Timeline
-from tal_cli.datasets.annotations import load_annotations
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.backbones import tiny
 
 FPS = 25

@@ -12,9 +12,10 @@ import pytest
 from small_runs import render_clip
 
 from tal_cli import app
-from tal_cli.datasets.annotations import GroundTruth, VideoAnnotation, load_annotations
+from tal_cli.datasets.annotations import GroundTruth, VideoAnnotation
 from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.datasets.checks import FeatureCheck
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.files import save_features
 from tal_cli.extractors.features.sequence import FeatureSequence

@@ -11,15 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tal_cli import app
-from tal_cli.datasets.annotations import (
-    Annotations,
-    GroundTruth,
-    VideoAnnotation,
-    load_annotations,
-    save_annotations,
-    split_names,
-)
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations, split_names
 from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.errors import AnnotationError, MissingError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.files import save_features

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from small_runs import render_clip
 
 from tal_cli import app
-from tal_cli.datasets.annotations import Annotations, GroundTruth, load_annotations
+from tal_cli.datasets.annotations import Annotations, GroundTruth
 from tal_cli.datasets.convert import with_validation
-from tal_cli.datasets.formats import readers
+from tal_cli.datasets.formats import load_annotations, readers
 from tal_cli.datasets.formats.table import _delimiter
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.results.segments import Detections, Segment

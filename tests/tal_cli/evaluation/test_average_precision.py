@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tal_cli import app
-from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.average_precision import evaluate, parse_tiou
 from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
 from tal_cli.evaluation.protocols import EPIC_TASKS, Task, evaluate_files, without_repeats

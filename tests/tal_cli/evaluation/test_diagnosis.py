@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tal_cli import app
-from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations, save_annotations
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.comparison import compare
 from tal_cli.evaluation.diagnosis.analysis import Diagnosis, diagnose
 from tal_cli.evaluation.diagnosis.characteristics import SCALES, characterise, usable

@@ -175,7 +175,7 @@ def test_command_writes_a_submission_that_eval_reads(tmp_path: Path, capsys: pyt
 
 
 def test_detected_verbs_and_nouns_of_the_ground_truth_make_its_actions(shared: Path) -> None:
-    from tal_cli.datasets.annotations import load_annotations
+    from tal_cli.datasets.formats import load_annotations
     from tal_cli.evaluation.average_precision import evaluate
 
     truth = {

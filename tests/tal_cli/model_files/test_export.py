@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from tal_cli import app
-from tal_cli.extractors.backbones import Backbone, create_backbone
+from tal_cli.extractors.backbones import create_backbone
+from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.backbones.internvideo2 import InternVideo2, InternVideo2Shape
 from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape
 from tal_cli.extractors.backbones.windowed import WindowedBackbone

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import Tal
 
-from tal_cli.datasets.annotations import load_annotations
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.errors import InputError
 from tal_cli.results.colours import COUNT, ON_DARK, ON_LIGHT, colour_index, colours
 from tal_cli.results.readers import load_results

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from films import write_film
 
-from tal_cli.datasets.annotations import Annotations, load_annotations
+from tal_cli.datasets.annotations import Annotations
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.results.report.sink import Report
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from made_up import spec_of
 
 from tal_cli import app
-from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, load_annotations, save_annotations
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import HELD_OUT, split_own
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override
 from tal_cli.training.auto_recipe import DataShape, derive_recipe, length_for, levels_for, summary, visits_for
