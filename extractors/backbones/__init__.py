@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tal_cli.extractors.backbones.interface import Backbone, Resolved
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.catalog.entry import BackboneEntry
 from tal_cli.extractors.errors import WeightsError, WeightsMissing
-from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.files.weights import WeightsSource, locate, remedy, weights_sha256
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 # A weights file, or what is in one.
