@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 IMPORTS = """\
 from typing import Literal
 from torch import Tensor, nn
-from tal_cli.models.recipe.architecture import DecoderSettings, EncoderSettings, ModelConfig
+from tal_cli.models.recipe.architecture import DecoderSettings, ModelConfig
+from tal_cli.models.recipe.encoders import EncoderSettings
 from tal_cli.models.predictions import PlainBoundaries, Predictions
 from tal_cli.models.layers.common import apply_mask
 from tal_cli.models.layers.pyramid import PyramidLayout
