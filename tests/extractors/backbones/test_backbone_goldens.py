@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tal_cli.extractors.backbones import i3d, slowfast
+from tal_cli.extractors.backbones import slowfast
+from tal_cli.extractors.backbones.i3d import network as i3d
 from tal_cli.extractors.backbones.i3d.folded import folded, quick_pool
 from tal_cli.extractors.backbones.i3d.network import InceptionI3d, Triple, pads, pool
 from tal_cli.extractors.goldens import SHIPPED_CASES, check_case, covers

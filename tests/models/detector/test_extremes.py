@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tal_cli.models import inference
 from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.inference import chunks
 from tal_cli.models.inference.chunks import collect_candidates, detect
 from tal_cli.models.inference.nms import Candidates
 from tal_cli.models.recipe.loading import load_recipe, override
@@ -162,7 +162,7 @@ def test_what_is_no_number_is_refused_with_its_window(
     bad[window, 3] = value
     bad[-1, 1] = value
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "CHECKED_CELLS", at_once)
+        patch.setattr(chunks, "CHECKED_CELLS", at_once)
         with pytest.raises(ValueError, match=rf"features of window {window} are not finite"):
             detect(detector, bad, recipe)
 
