@@ -86,7 +86,7 @@ def test_what_cannot_be_measured_is_told(run: Tal, arguments: tuple[str, ...], r
 
 
 def test_a_recipe_file_is_measured_with_random_weights(run: Tal, repository: Path, tmp_path: Path) -> None:
-    source = (repository / "models" / "recipes" / "tridet-thumos-i3d.yaml").read_text()
+    source = (repository / "models" / "recipe" / "published" / "tridet-thumos-i3d.yaml").read_text()
     (tmp_path / "mine.yaml").write_text(source)
     document = measured(run, tmp_path / "mine.yaml", "--length", 64, "--repeat", 1, *TINY)
     assert document["models"][0]["name"].endswith("mine.yaml")
