@@ -31,7 +31,7 @@ from tal_cli.models.inference.device_nms import suppress_in_place
 from tal_cli.models.inference.nms import Candidates
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.recipe.loading import load_recipe
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.conversion import to_ours
 
 REFERENCE_RATE = 154.0  # GFLOP/s of the machine on which the published code was timed

@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.published_code import compiled_nms, processor_or_wall
 from tal_cli.models.inference.nms import Candidates, suppress
-from tal_cli.models.recipe.settings import InferenceConfig
+from tal_cli.models.recipe.inference import InferenceConfig
 
 # What, candidates, classes, sigma, most segments kept, log of the typical length, over all classes at once
 CASES = (

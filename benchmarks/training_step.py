@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.training.loss import LossNormalizer, batch_loss, parameter_groups
 
 ACTIONS = 12  # per sequence

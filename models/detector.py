@@ -13,7 +13,7 @@ from tal_cli.models.layers.pyramid import level_masks
 from tal_cli.models.layers.shared_random import BatchPart
 from tal_cli.models.predictions import Predictions
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 
 class TemporalDetector(nn.Module):

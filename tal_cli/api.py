@@ -22,7 +22,7 @@ from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.inputs import FEATURE_SUFFIXES
 from tal_cli.models.inference.chunks import detect
 from tal_cli.models.recipe.loading import override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import LoadedModel, load_model
 from tal_cli.models.store.zoo import resolve_model
 from tal_cli.results.segments import Detections, Segment

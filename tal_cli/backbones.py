@@ -10,7 +10,7 @@ from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import UsageError
-from tal_cli.models.recipe.settings import FeatureSpec
+from tal_cli.models.recipe.features import FeatureSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tal_cli.extractors.features.contract import FeatureContract, shown
-from tal_cli.models.recipe.settings import FeatureSpec
+from tal_cli.models.recipe.features import FeatureSpec
 
 UNKNOWN = "unknown"
 UNSAID = {None, UNKNOWN}

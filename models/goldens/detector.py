@@ -14,7 +14,8 @@ from tal_cli.models.goldens.segments import check_segments
 from tal_cli.models.goldens.training import check_training
 from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pad_batch, padded_length, pyramid_points
 from tal_cli.models.predictions import BinnedBoundaries, Predictions, decode_everywhere
-from tal_cli.models.recipe.settings import FeatureSpec, Recipe
+from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.code_bases import FAMILIES, find_family
 from tal_cli.models.released.options import translate_options
 from tal_cli.models.store.checkpoint import build_detector

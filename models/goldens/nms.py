@@ -8,7 +8,7 @@ import torch
 
 from tal_cli.models.goldens.report import Recorder
 from tal_cli.models.inference.nms import Candidates, suppress
-from tal_cli.models.recipe.settings import InferenceConfig
+from tal_cli.models.recipe.inference import InferenceConfig
 
 
 def check_nms(description: dict[str, Any], recorder: Recorder) -> None:

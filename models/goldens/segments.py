@@ -9,7 +9,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.goldens.report import Recorder
 from tal_cli.models.inference.chunks import collect_candidates
 from tal_cli.models.inference.nms import Candidates, suppress
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 STEP = 1e-4  # of a grid cell: tolerance of segments after NMS on recorded candidates
 SECONDS = 5e-5  # tolerance of final segments from our own candidates, whose rounding differs even between thread counts

@@ -11,7 +11,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.goldens.report import Recorder
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import decode_everywhere
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.keys import KeyTable
 from tal_cli.models.training.assignment import Targets
 from tal_cli.models.training.loss import Losses, LossNormalizer, batch_targets, prediction_loss

@@ -12,7 +12,7 @@ from torch import Tensor
 from tal_cli.models.inference.device_nms import DeviceCandidates
 from tal_cli.models.layers.pyramid import pyramid_points
 from tal_cli.models.predictions import Predictions, decode_distances
-from tal_cli.models.recipe.settings import InferenceConfig
+from tal_cli.models.recipe.inference import InferenceConfig
 
 
 @dataclass(frozen=True)

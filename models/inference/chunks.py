@@ -16,7 +16,8 @@ from tal_cli.models.inference.nms import Candidates
 from tal_cli.models.inference.resampling import Resampling
 from tal_cli.models.layers.pyramid import pad_batch, padded_length
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.settings import InferenceConfig, Recipe
+from tal_cli.models.recipe.inference import InferenceConfig
+from tal_cli.models.recipe.schema import Recipe
 
 BATCH_CELLS = 1024  # grid cells computed at once when stretches are shorter than this
 CHECKED_CELLS = 1 << 14  # cells looked through at once: the marks of ten hours would fill hundreds of megabytes

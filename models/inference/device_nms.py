@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tal_cli.models.inference.nms import Candidates, suppress
-from tal_cli.models.recipe.settings import InferenceConfig
+from tal_cli.models.recipe.inference import InferenceConfig
 
 STEPS_BETWEEN_CHECKS = 64  # asking whether all is done waits for the device
 VOTERS_AT_ONCE = 1 << 24  # pairs of segments compared at once: bounds the memory of voting

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tal_cli.models.recipe.encoders import (
     SgpSettings,
     TransformerSettings,
 )
-from tal_cli.models.recipe.schema import OddKernel, Positive, Strict, by_name
+from tal_cli.models.recipe.strict import OddKernel, Positive, Strict, by_name
 
 
 class DecoderSettings(Strict):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from tal_cli.models.recipe.schema import Count, NonNegative, Positive, Strict, by_name
+from tal_cli.models.recipe.strict import Count, NonNegative, Positive, Strict, by_name
 
 NORM_GROUPS = 16  # groups of the group normalisation in every GMG and SGP block
 FULL = -1  # as a window of attention: the whole sequence

@@ -1,4 +1,4 @@
-"""Recipes: one strict schema for features, model, training and inference (`settings.py`), one YAML file per
+"""Recipes: one strict schema for features, model, training and inference (`schema.py`), one YAML file per
 published setting.
 
 Imports no torch, so that listing and checking recipes stays quick.
@@ -17,9 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tal_cli.extractors.errors import RecipeError
-from tal_cli.models.recipe.settings import (
-    Recipe,
-)
+from tal_cli.models.recipe.schema import Recipe
 
 RECIPES = Path(__file__).parent / "published"
 LARGEST_RECIPE = 1 << 20  # bytes; a recipe is a page of text, anything larger is not one

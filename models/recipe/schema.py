@@ -1,24 +1,34 @@
-"""What all sections of a recipe share: strictness, and the kinds of numbers there are."""
+"""The schema of a recipe: features, model, training, inference. Imports no torch."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-OddKernel = Annotated[int, Field(ge=1, le=255)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.models.recipe.inference import InferenceConfig
+from tal_cli.models.recipe.strict import Strict
+from tal_cli.models.recipe.training import TrainingConfig
 
 
-class Strict(BaseModel):
-    """Base of every section: unknown keys are refused and values never change after reading."""
+class Published(Strict):
+    """Figures of the paper for this setting, in percent, for comparison."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    metric: str
+    average: float
+    by_tiou: dict[str, float] = Field(default_factory=dict)
 
 
-def by_name(value: Any) -> Any:
-    """A bare name stands for the part with its default settings."""
-    return {"name": value} if isinstance(value, str) else value
+class Recipe(Strict):
+    """Everything that defines a detector but its weights."""
+
+    name: str
+    description: str = ""
+    dataset: str = ""
+    source: str = ""
+    licence: str = ""  # of the weights
+    published: Published | None = None
+    features: FeatureSpec
+    model: ModelConfig
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()

@@ -10,7 +10,7 @@ from torch import Tensor
 from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.code_bases import FAMILIES
 from tal_cli.models.released.keys import KeyTable
 

@@ -25,7 +25,8 @@ from tal_cli.models.recipe.encoders import (
     SgpSettings,
     TransformerSettings,
 )
-from tal_cli.models.recipe.settings import CenterAssignment, CostAssignment, InferenceConfig, TrainingConfig
+from tal_cli.models.recipe.inference import InferenceConfig
+from tal_cli.models.recipe.training import CenterAssignment, CostAssignment, TrainingConfig
 
 Options = dict[str, Any]
 _FIXED = {"scale_factor": 2, "embd_with_ln": True, "fpn_with_ln": True, "head_with_ln": True, "fpn_start_level": 0}

@@ -17,7 +17,7 @@ from torch import Tensor
 from tal_cli.extractors.errors import CheckpointError, RecipeError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 WEIGHTS, RECIPE, LABELS = "model.safetensors", "recipe.yaml", "labels.txt"
 

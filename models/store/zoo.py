@@ -14,7 +14,7 @@ import platformdirs
 
 from tal_cli.extractors.errors import ModelMissing, RecipeError, UnknownModel
 from tal_cli.models.recipe.loading import SHORT_NAMES, full_name, list_recipes, load_recipe
-from tal_cli.models.recipe.settings import Published, Recipe
+from tal_cli.models.recipe.schema import Published, Recipe
 from tal_cli.models.store.weight_sources import SOURCES, WeightsSource
 
 SHIPPED = Path(__file__).parents[1] / "weights"

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tal_cli.models.layers.pyramid import Points
 from tal_cli.models.predictions import Predictions
-from tal_cli.models.recipe.settings import CenterAssignment, CostAssignment
+from tal_cli.models.recipe.training import CenterAssignment, CostAssignment
 from tal_cli.models.training.loss_terms import centred_diou_loss, focal_loss
 
 SAME_LENGTH = 1e-3  # grid cells; segments this close to the shortest one all label a point

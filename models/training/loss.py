@@ -21,7 +21,7 @@ from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pyramid_po
 from tal_cli.models.layers.shared_random import draw
 from tal_cli.models.predictions import Predictions, decode_distances
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.settings import CenterAssignment, CostAssignment, TrainingConfig
+from tal_cli.models.recipe.training import CenterAssignment, CostAssignment, TrainingConfig
 from tal_cli.models.training.assignment import ASSIGNMENTS, PointRanges, Targets, match_centers, pad_ground_truth
 from tal_cli.models.training.loss_terms import (
     CLASS_LOSSES,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tal_cli.models.recipe.loading import SHORT_NAMES, list_recipes, load_recipe
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.weight_sources import SOURCES
 from tal_cli.models.store.zoo import SHIPPED
 

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 from .markdown import page, plain, table
 

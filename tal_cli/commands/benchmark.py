@@ -18,7 +18,7 @@ from tal_cli.extractors.errors import UsageError
 if TYPE_CHECKING:
     from tal_cli.evaluation.cost import Conditions, Cost
     from tal_cli.models.detector import TemporalDetector
-    from tal_cli.models.recipe.settings import Recipe
+    from tal_cli.models.recipe.schema import Recipe
 
 EXAMPLE = "Example: tal benchmark thumos-i3d tridet-thumos-i3d --device cpu --threads 2"
 # The paper's table 15: every model on an input of 2304 x 2048.

@@ -24,7 +24,7 @@ from tal_cli.results.output_files import check_folder, file_for, write_atomicall
 from tal_cli.safe_text import counted, one_line, printable
 
 if TYPE_CHECKING:
-    from tal_cli.models.recipe.settings import FeatureSpec
+    from tal_cli.models.recipe.features import FeatureSpec
 
 FRAMING = ("window", "stride", "sampling_rate", "max_rate")
 # Cores that one worker process can use; more processes than that would each load the network for little.

@@ -15,7 +15,7 @@ from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import printable
 
 if TYPE_CHECKING:
-    from tal_cli.models.recipe.settings import Published
+    from tal_cli.models.recipe.schema import Published
     from tal_cli.models.store.zoo import ModelEntry
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `tal models list`.")]

@@ -20,7 +20,7 @@ from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.features.lookup import PREFIX, FeatureFile, find_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.inputs import VIDEO_SUFFIXES
-from tal_cli.models.recipe.settings import FeatureSpec
+from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.safe_text import printable
 
 SLACK_SECONDS = 0.5  # durations of containers, streams and annotations differ by this much without harm

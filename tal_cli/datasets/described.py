@@ -9,7 +9,7 @@ from tal_cli.datasets.annotations import VideoAnnotation
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.features.lookup import FeatureFile
 from tal_cli.extractors.features.sequence import FeatureSequence
-from tal_cli.models.recipe.settings import FeatureSpec
+from tal_cli.models.recipe.features import FeatureSpec
 
 
 def described(

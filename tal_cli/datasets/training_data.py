@@ -21,7 +21,9 @@ from tal_cli.extractors.errors import MissingError
 from tal_cli.extractors.features.lookup import FeatureFile, find_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.resampling import Resampling
-from tal_cli.models.recipe.settings import FeatureSpec, Recipe, TrainingConfig
+from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.models.recipe.schema import Recipe
+from tal_cli.models.recipe.training import TrainingConfig
 
 MOST_CROPS = 200  # tries for a crop that holds an action
 PRELOAD_SHARE = 0.5  # of the machine's memory that features may fill

@@ -22,7 +22,7 @@ from tal_cli.models.inference.device_nms import DeviceCandidates, suppress_in_pl
 from tal_cli.models.inference.nms import Candidates
 from tal_cli.models.layers.pyramid import pad_batch, padded_length
 from tal_cli.models.predictions import Predictions
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 WARM_UP = 2  # runs before the first that counts
 MEMORY_EVENT = "[memory]"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tal_cli.evaluation.matching import overlaps
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.models.inference.nms import Candidates, suppress
-from tal_cli.models.recipe.settings import InferenceConfig
+from tal_cli.models.recipe.inference import InferenceConfig
 
 Ints = NDArray[np.int64]
 

@@ -13,7 +13,7 @@ from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.extractors.errors import InputError, MissingError, UsageError
 
 if TYPE_CHECKING:
-    from tal_cli.models.recipe.settings import Recipe
+    from tal_cli.models.recipe.schema import Recipe
     from tal_cli.models.released.reading import ReleasedState
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")

@@ -12,7 +12,10 @@ import numpy as np
 from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
 from tal_cli.models.recipe.encoders import GmgSettings
-from tal_cli.models.recipe.settings import FeatureSpec, InferenceConfig, Recipe, TrainingConfig
+from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.models.recipe.inference import InferenceConfig
+from tal_cli.models.recipe.schema import Recipe
+from tal_cli.models.recipe.training import TrainingConfig
 from tal_cli.safe_text import counted
 
 FEWEST_LEVELS, MOST_LEVELS = 3, 8

@@ -13,7 +13,7 @@ from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.prefetch import ahead
 from tal_cli.models.layers.pyramid import padded_length
 from tal_cli.models.layers.shared_random import BatchPart
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.training.distributed import Processes
 
 Parts = list[tuple[BatchPart, Batch]]

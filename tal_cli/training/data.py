@@ -17,8 +17,9 @@ from tal_cli.evaluation.average_precision import parse_tiou
 from tal_cli.extractors.errors import InputError, MissingError, UsageError
 from tal_cli.extractors.features.lookup import find_features, usual_place
 from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.loading import override
-from tal_cli.models.recipe.settings import FeatureSpec, Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 OWN_DATA_TIOU = "0.3:0.1:0.7"
 USUAL_NAME = "annotations"

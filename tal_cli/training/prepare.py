@@ -13,8 +13,9 @@ from tal_cli.datasets.training_data import FeatureVideo, load_videos, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.atomic import leftovers, sweep
+from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
-from tal_cli.models.recipe.settings import FeatureSpec, Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import check_labels
 from tal_cli.results.output_files import check_folder
 from tal_cli.safe_text import counted

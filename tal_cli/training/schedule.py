@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tal_cli.models.recipe.settings import TrainingConfig
+from tal_cli.models.recipe.training import TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tal_cli.devices import arithmetic
 from tal_cli.evaluation.average_precision import Evaluation
 from tal_cli.extractors.errors import InputError, TalError, UsageError
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.recipe.settings import CenterAssignment
+from tal_cli.models.recipe.training import CenterAssignment
 from tal_cli.models.store.checkpoint import save_model
 from tal_cli.models.training.loss import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
 from tal_cli.training.batches import Batches, Parts, split_batch

@@ -13,7 +13,7 @@ from tal_cli.evaluation.average_precision import Evaluation, evaluate
 from tal_cli.evaluation.predictions import Predictions, Row
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.chunks import detect
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.training.distributed import ALONE, Processes
 
 

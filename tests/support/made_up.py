@@ -11,7 +11,7 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotati
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.files import save_features
 from tal_cli.extractors.features.sequence import FeatureSequence
-from tal_cli.models.recipe.settings import FeatureSpec
+from tal_cli.models.recipe.features import FeatureSpec
 
 FPS, WINDOW = 30.0, 16
 

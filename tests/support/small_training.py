@@ -11,7 +11,8 @@ from tal_cli.datasets.annotations import GroundTruth
 from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
 from tal_cli.models.recipe.encoders import GmgSettings
 from tal_cli.models.recipe.loading import dump_recipe
-from tal_cli.models.recipe.settings import Recipe, TrainingConfig
+from tal_cli.models.recipe.schema import Recipe
+from tal_cli.models.recipe.training import TrainingConfig
 from tal_cli.training.prepare import TrainingRequest, prepare
 from tal_cli.training.run import TrainingRun
 

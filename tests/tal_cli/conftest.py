@@ -20,7 +20,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tal_cli.models.detector import TemporalDetector
     from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
     from tal_cli.models.recipe.encoders import GmgSettings
-    from tal_cli.models.recipe.settings import FeatureSpec, InferenceConfig, Recipe
+    from tal_cli.models.recipe.features import FeatureSpec
+    from tal_cli.models.recipe.inference import InferenceConfig
+    from tal_cli.models.recipe.schema import Recipe
     from tal_cli.models.store.checkpoint import save_model
 
     contract = create_backbone("tiny").contract

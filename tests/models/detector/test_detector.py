@@ -11,7 +11,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import PyramidLayout, pad_batch, padded_length, pyramid_points
 from tal_cli.models.predictions import decode_distances
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 SMALL = [
     "model.width=32",

@@ -17,7 +17,7 @@ from tal_cli.models.inference import chunks
 from tal_cli.models.inference.chunks import collect_candidates, detect
 from tal_cli.models.inference.nms import Candidates
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 SMALL = ["model.width=16", "model.head_width=16", "model.classes=3", "model.class_prior=0.3", "features.channels=4"]
 # Nothing in this detector sees further than 32 cells: the embedding 2, the heads' three convolutions 24 at level 3.

@@ -21,7 +21,7 @@ from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import Predictions, decode_everywhere
 from tal_cli.models.recipe.architecture import AnyDecoder, AnyEncoder, AnyNeck
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import load_model, save_model
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
 

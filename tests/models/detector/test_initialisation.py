@@ -12,7 +12,7 @@ from tal_cli.models.decoders.cross_level import AttentionJoin
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.gmg import FILTER_START
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 SMALL = ["model.width=32", "model.head_width=32", "features.channels=8"]
 FAMILIES = {

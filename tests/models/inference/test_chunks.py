@@ -13,8 +13,9 @@ from torch import Tensor
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.chunks import collect_candidates, detect, plan_stretches
+from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import InferenceConfig, Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 SMALL = [
     "model.width=16",

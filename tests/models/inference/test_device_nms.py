@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tal_cli.models.inference.device_nms import DeviceCandidates, concatenate_on_device, suppress_on_device
 from tal_cli.models.inference.nms import Candidates, suppress
-from tal_cli.models.recipe.settings import InferenceConfig
+from tal_cli.models.recipe.inference import InferenceConfig
 
 # On coarse grids, so that equal scores, equal segments and empty ones are common.
 row = st.tuples(

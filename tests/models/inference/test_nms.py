@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tal_cli.models.inference.nms import Candidates, suppress, vote
-from tal_cli.models.recipe.settings import InferenceConfig
+from tal_cli.models.recipe.inference import InferenceConfig
 
 
 def candidates(rows: list[tuple[int, float, float, float]]) -> Candidates:

@@ -15,7 +15,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.gmg import GmgBlock
 from tal_cli.models.predictions import BinnedBoundaries, Predictions
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
 
 SMALL = [

@@ -11,7 +11,7 @@ import torch
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 ROWS = {6: 7, 7: 2, 8: 2, 9: 8, 10: 4, 11: 3, 12: 3, 13: 5, 14: 48, 15: 5}
 PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / "paper-tables.md"

@@ -12,8 +12,10 @@ import pytest
 
 from tal_cli.extractors.errors import ModelMissing
 from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.loading import SHORT_NAMES, list_recipes, load_recipe
-from tal_cli.models.recipe.settings import InferenceConfig, Recipe, TrainingConfig
+from tal_cli.models.recipe.schema import Recipe
+from tal_cli.models.recipe.training import TrainingConfig
 from tal_cli.models.store.zoo import installed_folder, resolve_model
 
 # recipe -> (code base, its configuration)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.conversion import differences, to_ours, to_released
 from tal_cli.models.released.matching import find_recipe
 from tal_cli.models.released.options import translate_options

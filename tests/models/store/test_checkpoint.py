@@ -11,7 +11,7 @@ import torch
 from tal_cli.extractors.errors import CheckpointError, ModelMissing, RecipeError, UnknownModel
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.reading import read_state
 from tal_cli.models.store.checkpoint import load_model, save_model
 from tal_cli.models.store.zoo import available_models, find_model, resolve_model

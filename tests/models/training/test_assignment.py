@@ -12,7 +12,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pad_batch, pyramid_points
 from tal_cli.models.predictions import PlainBoundaries, Predictions, decode_everywhere
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import CostAssignment
+from tal_cli.models.recipe.training import CostAssignment
 from tal_cli.models.training.assignment import match_centers, pad_ground_truth
 from tal_cli.models.training.loss import LossNormalizer, batch_loss, batch_targets, point_ranges
 from tal_cli.models.training.loss_terms import centred_diou_loss, focal_loss

@@ -11,7 +11,7 @@ from torch import Tensor
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import PyramidLayout, pad_batch, pyramid_points
 from tal_cli.models.recipe.loading import load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.training.assignment import PointRanges, label_points, match_centers, pad_ground_truth
 from tal_cli.models.training.loss import LossNormalizer, batch_loss, parameter_groups
 

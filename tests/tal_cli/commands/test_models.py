@@ -12,7 +12,7 @@ from small_runs import Tal
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.conversion import to_released
 from tal_cli.models.released.reading import read_state
 from tal_cli.models.store.checkpoint import load_model

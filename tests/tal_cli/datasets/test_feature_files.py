@@ -346,7 +346,7 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_training_reads_a_file_of_many_videos(tmp_path: Path) -> None:
-    from tal_cli.models.recipe.settings import FeatureSpec
+    from tal_cli.models.recipe.features import FeatureSpec
 
     write_h5(tmp_path / "features.h5", {"a": FEATURES, "b": FEATURES + 1})
     videos = [VideoAnnotation(name, "training", 1.12, 25.0, ()) for name in "ab"]

@@ -29,7 +29,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pyramid_points
 from tal_cli.models.predictions import decode_everywhere
 from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import LoadedModel, save_model
 from tal_cli.models.store.export import ExportedDetector, fourier_basis, invert, transform
 

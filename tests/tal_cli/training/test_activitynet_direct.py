@@ -15,7 +15,7 @@ from tal_cli.extractors.features.files import save_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 
 SMALL = [
     "model.width=32",

@@ -18,7 +18,7 @@ from tal_cli import app
 from tal_cli.datasets.annotations import GroundTruth
 from tal_cli.extractors.errors import UsageError
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override
-from tal_cli.models.recipe.settings import Recipe
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.training.batches import split_batch
 from tal_cli.training.distributed import Processes
 from tal_cli.training.prepare import TrainingRequest, prepare

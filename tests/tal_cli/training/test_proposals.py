@@ -13,7 +13,8 @@ from tal_cli.models.inference.resampling import Resampling
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.encoders import GmgSettings
 from tal_cli.models.recipe.loading import dump_recipe
-from tal_cli.models.recipe.settings import Recipe, TrainingConfig
+from tal_cli.models.recipe.schema import Recipe
+from tal_cli.models.recipe.training import TrainingConfig
 from tal_cli.models.store.checkpoint import load_model
 from tal_cli.training.prepare import TrainingRequest, prepare
 from tal_cli.training.trainer import train

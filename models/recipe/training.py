@@ -1,4 +1,4 @@
-"""What a recipe says: features, model, training, inference. Imports no torch."""
+"""What a recipe says of training. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,29 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.schema import NonNegative, Positive, Share, Strict, by_name
-
-
-class FeatureSpec(Strict):
-    """What the feature sequence must be: one vector of `channels` per `stride` frames, each seeing `window` frames.
-
-    The fields of a feature contract; those from `alignment` on may be left unsaid (None) and are then not compared.
-    """
-
-    extractor: str
-    channels: Positive
-    window: Positive
-    stride: Positive
-    sampling_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # frames/s resampled to first
-    max_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # frames/s, decimated to at most this
-    alignment: str | None = None
-    resize: str | None = None
-    crop: str | None = None
-    value_range: str | None = None
-    layer: str | None = None
-    pooling: str | None = None
-    weights_sha256: str | None = None
+from tal_cli.models.recipe.strict import NonNegative, Positive, Share, Strict, by_name
 
 
 class CenterAssignment(Strict):
@@ -95,51 +73,3 @@ class TrainingConfig(Strict):
         if self.accumulate > 1 and not isinstance(self.assignment, CenterAssignment):
             raise ValueError("accumulate: who is positive under the cost assignment is not known before the passes")
         return self
-
-
-class InferenceConfig(Strict):
-    """From predictions to segments. Durations and lengths in grid cells, scores and overlaps in [0, 1]."""
-
-    pre_nms_threshold: Share = 0.001
-    pre_nms_top_k: Positive = 2000  # per pyramid level
-    min_score: Share = 0.001
-    max_segments: Positive = 2000
-    nms: Literal["soft", "hard", "none"] = "soft"
-    sigma: Annotated[float, Field(gt=0)] = 0.5
-    iou_threshold: Share = 0.1  # of hard NMS
-    min_duration: NonNegative = 0.05
-    multiclass: bool = True  # suppress within each class only
-    voting_threshold: Share = 0.0  # 0: no voting; only class-agnostic suppression votes
-    voting_weight: Literal["score", "score-iou"] = "score"
-    display_score: Share = 0.3  # what a person wants to see
-    stretch: Positive = 13824  # longest sequence computed at once
-    overlap: Annotated[int, Field(ge=0)] = 1024  # shared by neighbouring stretches
-
-    @model_validator(mode="after")
-    def _consistent(self) -> InferenceConfig:
-        if self.overlap >= self.stretch:
-            raise ValueError(f"overlap: {self.overlap} is not shorter than stretch, {self.stretch}")
-        return self
-
-
-class Published(Strict):
-    """Figures of the paper for this setting, in percent, for comparison."""
-
-    metric: str
-    average: float
-    by_tiou: dict[str, float] = Field(default_factory=dict)
-
-
-class Recipe(Strict):
-    """Everything that defines a detector but its weights."""
-
-    name: str
-    description: str = ""
-    dataset: str = ""
-    source: str = ""
-    licence: str = ""  # of the weights
-    published: Published | None = None
-    features: FeatureSpec
-    model: ModelConfig
-    training: TrainingConfig = TrainingConfig()
-    inference: InferenceConfig = InferenceConfig()

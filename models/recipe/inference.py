@@ -1,0 +1,34 @@
+"""What a recipe says of inference: from predictions to segments. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from tal_cli.models.recipe.strict import NonNegative, Positive, Share, Strict
+
+
+class InferenceConfig(Strict):
+    """From predictions to segments. Durations and lengths in grid cells, scores and overlaps in [0, 1]."""
+
+    pre_nms_threshold: Share = 0.001
+    pre_nms_top_k: Positive = 2000  # per pyramid level
+    min_score: Share = 0.001
+    max_segments: Positive = 2000
+    nms: Literal["soft", "hard", "none"] = "soft"
+    sigma: Annotated[float, Field(gt=0)] = 0.5
+    iou_threshold: Share = 0.1  # of hard NMS
+    min_duration: NonNegative = 0.05
+    multiclass: bool = True  # suppress within each class only
+    voting_threshold: Share = 0.0  # 0: no voting; only class-agnostic suppression votes
+    voting_weight: Literal["score", "score-iou"] = "score"
+    display_score: Share = 0.3  # what a person wants to see
+    stretch: Positive = 13824  # longest sequence computed at once
+    overlap: Annotated[int, Field(ge=0)] = 1024  # shared by neighbouring stretches
+
+    @model_validator(mode="after")
+    def _consistent(self) -> InferenceConfig:
+        if self.overlap >= self.stretch:
+            raise ValueError(f"overlap: {self.overlap} is not shorter than stretch, {self.stretch}")
+        return self
