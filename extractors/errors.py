@@ -52,6 +52,10 @@ def remake(kind: type[TalError], reason: str, remedy: str, path: str | None) -> 
     return error
 
 
+class OldName(FutureWarning):
+    """An old name that still works; the message says the new one."""
+
+
 class UsageError(TalError):
     """Wrong usage: an unknown name or value (exit code 2)."""
 

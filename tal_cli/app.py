@@ -32,7 +32,7 @@ from tal_cli.commands import (
     view,
 )
 from tal_cli.error_report import exit_code_of, message_of, write_log
-from tal_cli.extractors.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE
+from tal_cli.extractors.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, OldName
 from tal_cli.safe_text import one_line
 
 # typer carries its own copy of click in new releases and imports it in old ones; this is the class in both.
@@ -180,6 +180,8 @@ def main() -> None:
     if not sys.warnoptions:
         # What libraries tell their programmers is nothing that a user can act on.
         warnings.simplefilter("ignore")
+        warnings.simplefilter("default", OldName)
+        warnings.showwarning = lambda message, *_: console.note(str(message))
     try:
         code = run(sys.argv[1:])
     except ClosedPipe:

@@ -30,7 +30,7 @@ class GridSegments:
 
 @dataclass(frozen=True)
 class Core:
-    """The cells [first, end) of a stretch whose points it answers for; neighbours answer for the others."""
+    """The cells [first, end) of a chunk whose points it answers for; neighbours answer for the others."""
 
     first: int
     end: int

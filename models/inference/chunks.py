@@ -1,4 +1,4 @@
-"""A whole feature sequence to segments, in overlapping stretches when it is longer than memory should hold."""
+"""A whole feature sequence to segments, in overlapping chunks when it is longer than memory should hold."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.schema import Recipe
 
-BATCH_CELLS = 1024  # grid cells computed at once when stretches are shorter than this
+BATCH_CELLS = 1024  # grid cells computed at once when chunks are shorter than this
 CHECKED_CELLS = 1 << 14  # cells looked through at once: the marks of ten hours would fill hundreds of megabytes
 NOTHING = GridSegments(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Chunk:
     """Cells [first, end) computed together, answering for the points in [core_first, core_end)."""
 
     first: int
@@ -34,25 +34,26 @@ class Stretch:
     core_end: int
 
 
-def plan_stretches(length: int, config: InferenceConfig, *, multiple: int) -> list[Stretch]:
-    """Stretches that cover `length` cells; one alone when it fits into `config.stretch`.
+def plan_chunks(length: int, config: InferenceConfig, *, multiple: int) -> list[Chunk]:
+    """Chunks that cover `length` cells; one alone when it fits into `config.chunk_length`.
 
-    Neighbours share `config.overlap` cells and divide them in the middle, so that every point belongs to exactly one
-    core and a segment on a seam is seen whole, from either side, when it is shorter than half the overlap. All edges
-    lie on multiples of `multiple`, the coarsest level's stride, so that points fall where they would fall in one piece.
+    Neighbours share `config.chunk_overlap` cells and divide them in the middle, so that every point belongs to exactly
+    one core and a segment on a seam is seen whole, from either side, when it is shorter than half the overlap. All
+    edges lie on multiples of `multiple`, the coarsest level's stride, so that points fall where they would fall in one
+    piece.
     """
-    if length <= config.stretch:
-        return [Stretch(0, length, 0, length)]
-    size = max(config.stretch // multiple, 2) * multiple
-    half = min(config.overlap // 2 // multiple * multiple, (size - multiple) // 2 // multiple * multiple)
-    stretches: list[Stretch] = []
+    if length <= config.chunk_length:
+        return [Chunk(0, length, 0, length)]
+    size = max(config.chunk_length // multiple, 2) * multiple
+    half = min(config.chunk_overlap // 2 // multiple * multiple, (size - multiple) // 2 // multiple * multiple)
+    chunks: list[Chunk] = []
     first = 0
     while True:
         end = min(first + size, length)
         core_first = first + half if first else 0
         if end == length:
-            return [*stretches, Stretch(first, end, core_first, length)]
-        stretches.append(Stretch(first, end, core_first, end - half))
+            return [*chunks, Chunk(first, end, core_first, length)]
+        chunks.append(Chunk(first, end, core_first, end - half))
         first = end - 2 * half
 
 
@@ -60,8 +61,8 @@ def plan_stretches(length: int, config: InferenceConfig, *, multiple: int) -> li
 def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> GridSegments:
     """Segments in features float [T, C] after NMS, by falling score; none in an empty sequence.
 
-    Runs on the detector's device and leaves it in evaluation mode. Features may lie elsewhere: they move stretch by
-    stretch. Raises ValueError for features of the wrong shape or with values that are not finite, naming the first bad
+    Runs on the detector's device and leaves it in evaluation mode. Features may lie elsewhere: they move chunk by
+    chunk. Raises ValueError for features of the wrong shape or with values that are not finite, naming the first bad
     window.
     """
     check_features(features, detector.channels)
@@ -88,27 +89,27 @@ def _collect(detector: TemporalDetector, features: Tensor, config: InferenceConf
     detector.eval()
     found = []
     multiple = 1 << (detector.config.levels - 1)
-    for group in _batches(plan_stretches(features.shape[0], config, multiple=multiple), detector.config):
-        pieces = [features[stretch.first : stretch.end].to(weights.device, weights.dtype) for stretch in group]
+    for group in _batches(plan_chunks(features.shape[0], config, multiple=multiple), detector.config):
+        pieces = [features[chunk.first : chunk.end].to(weights.device, weights.dtype) for chunk in group]
         length = padded_length(detector.config, max(piece.shape[0] for piece in pieces))
         predictions = detector(*pad_batch(pieces, length))
-        for video, stretch in enumerate(group):
-            core = Core(stretch.core_first - stretch.first, stretch.core_end - stretch.first)
+        for video, chunk in enumerate(group):
+            core = Core(chunk.core_first - chunk.first, chunk.core_end - chunk.first)
             candidates = find_candidates(predictions, config, core, video)
-            found.append(candidates.shift(stretch.first))
+            found.append(candidates.shift(chunk.first))
     return concatenate_on_device(found)
 
 
-def _batches(stretches: list[Stretch], config: ModelConfig) -> Iterator[list[Stretch]]:
-    """Neighbouring stretches of one padded length, as many at once as fill BATCH_CELLS."""
-    batch: list[Stretch] = []
+def _batches(chunks: list[Chunk], config: ModelConfig) -> Iterator[list[Chunk]]:
+    """Neighbouring chunks of one padded length, as many at once as fill BATCH_CELLS."""
+    batch: list[Chunk] = []
     previous = 0
-    for stretch in stretches:
-        length = padded_length(config, stretch.end - stretch.first)
+    for chunk in chunks:
+        length = padded_length(config, chunk.end - chunk.first)
         if batch and (length != previous or len(batch) >= BATCH_CELLS // length):
             yield batch
             batch = []
-        batch.append(stretch)
+        batch.append(chunk)
         previous = length
     yield batch
 

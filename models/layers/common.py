@@ -197,7 +197,7 @@ class ConvEmbedding(nn.Module):
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
         table = None if table_length is None else sinusoid_table(table_length, width)
         self.register_buffer("positions", table, persistent=False)
-        self.stretch: Callable[[Tensor, int], Tensor] = stretch_table
+        self.resize: Callable[[Tensor, int], Tensor] = resize_table
 
     def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """features [B, C, T], mask bool [B, T, 1] (None: everything is valid) -> rows [B, T, D]."""
@@ -205,7 +205,7 @@ class ConvEmbedding(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(cast(ChannelNorm, norm).rows(apply_mask(conv(x), mask)))
         if self.positions is not None:
-            x = x + apply_mask(self.stretch(self.positions, x.shape[1]).transpose(1, 2).to(x.dtype), mask)
+            x = x + apply_mask(self.resize(self.positions, x.shape[1]).transpose(1, 2).to(x.dtype), mask)
         return x
 
 
@@ -238,7 +238,7 @@ def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask.to(x.dtype)
 
 
-def stretch_table(table: Tensor, length: int) -> Tensor:
+def resize_table(table: Tensor, length: int) -> Tensor:
     """The first cells of a table [1, D, T]; for a longer sequence all of them, linear between neighbours."""
     if length > table.shape[-1]:
         return F.interpolate(table, length, mode="linear", align_corners=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tal_cli.models.recipe.strict import NonNegative, Positive, Share, Strict
+from tal_cli.models.recipe.strict import NonNegative, Positive, Share, Strict, with_new_names
 
 
 class InferenceConfig(Strict):
@@ -24,11 +24,18 @@ class InferenceConfig(Strict):
     voting_threshold: Share = 0.0  # 0: no voting; only class-agnostic suppression votes
     voting_weight: Literal["score", "score-iou"] = "score"
     display_score: Share = 0.3  # what a person wants to see
-    stretch: Positive = 13824  # longest sequence computed at once
-    overlap: Annotated[int, Field(ge=0)] = 1024  # shared by neighbouring stretches
+    chunk_length: Positive = 13824  # longest sequence computed at once
+    chunk_overlap: Annotated[int, Field(ge=0)] = 1024  # shared by neighbouring chunks
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        return with_new_names(values, {"stretch": "chunk_length", "overlap": "chunk_overlap"}, "inference")
 
     @model_validator(mode="after")
     def _consistent(self) -> InferenceConfig:
-        if self.overlap >= self.stretch:
-            raise ValueError(f"overlap: {self.overlap} is not shorter than stretch, {self.stretch}")
+        if self.chunk_overlap >= self.chunk_length:
+            raise ValueError(
+                f"chunk_overlap: {self.chunk_overlap} is not shorter than chunk_length, {self.chunk_length}"
+            )
         return self

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from tal_cli.extractors.errors import OldName
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -22,3 +26,17 @@ class Strict(BaseModel):
 def by_name(value: Any) -> Any:
     """A bare name stands for the part with its default settings."""
     return {"name": value} if isinstance(value, str) else value
+
+
+def with_new_names(values: Any, renamed: Mapping[str, str], section: str) -> Any:
+    """A section's values with old keys under their new names, and a warning `OldName` for each.
+
+    An old key wins over the new one: `--set` adds it to a section that already has all keys.
+    """
+    if not isinstance(values, dict):
+        return values
+    for old, new in renamed.items():
+        if old in values:
+            warnings.warn(f"recipe: {section}.{old} is now called {section}.{new}", OldName, stacklevel=2)
+            values = {key: value for key, value in values.items() if key != old} | {new: values[old]}
+    return values

@@ -193,6 +193,6 @@ def _inference(testing: Options, options: Options) -> InferenceConfig:
         voting_threshold=testing["voting_thresh"],
         # Not an option: the code of ActionFormer and of TemporalMaxer votes so.
         voting_weight="score" if "num_bins" in options or options["backbone_type"] == "mamba" else "score-iou",
-        stretch=int(options["max_seq_len"] * options["max_buffer_len_factor"]),
-        overlap=options["max_seq_len"] // 2,
+        chunk_length=int(options["max_seq_len"] * options["max_buffer_len_factor"]),
+        chunk_overlap=options["max_seq_len"] // 2,
     )

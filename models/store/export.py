@@ -46,7 +46,7 @@ class ExportedDetector(nn.Module):
             elif isinstance(module, BidirectionalMamba):
                 module.scan = scan_by_doubling
             elif isinstance(module, ConvEmbedding):
-                module.stretch = table_by_place
+                module.resize = table_by_place
             for name, child in module.named_children():
                 if isinstance(child, GlobalFilter):
                     setattr(module, name, RealGlobalFilter(child))
@@ -140,7 +140,7 @@ def invert(real: Tensor, imaginary: Tensor, cosines: Tensor, sines: Tensor) -> T
 
 
 def table_by_place(table: Tensor, length: int) -> Tensor:
-    """`tal_cli.models.layers.common.stretch_table`, whichever of table [1, D, T] and sequence is longer."""
+    """`tal_cli.models.layers.common.resize_table`, whichever of table [1, D, T] and sequence is longer."""
     known = table.shape[-1]
     cells = torch.arange(length, device=table.device)
     share = (known / torch.full((), length, dtype=torch.int64, device=table.device).float()).clamp(max=1)

@@ -148,7 +148,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             class_loss="focal",
             iou_weight_power=0.2,
         ),
-        inference=InferenceConfig(stretch=length, overlap=length // 2),
+        inference=InferenceConfig(chunk_length=length, chunk_overlap=length // 2),
     )
 
 

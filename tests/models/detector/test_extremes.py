@@ -22,7 +22,7 @@ from tal_cli.models.recipe.schema import Recipe
 SMALL = ["model.width=16", "model.head_width=16", "model.classes=3", "model.class_prior=0.3", "features.channels=4"]
 # Nothing in this detector sees further than 32 cells: the embedding 2, the heads' three convolutions 24 at level 3.
 LOCAL = [*SMALL, "model.levels=4", "model.pad_length=64", "model.encoder=max_pool", "model.decoder=actionformer"]
-CUT = ["inference.stretch=640", "inference.overlap=320"]
+CUT = ["inference.chunk_length=640", "inference.chunk_overlap=320"]
 EVERYTHING = ["inference.pre_nms_threshold=0", "inference.pre_nms_top_k=100000", "inference.min_duration=0"]
 
 
@@ -51,15 +51,13 @@ def described(found: Candidates) -> list[np.ndarray]:
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    length=st.integers(200, 1500), stretch=st.integers(160, 600), overlap=st.integers(80, 120), seed=st.integers(0, 9)
-)
+@given(length=st.integers(200, 1500), size=st.integers(160, 600), overlap=st.integers(80, 120), seed=st.integers(0, 9))
 def test_seams_change_nothing(
-    local: tuple[Recipe, TemporalDetector], length: int, stretch: int, overlap: int, seed: int
+    local: tuple[Recipe, TemporalDetector], length: int, size: int, overlap: int, seed: int
 ) -> None:
-    """Where half the overlap covers what a point sees, stretches find what the whole finds: each candidate once."""
+    """Where half the overlap covers what a point sees, chunks find what the whole finds: each candidate once."""
     recipe, detector = local
-    cut = override(recipe, [f"inference.stretch={stretch}", f"inference.overlap={overlap}"])
+    cut = override(recipe, [f"inference.chunk_length={size}", f"inference.chunk_overlap={overlap}"])
     whole = collect_candidates(detector, features(length, seed), recipe.inference)
     pieces = collect_candidates(detector, features(length, seed), cut.inference)
     assert len(whole) == len(pieces) == 3 * sum(-(-length // (1 << level)) for level in range(4))
@@ -71,7 +69,7 @@ def test_segments_across_seams_are_found_once(local: tuple[Recipe, TemporalDetec
     recipe, detector = local
     usual = ["inference.pre_nms_threshold=0.001", "inference.max_segments=200", "inference.pre_nms_top_k=2000"]
     whole = detect(detector, features(1200), override(recipe, usual))
-    cut = override(recipe, [*usual, "inference.stretch=256", "inference.overlap=96"])
+    cut = override(recipe, [*usual, "inference.chunk_length=256", "inference.chunk_overlap=96"])
     pieces = detect(detector, features(1200), cut)
     np.testing.assert_array_equal(whole.labels, pieces.labels)
     np.testing.assert_allclose(whole.scores, pieces.scores, atol=1e-5)
@@ -93,7 +91,7 @@ sizes = []
 detector.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape[0] * inputs[0].shape[2]))
 def peak(cells):
     found = detect(detector, torch.randn(cells, 4), recipe)
-    assert len(found) and found.ends.max() > cells - recipe.inference.stretch
+    assert len(found) and found.ends.max() > cells - recipe.inference.chunk_length
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
 hour = peak(27_000)
 print(max(sizes), peak(270_000) - hour)
@@ -101,7 +99,7 @@ print(max(sizes), peak(270_000) - hour)
 
 
 def test_ten_hours_take_the_memory_of_one() -> None:
-    assignments = [*SMALL, "model.encoder.mlp_width=16", "inference.stretch=4608", "inference.overlap=512"]
+    assignments = [*SMALL, "model.encoder.mlp_width=16", "inference.chunk_length=4608", "inference.chunk_overlap=512"]
     assignments += ["model.decoder.bins=4", "inference.pre_nms_top_k=200", "inference.max_segments=100000"]
     script = TEN_HOURS.format(assignments=assignments)
     done = subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE, text=True)
@@ -124,7 +122,9 @@ def test_no_candidate_above_the_threshold(local: tuple[Recipe, TemporalDetector]
     recipe, detector = local
     for assignments in (["inference.pre_nms_threshold=1"], ["inference.min_duration=100000"]):
         found = detect(
-            detector, features(300), override(recipe, [*assignments, "inference.stretch=128", "inference.overlap=64"])
+            detector,
+            features(300),
+            override(recipe, [*assignments, "inference.chunk_length=128", "inference.chunk_overlap=64"]),
         )
         assert [len(values) for values in (found.labels, found.starts, found.ends, found.scores)] == [0, 0, 0, 0]
 

@@ -1,4 +1,4 @@
-"""Whole sequences to segments: any length, in one piece or in stretches."""
+"""Whole sequences to segments: any length, in one piece or in chunks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.inference.chunks import collect_candidates, detect, plan_stretches
+from tal_cli.models.inference.chunks import collect_candidates, detect, plan_chunks
 from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.loading import load_recipe, override
 from tal_cli.models.recipe.schema import Recipe
@@ -81,9 +81,9 @@ def test_an_empty_video_holds_nothing(detector: TemporalDetector, recipe: Recipe
     st.integers(0, 599),
     st.sampled_from([1, 8, 32]),
 )
-def test_stretches_share_the_points_out(length: int, stretch: int, overlap: int, multiple: int) -> None:
-    config = InferenceConfig(stretch=stretch, overlap=min(overlap, stretch - 1))
-    plan = plan_stretches(length, config, multiple=multiple)
+def test_chunks_share_the_points_out(length: int, size: int, overlap: int, multiple: int) -> None:
+    config = InferenceConfig(chunk_length=size, chunk_overlap=min(overlap, size - 1))
+    plan = plan_chunks(length, config, multiple=multiple)
     assert plan[0].core_first == 0 and plan[-1].core_end == length
     for earlier, later in itertools.pairwise(plan):
         assert earlier.core_end == later.core_first
@@ -91,17 +91,17 @@ def test_stretches_share_the_points_out(length: int, stretch: int, overlap: int,
     for piece in plan:
         assert piece.first % multiple == 0
         assert piece.first <= piece.core_first < piece.core_end <= piece.end
-        assert piece.end - piece.first <= max(stretch, 2 * multiple)
+        assert piece.end - piece.first <= max(size, 2 * multiple)
 
 
-def test_stretches_find_the_points_of_the_whole(detector: TemporalDetector, recipe: Recipe) -> None:
-    """Every point belongs to one stretch: as many candidates of each label as in one piece."""
+def test_chunks_find_the_points_of_the_whole(detector: TemporalDetector, recipe: Recipe) -> None:
+    """Every point belongs to one chunk: as many candidates of each label as in one piece."""
     everything = ["inference.pre_nms_threshold=0.0", "inference.pre_nms_top_k=100000", "inference.min_duration=0"]
     whole = collect_candidates(detector, features(500), override(recipe, everything).inference)
     pieces = collect_candidates(
         detector,
         features(500),
-        override(recipe, [*everything, "inference.stretch=128", "inference.overlap=64"]).inference,
+        override(recipe, [*everything, "inference.chunk_length=128", "inference.chunk_overlap=64"]).inference,
     )
     assert len(whole) == len(pieces)
     np.testing.assert_array_equal(np.bincount(whole.labels), np.bincount(pieces.labels))
@@ -114,7 +114,7 @@ def test_a_segment_on_a_seam_is_found_once(recipe: Recipe) -> None:
         sequence = torch.zeros(400, 4)
         sequence[start : start + 20] = 1.0
         tight = override(recipe, ["inference.min_score=0.5", "inference.pre_nms_threshold=0.5"])
-        cut = override(tight, ["inference.stretch=96", "inference.overlap=64"])
+        cut = override(tight, ["inference.chunk_length=96", "inference.chunk_overlap=64"])
         whole, pieces = (detect(detector, sequence, chosen) for chosen in (tight, cut))
         assert len(whole) == 1
         assert len(pieces) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tal_cli.extractors.errors import RecipeError
+from tal_cli.extractors.errors import OldName, RecipeError
 from tal_cli.models.recipe.loading import dump_recipe, list_recipes, load_recipe, override, parse_recipe
 
 
@@ -40,7 +40,7 @@ def test_published_values() -> None:
         ("model.encoder.windows=4", "must be odd"),
         ("model.pad_length=100", "pad_length: 100 is not a multiple of 32"),
         ("training.epochs=-1", "training.epochs: "),
-        ("inference.overlap=999999", "overlap: 999999 is not shorter than stretch"),
+        ("inference.chunk_overlap=999999", "chunk_overlap: 999999 is not shorter than chunk_length"),
         ("inference.nms=fast", "inference.nms: "),
         ("modle.width=64", "there is no section modle"),
         ("model.width", "expected KEY=VALUE"),
@@ -58,6 +58,25 @@ def test_overrides_apply_together() -> None:
         ["model.width=64", "training.crop_ratio=null", "inference.nms=hard", "model.variant=paper"],
     )
     assert (changed.model.width, changed.training.crop_ratio, changed.inference.nms) == (64, None, "hard")
+
+
+def test_old_names_are_read_with_a_note() -> None:
+    recipe = load_recipe("thumos-i3d")
+    wanted = override(recipe, ["inference.chunk_length=640", "inference.chunk_overlap=320"])
+    old = dump_recipe(wanted).replace("chunk_length:", "stretch:").replace("chunk_overlap:", "overlap:")
+    with pytest.warns(OldName) as notes:
+        assert override(recipe, ["inference.stretch=640", "inference.overlap=320"]) == wanted
+        assert parse_recipe(old, "an old file") == wanted
+    assert {str(note.message) for note in notes} == {
+        "recipe: inference.stretch is now called inference.chunk_length",
+        "recipe: inference.overlap is now called inference.chunk_overlap",
+    }
+
+
+def test_the_command_line_says_the_new_name() -> None:
+    command = [sys.executable, "-m", "tal_cli", "detect", "missing.mp4", "--set", "inference.stretch=2304"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "note: recipe: inference.stretch is now called inference.chunk_length\n" in done.stderr
 
 
 def test_a_name_and_its_settings_apply_one_after_the_other() -> None:

@@ -286,9 +286,9 @@ def expected_inference(family: str, recipe: Recipe, options: Options) -> Inferen
             "multiclass": options["test_cfg.multiclass_nms"],
             "voting_threshold": options["test_cfg.voting_thresh"],
             "voting_weight": "score-iou" if family in ("actionformer_release", "TemporalMaxer") else "score",
-            "stretch": int(length * options["model.max_buffer_len_factor"]),
+            "chunk_length": int(length * options["model.max_buffer_len_factor"]),
             # Published code computes videos in one piece; how pieces overlap is ours to say.
-            "overlap": recipe.inference.overlap,
+            "chunk_overlap": recipe.inference.chunk_overlap,
         }
     )
 

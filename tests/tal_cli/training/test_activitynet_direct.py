@@ -57,7 +57,7 @@ def test_builds_with_a_class_for_every_label(recipe: Recipe) -> None:
     assert recipe.model.classes == BENCHMARKS["activitynet"].labels == 200
     assert recipe.published is None and not recipe.training.class_agnostic and recipe.inference.multiclass
     assert recipe.features == load_recipe("activitynet-tsp").features
-    assert recipe.training.max_length == recipe.model.pad_length == recipe.inference.stretch
+    assert recipe.training.max_length == recipe.model.pad_length == recipe.inference.chunk_length
     detector = TemporalDetector.from_recipe(recipe)
     assert detector.decoder.classes.output.out_channels == 200
 
