@@ -17,6 +17,7 @@ RUN /opt/tal/bin/pip install --index-url ${TORCH_INDEX} torch torchvision
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY docs/tal.1 docs/tal.1
+COPY scripts/hatch_build.py scripts/hatch_build.py
 COPY tal_cli tal_cli
 COPY models models
 COPY extractors extractors

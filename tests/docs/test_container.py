@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import shlex
 from pathlib import Path
@@ -49,10 +50,11 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
 
 
 def test_what_the_build_needs_is_copied() -> None:
-    """The files that pyproject.toml names."""
+    """The files that pyproject.toml names, and the folders behind the links."""
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     copied = {word for name, rest in instructions() if name == "COPY" for word in shlex.split(rest)}
-    assert {"README.md", "LICENSE", "docs/tal.1", "tal_cli", "models", "extractors"} <= copied
+    named = re.search(r"^only-include = (\[.*\])$", project, re.M)
+    assert named is not None and {*json.loads(named[1]), "models", "extractors"} <= copied
     extras = next(rest for name, rest in instructions() if name == "ARG" and rest.startswith("EXTRAS="))
     for extra in extras.partition("=")[2].split(","):
         assert re.search(rf"^{extra} = \[", project, re.M), f"there is no extra {extra}"
