@@ -1,4 +1,4 @@
-"""Build hook: packs `models` and `extractors`, linked into `tal_cli` in git, also where git could not make the links."""
+"""Build hook: packs `models` and `extractors`, linked into `tal_cli` in git, also where git could make no links."""
 
 from __future__ import annotations
 
