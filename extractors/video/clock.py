@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -15,6 +15,15 @@ Picture = TypeVar("Picture")
 DISCONTINUITY = 1.0
 # No camera holds a frame for longer than this; a damaged time stamp says it does.
 LONGEST_STEP = 3600.0
+# Streams whose clock may start again anywhere (joined broadcasts) hold no frame for as long as this.
+LONGEST_STEP_IN_STREAMS = 10.0
+# A frame that stays for more of the container's nominal steps, and for longer than SHORTEST_HOLD, is a held frame:
+# the recorder left out its repetitions. Shorter gaps are a frame lost here and there, as published features have them.
+HELD_STEPS = 3.5
+SHORTEST_HOLD = 0.12
+USUAL_RATE = 30.0
+# Repeated frames of one video, a day of them: a hostile file may claim a century.
+MOST_REPEATED = 24 * 3600 * 30
 # Containers give average rates like 30.02; that must not halve a video whose limit is 30.
 RATE_NOISE = 1.02
 
@@ -37,10 +46,13 @@ class Clock:
     The first frame is time 0, whatever the container's clock says there: results have to lie within the video, and a
     late start (mpeg-ts, cut recordings) is no part of it. `start` keeps the container's time of the first frame.
     A missing, repeated or reversed time stamp becomes the previous time plus one nominal step.
+    longest_step: seconds; a longer one is a new clock. jumps: how often the clock started again.
     """
 
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, longest_step: float = LONGEST_STEP) -> None:
         self.fps = fps
+        self.longest_step = longest_step
+        self.jumps = 0
         self.start = 0.0
         self.times = array("d")
         self._offset: float | None = None
@@ -55,24 +67,64 @@ class Clock:
         expected = self.times[-1] + 1.0 / self.fps
         time = expected if stamp is None else stamp - self._offset
         step = time - self.times[-1]
-        if step <= 0 or step > LONGEST_STEP:
-            if stamp is not None and (step < -DISCONTINUITY or step > LONGEST_STEP):
+        if step <= 0 or step > self.longest_step:
+            if stamp is not None and (step < -DISCONTINUITY or step > self.longest_step):
                 self._offset = stamp - expected
+                self.jumps += 1
             time = expected
         self.times.append(time)
         return time
 
-    def rhythm(self) -> Rhythm:
-        """What the times of all frames amount to."""
-        steps = sorted(after - before for before, after in pairwise(self.times))
-        if not steps:
-            return Rhythm(self.fps, 1.0 / self.fps, True)
-        mean_rate = len(steps) / self.times[-1]
-        for fps in (self.fps, mean_rate):
-            if all(abs(time * fps - index) <= 0.25 for index, time in enumerate(self.times)):
-                return Rhythm(fps, 1.0 / fps, True)
-        claim_fits = abs(self.fps / mean_rate - 1) < 0.2
-        return Rhythm(self.fps if claim_fits else mean_rate, steps[len(steps) // 2], False)
+
+def rhythm(times: Sequence[float], claimed: float) -> Rhythm:
+    """What the times of all frames, increasing from 0, amount to; claimed: the container's frames per second."""
+    steps = sorted(after - before for before, after in pairwise(times))
+    if not steps:
+        return Rhythm(claimed, 1.0 / claimed, True)
+    mean_rate = len(steps) / times[-1]
+    for fps in (claimed, mean_rate):
+        if all(abs(time * fps - index) <= 0.25 for index, time in enumerate(times)):
+            return Rhythm(fps, 1.0 / fps, True)
+    claim_fits = abs(claimed / mean_rate - 1) < 0.2
+    return Rhythm(claimed if claim_fits else mean_rate, steps[len(steps) // 2], False)
+
+
+def nominal_rate(average: float, claimed: float | None) -> float:
+    """The rate at which held frames are repeated: that of the recording before their repetitions were left out.
+
+    average: frames per second over the whole file. claimed: the rate whose multiples all time stamps are, if known;
+    above USUAL_RATE it may be no more than the container's clock.
+    """
+    return average if claimed is None else max(average, min(claimed, USUAL_RATE))
+
+
+class Holds:
+    """Repeats held frames at the nominal rate, so that a window spans as many seconds as it does in any video.
+
+    times: of all frames, the repeated ones too, as they are taken. repeated: how many those are.
+    """
+
+    def __init__(self, nominal: float) -> None:
+        self._step = 1.0 / nominal
+        self.times = array("d")
+        self.repeated = 0
+
+    def fill(self, frames: Iterable[tuple[float, Picture]]) -> Iterator[tuple[float, Picture]]:
+        """The frames, and each held one again at every nominal step until the next one is shown."""
+        held: Picture | None = None
+        last = 0.0
+        for time, picture in frames:
+            if held is not None and time - last > max(SHORTEST_HOLD, HELD_STEPS * self._step):
+                # The last repetition is at least half a step away from the next frame.
+                for number in range(1, math.floor((time - last) / self._step - 0.5 + 1e-6) + 1):
+                    if self.repeated == MOST_REPEATED:
+                        break
+                    self.repeated += 1
+                    self.times.append(last + number * self._step)
+                    yield self.times[-1], held
+            self.times.append(time)
+            yield time, picture
+            held, last = picture, time
 
 
 def decimation(fps: float, max_rate: float | None) -> int:
@@ -90,12 +142,12 @@ def decimate(frames: Iterable[tuple[float, Picture]], factor: int) -> Iterator[t
 
 
 def resample(
-    frames: Iterable[tuple[float, Picture]], rate: float, step: float
+    frames: Iterable[tuple[float, Picture]], rate: float, shown: Callable[[], float]
 ) -> Iterator[tuple[float, Picture | None]]:
     """Frames at k / rate seconds: each time goes to its nearest tick, a tick shows the last frame that came to it or
     before it (the rule of FFmpeg's `fps` filter, with which the published features were resampled).
 
-    step: how long the last frame is shown, in seconds. Yields None for a picture that is dropped.
+    shown: how long the last frame is shown, in seconds; asked after it has come. Yields None for a dropped frame.
     """
     held: Picture | None = None
     tick, last = 0, 0.0
@@ -108,7 +160,7 @@ def resample(
                 yield time, None
         held, tick, last = picture, max(tick, until), time
     if held is not None:
-        for missing in range(tick, max(1, nearest_tick(last + step, rate))):
+        for missing in range(tick, max(1, nearest_tick(last + shown(), rate))):
             yield missing / rate, held
 
 

@@ -44,15 +44,23 @@ class Request:
 class Opened:
     """What is known once the first frame is decoded. Width and height as stored, before rotation.
 
-    frames and duration (seconds) are the container's claims; rotation is in degrees counter-clockwise, one of
-    0, 90, 180, 270: what has to be done to a stored picture to show it upright.
+    fps, nominal_fps, frames and duration (seconds) are the container's claims: fps on average, nominal_fps the rate
+    whose multiples all time stamps are (higher where repeated frames are left out). end: the container's time at which
+    the stream ends, seconds, None where it does not say. joinable: whether its clock may start again in the middle.
+    streams: how many video streams there are; stream: which of them, from 0, is read. rotation is in degrees
+    counter-clockwise, one of 0, 90, 180, 270: what has to be done to a stored picture to show it upright.
     """
 
     width: int
     height: int
     fps: float
+    nominal_fps: float
     frames: int | None
     duration: float | None
+    end: float | None
+    joinable: bool
+    streams: int
+    stream: int
     rotation: int
 
 
@@ -62,10 +70,11 @@ class VideoSummary:
 
     fps: frames per second of the file itself, measured where the container's claim does not fit.
     delivered_fps: the same after resampling or decimation.
-    frames: frames decoded. duration: last - first time + one median step, seconds.
+    frames: frames decoded. duration: last - first time + how long the last frame is shown, seconds.
     start: the container's time of the first frame, seconds; all other times count from there.
     lost: frames that are in the file and could not be decoded.
     constant_rate: delivered frame i belongs to i / delivered_fps seconds, to a quarter of a frame.
+    repeated: held frames delivered again. jumps: how often the container's clock started again.
     """
 
     fps: float
@@ -75,6 +84,8 @@ class VideoSummary:
     start: float
     lost: int
     constant_rate: bool
+    repeated: int
+    jumps: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,16 @@ from typing import Any, Protocol
 
 from tal_cli.extractors.files.prefetch import ahead
 from tal_cli.extractors.video import messages
-from tal_cli.extractors.video.clock import Clock, decimate, decimation, resample
+from tal_cli.extractors.video.clock import (
+    LONGEST_STEP,
+    LONGEST_STEP_IN_STREAMS,
+    Clock,
+    Holds,
+    decimate,
+    decimation,
+    resample,
+    rhythm,
+)
 from tal_cli.extractors.video.messages import DecodeError, DecoderMissing, Failure, Opened, Request, VideoSummary
 
 SOURCES = {
@@ -33,10 +42,16 @@ MEMORY_LIMIT = 4 << 30
 
 
 class Source(Protocol):
-    """A decoder that has a video open. Picture is whatever the decoder calls one."""
+    """A decoder that has a video open.
+
+    lost: frames that could not be decoded; last_shown: seconds for which the last frame taken is shown, None: unknown.
+    """
 
     @property
     def lost(self) -> int: ...
+
+    @property
+    def last_shown(self) -> float | None: ...
 
     def opened(self) -> Opened: ...
 
@@ -100,15 +115,20 @@ def write_all(output: int, data: bytes | bytearray) -> None:
 
 def send_frames(source: Source, request: Request, opened: Opened, size: tuple[int, int], output: int) -> VideoSummary:
     """Decode to the end and send every frame that is asked for."""
-    clock = Clock(opened.fps)
+    clock = Clock(opened.fps, LONGEST_STEP_IN_STREAMS if opened.joinable else LONGEST_STEP)
     depth = max(2, min(FRAMES_AHEAD, PIXELS_AHEAD // (opened.width * opened.height)))
     timed = ((clock.tick(stamp), picture) for stamp, picture in ahead(source.frames(), depth))
+    holds = Holds(opened.nominal_fps)
     factor = 1
+
+    def last_shown() -> float:
+        return shown_for(clock, source.last_shown, opened)
+
     if request.sampling_rate is not None:
-        selected = resample(timed, request.sampling_rate, 1.0 / opened.fps)
+        selected = resample(timed, request.sampling_rate, last_shown)
     else:
         factor = decimation(opened.fps, request.max_rate)
-        selected = decimate(timed, factor)
+        selected = decimate(holds.fill(timed), factor)
     chunk = Chunk(output)
 
     def scaled(item: tuple[float, Any]) -> tuple[float, tuple[memoryview, int] | None]:
@@ -121,16 +141,30 @@ def send_frames(source: Source, request: Request, opened: Opened, size: tuple[in
             chunk.add(at, *small)
         chunk.keep_alive()
     chunk.flush()
-    rhythm = clock.rhythm()
+    found = rhythm(holds.times or clock.times, opened.nominal_fps if holds.repeated else opened.fps)
     return VideoSummary(
-        fps=rhythm.fps,
-        delivered_fps=request.sampling_rate or rhythm.fps / factor,
+        fps=found.fps,
+        delivered_fps=request.sampling_rate or found.fps / factor,
         frames=len(clock.times),
-        duration=round(clock.times[-1] + rhythm.step, 9),  # no more digits than the time stamps have
+        duration=round(clock.times[-1] + last_shown(), 9),  # no more digits than the time stamps have
         start=clock.start,
         lost=source.lost,
-        constant_rate=rhythm.constant or request.sampling_rate is not None,
+        constant_rate=found.constant or request.sampling_rate is not None,
+        repeated=holds.repeated,
+        jumps=clock.jumps,
     )
+
+
+def shown_for(clock: Clock, said: float | None, opened: Opened) -> float:
+    """Seconds for which the last frame is shown: as the file says, else one median step; not past the file's end.
+
+    A file's end is known to a frame only: edit lists and reordered frames move it.
+    """
+    step = said if said and said <= clock.longest_step else rhythm(clock.times, opened.fps).step
+    if opened.end is None or clock.jumps:
+        return step
+    left = opened.end - clock.start - clock.times[-1]
+    return min(step, max(left, 1.0 / opened.nominal_fps))
 
 
 def limit_memory() -> None:

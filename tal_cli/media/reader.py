@@ -10,7 +10,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from tal_cli.extractors.video.clock import Clock
-from tal_cli.extractors.video.decoders.pyav import MAX_PIXELS, first_video_stream, open_container, plausible_rate
+from tal_cli.extractors.video.decoders.pyav import MAX_PIXELS, main_video_stream, open_container, plausible_rate
 from tal_cli.extractors.video.messages import DecodeError
 
 # Formats that store display times and an index; in others a jump may land anywhere.
@@ -38,7 +38,7 @@ class Reader:
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         self.container = open_container(self.path)
-        self.stream = first_video_stream(self.container)
+        self.stream = main_video_stream(self.container)
         context = self.stream.codec_context
         if context is None or context.width * context.height > MAX_PIXELS:
             raise DecodeError("its pictures cannot be decoded")

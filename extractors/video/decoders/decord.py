@@ -28,7 +28,7 @@ class DecordSource:
     def __init__(self, path: str) -> None:
         self._gate = PyavSource(path)
         if not self._gate.first_stream_is_best:
-            raise DecodeError("decord would read another of its video streams than the first")
+            raise DecodeError("decord would read another of its video streams")
         if self._gate.format == "mpegts":
             raise DecodeError("decord repeats and skips pictures of transport streams")
         self._start = self._gate.first_stamp or 0.0
@@ -47,6 +47,11 @@ class DecordSource:
     def lost(self) -> int:
         """Frames in decord's index that it has not decoded."""
         return len(self._reader) - self._decoded
+
+    @property
+    def last_shown(self) -> float | None:
+        """Not known."""
+        return None
 
     def opened(self) -> Opened:
         """Size, rate and orientation as PyAV finds them, after decord's own rotation."""

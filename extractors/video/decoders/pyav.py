@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tal_cli.extractors.cpu import usable_cores
+from tal_cli.extractors.video.clock import nominal_rate
 from tal_cli.extractors.video.messages import DecodeError, Opened
 
 # Formats that hold their own pictures. Whatever can name other files or addresses (hls, concat, dash, image2, sdp,
@@ -32,6 +33,10 @@ SMALL_PICTURE = 640 * 480
 # Each decoding thread holds frames of its own; this bounds what they hold together (pixels).
 PIXELS_IN_THREADS = 1 << 28
 FAILURES_IN_A_ROW = 1000
+# Formats whose clock may start again in the middle.
+JOINABLE = ("mpegts", "mpeg", "flv")
+# Streams whose lengths differ by less than this share are equally long.
+EQUALLY_LONG = 0.95
 
 
 class PyavSource:
@@ -42,7 +47,7 @@ class PyavSource:
 
     def __init__(self, path: str) -> None:
         self._container = open_container(path)
-        self._stream = first_video_stream(self._container)
+        self._stream = main_video_stream(self._container)
         context = self._stream.codec_context
         if context is None:
             raise DecodeError("its codec is not known")
@@ -57,6 +62,7 @@ class PyavSource:
         self._errors = 0
         self._failures = 0  # in a row
         self._decoded = 0
+        self.last_shown: float | None = None
         # avi stores no display times: what FFmpeg makes up there is out of order as soon as there are B-frames,
         # while the pictures come in order, one per packet.
         self.stores_times = self._container.format.name != "avi"
@@ -103,17 +109,19 @@ class PyavSource:
         """Size, rate and orientation, from the first frame and the container."""
         assert self._first is not None
         stream, first = self._stream, self._first
-        duration = None
-        if stream.duration is not None and stream.time_base is not None:
-            duration = float(stream.duration * stream.time_base)
-        elif self._container.duration is not None:
-            duration = self._container.duration / av.time_base
+        fps = plausible_rate(stream.average_rate, stream.guessed_rate, stream.base_rate)
+        videos = video_streams(self._container)
         return Opened(
             width=first.width,
             height=first.height,
-            fps=plausible_rate(stream.average_rate, stream.guessed_rate, stream.base_rate),
+            fps=fps,
+            nominal_fps=nominal_rate(fps, plausible_rate(stream.guessed_rate, stream.base_rate, fps)),
             frames=stream.frames or None,
-            duration=duration,
+            duration=stream_seconds(stream) or container_seconds(self._container),
+            end=stream_end(self._container, stream),
+            joinable=self._container.format.name in JOINABLE,
+            streams=len(videos),
+            stream=videos.index(stream),
             rotation=round(first.rotation / 90) * 90 % 360,
         )
 
@@ -121,6 +129,7 @@ class PyavSource:
         """Time stamp in seconds (None: the file has none) and picture, in picture order."""
         frame, self._first = self._first, None
         while frame is not None:
+            self.last_shown = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else None
             yield self._stamp(frame), frame
             frame = next(self._frames, None)
 
@@ -172,12 +181,59 @@ class PyavSource:
         self._errors += 1
 
 
-def first_video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """The first video stream that is no cover picture. Raises DecodeError."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    raise DecodeError("it has no video stream")
+def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams that are no cover image."""
+    cover = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & cover]
+
+
+def main_video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The stream that players show: of those that are no still, the one flagged as default; of several, or where none
+    is flagged, the longest, of equally long ones the first. Raises DecodeError."""
+    streams = video_streams(container)
+    if not streams:
+        raise DecodeError("it has no video stream")
+    moving = [stream for stream in streams if not is_still(stream)] or streams
+    flagged = [stream for stream in moving if stream.disposition & av.stream.Disposition.default] or moving
+    whole = container_seconds(container) or 0.0
+    lengths = [stream_seconds(stream) or whole for stream in flagged]
+    return next(
+        stream for stream, length in zip(flagged, lengths, strict=True) if length >= EQUALLY_LONG * max(lengths)
+    )
+
+
+def is_still(stream: av.VideoStream) -> bool:
+    """Whether a stream is one image, as far as the container says."""
+    seconds = stream_seconds(stream)
+    rate = plausible_rate(stream.average_rate, stream.guessed_rate, stream.base_rate)
+    return stream.frames == 1 or (not stream.frames and seconds is not None and seconds * rate < 1.5)
+
+
+def stream_seconds(stream: av.VideoStream) -> float | None:
+    """A stream's length by the container's claim; Matroska's is a tag of the stream."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    parts = stream.metadata.get("DURATION", "").split(":")
+    try:
+        hours, minutes, seconds = (float(part) for part in parts)
+    except ValueError:
+        return None
+    total = 3600 * hours + 60 * minutes + seconds
+    return total if 0 < total < float("inf") else None
+
+
+def container_seconds(container: av.container.InputContainer) -> float | None:
+    """The file's length by the container's claim."""
+    return None if container.duration is None else container.duration / av.time_base
+
+
+def stream_end(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """The container's time at which a stream ends, by its claim; the file's end where it makes none of the stream."""
+    if stream.duration is not None and stream.start_time is not None and stream.time_base is not None:
+        return float((stream.start_time + stream.duration) * stream.time_base)
+    if container.duration is None or container.start_time is None:
+        return None
+    return (container.start_time + container.duration) / av.time_base
 
 
 def open_container(path: str) -> av.container.InputContainer:

@@ -41,6 +41,11 @@ class TorchcodecSource:
         """Frames in torchcodec's index that it has not decoded."""
         return max(0, len(self._reader) - self._decoded)
 
+    @property
+    def last_shown(self) -> float | None:
+        """Not known."""
+        return None
+
     def opened(self) -> Opened:
         """Size, rate and orientation as PyAV finds them, after torchcodec's own rotation."""
         return self._opened

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tal_cli.extractors.video.clock import Clock, decimate, decimation, resample
+from tal_cli.extractors.video.clock import Clock, Holds, decimate, decimation, nominal_rate, resample, rhythm
 
 
 def ticked(stamps: list[float | None], fps: float = 25.0) -> Clock:
@@ -44,20 +44,71 @@ def test_an_absurd_jump_is_no_gap() -> None:
 
 
 def test_rhythm_of_a_constant_rate_is_the_containers_claim() -> None:
-    rhythm = ticked([round(index / 30, 3) for index in range(300)], fps=30.0).rhythm()
-    assert (rhythm.fps, rhythm.step, rhythm.constant) == (30.0, 1 / 30, True)
+    found = rhythm(ticked([round(index / 30, 3) for index in range(300)], fps=30.0).times, 30.0)
+    assert (found.fps, found.step, found.constant) == (30.0, 1 / 30, True)
 
 
 def test_rhythm_is_measured_where_the_claim_is_wrong() -> None:
-    rhythm = ticked([index / 24 for index in range(100)], fps=25.0).rhythm()
-    assert rhythm.constant
-    assert rhythm.fps == pytest.approx(24)
+    found = rhythm([index / 24 for index in range(100)], 25.0)
+    assert found.constant
+    assert found.fps == pytest.approx(24)
 
 
 def test_rhythm_of_a_gap_is_variable() -> None:
-    rhythm = ticked([index / 25 + (index > 50) for index in range(100)]).rhythm()
-    assert not rhythm.constant
-    assert rhythm.step == pytest.approx(0.04)
+    found = rhythm([index / 25 + (index > 50) for index in range(100)], 25.0)
+    assert not found.constant
+    assert found.step == pytest.approx(0.04)
+
+
+def test_a_jump_in_joined_streams_is_a_new_clock() -> None:
+    clock = Clock(25.0, longest_step=10.0)
+    for stamp in (0, 0.04, 100.0, 100.04, 5.0):
+        clock.tick(stamp)
+    assert list(clock.times) == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+    assert clock.jumps == 2
+
+
+@pytest.mark.parametrize(
+    ("average", "claimed", "nominal"),
+    [
+        (25, 25, 25),
+        (25, None, 25),
+        (1.04, 25, 25),
+        (1, 1, 1),
+        (29.7, 90000, 30),
+        (7, 1000, 30),
+        (60, 60, 60),
+        (50, 24, 50),
+    ],
+)
+def test_held_frames_are_repeated_at_the_rate_of_the_recording(
+    average: float, claimed: float | None, nominal: float
+) -> None:
+    assert nominal_rate(average, claimed) == nominal
+
+
+def test_a_held_frame_is_shown_at_every_step_until_the_next_one() -> None:
+    holds = Holds(25.0)
+    found = list(holds.fill([(0.0, "a"), (0.04, "b"), (1.0, "c"), (1.04, "d")]))
+    assert [time for time, _ in found] == pytest.approx([index / 25 for index in range(27)])
+    assert "".join(frame for _, frame in found) == "a" + 24 * "b" + "cd"
+    assert holds.repeated == 23
+    assert rhythm(holds.times, 25.0).constant
+
+
+def test_a_lost_frame_is_no_held_frame() -> None:
+    holds = Holds(25.0)
+    times = [0.0, 0.04, 0.16, 0.2]
+    assert [time for time, _ in holds.fill((time, time) for time in times)] == times
+
+
+@given(st.lists(st.floats(0.001, 3.0), min_size=1, max_size=40), st.floats(1.0, 60.0))
+def test_no_step_is_long_once_held_frames_are_repeated(steps: list[float], nominal: float) -> None:
+    stamps = [0.0, *itertools.accumulate(steps)]
+    found = [time for time, _ in Holds(nominal).fill((time, time) for time in stamps)]
+    assert set(stamps) <= set(found)
+    gaps = [after - before for before, after in itertools.pairwise(found)]
+    assert all(0 < gap <= max(0.12, 3.5 / nominal) + 1e-9 for gap in gaps)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +125,7 @@ def test_decimate_keeps_the_first_of_each_group() -> None:
 
 
 def resampled(times: list[float], rate: float, step: float) -> list[tuple[float, int]]:
-    pairs = resample(((time, index) for index, time in enumerate(times)), rate, step)
+    pairs = resample(((time, index) for index, time in enumerate(times)), rate, lambda: step)
     return [(time, index) for time, index in pairs if index is not None]
 
 

@@ -50,6 +50,8 @@ def test_frames_times_and_summary_of_a_plain_video(plain: Path) -> None:
         start=0.0,
         lost=0,
         constant_rate=True,
+        repeated=0,
+        jumps=0,
     )
 
 
@@ -97,8 +99,11 @@ def test_rotated_videos_are_upright(shared: Path, name: str, turns: int) -> None
 def test_variable_rate_keeps_the_presentation_times(broken: object) -> None:
     folder, manifest = broken.folder, broken.manifest  # type: ignore[attr-defined]
     _, times, summary = read(folder / "vfr.mp4")
-    assert times == pytest.approx(np.array(manifest["vfr.mp4"]["pts_ms"]) / 1000)
-    assert not summary.constant_rate
+    stamps = np.array(manifest["vfr.mp4"]["pts_ms"]) / 1000
+    nearest = np.abs(times[:, None] - stamps).min(axis=0)
+    assert nearest.max() < 1e-6
+    assert summary.frames == len(stamps) == len(times) - summary.repeated
+    assert np.diff(times).max() < 0.15
     assert summary.duration == pytest.approx(times[-1] + 0.04)
 
 
