@@ -104,7 +104,7 @@ def test_variable_rate_keeps_the_presentation_times(broken: object) -> None:
     assert nearest.max() < 1e-6
     assert summary.frames == len(stamps) == len(times) - summary.repeated
     assert np.diff(times).max() < 0.15
-    assert summary.duration == pytest.approx(times[-1] + 0.04)
+    assert 0.033 < summary.duration - times[-1] < 0.041  # as long as the file says
 
 
 @pytest.mark.parametrize(("name", "start"), [("late_start.mkv", 5.0), ("transport.ts", 0.08)])
