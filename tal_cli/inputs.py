@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import sys
@@ -11,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from tal_cli import console
 from tal_cli.extractors.errors import InputError, RemoteError, UsageError
 from tal_cli.extractors.files.remote import find_files, is_url, local_path, name_of
-from tal_cli.safe_text import printable
+from tal_cli.safe_text import counted, printable
 
+# Of every container that is read (`FORMATS` of the PyAV decoder), under all names that cameras and programs give it.
 VIDEO_SUFFIXES = frozenset(
-    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m".split()  # noqa: SIM905
+    """.264 .265 .360 .3g2 .3gp .asf .avc .avi .divx .dv .dvr-ms .f4v .flv .gif .h264 .h265 .hevc .insv .ismv .ivf .lrv
+    .m1v .m2p .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mod .mov .mp4 .mpe .mpeg .mpg .mpv .mqv .mts .mxf .nut
+    .obu .ogm .ogv .qt .rm .rmvb .tod .tp .trp .ts .vc1 .vob .vro .webm .wmv .wtv .xvid .y4m""".split()  # noqa: SIM905
 )
 FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors", ".pt"})
 
@@ -94,7 +99,7 @@ def _expand_stdin(arguments: Iterable[str], null_separated: bool, stdin: BinaryI
         if argument != "-":
             yield argument
             continue
-        data = (stdin or sys.stdin.buffer).read()
+        data = (stdin or sys.stdin.buffer).read().removeprefix(codecs.BOM_UTF8)
         lines = data.split(b"\0") if null_separated else data.splitlines()
         yield from (os.fsdecode(line) for line in lines if line)
 
@@ -151,15 +156,33 @@ def _is_video(name: str) -> bool:
 
 
 def _search(folder: Path, empty: bool = False) -> list[_Found]:
-    videos = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if _is_video(name):
-                videos.append(_Found(Path(parent, name), folder))
+    videos = find_videos(folder)
+    features = sum(path.suffix.lower() in FEATURE_SUFFIXES for path in walk(folder))
+    if features:
+        there = counted(features, "feature file")
+        console.note(f"{folder}: {there} left alone; to use them, name them: {folder / '*.npy'}")
     if not videos and not empty:
         raise InputError(folder, "no video file in this folder")
-    return videos
+    return [_Found(path, folder) for path in videos]
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """The video files in a folder and those below it, told by their suffixes; hidden ones are left out."""
+    return [path for path in walk(folder) if _is_video(path.name)]
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """The files in a folder and those below it, in order. Hidden folders are left out, linked ones are followed, and
+    none is searched twice, however many links lead to it."""
+    searched: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        here = os.stat(parent)
+        if (here.st_dev, here.st_ino) in searched:
+            folders.clear()
+            continue
+        searched.add((here.st_dev, here.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(files))
 
 
 def _name(found: Sequence[_Found]) -> tuple[Source, ...]:

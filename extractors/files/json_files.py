@@ -1,27 +1,31 @@
-"""Reading JSON from files that nobody vouches for, compressed or not."""
+"""Text and JSON from untrusted files, compressed or not."""
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
 import re
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tal_cli.extractors.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # one of two; without the other it cannot be written anywhere
 LARGEST = 2 << 30  # bytes after decompression; the largest published annotation file has 40 MB
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, decompressed where it is gzip (told by its content, not by its name).
+    """The text of a UTF-8 file, or of UTF-16 with a byte order mark as spreadsheets write it, decompressed where it is
+    gzip (told by its content, not by its name).
 
     Raises:
-        InputError: the file cannot be read, is damaged, too large or not UTF-8.
+        InputError: the file cannot be read, is damaged, too large or in another encoding.
     """
     try:
         with Path(path).open("rb") as file:
@@ -31,11 +35,11 @@ def read_text(path: str | Path) -> str:
                 raw = packed.read(LARGEST + 1)
         if len(raw) > LARGEST:
             raise InputError(path, f"larger than {LARGEST >> 30} GiB")
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-16" if raw.startswith(UTF_16_MARKS) else "utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(path, getattr(error, "strerror", None) or str(error)) from error
     except UnicodeDecodeError as error:
-        raise InputError(path, "not UTF-8 text") from error
+        raise InputError(path, "not UTF-8 text", "save it again as UTF-8; in Excel as CSV UTF-8") from error
 
 
 def read_json(path: str | Path) -> Any:
@@ -54,13 +58,30 @@ def parse_json(path: str | Path, text: str) -> Any:
         InputError: it is not JSON.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_object)
         if HALF_CHARACTER.search(text):
             json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InputError(path, "not JSON: half a character, as by \\ud800 alone") from error
     except RecursionError as error:
         raise InputError(path, "not JSON: nested too deeply") from error
+    except _TwiceError as error:
+        raise InputError(path, f"{error.key!r} is named twice in one object; one of them would be lost") from error
     except ValueError as error:
         raise InputError(path, f"not JSON: {error}") from error
+    return content
+
+
+class _TwiceError(Exception):
+    """A key that one object has twice."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise _TwiceError(Counter(key for key, _ in pairs).most_common(1)[0][0])
     return content

@@ -163,7 +163,7 @@ def convert(
     """
     from tal_cli.datasets.annotations import save_annotations
     from tal_cli.datasets.convert import merge, with_validation, with_videos
-    from tal_cli.inputs import VIDEO_SUFFIXES
+    from tal_cli.inputs import find_videos
 
     *inputs, out = files
     if not inputs:
@@ -174,7 +174,7 @@ def convert(
         raise InputError(videos, "no such folder")
     result = merge(inputs, label_key, fps)
     if videos is not None:
-        found = [path for path in sorted(videos.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES]
+        found = find_videos(videos)
         with console.progress("probing", len(result.videos), "videos") as progress:
             result = with_videos(result, found, progress)
     save_annotations(with_validation(result, validation), out)

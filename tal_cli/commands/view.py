@@ -17,7 +17,7 @@ from tal_cli.commands.options import Quiet, finite
 from tal_cli.commands.printing import print_path
 from tal_cli.commands.visual_outputs import AnnotationsFile, Embed, check_page
 from tal_cli.extractors.errors import InputError
-from tal_cli.inputs import VIDEO_SUFFIXES, Inputs
+from tal_cli.inputs import Inputs, find_videos
 from tal_cli.results.writers import RunInfo
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def view(
 
     truth = load_annotations(annotations) if annotations else None
     report = Report(page, run_of([made for _, made in found]), annotations=truth, embed=embed)
-    videos = list(placed(found, find_videos(video) if video else {}))
+    videos = list(placed(found, videos_by_name(video) if video else {}))
     with console.progress("videos", total=len(videos), unit="videos") as progress:
         for detections in videos:
             report.add(completed(detections.keep(min_score=min_score, top_k=top_k, labels=label)))
@@ -157,7 +157,7 @@ def default_page(results: list[Path], first: Path) -> Path:
     return results[0].with_name(Path(results[0].name.removesuffix(".gz")).stem + ".html")
 
 
-def find_videos(folder: Path) -> dict[str, Path]:
+def videos_by_name(folder: Path) -> dict[str, Path]:
     """Videos in a folder by stem, name and path within it, or one file as the video of any name.
 
     Raises:
@@ -168,13 +168,9 @@ def find_videos(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(folder, "no such file or folder")
     places: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            path = Path(parent, name)
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                for key in (path.relative_to(folder).as_posix(), name, path.stem):
-                    places.setdefault(key, path)
+    for path in find_videos(folder):
+        for key in (path.relative_to(folder).as_posix(), path.name, path.stem):
+            places.setdefault(key, path)
     return places
 
 

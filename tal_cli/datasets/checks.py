@@ -19,7 +19,7 @@ from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.features.lookup import PREFIX, FeatureFile, find_features
 from tal_cli.extractors.features.sequence import FeatureSequence
-from tal_cli.inputs import VIDEO_SUFFIXES
+from tal_cli.inputs import find_videos
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.safe_text import printable
 
@@ -99,7 +99,7 @@ def _check_labels(annotations: Annotations, expected: Expected) -> Iterator[Prob
 
 def check_videos(videos: Sequence[VideoAnnotation], folder: Path) -> Iterator[Problem]:
     """Videos that have no file in a folder."""
-    there = {path.stem for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES}
+    there = {path.stem for path in find_videos(folder)}
     for video in videos:
         if video.name not in there and PREFIX + video.name not in there:
             yield Problem("no video file", video.name)

@@ -21,13 +21,15 @@ def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotatio
     A video may be in several files as long as each label of it is in one of them, as where every label has its file.
 
     Raises:
-        AnnotationError: a file cannot be understood, or has a label of a video that another has as well.
+        AnnotationError: a file cannot be understood, has a segment that ends before it starts, or a label of a video
+            that another has as well.
     """
     videos: dict[str, VideoAnnotation] = {}
     labels: list[tuple[str, ...]] = []
     version = ""
     for file in files:
         found = load_annotations(file, label_key, fps)
+        _check_order(file, found)
         for name, video in found.videos.items():
             videos[name] = _joined(file, videos[name], video) if name in videos else video
         labels.append(found.labels)
@@ -36,6 +38,17 @@ def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotatio
     if not all(set(names) <= set(longest) for names in labels):
         longest = tuple(sorted({name for names in labels for name in names}))
     return Annotations(version, videos, longest)
+
+
+def _check_order(file: Path, annotations: Annotations) -> None:
+    """Raises AnnotationError for a segment that ends before it starts."""
+    for video in annotations.videos.values():
+        for item in video.segments:
+            if item.end < item.start:
+                reason = (
+                    f"video {video.name}: {item.label} ends at {item.end:g} s, before it starts at {item.start:g} s"
+                )
+                raise AnnotationError(file, reason)
 
 
 def _joined(file: Path, first: VideoAnnotation, second: VideoAnnotation) -> VideoAnnotation:

@@ -6,10 +6,13 @@ makes `Annotations` of one. Nothing in a file is executed, and no other file is 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from tal_cli import console
 from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats.values import How
 from tal_cli.extractors.errors import AnnotationError
@@ -52,6 +55,17 @@ def load_annotations(path: str | Path, label_key: str = "label", fps: float | No
         raise AnnotationError(path, "the file is empty")
     for reader in readers():
         if reader.recognises(head):
-            return reader.read(Path(path), text, How(label_key, fps))
+            found = reader.read(Path(path), text, How(label_key, fps))
+            for names in look_alikes(found.labels):
+                console.warn(f"{path}: labels that look alike: {', '.join(map(repr, names))}; are they one?")
+            return found
     known = "; ".join(reader.NAME for reader in readers())
     raise AnnotationError(path, f"not an annotation file of any known form ({known})")
+
+
+def look_alikes(labels: Iterable[str]) -> list[list[str]]:
+    """Groups of labels that differ in nothing but case, spaces, hyphens or underscores."""
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(re.sub(r"[\s_-]+", " ", label).strip().casefold(), []).append(label)
+    return [names for names in groups.values() if len(names) > 1]

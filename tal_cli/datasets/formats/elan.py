@@ -1,8 +1,9 @@
 """ELAN documents (.eaf): one video each.
 
 An annotation's label is its value; where that is empty or a number, as in the files that `tal detect` writes, it is the
-tier's name without the number of a further tier. Times are milliseconds; ELAN leaves out those of points inside a
-subdivided span, which lie evenly between their neighbours. An annotation that refers to another has that one's time;
+tier's name without the number of a further tier. Times are milliseconds; a medium whose TIME_ORIGIN is not 0 begins
+that long before the document does. ELAN leaves out the times of points inside a subdivided span, which lie evenly
+between their neighbours. An annotation that refers to another has that one's time;
 several of a tier that refer to the same one share its time evenly.
 """
 
@@ -50,9 +51,10 @@ def read(path: Path, text: str, how: How) -> Annotations:
         raise AnnotationError(path, f"not XML: {error}") from error
     if root.tag != "ANNOTATION_DOCUMENT":
         raise AnnotationError(path, f"not an ELAN document: its root is {root.tag}"[:200])
-    video = _video(root) or path.name.removesuffix(".gz").removesuffix(".eaf")
-    spans = _spans(root, _times(root))
-    entries = [entry for tier in root.iter("TIER") for entry in _entries(path, video, tier, spans)]
+    video, origin = _video(root)
+    video = video or path.name.removesuffix(".gz").removesuffix(".eaf")
+    spans = _spans(root, _times(root, origin))
+    entries = [entry for tier in root.findall("TIER") for entry in _entries(path, video, tier, spans)]
     videos = gather(entries or [Entry(video, None, 0.0, 0.0)])
     return Annotations("", videos, sorted_labels(videos))
 
@@ -71,14 +73,14 @@ def _entries(path: Path, video: str, tier: Element, spans: dict[Element, Span]) 
 
 
 def _annotations(tier: Element) -> list[Element]:
-    return [item for item in tier.iter() if item.tag in (ALIGNED, REFERRING)]
+    return [item for item in tier.iterfind("ANNOTATION/*") if item.tag in (ALIGNED, REFERRING)]
 
 
 def _spans(root: Element, times: dict[str, float]) -> dict[Element, Span]:
     """Start and end of every annotation that has them, of its own or of the one it refers to."""
     spans: dict[Element, Span] = {}
     referring: dict[str, list[Sequence[Element]]] = {}
-    for tier in root.iter("TIER"):
+    for tier in root.findall("TIER"):
         groups: dict[str, list[Element]] = {}
         for item in _annotations(tier):
             start, end = (times.get(item.get(f"TIME_SLOT_REF{number}", "")) for number in (1, 2))
@@ -110,11 +112,14 @@ def _in_order(group: Sequence[Element]) -> Sequence[Element]:
     return ordered if len(ordered) == len(group) else group
 
 
-def _times(root: Element) -> dict[str, float]:
-    """Seconds of every time slot; one without a value lies evenly between those around it that have one."""
+def _times(root: Element, origin: float) -> dict[str, float]:
+    """Seconds in the video of every time slot; one without a value lies evenly between those around it that have one.
+
+    origin: the second of the video at which the document begins.
+    """
     slots = [(slot.get("TIME_SLOT_ID", ""), finite(slot.get("TIME_VALUE"))) for slot in root.iter("TIME_SLOT")]
     known = [index for index, (_, value) in enumerate(slots) if value is not None]
-    times = {slots[index][0]: (slots[index][1] or 0.0) / 1000 for index in known}
+    times = {slots[index][0]: origin + (slots[index][1] or 0.0) / 1000 for index in known}
     for left, right in pairwise(known):
         low, high = times[slots[left][0]], times[slots[right][0]]
         for index in range(left + 1, right):
@@ -122,10 +127,10 @@ def _times(root: Element) -> dict[str, float]:
     return times
 
 
-def _video(root: Element) -> str:
-    """The stem of the video that the document links."""
+def _video(root: Element) -> tuple[str, float]:
+    """The stem of the video that the document links, and the second of it at which the document begins."""
     for media in root.iter("MEDIA_DESCRIPTOR"):
         name = unquote(media.get("MEDIA_URL", "")).replace("\\", "/").rsplit("/", 1)[-1]
         if is_video(name):
-            return name.rsplit(".", 1)[0]
-    return ""
+            return name.rsplit(".", 1)[0], (finite(media.get("TIME_ORIGIN")) or 0.0) / 1000
+    return "", 0.0

@@ -3,7 +3,8 @@
 Regions of `TimelineLabels` count frames from 1, the last one included, at the frame rate of the labelling
 configuration, which the export leaves out: it is the one that the reader is told, else `fps` or `frame_rate` of the
 task's data. Regions of `Labels` on audio or video and of `TimeSeriesLabels` have seconds. Of several annotations of one
-task the one that was marked as ground truth counts, else the first; one that was cancelled never does.
+task the one that was marked as ground truth counts, else the first; one that was cancelled never does. A task that
+nobody annotated, or whose annotations were all skipped, says nothing of its video and is left out.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from tal_cli import console
 from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats.table import is_video
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
+from tal_cli.safe_text import counted
 
 NAME = "Label Studio JSON"
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
@@ -39,8 +42,20 @@ def read(path: Path, text: str, how: How) -> Annotations:
     tasks = parse_json(path, text)
     if not isinstance(tasks, list):
         raise AnnotationError(path, "not an export of Label Studio: expected a list of tasks")
-    videos = gather(entry for number, task in _once(tasks) for entry in _task(path, number, task, how))
+    numbered = list(_once(tasks))
+    done = [(number, task) for number, task in numbered if not _is_unlabelled(task)]
+    videos = gather(entry for number, task in done for entry in _task(path, number, task, how))
+    left_out = len(numbered) - len(done)
+    if left_out and not done:
+        raise AnnotationError(path, f"nobody has annotated any of its {counted(left_out, 'task')}")
+    if left_out:
+        console.note(f"{path}: {counted(left_out, 'task')} without an annotation left out")
     return Annotations("", videos, sorted_labels(videos))
+
+
+def _is_unlabelled(task: Any) -> bool:
+    """Whether a task holds no annotation that anybody finished."""
+    return isinstance(task, dict) and isinstance(task.get("data"), dict) and not _finished(task)
 
 
 def _once(tasks: list[Any]) -> Iterator[tuple[int, Any]]:
@@ -78,9 +93,13 @@ def _regions(task: dict[str, Any]) -> list[dict[str, Any]]:
     """The values of the regions of the annotation that counts."""
     if "data" not in task:
         return [value for values in task.values() for value in _dicts(values)]
-    done = [item for item in _dicts(task.get("annotations")) if not item.get("was_cancelled")]
+    done = _finished(task)
     chosen = next((item for item in done if item.get("ground_truth")), done[0] if done else {})
     return [region["value"] for region in _dicts(chosen.get("result")) if isinstance(region.get("value"), dict)]
+
+
+def _finished(task: dict[str, Any]) -> list[dict[str, Any]]:
+    return [item for item in _dicts(task.get("annotations")) if not item.get("was_cancelled")]
 
 
 def _dicts(values: Any) -> list[dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 Times are seconds or clocks (`1:02.5`). In place of start and end there may be start_frame and end_frame, which count
 frames from 0. The CSV of `tal detect` is such a file. Columns are told by their names, in any order; comma, semicolon
-or tab separate them, and where it is no comma, numbers may have a decimal comma. A row without label, start and end is
-a video in which nothing happens.
+or tab separate them (a first line `sep=;` says which), and numbers may have a decimal comma where it separates no
+columns. A row without label, start and end is a video in which nothing happens; cells at its end may be left out.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ COLUMNS = {
 NEEDED = ({"video", "label", "start", "end"}, {"video", "label", "start_frame", "end_frame"})
 BOUNDS = ("start", "end", "start_frame", "end_frame")
 NUMBERS = (*BOUNDS, "duration", "fps")
+THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+")
+SEPARATOR = re.compile(r"sep=[,;\t]", re.IGNORECASE)  # Excel's first line
 UNIT = re.compile(r"_*(\(|\[|_)(s|sec|seconds)[)\]]?$")  # as in "Start (s)", end_sec
 
 Cells = dict[str, str]
@@ -57,18 +59,17 @@ def read(path: Path, text: str, how: How) -> Annotations:
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, Cells]]:
     """The number of every row's line, and the cells of the known columns."""
+    text = _lines(text)
     delimiter = _delimiter(_first_line(text))
-    rows = csv.reader(io.StringIO(text.lstrip("\r\n")), delimiter=delimiter, skipinitialspace=True)
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     try:
-        columns = _columns(next(rows))
+        columns = _columns(next(row for row in rows if row))
         for row in rows:
             if any(cell.strip() for cell in row):
-                cells = {name: row[place].strip() for name, place in columns.items()}
-                if delimiter != ",":
-                    cells |= {name: cells[name].replace(",", ".") for name in NUMBERS if name in cells}
-                yield rows.line_num, cells
-    except IndexError as error:
-        raise AnnotationError(path, f"line {rows.line_num}: fewer cells than the first line has columns") from error
+                # Programs leave out the empty cells at a row's end.
+                cells = {name: row[place].strip() if place < len(row) else "" for name, place in columns.items()}
+                numbers = {name: cells[name] for name in NUMBERS if name in cells}
+                yield rows.line_num, cells | {name: _with_point(cell, delimiter) for name, cell in numbers.items()}
     except csv.Error as error:
         raise AnnotationError(path, f"line {rows.line_num}: not a row of the table ({error})") from error
 
@@ -119,7 +120,19 @@ def _stem(name: str) -> str:
 
 
 def _first_line(text: str) -> str:
-    return next(iter(text.lstrip("\r\n").splitlines()), "")
+    return next((line for line in text.splitlines() if line.strip() and not SEPARATOR.fullmatch(line.strip())), "")
+
+
+def _with_point(cell: str, delimiter: str) -> str:
+    """A number with a decimal point for its decimal comma. Where commas separate columns, `1,234` may as well be a
+    thousand and more; it stays as it is, which is no number."""
+    return cell if delimiter == "," and THOUSANDS.fullmatch(cell) else cell.replace(",", ".")
+
+
+def _lines(text: str) -> str:
+    """The text with one kind of line end; the line that names the separator is empty."""
+    first, end, rest = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n").partition("\n")
+    return f"{end}{rest}" if SEPARATOR.fullmatch(first.strip()) else f"{first}{end}{rest}"
 
 
 def _delimiter(line: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tal_cli.extractors.errors import UsageError
-from tal_cli.inputs import _Found, _name, gather
+from tal_cli.inputs import VIDEO_SUFFIXES, _Found, _name, gather
 
 
 def make(root: Path, *names: str) -> None:
@@ -28,6 +28,35 @@ def names(arguments: list[str], **kwargs: object) -> list[str]:
 def test_folders_are_searched_recursively_for_videos(tmp_path: Path) -> None:
     make(tmp_path, "a.mp4", "deep/er/b.MKV", "notes.txt", ".hidden/c.mp4", ".d.mp4")
     assert names([str(tmp_path)]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("suffix", sorted(VIDEO_SUFFIXES))
+def test_a_folder_is_searched_for_every_kind_of_video(tmp_path: Path, suffix: str) -> None:
+    make(tmp_path, f"clip{suffix.upper()}")
+    assert names([str(tmp_path)]) == ["clip"]
+
+
+def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
+    make(tmp_path, "here/a.mp4", "there/b.mp4")
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "there")
+    (tmp_path / "here" / "again").symlink_to(tmp_path / "there")
+    (tmp_path / "there" / "loop").symlink_to(tmp_path / "here")
+    assert sorted(names([str(tmp_path / "here")])) == ["a", "b"]
+
+
+def test_feature_files_in_a_folder_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, "clips/a.mp4", "clips/a.npy", "clips/b.npy", "features/a.npy")
+    assert names([str(tmp_path / "clips")]) == ["a"]
+    assert "2 feature files left alone" in capsys.readouterr().err
+    assert [problem.reason for problem in gather([str(tmp_path / "features")]).problems] == [
+        "no video file in this folder"
+    ]
+    assert "1 feature file left alone" in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_is_no_part_of_a_path(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4")
+    assert names(["-"], stdin=io.BytesIO(f"\ufeff{tmp_path}/a.mp4\n".encode())) == ["a"]
 
 
 def test_files_are_taken_whatever_their_suffix(tmp_path: Path) -> None:

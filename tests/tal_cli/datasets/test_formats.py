@@ -14,7 +14,7 @@ from small_runs import render_clip
 
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth
-from tal_cli.datasets.convert import with_validation
+from tal_cli.datasets.convert import merge, with_validation
 from tal_cli.datasets.formats import load_annotations, readers
 from tal_cli.datasets.formats.table import _delimiter
 from tal_cli.extractors.errors import AnnotationError, InputError
@@ -90,7 +90,8 @@ def test_csv_knows_videos_in_which_nothing_happens(tmp_path: Path) -> None:
         ("a,jump,nan,2,", "video a"),
         ("a,jump,1,2,long", "duration"),
         ("a,jump,1,2,-3", "duration"),
-        ("a", "line 3"),
+        ("a,jump,1", "line 3"),
+        (",jump,1,2", "line 3"),
     ],
 )
 def test_csv_errors_name_the_line(tmp_path: Path, row: str, what: str) -> None:
@@ -299,7 +300,83 @@ def test_label_studio(tmp_path: Path) -> None:
         read(tmp_path, text)
     assert "--fps" in caught.value.remedy
     assert spans(read(tmp_path, export({**data, "fps": 50}, done)), "my clip")[0] == ("wave", 0, 1)
-    assert read(tmp_path, export(data)).videos["my clip"].segments == ()
+    assert read(tmp_path, export(data, {"result": []})).videos["my clip"].segments == ()
+
+
+def test_a_task_that_nobody_annotated_is_no_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def task(number: int, *annotations: dict[str, Any]) -> dict[str, Any]:
+        return {"id": number, "data": {"video": f"v{number}.mp4", "fps": 25}, "annotations": list(annotations)}
+
+    done, skipped = {"result": [region(1, 25, "wave")]}, {"was_cancelled": True, "result": []}
+    found = read(tmp_path, json.dumps([task(1, done), task(2), task(3, skipped), task(4, {"result": []})]))
+    assert [(name, len(video.segments)) for name, video in found.videos.items()] == [("v1", 1), ("v4", 0)]
+    assert "2 tasks without an annotation left out" in capsys.readouterr().err
+    with pytest.raises(AnnotationError, match="nobody has annotated any of its 2 tasks"):
+        read(tmp_path, json.dumps([task(1), task(2, skipped)]))
+
+
+def test_an_elan_document_begins_where_its_medium_says(tmp_path: Path) -> None:
+    (tmp_path / "a.eaf").write_text(
+        """<ANNOTATION_DOCUMENT><HEADER>
+        <MEDIA_DESCRIPTOR MEDIA_URL="file:///a/sound.wav" TIME_ORIGIN="900"/>
+        <MEDIA_DESCRIPTOR MEDIA_URL="file:///a/first.mp4" TIME_ORIGIN="300"/></HEADER>
+        <TIME_ORDER><TIME_SLOT TIME_SLOT_ID="1" TIME_VALUE="500"/><TIME_SLOT TIME_SLOT_ID="2" TIME_VALUE="1400"/>
+        </TIME_ORDER><TIER TIER_ID="t"><ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="x" TIME_SLOT_REF1="1"
+        TIME_SLOT_REF2="2"><ANNOTATION_VALUE>jump</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER>
+        </ANNOTATION_DOCUMENT>"""
+    )
+    assert spans(load_annotations(tmp_path / "a.eaf"), "first") == [("jump", 0.8, pytest.approx(1.7))]
+
+
+def test_nested_tiers_are_read_in_time_that_grows_with_the_file(tmp_path: Path) -> None:
+    tiers = 20_000
+    (tmp_path / "a.eaf").write_text(f"<ANNOTATION_DOCUMENT>{'<TIER>' * tiers}{'</TIER>' * tiers}</ANNOTATION_DOCUMENT>")
+    assert load_annotations(tmp_path / "a.eaf").videos["a"].segments == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("first", ["", "sep=;\n"])
+def test_tables_as_spreadsheets_save_them(tmp_path: Path, encoding: str, end: str, first: str) -> None:
+    text = f"{first}video;label;start;end\nfirst;jump;0,5;00:00:01,400\nfirst;run;1.6;2.5\nthird\n"
+    path = tmp_path / "labels.csv"
+    path.write_bytes(text.replace("\n", end).encode(encoding))
+    found = load_annotations(path)
+    assert spans(found, "first") == [("jump", 0.5, 1.4), ("run", 1.6, 2.5)]
+    assert found.videos["third"].segments == ()
+
+
+def test_a_comma_in_a_number_is_no_guess(tmp_path: Path) -> None:
+    assert spans(read(tmp_path, 'video,label,start,end\na,x,"00:00:01,500","2,5"\n'), "a") == [("x", 1.5, 2.5)]
+    with pytest.raises(AnnotationError, match="line 2"):
+        read(tmp_path, 'video,label,start,end\na,x,"1,234","2,345"\n')
+
+
+def test_another_encoding_says_how_to_save(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes("video,label,start,end\na,öffnen,1,2\n".encode("cp1252"))
+    with pytest.raises(InputError, match="not UTF-8") as caught:
+        load_annotations(path)
+    assert "CSV UTF-8" in caught.value.remedy
+
+
+def test_a_video_that_one_object_names_twice_is_an_error(tmp_path: Path) -> None:
+    entry = '{"duration": 5, "annotations": []}'
+    with pytest.raises(InputError, match="'a' is named twice"):
+        read(tmp_path, f'{{"database": {{"a": {entry}, "b": {entry}, "a": {entry}}}}}')
+
+
+def test_labels_that_look_alike_are_pointed_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read(tmp_path, "video,label,start,end\na,Walk,1,2\na,walk,2,3\na,jump up,1,2\na,jump_up,1,2\na,run,1,2\n")
+    said = capsys.readouterr().err
+    assert "'Walk', 'walk'" in said and "'jump up', 'jump_up'" in said and "run" not in said
+
+
+def test_what_ends_before_it_starts_is_not_converted(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("video,label,start,end\na,jump,2,1\n")
+    with pytest.raises(AnnotationError, match="video a: jump ends at 1 s, before it starts at 2 s"):
+        merge([path], "label", None)
 
 
 def test_label_studio_with_several_annotators(tmp_path: Path) -> None:
