@@ -1,8 +1,8 @@
 """The tree of errors: everything that can go wrong and that a user can do something about is a `TalError`.
 
     TalError
-    ├── UsageError (exit code 2)      SettingsError, WeightsError, RecipeError, CheckpointError, UnknownModel,
-    │                                 FeatureMismatch
+    ├── UsageError (exit code 2)      UnknownExtractor, SettingsError, WeightsError, RecipeError, CheckpointError,
+    │                                 UnknownModel, FeatureMismatch
     ├── InputError (exit code 3)      VideoError, FeatureError, RemoteError, AnnotationError
     └── MissingError (exit code 4)    DecoderUnavailable, PackageMissing, WeightsMissing, ModelMissing, DownloadError
 
@@ -11,7 +11,9 @@ Any other exception is an internal error (a bug in tal, exit code 1). Imports no
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Iterable
 from typing import ClassVar
 
 EXIT_INTERNAL = 1
@@ -78,7 +80,11 @@ class MissingError(TalError):
     exit_code = EXIT_MISSING
 
 
-class SettingsError(UsageError):
+class UnknownExtractor(UsageError, ValueError):
+    """No backbone of that name; the reason says what there is."""
+
+
+class SettingsError(UsageError, ValueError):
     """Settings that a backbone cannot have."""
 
 
@@ -146,3 +152,9 @@ class ModelMissing(MissingError):
 
 class DownloadError(MissingError):
     """A published file that could not be downloaded."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A question after the known name closest to an unknown one, or `otherwise` where none is close."""
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {close[0]}?" if close else otherwise

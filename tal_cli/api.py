@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from tal_cli import console, contracts
-from tal_cli.backbones import backbone_for
+from tal_cli import console
 from tal_cli.devices import arithmetic, resolve_device
-from tal_cli.extractors.catalog import find
-from tal_cli.extractors.errors import FeatureMismatch, UsageError
+from tal_cli.extractors.backbones import create_backbone
+from tal_cli.extractors.errors import FeatureMismatch, UnknownExtractor, UsageError
 from tal_cli.extractors.extraction.extractor import extract_features
 from tal_cli.extractors.features.files import load_features
 from tal_cli.extractors.features.sequence import FeatureSequence
@@ -110,14 +109,13 @@ class VideoDetector:
         Raises:
             FeatureMismatch: the installed backbone is not what the detector was trained on.
         """
-        name = self.recipe.features.extractor
+        spec = self.recipe.features
         try:
-            find(name)
-        except ValueError:
+            backbone = create_backbone(spec.extractor, settings=spec.framing())
+        except UnknownExtractor:
             raise FeatureMismatch(
-                f"model {self.name} takes features of {name}, which tal cannot make", "give it feature files"
+                f"model {self.name} takes features of {spec.extractor}, which tal cannot make", "give it feature files"
             ) from None
-        backbone = backbone_for(self.recipe.features)
         self._check(backbone.contract, f"extractor {backbone.contract.extractor}")
         return backbone
 
@@ -203,7 +201,7 @@ class VideoDetector:
         """Someone else's features, taken to follow the recipe's contract."""
         if sequence.contract is not None:
             return sequence
-        contract = contracts.of_recipe(self.recipe.features)
+        contract = self.recipe.features.contract()
         fps = fps or contract.sampling_rate
         if fps is None:
             raise UsageError(
@@ -226,7 +224,7 @@ class VideoDetector:
             self._check(sequence.contract, path)
 
     def _check(self, contract: FeatureContract, what: str) -> None:
-        found = contracts.differences(self.recipe.features, contract)
+        found = self.recipe.features.differences(contract)
         if found and not self._force:
             raise FeatureMismatch(
                 f"{what}: not the features that model {self.name} was trained on: {'; '.join(found)}",

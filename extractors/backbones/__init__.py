@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tal_cli.extractors.backbones.interface import Backbone, Resolved
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.catalog.entry import BackboneEntry
-from tal_cli.extractors.errors import WeightsError, WeightsMissing
+from tal_cli.extractors.errors import SettingsError, WeightsError, WeightsMissing
 from tal_cli.extractors.files.weights import WeightsSource, locate, remedy, weights_sha256
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def resolve(
     weights: Weights | Sequence[Weights] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Resolved:
-    """What `create_backbone` would make and from which files; raises ValueError and WeightsMissing as it does."""
+    """What `create_backbone` would make and from which files; raises as it does, but for what the network itself rejects."""
     entry = find(name)
     contract = entry.contract_with(settings or {})
     if weights is None or isinstance(weights, (str, os.PathLike, Mapping)):
@@ -38,7 +38,7 @@ def resolve(
     else:
         given = list(weights)
     if len(given) > max(1, len(entry.weights)) or (given[0] is not None and not entry.weights):
-        raise ValueError(f"{entry.name}: {len(given)} weights files given, it takes {len(entry.weights)}")
+        raise SettingsError(f"{entry.name}: {len(given)} weights files given, it takes {len(entry.weights)}")
     given += [None] * (len(entry.weights) - len(given))
     found = tuple(find_given(entry, source, some) for source, some in zip(entry.weights, given, strict=False))
     digests = [
@@ -68,14 +68,24 @@ def create_backbone(
 ) -> Backbone:
     """A backbone by name, ready to run on the CPU.
 
-    weights: a file, or what is in one, for each that the backbone needs, in the catalog's order; those not given are
-    looked for where downloads go. settings: fields of its contract that shall be different, see `FeatureContract`; what
-    comes out says so in its contract.
-    Raises ValueError for an unknown name and for settings that this backbone cannot have, WeightsMissing where weights
-    are needed and not there (they are never made up), WeightsError where a file does not fit.
+    Args:
+        name: as `tal extractors list` has it.
+        weights: a file, or its content, for each that the backbone needs, in the catalog's order; those not given are
+            looked for where downloads go.
+        settings: fields of the contract to change, see `FeatureContract`; the backbone's own contract says so.
+
+    Raises:
+        UnknownExtractor: there is no backbone of that name.
+        SettingsError: settings that this backbone cannot have.
+        WeightsMissing: weights are needed and not there (they are never made up).
+        WeightsError: a file does not fit.
     """
     from tal_cli.extractors.backbones.blueprint import build
 
     resolved = resolve(name, weights, settings)
     module, _, attribute = resolved.entry.blueprint.partition(":")
-    return build(resolved, getattr(import_module(f"{__name__}.{module}"), attribute))
+    blueprint = getattr(import_module(f"{__name__}.{module}"), attribute)
+    try:
+        return build(resolved, blueprint)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error

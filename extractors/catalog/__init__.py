@@ -5,10 +5,9 @@ A new backbone is a module under `tal_cli.extractors.backbones` and an entry her
 
 from __future__ import annotations
 
-import difflib
-
 from tal_cli.extractors.catalog import i3d, internvideo2, slowfast, timm_frames, tiny, torchvision_video, tsp, videomae
 from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.errors import UnknownExtractor, did_you_mean
 
 __all__ = ["ENTRIES", "BackboneEntry", "find"]
 
@@ -24,13 +23,12 @@ ENTRIES: tuple[BackboneEntry, ...] = (
 
 
 def find(name: str) -> BackboneEntry:
-    """The entry of that name; `timm:NAME` loads torch. Raises ValueError, listing the names there are."""
+    """The entry of that name; `timm:NAME` loads torch. Raises UnknownExtractor."""
     if name.startswith(timm_frames.PREFIX):
         return timm_frames.entry(name)
     entry = next((entry for entry in ENTRIES if entry.name == name), None)
     if entry is None:
         names = [entry.name for entry in ENTRIES]
-        close = difflib.get_close_matches(name, names, 1)
-        what = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}, {timm_frames.PREFIX}NAME"
-        raise ValueError(f"unknown extractor {name}; {what}")
+        there_are = f"there are {', '.join(names)}, {timm_frames.PREFIX}NAME"
+        raise UnknownExtractor(f"unknown extractor {name}; {did_you_mean(name, names, there_are)}")
     return entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tal_cli.extractors.errors import SettingsError, did_you_mean
 from tal_cli.extractors.features.contract import READERS, FeatureContract
 from tal_cli.extractors.files.weights import WeightsSource
 
@@ -38,13 +39,21 @@ class BackboneEntry:
         return bool(self.weights)
 
     def contract_with(self, settings: Mapping[str, object]) -> FeatureContract:
-        """The contract with some fields changed. Raises ValueError for what this backbone cannot have."""
-        wrong = [key for key in settings if key not in self.settable]
-        if wrong:
-            raise ValueError(f"{self.name}: {', '.join(wrong)} cannot be set; there are {', '.join(self.settable)}")
-        made = self.contract.changed(settings)
+        """The contract with some fields changed; what it says already may be said of any field.
+
+        Raises SettingsError for what this backbone cannot have.
+        """
+        changes = {key: value for key, value in settings.items() if getattr(self.contract, key, ...) != value}
+        for key in changes:
+            if key not in self.settable:
+                hint = did_you_mean(key, self.settable, f"there are {', '.join(self.settable)}")
+                raise SettingsError(f"{self.name}: {key} cannot be set; {hint}")
+        try:
+            made = self.contract.changed(changes)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
         for key in ("layer", "pooling"):
             known = (getattr(self.contract, key), *self.choices.get(key, ()))
             if getattr(made, key) not in known:
-                raise ValueError(f"{self.name}: {key}={getattr(made, key)}; there are: {'; '.join(known)}")
+                raise SettingsError(f"{self.name}: {key}={getattr(made, key)}; there are: {'; '.join(known)}")
         return made

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.errors import SettingsError, UnknownExtractor
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.files.weights import WeightsSource
 
@@ -22,14 +23,15 @@ NOTE = "Every frame is computed once, however many windows share it. No detector
 def entry(name: str) -> BackboneEntry:
     """The entry of `timm:NAME` (NAME may carry a tag of weights, as in resnet50.a1_in1k); this loads torch and timm.
 
-    Raises ValueError for a name that timm does not have and for pictures that are not made by the contract's words.
+    Raises UnknownExtractor for a name that timm does not have, SettingsError for frames prepared in other ways than a
+    contract can say.
     """
     from timm.models import get_pretrained_cfg, is_model
 
     model = name.removeprefix(PREFIX)
     described = get_pretrained_cfg(model) if model and is_model(model) else None
     if described is None:
-        raise ValueError(f"unknown extractor {name!r}; timm has no such model: `timm.list_models()` lists them")
+        raise UnknownExtractor(f"unknown extractor {name!r}; timm has no such model: `timm.list_models()` lists them")
     hub = described.hf_hub_id
     return BackboneEntry(
         name=name,
@@ -54,7 +56,7 @@ def contract(name: str, described: PretrainedCfg) -> FeatureContract:
 
     _, height, width = described.input_size
     if described.interpolation not in ("bilinear", "bicubic") or described.crop_mode not in ("center", "squash"):
-        raise ValueError(f"{name}: its pictures are made by {described.interpolation}, {described.crop_mode}")
+        raise SettingsError(f"{name}: its pictures are made by {described.interpolation}, {described.crop_mode}")
     if described.crop_mode == "squash":
         size = f"{width}x{height}"
     else:

@@ -26,7 +26,7 @@ class Setup:
 
     extractor: str
     weights: tuple[str, ...] = ()
-    settings: tuple[tuple[str, str], ...] = ()
+    settings: tuple[tuple[str, object], ...] = ()
     batch_size: int | None = None
     precision: str = "auto"
     compiled: bool = False
@@ -37,7 +37,7 @@ class Setup:
     def contract(self) -> FeatureContract:
         """What features will be made under, without making the backbone; reads the weights files for their hash.
 
-        Raises ValueError for an unknown name and settings that it cannot have, WeightsMissing.
+        Raises UnknownExtractor, SettingsError, WeightsMissing.
         """
         return resolve(self.extractor, self.weights or None, dict(self.settings)).contract
 

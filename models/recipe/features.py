@@ -1,4 +1,4 @@
-"""What a recipe says of the features that its detector reads. Imports no torch."""
+"""The features that a detector reads, as its recipe says, and their contract. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tal_cli.extractors.features.contract import FeatureContract, shown
 from tal_cli.models.recipe.strict import Positive, Strict
+
+UNKNOWN = "unknown"
+UNSAID = {None, UNKNOWN}
+FRAMING = ("window", "stride", "sampling_rate", "max_rate")
+ALWAYS_SAID = ("extractor", "channels", *FRAMING)
 
 
 class FeatureSpec(Strict):
@@ -28,3 +34,33 @@ class FeatureSpec(Strict):
     layer: str | None = None
     pooling: str | None = None
     weights_sha256: str | None = None
+
+    @classmethod
+    def of(cls, contract: FeatureContract) -> FeatureSpec:
+        """The settings of features made under a contract."""
+        return cls(**{name: getattr(contract, name) for name in cls.model_fields})
+
+    def contract(self) -> FeatureContract:
+        """The contract that features without one are taken to follow: `unknown` where the recipe says nothing."""
+        said = self.model_dump()
+        return FeatureContract(**{
+            **said,
+            "alignment": self.alignment or "center",
+            **{name: said[name] or UNKNOWN for name in ("resize", "crop", "value_range", "layer", "pooling")},
+        })
+
+    def differences(self, found: FeatureContract) -> list[str]:
+        """What a detector expects and features do not give, one `name: wanted X, found Y` each.
+
+        What either side leaves unsaid is not compared, but for extractor, channels and framing.
+        """
+        return [
+            f"{name}: wanted {shown(getattr(self, name))}, found {shown(getattr(found, name))}"
+            for name in FeatureSpec.model_fields
+            if getattr(self, name) != getattr(found, name)
+            and (name in ALWAYS_SAID or UNSAID.isdisjoint((getattr(self, name), getattr(found, name))))
+        ]
+
+    def framing(self) -> dict[str, object]:
+        """Settings of the extractor under which windows and steps are the recipe's."""
+        return {name: getattr(self, name) for name in FRAMING if getattr(self, name) is not None}

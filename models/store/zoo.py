@@ -5,14 +5,13 @@ Imports no torch, so that listing stays quick.
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
-from tal_cli.extractors.errors import ModelMissing, RecipeError, UnknownModel
+from tal_cli.extractors.errors import ModelMissing, RecipeError, UnknownModel, did_you_mean
 from tal_cli.models.recipe.loading import SHORT_NAMES, full_name, list_recipes, load_recipe
 from tal_cli.models.recipe.schema import Published, Recipe
 from tal_cli.models.store.weight_sources import SOURCES, WeightsSource
@@ -113,8 +112,8 @@ def _remedy(name: str) -> str:
 def _hint(name: str) -> str:
     if "/" in name or "\\" in name:
         return "there is no such folder"
-    close = difflib.get_close_matches(name, [*(entry.name for entry in available_models()[0]), *SHORT_NAMES], 1)
-    return f"did you mean {close[0]}?" if close else "`tal models list` shows what there is"
+    names = [*(entry.name for entry in available_models()[0]), *SHORT_NAMES]
+    return did_you_mean(name, names, "`tal models list` shows what there is")
 
 
 def _is_name(text: str) -> bool:

@@ -47,9 +47,9 @@ def export(
     prepared windows [B, C, frames, H, W], an image model's pictures [B, C, H, W]. The file is compared with the model
     before it is kept.
     """
-    from tal_cli.backbones import make_backbone
+    from tal_cli.extractors.backbones import create_backbone
     from tal_cli.extractors.catalog import find
-    from tal_cli.extractors.errors import UnknownModel
+    from tal_cli.extractors.errors import UnknownExtractor, UnknownModel
     from tal_cli.model_files.export_formats import FORMATS, of_backbone, of_detector
     from tal_cli.model_files.export_formats import export as write
     from tal_cli.models.store.checkpoint import load_model
@@ -60,11 +60,11 @@ def export(
     except UnknownModel:
         try:
             find(model)
-        except ValueError:
+        except UnknownExtractor:
             raise UsageError(f"neither a model nor an extractor is named {model}", suggestion(model)) from None
         if length is not None:
             raise UsageError("--length is for detectors; an extractor's windows have one length") from None
-        exportable = of_backbone(model, make_backbone(model, weights=weights))
+        exportable = of_backbone(model, create_backbone(model, weights))
     else:
         if weights is not None:
             raise UsageError(f"--weights is for extractors; {model} is a model that has its own")

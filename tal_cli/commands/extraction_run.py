@@ -26,7 +26,6 @@ from tal_cli.safe_text import counted, one_line, printable
 if TYPE_CHECKING:
     from tal_cli.models.recipe.features import FeatureSpec
 
-FRAMING = ("window", "stride", "sampling_rate", "max_rate")
 # Cores that one worker process can use; more processes than that would each load the network for little.
 CORES_EACH = 8
 
@@ -44,22 +43,13 @@ class Where:
 
 
 def choose(extractor: str | None, model: str | None, asked: Mapping[str, object]) -> tuple[str, dict[str, object]]:
-    """The backbone's name and how its contract shall differ from the published one: as asked for, else as the model
-    has it.
-
-    Raises:
-        UsageError: no such backbone.
-    """
+    """The backbone's name and its settings: as asked for, else as the model has it."""
     settings = dict(asked)
     if extractor is None:
         spec = feature_spec(model or os.environ.get("TAL_MODEL") or "camera")
         extractor = spec.extractor
-        settings = {key: getattr(spec, key) for key in FRAMING if getattr(spec, key) is not None} | settings
-    try:
-        published = vars(find(extractor).contract)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return extractor, {key: value for key, value in settings.items() if published.get(key, ...) != value}
+        settings = spec.framing() | settings
+    return extractor, settings
 
 
 def feature_spec(model: str) -> FeatureSpec:
@@ -87,10 +77,7 @@ class Corpus:
             raise UsageError(f"--out {out}: it would be gone with this command")
         if not is_url(out):
             check_folder(Path(join(out)))
-        try:
-            self._contract = setup.contract()
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        self._contract = setup.contract()
         differences = self._contract.differences(find(setup.extractor).contract)
         differences = [line for line in differences if not line.startswith("weights_sha256")]
         if differences:

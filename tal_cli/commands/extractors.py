@@ -66,10 +66,7 @@ def info(
     """Show how an extractor makes features, where its weights come from, and what is unsettled about them."""
     from tal_cli.extractors.catalog import find
 
-    try:
-        entry = find(name)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    entry = find(name)
     document = _document(entry, _users().get(name, []), weights)
     if format is ResultFormat.json:
         print_json(document)

@@ -130,7 +130,7 @@ def extract_features(
     setup = Setup(
         extractor=name,
         weights=tuple(str(path) for path in weights or ()),
-        settings=tuple((key, str(value)) for key, value in settings.items()),
+        settings=tuple(settings.items()),
         batch_size=None if size == "auto" else size,
         precision=precision.value,
         compiled=compiled,

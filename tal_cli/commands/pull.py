@@ -13,7 +13,7 @@ from tal_cli import console
 from tal_cli.commands.options import Quiet
 from tal_cli.commands.printing import print_path
 from tal_cli.error_report import exit_code_of
-from tal_cli.extractors.errors import EXIT_MISSING, MissingError, UsageError
+from tal_cli.extractors.errors import EXIT_MISSING, MissingError, UnknownExtractor, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from tal_cli.extractors.catalog.entry import BackboneEntry
@@ -64,7 +64,7 @@ def steps_for(name: str) -> list[Callable[[], Path]]:
         return [partial(fetch_weights, name, FLOW_WEIGHTS[name])]
     try:
         entry = find(name)
-    except ValueError:
+    except UnknownExtractor:
         try:
             extractor = find_model(name).recipe.features.extractor
         except UnknownModel as error:
@@ -82,7 +82,7 @@ def extractor_steps(name: str) -> list[Callable[[], Path]]:
 
     try:
         entry = find(name)
-    except ValueError:
+    except UnknownExtractor:
         console.note(f"tal has no extractor {name}: this model takes ready-made features only")
         return []
     return [partial(fetch_weights, name, source) for source in sources_of(entry)]
@@ -118,14 +118,11 @@ def pull_model(name: str) -> Path:
 
 def suggestion(name: str) -> str:
     """What a mistyped name may have meant, or where the names are."""
-    import difflib
-
     from tal_cli.extractors.catalog import ENTRIES
     from tal_cli.models.store.zoo import available_models
 
     names = [entry.name for entry in ENTRIES] + [entry.name for entry in available_models()[0]]
-    close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else "see `tal models list` and `tal extractors list`"
+    return did_you_mean(name, names, "see `tal models list` and `tal extractors list`")
 
 
 def fetch_weights(name: str, source: WeightsSource) -> Path:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tal_cli import contracts
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
 from tal_cli.datasets.described import transposed
 from tal_cli.datasets.formats.values import last_end
@@ -150,7 +149,7 @@ class FeatureCheck:
         elif sequence.contract is not None:
             differences = []
             if self.spec is not None:
-                differences = contracts.differences(self.spec, sequence.contract)
+                differences = self.spec.differences(sequence.contract)
             elif first.contract is not None:
                 differences = first.contract.differences(sequence.contract)
             if differences:

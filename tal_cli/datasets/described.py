@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tal_cli import contracts
 from tal_cli.datasets.annotations import VideoAnnotation
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.features.lookup import FeatureFile
@@ -26,7 +25,7 @@ def described(
         hint = transposed(sequence.features.shape, spec.channels)
         raise UsageError(f"{file}: {channels} channels, the recipe has {spec.channels}{hint}", remedy)
     if sequence.contract is not None:
-        found = contracts.differences(spec, sequence.contract)
+        found = spec.differences(sequence.contract)
         if found:
             raise UsageError(f"{file}: not the features of the recipe: {'; '.join(found)}", remedy)
         return sequence
@@ -35,7 +34,7 @@ def described(
         reason = f"{file}: neither a description beside it nor the annotations say the video's frames per second"
         raise UsageError(reason, "add fps to the annotations, or --set features.sampling_rate=FPS")
     frames = round(video.duration * fps)
-    return replace(sequence, contract=contracts.of_recipe(spec), fps=fps, frames=frames, duration=video.duration)
+    return replace(sequence, contract=spec.contract(), fps=fps, frames=frames, duration=video.duration)
 
 
 def transposed(shape: tuple[int, ...], channels: int) -> str:

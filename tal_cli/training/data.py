@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.contracts import UNKNOWN
 from tal_cli.datasets.annotations import Annotations, split_names
 from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
 from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, summarise
@@ -17,7 +16,7 @@ from tal_cli.evaluation.average_precision import parse_tiou
 from tal_cli.extractors.errors import InputError, MissingError, UsageError
 from tal_cli.extractors.features.lookup import find_features, usual_place
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.models.recipe.features import UNKNOWN, FeatureSpec
 from tal_cli.models.recipe.loading import override
 from tal_cli.models.recipe.schema import Recipe
 
@@ -170,7 +169,7 @@ def feature_spec(data: TrainingData, overrides: Sequence[str]) -> FeatureSpec:
         raise MissingError(f"no features of {video.name} in {data.features}", MAKE_FEATURES)
     found = file.outline()
     if found.contract is not None:
-        return FeatureSpec(**{name: getattr(found.contract, name) for name in FeatureSpec.model_fields})
+        return FeatureSpec.of(found.contract)
     said = [assignment for assignment in overrides if assignment.startswith("features.")]
     if not {"features.window", "features.stride"} <= {assignment.partition("=")[0] for assignment in said}:
         raise MissingError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tal_cli import app, contracts
+from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.extractors.features.files import save_features
@@ -42,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> Path:
         windows = 100 + 20 * number
         frames = windows * 16
         features = rng.standard_normal((windows, 512)).astype(np.float32)
-        contract = contracts.of_recipe(recipe.features)
+        contract = recipe.features.contract()
         sequence = FeatureSequence(features=features, contract=contract, fps=15.0, frames=frames, duration=frames / 15)
         save_features(sequence, folder / "features" / f"v{number}.npy")
         truth = (GroundTruth(f"label {number % 2:03}", 5.0, 60.0),)

@@ -10,7 +10,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tal_cli import contracts
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.extractors.features.files import save_features
 from tal_cli.extractors.features.sequence import FeatureSequence
@@ -58,7 +57,7 @@ def test_published_sizes_are_reached(scripts: tuple[ModuleType, ModuleType, Modu
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
-    contract = contracts.of_recipe(override(load_recipe("camera"), [f"features.channels={CHANNELS}"]).features)
+    contract = override(load_recipe("camera"), [f"features.channels={CHANNELS}"]).features.contract()
     videos = {}
     for number in range(4):
         frames = 40 * 4 + 12
