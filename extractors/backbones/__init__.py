@@ -30,7 +30,7 @@ def resolve(
     weights: Weights | Sequence[Weights] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Resolved:
-    """What `create_backbone` would make and from which files; raises as it does, but for what the network itself rejects."""
+    """What `create_backbone` would make and from which files; raises as it does."""
     entry = find(name)
     contract = entry.contract_with(settings or {})
     if weights is None or isinstance(weights, (str, os.PathLike, Mapping)):

@@ -43,11 +43,13 @@ class FeatureSpec(Strict):
     def contract(self) -> FeatureContract:
         """The contract that features without one are taken to follow: `unknown` where the recipe says nothing."""
         said = self.model_dump()
-        return FeatureContract(**{
-            **said,
-            "alignment": self.alignment or "center",
-            **{name: said[name] or UNKNOWN for name in ("resize", "crop", "value_range", "layer", "pooling")},
-        })
+        return FeatureContract(
+            **{
+                **said,
+                "alignment": self.alignment or "center",
+                **{name: said[name] or UNKNOWN for name in ("resize", "crop", "value_range", "layer", "pooling")},
+            }
+        )
 
     def differences(self, found: FeatureContract) -> list[str]:
         """What a detector expects and features do not give, one `name: wanted X, found Y` each.

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tal_cli.extractors.backbones import create_backbone
-from tal_cli.extractors.catalog import ENTRIES
+from tal_cli.extractors.catalog import ENTRIES, find
 from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.errors import SettingsError
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.loading import list_recipes, load_recipe
 
@@ -45,6 +46,9 @@ def test_settings_come_back_from_their_contract(name: str) -> None:
 
 
 def test_an_extractor_may_be_told_what_it_does_already() -> None:
-    spec = FeatureSpec(extractor="tiny", channels=1, window=16, stride=8)
-    assert "window" not in next(entry for entry in ENTRIES if entry.name == "tiny").settable
-    assert create_backbone("tiny", settings=spec.framing()).contract.stride == 8
+    spec = load_recipe("camera").features
+    assert "window" not in find("tiny").settable
+    slower = spec.model_copy(update={"max_rate": 10.0})
+    assert create_backbone("tiny", settings=slower.framing()).contract == replace(spec.contract(), max_rate=10.0)
+    with pytest.raises(SettingsError, match="tiny: window cannot be set"):
+        create_backbone("tiny", settings=spec.model_copy(update={"window": 8}).framing())
