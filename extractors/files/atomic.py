@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from tal_cli.extractors.files.locks import started
 
@@ -20,7 +20,7 @@ LONGEST = 200  # characters of a name, which leaves room for what is put around 
 LEFTOVER = re.compile(r"^\.(.+?)\.(?:(?P<process>\d+)\.part|claim\.[0-9a-f]{32})$")
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file beside its target and rename it when it is whole and on the disk; half files of runs that were
     killed while they wrote the same are removed first.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,20 +27,19 @@ from tal_cli.commands.options import (
     batch_size_of,
     finite,
 )
-from tal_cli.commands.visual_outputs import AnnotationsFile, ClipsFolder, Embed, OverlayFolder, Pictures, ReportFile
+from tal_cli.commands.visual_outputs import (
+    AnnotationsFile,
+    ClipsFolder,
+    Embed,
+    OverlayFolder,
+    ReportFile,
+    VisualOutputs,
+)
 from tal_cli.error_report import exit_code_of
 from tal_cli.extractors.errors import EXIT_MISSING, UsageError
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs, Source, gather
-from tal_cli.results.output_files import (
-    Folder,
-    OneFile,
-    Sink,
-    StandardOutput,
-    check_folder,
-    check_writable,
-    is_device,
-    is_folder,
-)
+from tal_cli.results.output_files import check_folder, check_writable, is_device, is_folder
+from tal_cli.results.outputs import STANDARD_OUTPUT, Output, write_results
 from tal_cli.results.writers import FORMATS, Format, RunInfo, format_for
 
 if TYPE_CHECKING:
@@ -119,16 +117,14 @@ def detect(
     Takes videos, folders of them, glob patterns, paths on standard input (-), and feature files of
     `tal extract-features`. A rerun overwrites what an earlier run wrote.
     """
-    targets = [(path, choose_format(path, format)) for path in output or ["-"]]
+    paths = dict.fromkeys(output or [STANDARD_OUTPUT])
+    outputs = [Output(path, choose_format(path, format)) for path in paths]
     found = gather(inputs or [], null_separated=null)
-    for path, kind in targets:
-        check_target(path, kind, len(found.sources))
-    pictures = Pictures(report, embed, annotations, clips, overlay)
-    pictures.check()
+    for each in outputs:
+        check_output(each, len(found.sources))
+    visuals = VisualOutputs(report, embed, annotations, clips, overlay)
+    visuals.check()
     size = batch_size_of(batch_size)
-    for path, _ in targets:
-        if path != "-":
-            (check_folder if is_folder(path) else check_writable)(Path(path))
 
     from tal_cli.api import VideoDetector
     from tal_cli.devices import seed_everything
@@ -154,8 +150,9 @@ def detect(
             )
 
     run = RunInfo(__version__, detector.name, detector.weights_sha256, detector.labels)
-    sinks = [make_sink(path, kind, run) for path, kind in targets]
-    raise typer.Exit(run_all(found, work, sinks, pictures.sinks(run), workers))
+    with visuals.steps(run) as steps:
+        code = run_all(found, work, outputs, run, steps, workers)
+    raise typer.Exit(code)
 
 
 def choose_format(output: str, name: str | None) -> Format:
@@ -173,55 +170,57 @@ def choose_format(output: str, name: str | None) -> Format:
         if name not in FORMATS:
             raise UsageError(f"--format {name}: no such format", f"use one of {', '.join(FORMATS)}")
         return FORMATS[name]
-    if output == "-":
+    if output == STANDARD_OUTPUT:
         return FORMATS["table" if sys.stdout.isatty() else "json"]
     if is_folder(output) or is_device(Path(output)):
         return FORMATS["json"]
     return format_for(Path(output))
 
 
-def check_target(output: str, kind: Format, videos: int) -> None:
+def check_output(output: Output, videos: int) -> None:
     """Find out before hours of work that an output could not hold the result.
 
     Raises:
-        UsageError: several videos for a file that can hold only one.
+        UsageError: several videos for a file that can hold only one, or a place that cannot be written to.
         MissingError: the format's package is not installed.
     """
-    kind.check_installed()
-    if kind.single and videos > 1 and (output == "-" or not is_folder(output)):
+    output.format.check_installed()
+    if output.format.single and videos > 1 and not output.is_folder:
+        name = output.format.name
         raise UsageError(
-            f"--output {output}: a file of the format {kind.name} holds one video, and there are {videos}",
+            f"--output {output.path}: a file of the format {name} holds one video, and there are {videos}",
             "name a folder for one file per video: --output DIR/",
         )
-
-
-def make_sink(output: str, kind: Format, run: RunInfo) -> Sink:
-    """Where the detections of a run go."""
-    if output == "-":
-        return StandardOutput(kind, replace(run, terminal=sys.stdout.isatty()))
-    return Folder(Path(output), kind, run) if is_folder(output) else OneFile(Path(output), kind, run)
+    if not output.is_standard:
+        (check_folder if output.is_folder else check_writable)(Path(output.path))
 
 
 def run_all(
-    found: Inputs, work: Callable[[Source], Detections], sinks: list[Sink], extras: list[Sink], workers: int | None
+    found: Inputs,
+    work: Callable[[Source], Detections],
+    outputs: Sequence[Output],
+    about: RunInfo,
+    steps: Sequence[Callable[[Detections], None]],
+    workers: int | None,
 ) -> int:
     """Do the work on every source and write what comes; the exit code of it all.
 
-    Extras come after a video's results are out; one that fails on a video fails on that video alone.
+    The steps follow when a video's results are out; one that fails on a video fails on that video alone.
     """
     from tal_cli.batch import Run
 
     run = Run(found, workers)
-    for source, detections in run.each(work):
-        for sink in sinks:
-            sink.add(detections)
-        for extra in extras:
-            try:
-                extra.add(detections)
-            except Exception as error:
-                if exit_code_of(error) == EXIT_MISSING:
-                    raise
-                run.report(error, source.path)
-    for sink in (*sinks, *extras):
-        sink.finish()
+
+    def results() -> Iterator[Detections]:
+        for source, detections in run.each(work):
+            yield detections
+            for step in steps:
+                try:
+                    step(detections)
+                except Exception as error:
+                    if exit_code_of(error) == EXIT_MISSING:
+                        raise
+                    run.report(error, source.path)
+
+    write_results(results(), outputs, about)
     return run.exit_code

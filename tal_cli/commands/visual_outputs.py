@@ -1,15 +1,19 @@
-"""Options for what people look at, `--report`, `--clips`, `--overlay`, and the sinks behind them."""
+"""Options for what people look at, `--report`, `--clips`, `--overlay`, and the steps that make it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tal_cli.extractors.errors import UsageError
-from tal_cli.results.output_files import Sink, check_folder, check_writable, is_device
+from tal_cli.results.output_files import check_folder, check_writable, is_device
+from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 
 PAGE_SUFFIXES = (".html", ".htm")
@@ -32,11 +36,11 @@ OverlayFolder = Annotated[
 
 
 @dataclass(frozen=True)
-class Pictures:
+class VisualOutputs:
     """What is asked for besides the results themselves.
 
     report: the page, with the videos in it if `embed`, beside ground truth from `annotations`.
-    clips, overlay: folders for films.
+    clips, overlay: folders for the videos that are made.
     """
 
     report: Path | None = None
@@ -60,24 +64,29 @@ class Pictures:
             if folder is not None:
                 check_folder(folder)
 
-    def sinks(self, run: RunInfo) -> list[Sink]:
-        """What makes them, one video at a time."""
-        sinks: list[Sink] = []
+    @contextmanager
+    def steps(self, run: RunInfo) -> Iterator[list[Callable[[Detections], None]]]:
+        """What is done with each video once its results are out; the page is written when all went well."""
+        steps: list[Callable[[Detections], None]] = []
+        page = None
         if self.report is not None:
             from tal_cli.datasets.formats import load_annotations
             from tal_cli.results.report.sink import Report
 
             truth = load_annotations(self.annotations) if self.annotations else None
-            sinks.append(Report(self.report, run, annotations=truth, embed=self.embed))
+            page = Report(self.report, run, annotations=truth, embed=self.embed)
+            steps.append(page.add)
         if self.clips is not None:
-            from tal_cli.results.clips import Clips
+            from tal_cli.results.clips import cut_clips
 
-            sinks.append(Clips(self.clips))
+            steps.append(partial(cut_clips, folder=self.clips))
         if self.overlay is not None:
-            from tal_cli.results.clips import Overlays
+            from tal_cli.results.clips import draw_overlay
 
-            sinks.append(Overlays(self.overlay, run))
-        return sinks
+            steps.append(partial(draw_overlay, folder=self.overlay, run=run))
+        yield steps
+        if page is not None:
+            page.finish()
 
 
 def check_page(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`--clips` and `--overlay`: films made of the videos and of what was found in them."""
+"""`--clips` and `--overlay`: videos made of the inputs and of the segments detected in them."""
 
 from __future__ import annotations
 
@@ -52,73 +52,50 @@ class DrawRequest:
     scratch: str
 
 
-class Clips:
-    """A sink that cuts every segment out of its video: DIR/VIDEO/NUMBER_LABEL_START-END.mp4, in the order of time."""
+def cut_clips(detections: Detections, folder: Path) -> None:
+    """Cut every segment out of its video: FOLDER/VIDEO/NUMBER_LABEL_START-END.mp4, in the order of time.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Raises:
+        InputError: the video is not known or cannot be read, or the folder cannot be written to.
+    """
+    path = _video_of(detections, "no clips")
+    if not detections.segments:
+        return
+    ordered = sorted(detections.segments, key=lambda s: (s.start, s.end, s.label))
+    target = file_for(folder, detections.video, "")
+    cuts = tuple(
+        CutItem(segment.start, segment.end, os.path.abspath(target / clip_name(number, segment)))
+        for number, segment in enumerate(ordered, start=1)
+    )
+    with _scratch(folder) as scratch, console.progress(f"clips of {detections.video}", unit="s") as progress:
+        done = work_apart("cut", path, CutRequest(cuts, str(scratch)), progress)
+    copied, encoded = len(done["copied"]), len(done["encoded"])
+    how = f"{copied} copied, {encoded} encoded"
+    console.note(
+        f"{printable(detections.path)}: {counted(copied + encoded, 'clip')} in {printable(str(target))} ({how})"
+    )
 
-    def add(self, detections: Detections) -> None:
-        """Cut the segments of one video.
 
-        Raises:
-            InputError: the video is not known or cannot be read, or the place cannot be written to.
-        """
-        path = _video_of(detections, "no clips")
-        if not detections.segments:
-            return
-        ordered = sorted(detections.segments, key=lambda s: (s.start, s.end, s.label))
-        folder = file_for(self._folder, detections.video, "")
-        cuts = tuple(
-            CutItem(segment.start, segment.end, os.path.abspath(folder / clip_name(number, segment)))
-            for number, segment in enumerate(ordered, start=1)
+def draw_overlay(detections: Detections, folder: Path, run: RunInfo) -> None:
+    """Draw the segments on their video: FOLDER/VIDEO.overlay.mp4.
+
+    Raises:
+        InputError: the video is not known or cannot be read, or the folder cannot be written to.
+    """
+    path = _video_of(detections, "no overlay")
+    target = file_for(folder, detections.video, ".overlay.mp4")
+    if target.exists() and os.path.samefile(target, path):
+        raise InputError(path, f"no overlay: it would replace the video itself, {target}")
+    chosen = colours((*run.labels, *(s.label for s in detections.segments)))
+    with _scratch(folder) as scratch, console.progress(f"overlay of {detections.video}", unit="s") as progress:
+        request = DrawRequest(
+            tuple((printable(s.label), s.start, s.end, s.score) for s in detections.segments),
+            {printable(label): colour.dark for label, colour in chosen.items()},
+            detections.duration,
+            os.path.abspath(target),
+            str(scratch),
         )
-        with _scratch(self._folder) as scratch, console.progress(f"clips of {detections.video}", unit="s") as progress:
-            done = work_apart("cut", path, CutRequest(cuts, str(scratch)), progress)
-        copied, encoded = len(done["copied"]), len(done["encoded"])
-        how = f"{copied} copied, {encoded} encoded"
-        console.note(
-            f"{printable(detections.path)}: {counted(copied + encoded, 'clip')} in {printable(str(folder))} ({how})"
-        )
-
-    def finish(self) -> None:
-        pass
-
-
-class Overlays:
-    """A sink that draws what was found on each video: DIR/VIDEO.overlay.mp4."""
-
-    def __init__(self, folder: Path, run: RunInfo) -> None:
-        self._folder = folder
-        self._run = run
-
-    def add(self, detections: Detections) -> None:
-        """Draw on one video.
-
-        Raises:
-            InputError: the video is not known or cannot be read, or the place cannot be written to.
-        """
-        path = _video_of(detections, "no overlay")
-        target = file_for(self._folder, detections.video, ".overlay.mp4")
-        if target.exists() and os.path.samefile(target, path):
-            raise InputError(path, f"no overlay: it would replace the video itself, {target}")
-        segments = tuple((printable(s.label), s.start, s.end, s.score) for s in detections.segments)
-        chosen = colours((*self._run.labels, *(s.label for s in detections.segments)))
-        with (
-            _scratch(self._folder) as scratch,
-            console.progress(f"overlay of {detections.video}", unit="s") as progress,
-        ):
-            request = DrawRequest(
-                segments,
-                {printable(label): colour.dark for label, colour in chosen.items()},
-                detections.duration,
-                os.path.abspath(target),
-                str(scratch),
-            )
-            work_apart("draw", path, request, progress)
-
-    def finish(self) -> None:
-        pass
+        work_apart("draw", path, request, progress)
 
 
 def clip_name(number: int, segment: Segment) -> str:

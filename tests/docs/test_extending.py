@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -92,14 +93,14 @@ def test_an_output_format(monkeypatch: pytest.MonkeyPatch) -> None:
     from tal_cli.results.segments import Detections, Segment
     from tal_cli.results.writers import Format, RunInfo
 
-    names: dict[str, Any] = {"RunInfo": RunInfo, "Detections": Detections, "Format": Format}
-    exec(fragment("class LabelsWriter"), names)
     module = ModuleType("tal_cli.results.writers.audacity")
-    module.LabelsWriter = names["LabelsWriter"]  # type: ignore[attr-defined]
+    exec(fragment("from collections.abc import Iterable\n"), module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    writer = eval(fragment("Format("), names).create(RunInfo("0", "camera", ""))
+    write = eval(fragment("Format("), {"Format": Format}).writer()
+    file = io.BytesIO()
     found = Detections("a", "a.mp4", 3.0, 25.0, 75, (Segment("cut", 1.0, 1.25, 0.9),))
-    assert writer.start() + writer.add(found) + writer.finish() == b"1.000\t1.250\tcut\n"
+    write([found], file, RunInfo("0", "camera", ""))
+    assert file.getvalue() == b"1.000\t1.250\tcut\n"
 
 
 def test_a_data_set() -> None:

@@ -1,16 +1,18 @@
-"""Kinds of output: a registry of writers, one module per kind.
+"""Output formats: a registry of writers, one module per format.
 
-A writer turns detections into the bytes of one file (or of standard output), a video at a time. To add a kind, write a
-module with such a class and add one line to `FORMATS`.
+A writer is a function `write(detections, file, run)`: it takes the videos one by one as they are done, and writes them
+to an open file. It holds none of them longer than it must, and neither closes nor seeks the file. To add a format,
+write a module with such a function and add one line to `FORMATS`.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.results.segments import Detections
@@ -38,59 +40,60 @@ class RunInfo:
 
 
 class Writer(Protocol):
-    """Makes one output; each method returns the bytes to append to it."""
+    """Writes detections to an open file, which need not be seekable."""
 
-    def __init__(self, run: RunInfo) -> None: ...
-
-    def start(self) -> bytes: ...
-
-    def add(self, detections: Detections) -> bytes: ...
-
-    def finish(self) -> bytes: ...
+    def __call__(self, detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None: ...
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of output, told from the others by its name or by a file's suffix.
+    """An output format, chosen by its name or by a file's suffix.
 
-    writer: "module:class", imported when used. single: whether a file of this kind can only speak of one video.
-    needs: the package that the extra of the format's name installs; None where nothing is needed.
+    Attributes:
+        name: as `--format` has it.
+        suffix: of its files, with the dot.
+        function: "module:function" of its writer, imported when used.
+        single: whether a file of this format can only hold one video.
+        live: whether standard output shows each video as soon as it is done; else the whole output appears at the end,
+            since a part of it would be of no use.
+        needs: the package that the extra of the format's name installs; None where nothing is needed.
     """
 
     name: str
     suffix: str
-    writer: str
+    function: str
     single: bool = False
+    live: bool = False
     needs: str | None = None
 
     def check_installed(self) -> None:
-        """Raises Missing where the package is not installed that this format needs."""
+        """Raises MissingError where the package is not installed that this format needs."""
         if self.needs is not None and importlib.util.find_spec(self.needs) is None:
             raise MissingError(
                 f"the format {self.name} needs the package {self.needs}", f"pip install 'tal-cli[{self.name}]'"
             )
 
-    def create(self, run: RunInfo) -> Writer:
-        """A writer for one new output."""
-        module, _, name = self.writer.partition(":")
-        writer: Writer = getattr(importlib.import_module(module), name)(run)
-        return writer
+    def writer(self) -> Writer:
+        """The function that writes this format."""
+        module, _, name = self.function.partition(":")
+        function: Writer = getattr(importlib.import_module(module), name)
+        return function
 
 
 FORMATS = {
     format.name: format
     for format in (
-        Format("table", ".txt", "tal_cli.results.writers.table:TableWriter"),
-        Format("json", ".json", "tal_cli.results.writers.json:JsonWriter"),
-        Format("jsonl", ".jsonl", "tal_cli.results.writers.jsonl:JsonLinesWriter"),
-        Format("csv", ".csv", "tal_cli.results.writers.csv:CsvWriter"),
-        Format("parquet", ".parquet", "tal_cli.results.writers.parquet:ParquetWriter", needs="pyarrow"),
-        Format("srt", ".srt", "tal_cli.results.writers.subtitles:SrtWriter", single=True),
-        Format("vtt", ".vtt", "tal_cli.results.writers.subtitles:VttWriter", single=True),
-        Format("elan", ".eaf", "tal_cli.results.writers.elan:ElanWriter", single=True),
-        Format("edl", ".edl", "tal_cli.results.writers.edl:EdlWriter", single=True),
-        Format("otio", ".otio", "tal_cli.results.writers.otio:OtioWriter", needs="opentimelineio"),
-        Format("labelstudio", ".labelstudio.json", "tal_cli.results.writers.labelstudio:LabelStudioWriter"),
+        Format("table", ".txt", "tal_cli.results.writers.table:write", live=True),
+        Format("json", ".json", "tal_cli.results.writers.json:write"),
+        Format("jsonl", ".jsonl", "tal_cli.results.writers.jsonl:write", live=True),
+        Format("csv", ".csv", "tal_cli.results.writers.csv:write", live=True),
+        Format("parquet", ".parquet", "tal_cli.results.writers.parquet:write", needs="pyarrow"),
+        Format("srt", ".srt", "tal_cli.results.writers.subtitles:write_srt", single=True),
+        Format("vtt", ".vtt", "tal_cli.results.writers.subtitles:write_vtt", single=True),
+        Format("elan", ".eaf", "tal_cli.results.writers.elan:write", single=True),
+        Format("edl", ".edl", "tal_cli.results.writers.edl:write", single=True),
+        Format("otio", ".otio", "tal_cli.results.writers.otio:write", needs="opentimelineio"),
+        Format("labelstudio", ".labelstudio.json", "tal_cli.results.writers.labelstudio:write"),
     )
 }
 

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
+from typing import BinaryIO
 
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 from tal_cli.results.writers.json import DECIMALS
 
+HEADER = ("video", "label", "start", "end", "score")
 
-class CsvWriter:
+
+def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
     """Rows in the order of the videos, best segment first; quoted where a value holds a comma, as RFC 4180 has it."""
-
-    def __init__(self, run: RunInfo) -> None:
-        pass
-
-    def start(self) -> bytes:
-        return self._rows([("video", "label", "start", "end", "score")])
-
-    def add(self, detections: Detections) -> bytes:
-        return self._rows(
-            [
-                (detections.video, s.label, *(round(value, DECIMALS) for value in (s.start, s.end, s.score)))
-                for s in detections.segments
-            ]
+    file.write(_lines([HEADER]))
+    for found in detections:
+        file.write(
+            _lines(
+                (found.video, s.label, *(round(value, DECIMALS) for value in (s.start, s.end, s.score)))
+                for s in found.segments
+            )
         )
 
-    def finish(self) -> bytes:
-        return b""
 
-    @staticmethod
-    def _rows(rows: list[tuple[object, ...]]) -> bytes:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        return text.getvalue().encode()
+def _lines(rows: Iterable[tuple[object, ...]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -31,47 +32,42 @@ NAMELESS = "(no label)"
 Cue = tuple[int, int, float]
 
 
-class ElanWriter:
-    """One document; it is made when its video is added."""
+def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
+    """One document per video."""
+    for found in detections:
+        file.write(document_of(found, run))
 
-    def __init__(self, run: RunInfo) -> None:
-        self._run = run
 
-    def start(self) -> bytes:
-        return b""
-
-    def add(self, detections: Detections) -> bytes:
-        document = _document(self._run)
-        _link_media(document, detections, self._run)
-        order = SubElement(document, "TIME_ORDER")
-        identifiers = count(1)
-        slots = count(1)
-        for name, line in tiers(detections).items():
-            tier = SubElement(document, "TIER", TIER_ID=name, LINGUISTIC_TYPE_REF="segments", ANNOTATOR="tal")
-            for start, end, score in line:
-                first, last = (_slot(order, f"ts{next(slots)}", time) for time in (start, end))
-                holder = SubElement(tier, "ANNOTATION")
-                annotation = SubElement(
-                    holder,
-                    "ALIGNABLE_ANNOTATION",
-                    ANNOTATION_ID=f"a{next(identifiers)}",
-                    TIME_SLOT_REF1=first,
-                    TIME_SLOT_REF2=last,
-                )
-                SubElement(annotation, "ANNOTATION_VALUE").text = f"{score:.2f}"
-        order[:] = sorted(order, key=lambda slot: int(slot.get("TIME_VALUE", "0")))
-        SubElement(
-            document,
-            "LINGUISTIC_TYPE",
-            LINGUISTIC_TYPE_ID="segments",
-            TIME_ALIGNABLE="true",
-            GRAPHIC_REFERENCES="false",
-        )
-        ElementTree.indent(document)
-        return ElementTree.tostring(document, encoding="utf-8", xml_declaration=True) + b"\n"
-
-    def finish(self) -> bytes:
-        return b""
+def document_of(detections: Detections, run: RunInfo) -> bytes:
+    """The document of one video."""
+    document = _document(run)
+    _link_media(document, detections, run)
+    order = SubElement(document, "TIME_ORDER")
+    identifiers = count(1)
+    slots = count(1)
+    for name, line in tiers(detections).items():
+        tier = SubElement(document, "TIER", TIER_ID=name, LINGUISTIC_TYPE_REF="segments", ANNOTATOR="tal")
+        for start, end, score in line:
+            first, last = (_slot(order, f"ts{next(slots)}", time) for time in (start, end))
+            holder = SubElement(tier, "ANNOTATION")
+            annotation = SubElement(
+                holder,
+                "ALIGNABLE_ANNOTATION",
+                ANNOTATION_ID=f"a{next(identifiers)}",
+                TIME_SLOT_REF1=first,
+                TIME_SLOT_REF2=last,
+            )
+            SubElement(annotation, "ANNOTATION_VALUE").text = f"{score:.2f}"
+    order[:] = sorted(order, key=lambda slot: int(slot.get("TIME_VALUE", "0")))
+    SubElement(
+        document,
+        "LINGUISTIC_TYPE",
+        LINGUISTIC_TYPE_ID="segments",
+        TIME_ALIGNABLE="true",
+        GRAPHIC_REFERENCES="false",
+    )
+    ElementTree.indent(document)
+    return ElementTree.tostring(document, encoding="utf-8", xml_declaration=True) + b"\n"
 
 
 def tiers(detections: Detections) -> dict[str, list[Cue]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import shutil
+import tempfile
+from collections.abc import Iterable
+from typing import Any, BinaryIO
 
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
@@ -11,6 +14,7 @@ from tal_cli.safe_text import printable
 
 # Times are kept exact until here and rounded once; a microsecond is far below a frame.
 DECIMALS = 6
+IN_MEMORY = 1 << 20  # bytes
 
 
 def segment_rows(detections: Detections) -> list[dict[str, Any]]:
@@ -25,53 +29,48 @@ def segment_rows(detections: Detections) -> list[dict[str, Any]]:
     ]
 
 
-class JsonWriter:
-    """One object for all videos, a line per segment; nothing is written before the last video, so never half of it."""
+def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
+    """One object for all videos, a line per segment.
 
-    def __init__(self, run: RunInfo) -> None:
-        self._run = run
-        self._results: list[str] = []
-        self._videos: list[str] = []
-
-    def start(self) -> bytes:
-        return b""
-
-    def add(self, detections: Detections) -> bytes:
-        facts = {
-            "path": printable(detections.path),
-            "duration": round(detections.duration, DECIMALS),
-            "fps": round(detections.fps, DECIMALS),
-            "frames": detections.frames,
+    `external_data.videos` comes last in the document, so its lines wait in a temporary file until the results are out.
+    """
+    begun = False
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as facts:
+        file.write(f'{{\n "version": {_dump(run.version)},\n "results": {{'.encode())
+        for found in detections:
+            comma, begun = "," if begun else "", True
+            name = _dump(found.video)
+            file.write(f"{comma}\n  {name}: {_rows(found)}".encode())
+            facts.write(f"{comma}\n   {name}: {_dump(_facts(found))}".encode())
+        about = {
+            "tool": "tal",
+            "version": run.version,
+            "model": run.model,
+            "weights_sha256": run.weights_sha256,
+            "labels": run.labels,
         }
-        rows = [_dump(row) for row in segment_rows(detections)]
-        self._results.append(f"{_dump(detections.video)}: [{_lines(rows, 3)}]")
-        self._videos.append(f"{_dump(detections.video)}: {_dump(facts)}")
-        return b""
+        lines = "".join(f"\n  {_dump(key)}: {_dump(value)}," for key, value in about.items())
+        end = "\n " if begun else ""
+        file.write(f'{end}}},\n "external_data": {{{lines}\n  "videos": {{'.encode())
+        facts.seek(0)
+        shutil.copyfileobj(facts, file)
+        end = "\n  " if begun else ""
+        file.write(f"{end}}}\n }}\n}}\n".encode())
 
-    def finish(self) -> bytes:
-        data = [
-            '"tool": "tal"',
-            f'"version": {_dump(self._run.version)}',
-            f'"model": {_dump(self._run.model)}',
-            f'"weights_sha256": {_dump(self._run.weights_sha256)}',
-            f'"labels": {_dump(list(self._run.labels))}',
-            f'"videos": {{{_lines(self._videos, 3)}}}',
-        ]
-        document = [
-            f'"version": {_dump(self._run.version)}',
-            f'"results": {{{_lines(self._results, 2)}}}',
-            f'"external_data": {{{_lines(data, 2)}}}',
-        ]
-        return f"{{{_lines(document, 1)}}}\n".encode()
+
+def _rows(detections: Detections) -> str:
+    rows = ",".join(f"\n   {_dump(row)}" for row in segment_rows(detections))
+    return f"[{rows}\n  ]" if rows else "[]"
+
+
+def _facts(detections: Detections) -> dict[str, Any]:
+    return {
+        "path": printable(detections.path),
+        "duration": round(detections.duration, DECIMALS),
+        "fps": round(detections.fps, DECIMALS),
+        "frames": detections.frames,
+    }
 
 
 def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _lines(items: list[str], depth: int) -> str:
-    """Items one a line, as they stand between brackets; nothing at all where there are none."""
-    if not items:
-        return ""
-    indent = "\n" + " " * depth
-    return indent + f",{indent}".join(items) + indent[:-1]

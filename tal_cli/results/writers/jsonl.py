@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from typing import BinaryIO
 
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
@@ -10,23 +12,13 @@ from tal_cli.results.writers.json import DECIMALS, segment_rows
 from tal_cli.safe_text import printable
 
 
-class JsonLinesWriter:
+def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
     """One line per video."""
-
-    def __init__(self, run: RunInfo) -> None:
-        pass
-
-    def start(self) -> bytes:
-        return b""
-
-    def add(self, detections: Detections) -> bytes:
+    for found in detections:
         row = {
-            "video": detections.video,
-            "path": printable(detections.path),
-            "duration": round(detections.duration, DECIMALS),
-            "segments": segment_rows(detections),
+            "video": found.video,
+            "path": printable(found.path),
+            "duration": round(found.duration, DECIMALS),
+            "segments": segment_rows(found),
         }
-        return (json.dumps(row, ensure_ascii=False) + "\n").encode()
-
-    def finish(self) -> bytes:
-        return b""
+        file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())

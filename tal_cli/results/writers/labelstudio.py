@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from tal_cli.results.segments import Detections
@@ -26,23 +27,14 @@ from tal_cli.results.writers import RunInfo
 FROM_NAME, TO_NAME = "timelineLabels", "video"
 
 
-class LabelStudioWriter:
+def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
     """A JSON list with one task per video."""
-
-    def __init__(self, run: RunInfo) -> None:
-        self._run = run
-        self._begun = False
-
-    def start(self) -> bytes:
-        return b"["
-
-    def add(self, detections: Detections) -> bytes:
-        comma = "," if self._begun else ""
-        self._begun = True
-        return f"{comma}\n{json.dumps(task(detections, self._run), ensure_ascii=False)}".encode()
-
-    def finish(self) -> bytes:
-        return b"\n]\n"
+    file.write(b"[")
+    comma = ""
+    for found in detections:
+        file.write(f"{comma}\n{json.dumps(task(found, run), ensure_ascii=False)}".encode())
+        comma = ","
+    file.write(b"\n]\n")
 
 
 def task(detections: Detections, run: RunInfo) -> dict[str, Any]:

@@ -7,8 +7,10 @@ collection of timelines. Needs the extra `otio`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import opentimelineio as otio
 from opentimelineio.opentime import RationalTime, TimeRange
@@ -21,26 +23,26 @@ from tal_cli.results.writers.timecode import timecode_rate
 from tal_cli.safe_text import one_line, printable
 
 COLOURS = ("CYAN", "ORANGE", "GREEN", "PINK", "BLUE", "YELLOW", "PURPLE", "RED", "MAGENTA")
+INDENT = 8 * " "  # of a collection's children, as OpenTimelineIO itself writes them
 
 
-class OtioWriter:
-    """Everything is written at the end, when it is known whether there is one video or many."""
-
-    def __init__(self, run: RunInfo) -> None:
-        self._run = run
-        self._timelines: list[Any] = []
-
-    def start(self) -> bytes:
-        return b""
-
-    def add(self, detections: Detections) -> bytes:
-        self._timelines.append(timeline(detections, self._run))
-        return b""
-
-    def finish(self) -> bytes:
-        if len(self._timelines) == 1:
-            return _dump(self._timelines[0])
-        return _dump(otio.schema.SerializableCollection(name="tal", children=self._timelines))
+def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
+    """One timeline, or a collection into which one after another is written."""
+    timelines = (_dump(timeline(found, run)) for found in detections)
+    first, second = next(timelines, None), next(timelines, None)
+    if first is not None and second is None:
+        file.write(f"{first}\n".encode())
+        return
+    collection = _dump(otio.schema.SerializableCollection(name="tal"))
+    if first is None or second is None:
+        file.write(f"{collection}\n".encode())
+        return
+    before, children, after = collection.partition('"children": []')
+    file.write(f"{before}{children[:-1]}".encode())
+    for number, text in enumerate(chain((first, second), timelines)):
+        comma = "," if number else ""
+        file.write(f"{comma}\n{text}".replace("\n", f"\n{INDENT}").encode())
+    file.write(f"\n    ]{after}\n".encode())
 
 
 def timeline(detections: Detections, run: RunInfo) -> Any:
@@ -66,6 +68,6 @@ def timeline(detections: Detections, run: RunInfo) -> Any:
     return made
 
 
-def _dump(value: Any) -> bytes:
+def _dump(value: Any) -> str:
     text: str = otio.adapters.write_to_string(value, "otio_json")
-    return text.encode() + b"\n"
+    return text

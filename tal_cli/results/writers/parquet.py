@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -13,14 +14,41 @@ from tal_cli.results.writers import RunInfo
 
 # Rows that wait in memory; one row group of the file.
 GROUP = 100_000
+COLUMNS = {
+    "video": pa.string(),
+    "label": pa.string(),
+    "start": pa.float64(),
+    "end": pa.float64(),
+    "score": pa.float64(),
+}
 
 
-class Outbox(io.RawIOBase):
-    """A file that is only written to; what was written is taken away piece by piece."""
+def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
+    """Row by row in the order of the videos, best segment first; model and version are the file's metadata."""
+    facts = {"tal.version": run.version, "tal.model": run.model, "tal.weights_sha256": run.weights_sha256}
+    schema = pa.schema(COLUMNS, metadata=facts)
+    rows: list[tuple[Any, ...]] = []
+    with parquet.ParquetWriter(_Counting(file), schema, compression="zstd") as table:
+        for found in detections:
+            rows += [(found.video, s.label, s.start, s.end, s.score) for s in found.segments]
+            if len(rows) >= GROUP:
+                table.write_table(_table(rows, schema))
+                rows.clear()
+        if rows:
+            table.write_table(_table(rows, schema))
 
-    def __init__(self) -> None:
+
+def _table(rows: list[tuple[Any, ...]], schema: Any) -> Any:
+    arrays = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+class _Counting(io.RawIOBase):
+    """A file that knows how much was written to it, which a pipe does not."""
+
+    def __init__(self, file: BinaryIO) -> None:
         super().__init__()
-        self._parts: list[bytes] = []
+        self._file = file
         self._position = 0
 
     def writable(self) -> bool:
@@ -30,49 +58,6 @@ class Outbox(io.RawIOBase):
         return self._position
 
     def write(self, data: Any) -> int:
-        self._parts.append(bytes(data))
-        self._position += len(self._parts[-1])
-        return len(self._parts[-1])
-
-    def take(self) -> bytes:
-        """Everything written since the last time."""
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
-
-
-class ParquetWriter:
-    """Row by row in the order of the videos, best segment first; model and version are the file's metadata."""
-
-    def __init__(self, run: RunInfo) -> None:
-        facts = {"tal.version": run.version, "tal.model": run.model, "tal.weights_sha256": run.weights_sha256}
-        text, number = pa.string(), pa.float64()
-        columns = [("video", text), ("label", text), ("start", number), ("end", number), ("score", number)]
-        self._schema = pa.schema(columns, metadata=facts)
-        self._outbox = Outbox()
-        self._file: Any = None
-        self._columns: tuple[list[Any], ...] = tuple([] for _ in columns)
-
-    def start(self) -> bytes:
-        self._file = parquet.ParquetWriter(self._outbox, self._schema, compression="zstd")
-        return self._outbox.take()
-
-    def add(self, detections: Detections) -> bytes:
-        for s in detections.segments:
-            row = (detections.video, s.label, s.start, s.end, s.score)
-            for column, value in zip(self._columns, row, strict=True):
-                column.append(value)
-        if len(self._columns[0]) >= GROUP:
-            self._flush()
-        return self._outbox.take()
-
-    def finish(self) -> bytes:
-        if self._columns[0]:
-            self._flush()
-        self._file.close()
-        return self._outbox.take()
-
-    def _flush(self) -> None:
-        arrays = [pa.array(column, field.type) for column, field in zip(self._columns, self._schema, strict=True)]
-        self._file.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
-        for column in self._columns:
-            column.clear()
+        self._position += len(data)
+        self._file.write(data)
+        return len(data)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
@@ -33,42 +34,22 @@ def caption(segment: Segment) -> str:
     return f"{one_line(segment.label)} {segment.score:.2f}"
 
 
-class SrtWriter:
+def write_srt(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
     """SubRip."""
-
-    def __init__(self, run: RunInfo) -> None:
-        pass
-
-    def start(self) -> bytes:
-        return b""
-
-    def add(self, detections: Detections) -> bytes:
-        blocks = [
-            f"{number}\n{clock(start, ',')} --> {clock(end, ',')}\n{caption(segment).translate(SRT_LOOKALIKES)}\n\n"
-            for number, (start, end, segment) in enumerate(cues(detections), start=1)
-        ]
-        return "".join(blocks).encode()
-
-    def finish(self) -> bytes:
-        return b""
+    for found in detections:
+        file.write(_blocks(found, ",", SRT_LOOKALIKES))
 
 
-class VttWriter:
+def write_vtt(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
     """WebVTT, for the `<track>` of a web page."""
+    model = one_line(run.model).replace("-->", "→")
+    file.write(f"WEBVTT\n\nNOTE made by tal {run.version}, model {model}\n\n".encode())
+    for found in detections:
+        file.write(_blocks(found, ".", VTT_ESCAPES))
 
-    def __init__(self, run: RunInfo) -> None:
-        self._run = run
 
-    def start(self) -> bytes:
-        model = one_line(self._run.model).replace("-->", "→")
-        return f"WEBVTT\n\nNOTE made by tal {self._run.version}, model {model}\n\n".encode()
-
-    def add(self, detections: Detections) -> bytes:
-        blocks = [
-            f"{number}\n{clock(start, '.')} --> {clock(end, '.')}\n{caption(segment).translate(VTT_ESCAPES)}\n\n"
-            for number, (start, end, segment) in enumerate(cues(detections), start=1)
-        ]
-        return "".join(blocks).encode()
-
-    def finish(self) -> bytes:
-        return b""
+def _blocks(detections: Detections, separator: str, escapes: dict[int, str]) -> bytes:
+    return "".join(
+        f"{number}\n{clock(start, separator)} --> {clock(end, separator)}\n{caption(segment).translate(escapes)}\n\n"
+        for number, (start, end, segment) in enumerate(cues(detections), start=1)
+    ).encode()

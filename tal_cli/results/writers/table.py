@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import shutil
+from collections.abc import Iterable
+from typing import BinaryIO
 
 from rich.console import Console
 from rich.table import Table
@@ -20,53 +22,41 @@ FILE_WIDTH = 120
 BAR_WIDTH = 20
 
 
-class TableWriter:
+def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
     """A table per video; a label keeps its colour over the whole run."""
-
-    def __init__(self, run: RunInfo) -> None:
-        self._run = run
-        self._styles: dict[str, str] = {}
-
-    def start(self) -> bytes:
-        return b""
-
-    def add(self, detections: Detections) -> bytes:
+    styles: dict[str, str] = {}
+    for found in detections:
         text = io.StringIO()
-        width = shutil.get_terminal_size().columns if self._run.terminal else FILE_WIDTH
-        console = Console(file=text, force_terminal=self._run.terminal, width=width)
-        console.print(self.table(detections))
-        return text.getvalue().encode()
+        width = shutil.get_terminal_size().columns if run.terminal else FILE_WIDTH
+        Console(file=text, force_terminal=run.terminal, width=width).print(table_of(found, run.model, styles))
+        file.write(text.getvalue().encode())
 
-    def finish(self) -> bytes:
-        return b""
 
-    def table(self, detections: Detections) -> Table:
-        """The table of one video, to be printed by rich."""
-        found = counted(len(detections.segments), "segment")
-        caption = f"{found} in {seconds_as_clock(detections.duration)} · {one_line(self._run.model)}"
-        table = Table(
-            title=Text(one_line(detections.video), style="bold"),
-            title_justify="left",
-            caption=Text(caption),
-            caption_justify="left",
+def table_of(detections: Detections, model: str, styles: dict[str, str]) -> Table:
+    """The table of one video, to be printed by rich; labels that have no colour in `styles` yet get the next one."""
+    found = counted(len(detections.segments), "segment")
+    caption = f"{found} in {seconds_as_clock(detections.duration)} · {one_line(model)}"
+    table = Table(
+        title=Text(one_line(detections.video), style="bold"),
+        title_justify="left",
+        caption=Text(caption),
+        caption_justify="left",
+    )
+    table.add_column("label", no_wrap=True)
+    for name in ("start", "end", "seconds", "score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("when", no_wrap=True)
+    for segment in sorted(detections.segments, key=lambda s: (s.start, s.end)):
+        style = styles.setdefault(segment.label, COLOURS[len(styles) % len(COLOURS)])
+        table.add_row(
+            Text(one_line(segment.label), style=style),
+            seconds_as_clock(segment.start),
+            seconds_as_clock(segment.end),
+            f"{segment.end - segment.start:.2f}",
+            Text(f"{segment.score:.2f}", style="bold" if segment.score >= 0.5 else "dim"),
+            Text(bar(segment, detections.duration), style=style),
         )
-        table.add_column("label", no_wrap=True)
-        for name in ("start", "end", "seconds", "score"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("when", no_wrap=True)
-        for segment in sorted(detections.segments, key=lambda s: (s.start, s.end)):
-            table.add_row(
-                Text(one_line(segment.label), style=self._style(segment.label)),
-                seconds_as_clock(segment.start),
-                seconds_as_clock(segment.end),
-                f"{segment.end - segment.start:.2f}",
-                Text(f"{segment.score:.2f}", style="bold" if segment.score >= 0.5 else "dim"),
-                Text(bar(segment, detections.duration), style=self._style(segment.label)),
-            )
-        return table
-
-    def _style(self, label: str) -> str:
-        return self._styles.setdefault(label, COLOURS[len(self._styles) % len(COLOURS)])
+    return table
 
 
 def bar(segment: Segment, duration: float) -> str:

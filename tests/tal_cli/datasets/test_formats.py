@@ -20,7 +20,7 @@ from tal_cli.datasets.formats.table import _delimiter
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
-from tal_cli.results.writers.elan import ElanWriter
+from tal_cli.results.writers.elan import document_of
 from tal_cli.results.writers.labelstudio import task
 
 
@@ -437,7 +437,7 @@ def test_what_detect_writes_for_people_reads_back(tmp_path: Path) -> None:
     detections = Detections("clip", str(tmp_path / "clip.mp4"), 10.0, 25.0, 250, segments)
     run = RunInfo("0", "camera", "0" * 64)
     wanted = [("cut", 1.0, 1.2), ("pan-left", 2.0, 6.0), ("pan-left", 4.0, 5.0)]
-    elan = read(tmp_path, (ElanWriter(run).start() + ElanWriter(run).add(detections)).decode())
+    elan = read(tmp_path, document_of(detections, run).decode())
     assert sorted(spans(elan, "clip")) == wanted
     exported = task(detections, run)
     exported["annotations"] = exported.pop("predictions")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -19,7 +20,7 @@ from small_runs import Tal, render_clip
 from tal_cli.extractors.errors import InputError
 from tal_cli.media import host
 from tal_cli.media.clips import MOST_ENCODERS, Cut, at_once
-from tal_cli.results.clips import Clips, Overlays, clip_name
+from tal_cli.results.clips import clip_name, cut_clips, draw_overlay
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 
@@ -38,7 +39,7 @@ def found(path: Path, *spans: tuple[float, float], label: str = "run") -> Detect
 
 
 def clips_of(folder: Path, detections: Detections) -> list[tuple[Path, Seen]]:
-    Clips(folder).add(detections)
+    cut_clips(detections, folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     assert not list(folder.rglob(".tal-*"))
     return [(path, see(path)) for path in files]
@@ -168,8 +169,8 @@ def test_a_turned_video_is_upright(shared: Path, tmp_path: Path) -> None:
 def test_colours_stay_what_they_were(shared: Path, tmp_path: Path) -> None:
     source = shared / "videos" / "torchcodec_bt709_full_range.mp4"
     detections = replace(found(source, (0.31, 0.5)), fps=30.0, duration=1.0, frames=30)
-    Clips(tmp_path / "clips").add(detections)
-    Overlays(tmp_path / "over", RUN).add(replace(detections, segments=()))
+    cut_clips(detections, tmp_path / "clips")
+    draw_overlay(replace(detections, segments=()), tmp_path / "over", RUN)
     (clip,) = (tmp_path / "clips").rglob("*.mp4")
     for path, number in [(clip, 0), (tmp_path / "over" / f"{source.stem}.overlay.mp4", 9)]:
         made, original = frame_at(path, number).astype(int), frame_at(source, 9)
@@ -178,7 +179,7 @@ def test_colours_stay_what_they_were(shared: Path, tmp_path: Path) -> None:
 
 def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
     source = write_film(tmp_path / "wide.mp4", 20, sound=None, pixel_shape=Fraction(4, 3))
-    Clips(tmp_path / "clips").add(found(source, (0.2, 0.6)))
+    cut_clips(found(source, (0.2, 0.6)), tmp_path / "clips")
     (clip,) = (tmp_path / "clips").rglob("*.mp4")
     with av.open(str(clip)) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
@@ -193,7 +194,7 @@ def test_names_stay_in_the_folder(film: Path, tmp_path: Path) -> None:
 
 
 def test_an_overlay_has_all_frames_times_and_sound(film: Path, tmp_path: Path) -> None:
-    Overlays(tmp_path / "out", RUN).add(found(film, (1.0, 2.0)))
+    draw_overlay(found(film, (1.0, 2.0)), tmp_path / "out", RUN)
     (path,) = [path for path in (tmp_path / "out").iterdir()]
     assert path.name == "film.overlay.mp4"
     seen, original = see(path), see(film)
@@ -217,7 +218,7 @@ def frame_at(path: Path, number: int) -> np.ndarray:
 @pytest.mark.parametrize("count", [3, 300])
 def test_a_timeline_leaves_most_of_the_picture_free(film: Path, tmp_path: Path, count: int) -> None:
     segments = tuple(Segment(f"label {number} {'x' * 500}", 0.0, 4.0, 1.0) for number in range(count))
-    Overlays(tmp_path / "out", RUN).add(replace(found(film), segments=segments))
+    draw_overlay(replace(found(film), segments=segments), tmp_path / "out", RUN)
     made, original = (frame_at(path, 30).astype(int) for path in ((tmp_path / "out" / "film.overlay.mp4"), film))
     assert np.abs(made - original)[44:46].mean() < 8  # labels are above, the timeline is below
     assert np.abs(made - original)[-2:].mean() > 20
@@ -227,19 +228,22 @@ def test_an_overlay_never_replaces_its_video(film: Path, tmp_path: Path) -> None
     video = tmp_path / "a.overlay.mp4"
     video.write_bytes(film.read_bytes())
     with pytest.raises(InputError, match="would replace"):
-        Overlays(tmp_path, RUN).add(replace(found(video, (1, 2)), video="a"))
+        draw_overlay(replace(found(video, (1, 2)), video="a"), tmp_path, RUN)
     assert video.read_bytes() == film.read_bytes()
 
 
 def test_broken_videos_are_refused_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(bytes(range(256)) * 40)
-    for sink in (Clips(tmp_path / "clips"), Overlays(tmp_path / "over", RUN)):
+    for step in (
+        partial(cut_clips, folder=tmp_path / "clips"),
+        partial(draw_overlay, folder=tmp_path / "over", run=RUN),
+    ):
         with pytest.raises(InputError, match="not a video file"):
-            sink.add(found(broken, (0, 1)))
+            step(found(broken, (0, 1)))
     features = replace(found(tmp_path / "a.npy", (0, 1)))
     with pytest.raises(InputError, match="only the features"):
-        Clips(tmp_path / "clips").add(features)
+        cut_clips(features, tmp_path / "clips")
     assert not [path for name in ("clips", "over") for path in (tmp_path / name).iterdir()]
 
 
@@ -257,7 +261,7 @@ def test_a_child_that_dies_or_hangs_costs_one_video(
     monkeypatch.setattr(host, "BOOTSTRAP", child)
     monkeypatch.setattr(host, "TIMEOUT", 0.5 if "sleep" in child else 30)
     with pytest.raises(InputError, match=message):
-        Clips(tmp_path / "clips").add(found(film, (0, 1)))
+        cut_clips(found(film, (0, 1)), tmp_path / "clips")
     assert list((tmp_path / "clips").iterdir()) == []
 
 
@@ -265,8 +269,9 @@ def test_what_a_killed_run_has_not_finished_goes_with_it(tmp_path: Path) -> None
     film = render_clip(tmp_path / "film.mp4", frames=50, repeat=1000)
     script = (
         "import sys; from pathlib import Path; from tal_cli.results.writers import RunInfo\n"
-        "from tal_cli.results.clips import Overlays; from tal_cli.results.segments import Detections\n"
-        "Overlays(Path(sys.argv[2]), RunInfo('0', 'm', '')).add(Detections('film', sys.argv[1], 2e3, 25.0, 50000, ()))"
+        "from tal_cli.results.clips import draw_overlay; from tal_cli.results.segments import Detections\n"
+        "found = Detections('film', sys.argv[1], 2e3, 25.0, 50000, ())\n"
+        "draw_overlay(found, Path(sys.argv[2]), RunInfo('0', 'm', ''))"
     )
     out = tmp_path / "out"
     with subprocess.Popen([sys.executable, "-c", script, str(film), str(out)]) as run:

@@ -54,8 +54,9 @@ def from_spans(rows: list[tuple[float, float, float, str]], fps: float = 25.0) -
 
 
 def written(name: str, *videos: Detections) -> bytes:
-    writer = FORMATS[name].create(RUN)
-    return b"".join([writer.start(), *(writer.add(video) for video in videos), writer.finish()])
+    file = io.BytesIO()
+    FORMATS[name].writer()(iter(videos), file, RUN)
+    return file.getvalue()
 
 
 TWO = video(("cut", 61.0004, 61.2, 0.25), ("pan, left", 3.1234567, 60.04, 0.75))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tal_cli.extractors.errors import InputError, UsageError
-from tal_cli.results.output_files import Folder, OneFile, file_for, is_device, is_folder, write_atomically
+from tal_cli.results.output_files import file_for, is_device, is_folder, write_atomically
+from tal_cli.results.outputs import Output, write_results
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS, RunInfo, format_for
 from tal_cli.results.writers.table import BAR_WIDTH, bar
@@ -31,8 +36,9 @@ NONE = Detections("b/c.mp4", "c.mp4", 1.0, 30.0, 30, ())
 
 
 def written(name: str, *videos: Detections, run: RunInfo = RUN) -> str:
-    writer = FORMATS[name].create(run)
-    return b"".join([writer.start(), *(writer.add(video) for video in videos), writer.finish()]).decode()
+    file = io.BytesIO()
+    FORMATS[name].writer()(iter(videos), file, run)
+    return file.getvalue().decode()
 
 
 def test_json_is_what_activitynet_evaluators_read() -> None:
@@ -50,14 +56,12 @@ def test_json_is_what_activitynet_evaluators_read() -> None:
     assert data["videos"]["a"] == {"path": "/videos/a.mp4", "duration": 60.04, "fps": 25.0, "frames": 1501}
 
 
-def test_jsonl_gives_a_line_as_soon_as_a_video_is_done() -> None:
-    writer = FORMATS["jsonl"].create(RUN)
-    assert writer.start() == b""
-    row = json.loads(writer.add(TWO))
+def test_jsonl_is_a_line_per_video() -> None:
+    row, other = map(json.loads, written("jsonl", TWO, NONE).splitlines())
     assert list(row) == ["video", "path", "duration", "segments"]
     assert (row["video"], row["path"], row["duration"]) == ("a", "/videos/a.mp4", 60.04)
     assert [segment["score"] for segment in row["segments"]] == [0.75, 0.25]
-    assert writer.finish() == b""
+    assert other == {"video": "b/c.mp4", "path": "c.mp4", "duration": 1.0, "segments": []}
 
 
 def test_csv_has_its_header_and_quotes() -> None:
@@ -117,14 +121,83 @@ def test_format_by_suffix() -> None:
         format_for(Path("a.xyz"))
 
 
-def test_files_appear_whole(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "out.json"
-    sink = OneFile(target, FORMATS["json"], RUN)
-    sink.add(TWO)
-    assert not target.exists()
-    sink.finish()
-    assert json.loads(target.read_text())["results"]["a"]
-    assert [path.name for path in target.parent.iterdir()] == ["out.json"]
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_folders_fill_as_videos_are_done_and_files_appear_at_the_end(tmp_path: Path) -> None:
+    outputs = [Output(str(tmp_path / name), FORMATS[kind]) for name, kind in (("x.json", "json"), ("each", "csv"))]
+
+    def videos() -> Iterator[Detections]:
+        yield TWO
+        assert files_in(tmp_path) == ["each/a.csv"]
+        yield NONE
+        assert files_in(tmp_path) == ["each/a.csv", "each/b/c.mp4.csv"]
+
+    write_results(videos(), outputs, RUN)
+    assert files_in(tmp_path) == ["each/a.csv", "each/b/c.mp4.csv", "x.json"]
+    assert (tmp_path / "x.json").read_text() == written("json", TWO, NONE)
+
+
+@pytest.mark.parametrize("kind", [name for name, format in FORMATS.items() if not format.single])
+def test_standard_output_is_live_where_parts_are_of_use(kind: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    shown = []
+
+    def videos() -> Iterator[Detections]:
+        for video in (TWO, NONE):
+            yield video
+            shown.append(capfdbinary.readouterr().out)
+
+    write_results(videos(), [Output("-", FORMATS[kind])], RUN)
+    rest = capfdbinary.readouterr().out
+    if FORMATS[kind].live:
+        assert shown[0] == written(kind, TWO).encode() and b"".join(shown) == written(kind, TWO, NONE).encode()
+    else:
+        assert shown == [b"", b""]
+    file = io.BytesIO()
+    FORMATS[kind].writer()([TWO, NONE], file, RUN)
+    assert b"".join((*shown, rest)) == file.getvalue()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError("a.mp4", "broken")])
+def test_a_run_that_ends_early_leaves_no_file(tmp_path: Path, error: BaseException) -> None:
+    def videos() -> Iterator[Detections]:
+        yield TWO
+        raise error
+
+    with pytest.raises(type(error) if isinstance(error, Exception) else KeyboardInterrupt):
+        write_results(videos(), [Output(str(tmp_path / f"x.{kind}"), FORMATS[kind]) for kind in FORMATS], RUN)
+    assert files_in(tmp_path) == []
+
+
+def test_a_writer_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
+        for _ in detections:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tal_cli.results.writers.csv.write", write)
+    with pytest.raises(KeyboardInterrupt):
+        write_results([TWO], [Output(str(tmp_path / "x.csv"), FORMATS["csv"])], RUN)
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_no_writer_holds_the_videos(kind: str) -> None:
+    alive: list[weakref.ref[Detections]] = []
+    most = 0
+
+    def videos() -> Iterator[Detections]:
+        nonlocal most
+        for number in range(20):
+            video = replace(TWO, video=f"v{number}")
+            alive.append(weakref.ref(video))
+            yield video
+            del video
+            most = max(most, sum(reference() is not None for reference in alive))
+
+    FORMATS[kind].writer()(videos(), io.BytesIO(), RUN)
+    assert most <= 2
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,13 +234,8 @@ def test_the_systems_names_are_never_replaced() -> None:
 
 
 def test_a_folder_holds_one_file_per_video(tmp_path: Path) -> None:
-    sink = Folder(tmp_path / "out", FORMATS["csv"], RUN)
-    sink.add(TWO)
-    sink.add(NONE)
-    assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.csv")) == [
-        "a.csv",
-        "b/c.mp4.csv",
-    ]
+    write_results([TWO, NONE], [Output(f"{tmp_path}/out/", FORMATS["csv"])], RUN)
+    assert files_in(tmp_path / "out") == ["a.csv", "b/c.mp4.csv"]
 
 
 @given(st.text(alphabet="./ab\\", max_size=12))
