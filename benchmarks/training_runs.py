@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from tal_cli import console
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.store.checkpoint import load_model
-from tal_cli.results.output_files import write_atomically
 from tal_cli.training.prepare import TrainingRequest, prepare
 from tal_cli.training.trainer import train
 from tal_cli.training.validation import validate

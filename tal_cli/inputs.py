@@ -54,8 +54,8 @@ class Inputs:
     sources: tuple[Source, ...]
     problems: tuple[InputError, ...]
 
-    def share(self, index: int, count: int) -> Inputs:
-        """Every `count`-th source beginning at `index` (from 0); problems stay with the first share."""
+    def shard(self, index: int, count: int) -> Inputs:
+        """Every `count`-th source beginning at `index` (from 0); problems stay with the first shard."""
         return Inputs(self.sources[index::count], self.problems if index == 0 else ())
 
 

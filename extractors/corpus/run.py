@@ -1,7 +1,7 @@
 """Many videos: each gets its feature file, fails alone, and is left alone once it is finished.
 
-Who computes is an engine (`local.py`, `ray.py`); here is decided what is left to do, shared with other runs on the same
-folder by claims, and summed up. Nothing here loads torch.
+An engine (`local.py`, `ray.py`) computes; this module decides what is left to do, shares it with other runs on the same
+folder by locks, and sums up. Nothing here loads torch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tal_cli.extractors.errors import FeatureError, RemoteError, VideoError
+from tal_cli.extractors.errors import FeatureError, InputError, VideoError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.files import description_of, parse_contract, save_features
 from tal_cli.extractors.files.atomic import LONGEST, leftovers
-from tal_cli.extractors.files.locks import Claims
+from tal_cli.extractors.files.locks import Locks, lock_path
 from tal_cli.extractors.files.remote import exists, fetch, is_url, local_path, name_of, read, remove, send
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ POLL, POLL_EACH = 1.0, 0.02
 
 @dataclass(frozen=True)
 class Job:
-    """A video and the feature file it shall have (its suffix names the format); both are places, see `places`."""
+    """A video and its feature file, whose suffix names the format; both are paths or URLs (`files/remote.py`)."""
 
     video: str
     target: str
@@ -111,7 +111,7 @@ class Summary:
 
 
 def is_done(target: str, contract: FeatureContract) -> bool:
-    """Whether the features are there, whole, and made under this very contract. Raises RemoteError."""
+    """Whether complete features are there, made under this very contract. Raises RemoteError."""
     description = description_of(target)
     if not exists(target) or not exists(description):
         return False
@@ -133,13 +133,13 @@ def run_job(
         save(sequence, job.target)
     except VideoError as error:
         return Outcome(job, error=VideoError(job.video, error.reason))
-    except (FeatureError, RemoteError, OSError) as error:
+    except (InputError, OSError) as error:
         return Outcome(job, error=error)
     return Outcome(job, frames=sequence.frames, duration=sequence.duration, lost_frames=sequence.lost_frames)
 
 
 def save(sequence: FeatureSequence, target: str) -> None:
-    """Write features and description, whole, to a path or a URL. Raises FeatureError, OSError, RemoteError."""
+    """Writes features and description atomically to a path or a URL. Raises InputError."""
     if not is_url(target):
         save_features(sequence, local_path(target))
         return
@@ -153,26 +153,21 @@ def save(sequence: FeatureSequence, target: str) -> None:
 
 
 def run_corpus(
-    jobs: Iterable[Job],
-    contract: FeatureContract,
-    start: Callable[[], Engine],
-    *,
-    claims: Claims,
-    overwrite: bool = False,
+    jobs: Iterable[Job], contract: FeatureContract, start: Callable[[], Engine], *, overwrite: bool = False
 ) -> Generator[Outcome, None, None]:
     """Do all jobs that are not done, and wait for those that other runs are at; outcomes come as jobs end.
 
     start: called once there is something to do. overwrite: redo what is done, but for what another run is at meanwhile.
     """
-    return _Corpus(contract, start, claims, overwrite).run(jobs)
+    return _Corpus(contract, start, overwrite).run(jobs)
 
 
 class _Corpus:
-    def __init__(self, contract: FeatureContract, start: Callable[[], Engine], claims: Claims, overwrite: bool) -> None:
+    def __init__(self, contract: FeatureContract, start: Callable[[], Engine], overwrite: bool) -> None:
         self._contract = contract
         self._start = start
-        self._claims = claims
         self._overwrite = overwrite
+        self._locks = Locks()
         self._engine: Engine | None = None
         self._running = 0
         self._leftovers: dict[str, dict[str, list[Path]]] = {}
@@ -201,26 +196,27 @@ class _Corpus:
         finally:
             if self._engine is not None:
                 self._engine.close()
+            self._locks.close()
 
     def _begin(self, job: Job, overwrite: bool) -> Outcome | bool:
         """Give a job to the engine (True), unless it is done, cannot be, or another run is at it (False)."""
         try:
             if not overwrite and not self._left(job) and is_done(job.target, self._contract):
                 return Outcome(job, kept=True)
-        except (RemoteError, OSError) as error:
+        except (InputError, OSError) as error:
             return Outcome(job, error=error)
         if self._engine is None:
             self._engine = self._start()
         try:
-            if not self._claims.take(job.target):
+            if not self._locks.take(job.target):
                 self._forget(job)
                 return False
             self._sweep(job)
-            if not overwrite and is_done(job.target, self._contract):  # finished between the look and the claim
-                self._claims.release(job.target)
+            if not overwrite and is_done(job.target, self._contract):  # finished between the look and the lock
+                self._locks.release(job.target)
                 return Outcome(job, kept=True)
-        except (RemoteError, OSError) as error:
-            self._claims.release(job.target)
+        except (InputError, OSError) as error:
+            self._locks.release(job.target)
             return Outcome(job, error=error)
         self._engine.submit(job)
         self._running += 1
@@ -231,7 +227,7 @@ class _Corpus:
             return
         for outcome in self._engine.wait(POLL / 4):
             self._running -= 1
-            self._claims.release(outcome.job.target)
+            self._locks.release(outcome.job.target)
             yield outcome
 
     def _left(self, job: Job) -> list[Path]:
@@ -243,15 +239,16 @@ class _Corpus:
         if folder not in self._leftovers:
             self._leftovers[folder] = leftovers(path.parent)
         found = self._leftovers[folder]
-        names = (path.name[:LONGEST], path.with_suffix(".json").name[:LONGEST], path.stem[: LONGEST - 1])
+        names = (path.name[:LONGEST], path.with_suffix(".json").name[:LONGEST], path.stem[:LONGEST])
         return [file for name in names for file in found.get(name, ())]
 
     def _sweep(self, job: Job) -> None:
-        """Remove them: whoever holds the claim is the only one who writes there."""
+        """Remove partial files: only the run that has the lock writes there."""
         for file in self._left(job):
-            file.unlink(missing_ok=True)
+            if file != lock_path(job.target):
+                file.unlink(missing_ok=True)
 
     def _forget(self, job: Job) -> None:
-        """Read the folder anew for a job that another run is at: it may be killed."""
+        """Read the folder again for a job that another run is at: it may be killed."""
         if not is_url(job.target):
             self._leftovers.pop(os.fspath(local_path(job.target).parent), None)

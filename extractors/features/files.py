@@ -1,7 +1,7 @@
 """Feature files: one array, and beside it VIDEO.json with the contract it was made under.
 
-The array is written first and its JSON last, each to a temporary file that is renamed when it is whole. So a run
-that is killed leaves no half file, and what has no JSON is not finished.
+The array is written first and its JSON last, each atomically. So a killed run leaves no partial file under a final
+name, and an array without JSON is not finished.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tal_cli.extractors.errors import FeatureError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.sequence import FeatureSequence
-from tal_cli.extractors.files.atomic import write_whole
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.extractors.files.error_text import reason_of
 from tal_cli.extractors.files.remote import name_of, sibling
 
@@ -45,20 +45,19 @@ def description_of(place: str) -> str:
 def save_features(sequence: FeatureSequence, path: str | os.PathLike[str]) -> None:
     """Write features and description; the suffix of path is one of FORMATS. Folders are made.
 
-    Raises FeatureError for another suffix and for features without a contract, OSError where the disk refuses.
+    Raises FeatureError for another suffix and for features without a contract, InputError where the disk is full or the
+    path cannot be written to.
     """
     target = Path(path)
     if target.suffix[1:] not in FORMATS:
         raise FeatureError(target, f"features are written as {', '.join(FORMATS)}")
     if sequence.contract is None:
         raise FeatureError(target, "features without a contract are not written")
-    target.parent.mkdir(parents=True, exist_ok=True)
     description = description_path(target)
     description.unlink(missing_ok=True)  # an old description must not vouch for new features
     features = np.ascontiguousarray(sequence.features, np.float32)
-    write_whole(target, lambda file: write_array(features, target.suffix[1:], file))
-    text = json.dumps(describe(sequence), indent=1, ensure_ascii=False).encode()
-    write_whole(description, lambda file: file.write(text))
+    write_atomically(target, lambda file: write_array(features, target.suffix[1:], file))
+    write_atomically(description, json.dumps(describe(sequence), indent=1, ensure_ascii=False).encode())
 
 
 def load_features(path: str | os.PathLike[str]) -> FeatureSequence:

@@ -1,6 +1,6 @@
-"""Files that appear whole or not at all, and what killed runs leave of those that did not.
+"""Atomic writes: a file is complete under its name or not there; and what killed runs leave behind.
 
-A file is written as `.NAME.PROCESS.part` beside its target, which it replaces when it is whole.
+A file is written as `.NAME.PROCESS.part` beside its target, which it replaces once it is complete and on the disk.
 """
 
 from __future__ import annotations
@@ -13,52 +13,101 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from tal_cli.extractors.files.locks import started
+from tal_cli.extractors.errors import InputError
 
 LONGEST = 200  # characters of a name, which leaves room for what is put around it
-# What killed runs leave behind: half files, and claims not yet made.
-LEFTOVER = re.compile(r"^\.(.+?)\.(?:(?P<process>\d+)\.part|claim\.[0-9a-f]{32})$")
+# What killed runs leave behind: partial files, and locks (`locks.py`).
+LEFTOVER = re.compile(r"^\.(?P<name>.+?)\.(?:(?P<process>\d+)\.part|lock)$")
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file beside its target and rename it when it is whole and on the disk; half files of runs that were
-    killed while they wrote the same are removed first.
+def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Writes a file beside its target and renames it once it is complete; partial files of killed runs are removed.
 
-    Raises OSError.
+    Folders are made. Where `path` is a link, the file that it leads to is replaced; a device or a named pipe is
+    written to.
+
+    Args:
+        path: the target.
+        content: what to write, or a function that writes it to the open file.
+
+    Raises:
+        InputError: the disk is full, or the path cannot be written to.
     """
-    sweep(_once(path.parent).get(path.name[:LONGEST], ()))
-    temporary = path.with_name(f".{path.name[:LONGEST]}.{os.getpid()}.part")
+    write = (lambda file: file.write(content)) if isinstance(content, bytes) else content
     try:
-        with open(temporary, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_device(path):
+            with path.open("wb") as device:
+                write(device)
+        else:
+            _replace(Path(os.path.realpath(path)), write)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: str | Path, error: OSError) -> InputError:
+    """The error for a path, from what the system says about writing there or making its folder."""
+    reason = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror or error
+    return InputError(path, f"cannot be written: {reason}")
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    sweep(_leftovers_at_first(path.parent).get(path.name[:LONGEST], ()))
+    partial = path.with_name(f".{path.name[:LONGEST]}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(partial, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
+def is_device(path: Path) -> bool:
+    """Whether a path is written to and must not be replaced: a device, a named pipe, or a name like /dev/stdout, which
+    may lead to a regular file and is still the system's."""
+    system = Path(os.path.abspath(path)).parts[1:3]
+    return (path.exists() and not path.is_file()) or (system[:1] in (("dev",), ("proc",)) and system != ("dev", "shm"))
+
+
 def leftovers(folder: Path) -> dict[str, list[Path]]:
-    """What runs that were killed left in a folder, or others are writing there, by the name that it was to have."""
+    """Partial files and locks in a folder, of killed runs or of running ones, by the name of the file they are for."""
     found: dict[str, list[Path]] = {}
     with suppress(OSError):
         for entry in os.scandir(folder):
             match = LEFTOVER.match(entry.name)
             if match is not None:
-                found.setdefault(match[1], []).append(Path(entry.path))
+                found.setdefault(match["name"], []).append(Path(entry.path))
     return found
 
 
 def sweep(files: Iterable[Path]) -> None:
-    """Remove those of the `leftovers` that processes which are gone were writing."""
+    """Removes the partial files among `leftovers` whose process is gone."""
     for file in files:
         match = LEFTOVER.match(file.name)
-        if match is not None and match["process"] and not started(int(match["process"])):
+        if match is not None and match["process"] and not is_running(int(match["process"])):
             file.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=64)
-def _once(folder: Path) -> dict[str, list[Path]]:
+def _leftovers_at_first(folder: Path) -> dict[str, list[Path]]:
     """`leftovers` as they were at the first look: a folder with a file per video must not be read for each of them."""
     return leftovers(folder)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process of this machine runs; one that has ended and waits for its parent does not."""
+    if Path("/proc/self/stat").exists():
+        try:
+            return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except (OSError, IndexError):
+            return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True

@@ -1,9 +1,8 @@
-"""Model folders: `model.safetensors`, `recipe.yaml`, `labels.txt`; written whole, read without running anything."""
+"""Model folders: `model.safetensors`, `recipe.yaml`, `labels.txt`; written atomically, read without executing them."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from tal_cli.extractors.errors import CheckpointError, RecipeError
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe
 from tal_cli.models.recipe.schema import Recipe
@@ -34,13 +34,13 @@ class LoadedModel:
 
 
 def save_model(folder: str | Path, detector: TemporalDetector, recipe: Recipe, labels: Sequence[str]) -> None:
-    """Write the three files, each beside its target first and then renamed; the weights come last.
+    """Writes the three files atomically, the weights last.
 
-    Raises CheckpointError when labels are not one line each, one per class.
+    Raises CheckpointError when labels are not one line each, one per class; InputError where the folder cannot be
+    written to.
     """
     check_labels(labels, recipe, str(folder))
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in detector.state_dict().items()}
     write_atomically(folder / RECIPE, dump_recipe(recipe).encode())
     write_atomically(folder / LABELS, "".join(f"{label}\n" for label in labels).encode())
@@ -88,26 +88,6 @@ def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> Tem
         raise CheckpointError(f"{origin}: weights do not fit the recipe: {'; '.join(sorted(problems)[:3])}{more}")
     detector.load_state_dict(state)
     return detector
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target and rename, so that a reader or a killed run never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path) -> bytes:

@@ -158,7 +158,7 @@ def _results(predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    from tal_cli.results.output_files import write_atomically
+    from tal_cli.extractors.files.atomic import write_atomically
 
     write_atomically(path, (json.dumps(document, ensure_ascii=False) + "\n").encode())
     results: dict[str, Iterable[Any]] = document["results"]

@@ -65,7 +65,7 @@ def diagnose(
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.diagnosis.analysis import diagnose as analyse
     from tal_cli.evaluation.diagnosis.document import as_json
-    from tal_cli.results.output_files import write_atomically
+    from tal_cli.extractors.files.atomic import write_atomically
 
     thresholds = parse_tiou(tiou)
     truth = find_ground_truth(dataset, annotations, subset, task)
@@ -89,7 +89,7 @@ def diagnose(
 def _write_page(diagnosis: Diagnosis, out: Path, predictions: str, annotations: str) -> None:
     from tal_cli.evaluation.diagnosis.figures import draw
     from tal_cli.evaluation.diagnosis.page import render
-    from tal_cli.results.output_files import write_atomically
+    from tal_cli.extractors.files.atomic import write_atomically
 
     pictures = draw(diagnosis)
     page = render(diagnosis, pictures, predictions, annotations)

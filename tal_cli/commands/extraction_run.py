@@ -17,10 +17,10 @@ from tal_cli.extractors.catalog import find
 from tal_cli.extractors.corpus.run import Engine, Job, Outcome, Summary, run_corpus
 from tal_cli.extractors.corpus.worker_config import Setup
 from tal_cli.extractors.errors import EXIT_MISSING, InputError, UsageError
-from tal_cli.extractors.files.locks import Claims
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.extractors.files.remote import is_url, join
 from tal_cli.inputs import Inputs
-from tal_cli.results.output_files import check_folder, file_for, write_atomically
+from tal_cli.results.output_files import check_folder, file_for
 from tal_cli.safe_text import counted, one_line, printable
 
 if TYPE_CHECKING:
@@ -86,11 +86,9 @@ class Corpus:
 
     def extract(self, found: Inputs, summary: Path | None) -> int:
         """Make what is not there, say what came of it, and give the exit code."""
-        run, total, claims = Run(found), Summary(), Claims()
+        run, total = Run(found), Summary()
         jobs = {Job(source.place, self._target(source.name)): source for source in found.sources}
-        outcomes = run_corpus(
-            jobs, self._contract, lambda: self._engine(len(jobs)), claims=claims, overwrite=self._overwrite
-        )
+        outcomes = run_corpus(jobs, self._contract, lambda: self._engine(len(jobs)), overwrite=self._overwrite)
         try:
             with console.progress("videos", total=len(jobs), unit="videos") as progress, self._bars:
                 for outcome in outcomes:
@@ -100,7 +98,6 @@ class Corpus:
                     progress.advance()
         finally:
             outcomes.close()
-            claims.close()
         for problem in found.problems:
             total.failed.append((problem.path, problem.reason))
         console.note(sentence(total, self._out))

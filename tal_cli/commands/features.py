@@ -73,7 +73,7 @@ def extract_features(
         bool, typer.Option("--overwrite", help="Redo finished files too; without it they are kept.")
     ] = False,
     shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Only the I-th of N shares of the inputs (from 1).")
+        str, typer.Option(metavar="I/N", help="Only the I-th of N shards of the inputs (from 1).")
     ] = "1/1",
     engine: Annotated[
         str, typer.Option(metavar="|".join(ENGINES), help="This machine's processes, or a Ray cluster.")
@@ -107,7 +107,8 @@ def extract_features(
 
     Each holds one row per window; VIDEO.json beside it says under which contract it was made. A run that was
     interrupted goes on where it stopped: finished files are kept, those of another contract are redone. Several runs
-    on one folder, on one machine or many, share the work. Inputs and DIR may be URLs such as s3://bucket/videos.
+    on one folder, on one machine or many, share the work. Inputs and DIR may be URLs such as s3://bucket/videos;
+    URLs have no locks, so give each run a --shard there.
     """
     for option, value, known in (("format", format, FORMATS), ("engine", engine, ENGINES)):
         if value not in known:
@@ -119,7 +120,7 @@ def extract_features(
     if engine == "ray" and device != "auto":
         raise UsageError(f"--device {device}: with --engine ray the cluster says what there is")
     size = batch_size_of(batch_size)
-    found = gather(inputs or [], null_separated=null, remote=True).share(*shard_of(shard))
+    found = gather(inputs or [], null_separated=null, remote=True).shard(*shard_of(shard))
 
     from tal_cli.commands import extraction_run
     from tal_cli.extractors.corpus.worker_config import Setup
@@ -165,5 +166,5 @@ def shard_of(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard {text}: not a share", "use I/N with I from 1 to N, as in 1/4")
+        raise UsageError(f"--shard {text}: not a shard", "use I/N with I from 1 to N, as in 1/4")
     return int(match[1]) - 1, int(match[2])

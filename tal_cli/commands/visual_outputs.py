@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from tal_cli.extractors.errors import UsageError
-from tal_cli.results.output_files import check_folder, check_writable, is_device
+from tal_cli.extractors.files.atomic import is_device
+from tal_cli.results.output_files import check_folder, check_writable
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli.extractors.errors import AnnotationError
-from tal_cli.results.output_files import write_atomically
+from tal_cli.extractors.files.atomic import write_atomically
 
 ALL_SUBSETS = "all"
 TRAINING_NAMES = ("training", "train")

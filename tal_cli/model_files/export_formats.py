@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
 from tal_cli.extractors.errors import MissingError, UsageError
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.store.checkpoint import LoadedModel
 from tal_cli.models.store.export import ExportedDetector
-from tal_cli.results.output_files import write_atomically
 from tal_cli.safe_text import one_line
 
 OPSET = 20

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.extractors.errors import InputError, MissingError, UsageError
+from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.files.weights import file_sha256
 
 if TYPE_CHECKING:
     from tal_cli.models.recipe.schema import Recipe
@@ -48,7 +50,7 @@ def install(
     from tal_cli.models.recipe.loading import load_recipe
     from tal_cli.models.released.conversion import to_ours
     from tal_cli.models.released.reading import read_state
-    from tal_cli.models.store.checkpoint import build_detector, file_sha256, save_model, write_atomically
+    from tal_cli.models.store.checkpoint import build_detector, save_model
 
     folder = _free_folder(name, overwrite)
     state = read_state(checkpoint)
@@ -107,7 +109,7 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
     import torch
 
     from tal_cli.models.released.conversion import to_released
-    from tal_cli.models.store.checkpoint import load_model, write_atomically
+    from tal_cli.models.store.checkpoint import load_model
     from tal_cli.models.store.zoo import resolve_model
 
     if target.exists() and not overwrite:
@@ -119,7 +121,6 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
     content = {"epoch": training.epochs + training.warmup_epochs, "state_dict": wrapped, "state_dict_ema": wrapped}
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, buffer.getvalue())
 
 

@@ -1,48 +1,11 @@
-"""Writing files that appear whole or not at all, and finding out beforehand whether a place can be written to."""
+"""Where results go, and finding out beforehand whether it can be written to."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
-from tal_cli.extractors.errors import InputError, UsageError
-from tal_cli.extractors.files.atomic import write_whole
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its target and rename it, so that no reader and no crash ever meets half of it.
-
-    Raises:
-        InputError: the disk is full, or the place cannot be written to.
-    """
-    write_streaming(path, lambda file: file.write(data))
-
-
-def write_streaming(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """`write_atomically` for what is too large to be held at once: `write` gets the open file.
-
-    Raises:
-        InputError: the disk is full, or the place cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if is_device(path):
-            with path.open("wb") as device:
-                write(device)
-        else:
-            # Where a link leads is replaced, never the link.
-            write_whole(Path(os.path.realpath(path)), write)
-    except OSError as error:
-        raise InputError(path, f"cannot be written: {error.strerror or error}") from error
-
-
-def is_device(path: Path) -> bool:
-    """Whether a path is written to and must not be replaced: a device, a named pipe, or a name like /dev/stdout, which
-    may lead to a regular file and is still the system's."""
-    system = Path(os.path.abspath(path)).parts[1:3]
-    return (path.exists() and not path.is_file()) or (system[:1] in (("dev",), ("proc",)) and system != ("dev", "shm"))
+from tal_cli.extractors.errors import UsageError
 
 
 def file_for(folder: Path, video: str, suffix: str) -> Path:

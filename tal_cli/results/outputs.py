@@ -18,7 +18,8 @@ from typing import BinaryIO
 
 from tal_cli import console
 from tal_cli.extractors.errors import InputError
-from tal_cli.results.output_files import file_for, is_folder, write_streaming
+from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.results.output_files import file_for, is_folder
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import Format, RunInfo
 
@@ -107,7 +108,7 @@ class _Waiting:
 
 def _write_file(detections: Iterable[Detections], path: Path, format: Format, run: RunInfo) -> None:
     write = format.writer()
-    write_streaming(path, lambda file: write(detections, file, replace(run, file=path)))
+    write_atomically(path, lambda file: write(detections, file, replace(run, file=path)))
 
 
 def _write_live(detections: Iterable[Detections], format: Format, run: RunInfo) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from tal_cli import __version__
 from tal_cli.datasets.training_data import FeatureVideo
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.recipe.schema import Recipe
-from tal_cli.results.output_files import write_atomically
 from tal_cli.training.distributed import ALONE, Processes
 from tal_cli.training.trackers import Board
 

@@ -14,9 +14,9 @@ import torch
 
 from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.extractors.errors import InputError
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.recipe.schema import Recipe
-from tal_cli.results.output_files import write_atomically
 
 FOLDER = "state"
 FILE = "latest.pt"

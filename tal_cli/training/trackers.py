@@ -11,7 +11,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from tal_cli.extractors.errors import MissingError
-from tal_cli.results.output_files import write_atomically
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.training.state import FOLDER
 
 WANDB_FILE = "wandb.txt"

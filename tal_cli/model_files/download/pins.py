@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.extractors.errors import DownloadError
-from tal_cli.extractors.files.atomic import write_whole
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.extractors.files.weights import DIGITS, file_sha256, pin_path, pinned
 from tal_cli.model_files.download.http import forget
 from tal_cli.model_files.download.request import FileRequest
@@ -20,8 +20,7 @@ __all__ = ["DIGITS", "check", "only_one", "pin", "pinned", "verify"]
 def pin(target: Path, digest: str) -> None:
     """Keep a file's SHA-256, in the form that `sha256sum --check` reads."""
     path = pin_path(target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda file: file.write(f"{digest}  {target.name}\n".encode()))
+    write_atomically(path, f"{digest}  {target.name}\n".encode())
 
 
 def verify(request: FileRequest, known: str | None) -> str:

@@ -16,9 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, GroundTruth
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.results.colours import colours
 from tal_cli.results.media_links import media_type
-from tal_cli.results.output_files import write_streaming
 from tal_cli.results.report.data import Pictures, safe_json, take_pictures, video_json
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
@@ -109,7 +109,7 @@ class Report:
                 file.write(piece)
             file.write(after)
 
-        write_streaming(self._path, write)
+        write_atomically(self._path, write)
         self._parts.close()
         if self._unseen > MOST_WARNINGS:
             console.warn(f"{self._unseen - MOST_WARNINGS} more without pictures in the report")

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and half ones of processes that were killed."""
+"""Atomic writes, and partial files of processes that were killed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import IO
 
 import pytest
 
-from tal_cli.extractors.files.atomic import leftovers, sweep, write_whole
+from tal_cli.extractors.files.atomic import leftovers, sweep, write_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tal_cli.extractors.files.atomic import write_whole
+from tal_cli.extractors.files.atomic import write_atomically
 def write(file):
     file.write(b"half")
     file.flush()
     os.kill(os.getpid(), signal.SIGKILL)
-write_whole(Path(sys.argv[1]), write)
+write_atomically(Path(sys.argv[1]), write)
 """
 
 
@@ -34,31 +34,27 @@ def killed_while_writing(path: Path) -> Path:
     return path.with_name(f".{path.name}.{process.pid}.part")
 
 
-def whole(file: IO[bytes]) -> None:
-    file.write(b"whole")
-
-
 @pytest.mark.parametrize("name", ["found.json", "x" * 240 + ".json"])
 def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     killed_while_writing(path)
     ((half,),) = leftovers(tmp_path).values()
     assert half.read_bytes() == b"half" and not path.exists()
-    write_whole(path, whole)
+    write_atomically(path, b"whole")
     assert path.read_bytes() == b"whole" and os.listdir(tmp_path) == [name]
 
 
 def test_what_others_write_is_left_alone(tmp_path: Path) -> None:
     living = tmp_path / f".found.json.{os.getppid()}.part"
-    claim = tmp_path / f".found.claim.{'a' * 32}"
-    for file in (living, claim):
+    lock = tmp_path / ".found.lock"
+    for file in (living, lock):
         file.write_bytes(b"")
     other = killed_while_writing(tmp_path / "other.json")
-    write_whole(tmp_path / "found.json", whole)
-    assert sorted(tmp_path.iterdir()) == sorted([living, claim, other, tmp_path / "found.json"])
-    assert leftovers(tmp_path) == {"found.json": [living], "found": [claim], "other.json": [other]}
-    sweep([living, claim, other])
-    assert living.exists() and claim.exists() and not other.exists()
+    write_atomically(tmp_path / "found.json", b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([living, lock, other, tmp_path / "found.json"])
+    assert leftovers(tmp_path) == {"found.json": [living], "found": [lock], "other.json": [other]}
+    sweep([living, lock, other])
+    assert living.exists() and lock.exists() and not other.exists()
     assert leftovers(tmp_path / "absent") == {}
 
 
@@ -71,5 +67,5 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_whole(path, fail)
+        write_atomically(path, fail)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["found.json"]

@@ -1,40 +1,29 @@
-"""Claims: one holder at a time, the dead ones' claims taken over, by real processes."""
+"""Locks: one holder at a time, free as soon as the holder is gone, and no file left. Real processes throughout."""
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import signal
 import subprocess
 import sys
-import time
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from tal_cli.extractors.files import locks
-from tal_cli.extractors.files.locks import Claims, Holder, claim_of, create, machine, take_over
-from tal_cli.extractors.files.remote import read
+from tal_cli.extractors.errors import InputError
+from tal_cli.extractors.files.locks import Locks, lock_path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-ELSEWHERE = Holder("1" * 32, "another machine", 7, "then")
 
 
-@pytest.fixture(params=["path", "url"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where claims may stand: a folder of this machine, or of an fsspec store."""
-    return os.fspath(tmp_path) if request.param == "path" else f"memory://{tmp_path.name}"
-
-
-def test_one_run_holds_a_claim(folder: str) -> None:
-    ours, theirs = Claims(), Claims()
-    target = f"{folder}/deep/a.npy"
+def test_one_run_holds_a_lock(tmp_path: Path) -> None:
+    ours, theirs = Locks(), Locks()
+    target = f"{tmp_path}/deep/a.npy"
     assert ours.take(target)
     assert not theirs.take(target)
-    assert not theirs.take(f"{folder}/deep/a.npz")  # the description beside both is one file
-    assert theirs.take(f"{folder}/deep/b.npy")
+    assert not theirs.take(f"{tmp_path}/deep/a.npz")  # the description beside both is one file
+    assert theirs.take(f"file://{tmp_path}/deep/b.npy")
     theirs.release(target)  # not theirs to give
     assert not theirs.take(target)
     ours.release(target)
@@ -42,95 +31,74 @@ def test_one_run_holds_a_claim(folder: str) -> None:
     theirs.close()
     assert ours.take(target)
     ours.close()
-    if "://" not in folder:
-        assert list(Path(folder).rglob("*.*")) == []
+    assert os.listdir(tmp_path / "deep") == []
 
 
 def test_names_may_be_long_and_without_suffix(tmp_path: Path) -> None:
-    ours = Claims()
+    ours = Locks()
     for name in ("x" * 250 + ".npy", "noend", ".npy"):
         assert ours.take(os.fspath(tmp_path / name))
     ours.close()
+    assert os.listdir(tmp_path) == []
 
 
-def test_claims_of_other_machines_are_watched(folder: str) -> None:
-    target = f"{folder}/a.npy"
-    assert create(claim_of(target), ELSEWHERE)
-    patient, quick = Claims(), Claims(patience=-1.0)
-    assert not patient.take(target)
-    assert not patient.take(target)
-    assert not quick.take(target)  # the first look only begins the watch
-    locks.touch(claim_of(target), ELSEWHERE)
-    assert not quick.take(target)  # it has been touched since
-    assert quick.take(target)
-    assert not patient.take(target)
+def test_a_lock_whose_file_was_removed_meanwhile_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
 
-
-def test_claims_are_touched_while_they_are_held(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(locks, "time", SimpleNamespace(monotonic=lambda: now))
-    ours, watcher = Claims(beat=0.02), Claims(patience=100.0)
-    target = f"{folder}/a.npy"
+    target = os.fspath(tmp_path / "a.npy")
+    really, ours, theirs = fcntl.flock, Locks(), Locks()
     assert ours.take(target)
-    # As if it came from another machine, which leaves nothing but watching.
-    mine = replace(next(iter(ours._held.values())), machine="another machine")
-    ours._held[claim_of(target)] = mine
-    locks.remove(claim_of(target))
-    assert create(claim_of(target), mine)
-    for _ in range(3):
-        assert not watcher.take(target)
-        found, now = locks.mark(claim_of(target)), now + 200.0
-        while locks.mark(claim_of(target)) == found:
-            time.sleep(0.01)
-    ours._ended.set()
-    ours._held.clear()
-    time.sleep(0.1)  # a touch that had begun
-    assert not watcher.take(target)
-    now += 200.0
-    assert watcher.take(target)
+
+    def late(file: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", really)
+        ours.release(target)  # after theirs has opened the file, before it locks it
+        really(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert not theirs.take(target)
+    assert theirs.take(target) and not ours.take(target)
 
 
-def test_a_process_id_used_again_is_another_process(folder: str) -> None:
-    target = f"{folder}/a.npy"
-    assert create(claim_of(target), Holder("2" * 32, machine(), os.getpid(), "long ago"))
-    ours = Claims()
-    assert ours.take(target)
-    ours.close()
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def none(file: int, how: int) -> None:
+        raise OSError(code, os.strerror(code))
 
-
-def test_a_stale_claim_is_taken_over_once(folder: str) -> None:
-    target = claim_of(f"{folder}/a.npy")
-    assert create(target, ELSEWHERE)
-    found = locks.mark(target)
-    assert found is not None
-    first, second = (replace(ELSEWHERE, token=digit * 32) for digit in "34")
-    assert take_over(target, found, first)
-    assert not take_over(target, found, second)
-    assert json.loads(read(target))["token"] == "3" * 32
-
-
-@pytest.mark.parametrize("process", [b"", b'"../../etc"', b"-1", b"null"])
-def test_damaged_claims_are_taken_over_in_the_end(tmp_path: Path, process: bytes) -> None:
-    content = b'{"token": "1", "machine": "%s", "process": %s, "started": "1"}' % (machine().encode(), process)
-    (tmp_path / ".a.claim").write_bytes(content if process else b"\xff{")
-    ours = Claims(patience=-1.0)
-    assert not ours.take(os.fspath(tmp_path / "a.npy"))
+    monkeypatch.setattr("fcntl.flock", none)
+    ours = Locks()
     assert ours.take(os.fspath(tmp_path / "a.npy"))
+    ours.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_urls_have_no_locks() -> None:
+    ours, theirs = Locks(), Locks()
+    assert ours.take("memory://folder/a.npy") and theirs.take("memory://folder/a.npy")
+    ours.release("memory://folder/a.npy")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no folder")
+    with pytest.raises(InputError, match=r"file/a\.npy: cannot be written: its folder is a file"):
+        Locks().take(os.fspath(tmp_path / "file" / "a.npy"))
 
 
 SCRIPT = """
 import sys, time
-from tal_cli.extractors.files.locks import Claims
-claims = Claims()
+from tal_cli.extractors.files.locks import Locks
+locks = Locks()
 print("ready", flush=True)
 sys.stdin.readline()
-print(*[index for index in range(int(sys.argv[2])) if claims.take(f"{sys.argv[1]}/{index}.npy")], flush=True)
-time.sleep(60)
+print(*[index for index in range(int(sys.argv[2])) if locks.take(f"{sys.argv[1]}/{index}.npy")], flush=True)
+sys.stdin.readline()
+locks.close()
 """
 
 
 def start(folder: Path, count: int) -> subprocess.Popen[str]:
-    """A process that takes what it can when it is told to, and then lives on."""
+    """A process that takes what it can when it is told to, and gives it back when it is told to."""
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(folder), str(count)],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -152,16 +120,17 @@ def taken_by(*processes: subprocess.Popen[str]) -> list[list[int]]:
     return [[int(word) for word in process.stdout.readline().split()] for process in processes if process.stdout]
 
 
-def test_racing_processes_share_out_dead_claims(tmp_path: Path) -> None:
+def test_racing_processes_share_out_the_locks_of_a_killed_one(tmp_path: Path) -> None:
     count = 150
-    dead = start(tmp_path, count)
-    assert taken_by(dead) == [list(range(count))]
-    assert not Claims().take(os.fspath(tmp_path / "0.npy"))
-    dead.send_signal(signal.SIGKILL)
-    dead.wait()
-    racers = [start(tmp_path, count) for _ in range(2)]
+    killed = start(tmp_path, count)
+    assert taken_by(killed) == [list(range(count))]
+    assert not Locks().take(os.fspath(tmp_path / "0.npy"))
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert lock_path(os.fspath(tmp_path / "0.npy")).exists()
+    racers = [start(tmp_path, count) for _ in range(3)]
     shares = taken_by(*racers)
     for racer in racers:
-        racer.kill()
-        racer.wait()
-    assert sorted(shares[0] + shares[1]) == list(range(count))
+        racer.communicate("done\n", timeout=60)
+    assert sorted(index for taken in shares for index in taken) == list(range(count))
+    assert os.listdir(tmp_path) == []

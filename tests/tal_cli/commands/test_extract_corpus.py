@@ -49,7 +49,7 @@ def test_an_interrupt_ends_at_once_and_leaves_nothing(
         [*TAL, "extract-features", str(long_clip)], env=environment, cwd=tmp_path, stderr=subprocess.PIPE
     )
     until = time.monotonic() + 60
-    while not list(tmp_path.glob("features/.*.claim")):
+    while not list(tmp_path.glob("features/.*.lock")):
         assert time.monotonic() < until
         time.sleep(0.02)
     time.sleep(0.3)

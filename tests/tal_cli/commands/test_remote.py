@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from small_runs import Tal, render_clip
 from tal_cli.extractors.corpus.run import Job, is_done
 from tal_cli.extractors.corpus.worker_config import Setup
 from tal_cli.extractors.files import remote
-from tal_cli.extractors.files.locks import Claims, Holder, claim_of, create, machine
 
 
 @pytest.fixture(scope="module")
@@ -96,23 +94,6 @@ def test_videos_and_features_may_live_in_a_store(tal: Tal, access: dict[str, str
     redone = tal(*arguments[:1], "s3://bucket/in/deep/b.mp4", "s3://bucket/in/a.mp4", *arguments[4:], env=access)
     assert (redone.code, "1 feature file written to s3://bucket/out, 1 kept" in redone.err) == (0, True), redone.err
     assert is_done("s3://bucket/out/b.npy", Setup(extractor="tiny").contract())
-
-
-def test_claims_hold_in_a_store(access: dict[str, str]) -> None:
-    ours, theirs = Claims(), Claims(patience=-1.0)
-    target = "s3://bucket/out/a.npy"
-    assert ours.take(target)
-    assert not theirs.take(target)
-    ours.release(target)
-    assert theirs.take(target)
-    theirs.release(target)
-    assert create(claim_of(target), Holder("1" * 32, machine(), os.getpid(), "long ago"))
-    assert ours.take(target)
-    ours.close()
-    assert create(claim_of(target), Holder("1" * 32, "elsewhere", 1, "then"))
-    assert [theirs.take(target), theirs.take(target)] == [False, True]
-    theirs.close()
-    assert not remote.exists(claim_of(target))
 
 
 def test_what_is_wrong_with_a_store_is_one_line(tal: Tal, access: dict[str, str], tmp_path: Path) -> None:
