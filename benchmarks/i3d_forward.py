@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tal_cli.extractors.backbones.i3d.folded import folded
 from tal_cli.extractors.backbones.i3d.network import InceptionI3d
-from tal_cli.extractors.goldens.fill import clip, filled
+from tal_cli.selftest.formula import clip, filled
 
 
 def seconds(network: nn.Module, windows: Tensor) -> float:

@@ -15,27 +15,23 @@ EXAMPLE = "Example: tal selftest --device cpu"
 def selftest(device: Device = "auto", quiet: Quiet = False) -> None:
     """Recompute recorded outputs of the published code.
 
-    The detector, Soft-NMS, the losses, and the backbones on weights and a clip made by formula; prints the largest
-    distance to the reference (relative for backbones) and ends with exit code 1 if one is too large.
+    A detector, Soft-NMS, and the backbones on weights and a clip made by formula. Prints the relative distance to the
+    reference and ends with exit code 1 if one is too large.
     """
     from tal_cli.devices import resolve_device
-    from tal_cli.goldens import SHIPPED_CASES, case_files, check_cases
+    from tal_cli.selftest.runner import LIMIT, count_cases, run_cases
 
     where = resolve_device(device)
-    paths = case_files(SHIPPED_CASES)
-    reports = []
-    with console.progress("recomputing", len(paths), "cases") as progress:
-        for report in check_cases(paths, where):
-            reports.append(report)
+    results = []
+    with console.progress("recomputing", count_cases(), "cases") as progress:
+        for result in run_cases(where):
+            results.append(result)
             progress.advance()
     print_table(
-        ("case", "tensors", "largest error", "verdict"),
-        [
-            (report.case, str(len(report.comparisons)), f"{report.worst:.1e}", "right" if report.ok else "off")
-            for report in reports
-        ],
+        ("case", "distance", "verdict"),
+        [(result.case, f"{result.distance:.1e}", "right" if result.ok else "off") for result in results],
     )
-    off = [report.case for report in reports if not report.ok or not report.comparisons]
+    off = [result.case for result in results if not result.ok]
     if off:
-        console.error(f"on {where} this installation is not numerically right: {', '.join(off)}")
+        console.error(f"on {where} this installation is more than {LIMIT:g} from the reference: {', '.join(off)}")
         raise typer.Exit(EXIT_INTERNAL)

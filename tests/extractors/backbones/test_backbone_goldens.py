@@ -12,20 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from harness import CASES, check_case
+from harness.backbones import covers
 from tal_cli.extractors.backbones import slowfast
 from tal_cli.extractors.backbones.i3d import network as i3d
 from tal_cli.extractors.backbones.i3d.folded import folded, quick_pool
 from tal_cli.extractors.backbones.i3d.network import InceptionI3d, Triple, pads, pool
-from tal_cli.extractors.goldens import SHIPPED_CASES, check_case, covers
-from tal_cli.extractors.goldens.fill import clip, fill, filled
+from tal_cli.selftest.formula import clip, fill, filled
 
-SHIPPED = sorted(path.stem for path in SHIPPED_CASES.glob("*.json"))
+BACKBONES = CASES / "backbones"
 QUICK = ("raft_flow_map", "internvideo2_tiny", "tsp_r2plus1d34", "i3d_rgb")
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_case_agrees(name: str) -> None:
-    report = check_case(SHIPPED_CASES / f"{name}.json")
+    report = check_case(BACKBONES / f"{name}.json")
     assert report.not_checked is None
     assert [comparison for comparison in report.comparisons if not comparison.ok] == []
     assert report.comparisons
@@ -33,12 +34,12 @@ def test_case_agrees(name: str) -> None:
 
 def test_every_recorded_case_is_one_that_is_checked(shared: Path) -> None:
     paths = sorted((shared / "goldens" / "backbones").glob("*.json"))
-    assert set(SHIPPED) < {path.stem for path in paths}
+    assert {path.stem for path in BACKBONES.glob("*.json")} < {path.stem for path in paths}
     assert [path.stem for path in paths if not covers(path)] == []
 
 
 def test_another_weight_input_or_output_is_noticed(tmp_path: Path) -> None:
-    for path in SHIPPED_CASES.glob("internvideo2_tiny.*"):
+    for path in BACKBONES.glob("internvideo2_tiny.*"):
         shutil.copyfile(path, tmp_path / path.name)
     path = tmp_path / "internvideo2_tiny.json"
     facts = json.loads(path.read_text())

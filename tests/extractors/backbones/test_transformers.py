@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.backbones import check_case
 from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.backbones.internvideo2 import (
     FRAMES,
@@ -26,8 +27,7 @@ from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import WeightsError
 from tal_cli.extractors.extraction.precision import arithmetic, hold_factors
 from tal_cli.extractors.files.weights import file_sha256, load_state, read_state
-from tal_cli.extractors.goldens import check_case
-from tal_cli.extractors.goldens.fill import clip, filled
+from tal_cli.selftest.formula import clip, filled
 
 SHAPE = VideoMAEShape(48, 2, 3, 96, patch=16)
 INTERN = InternVideo2Shape(64, 3, 2, 128)

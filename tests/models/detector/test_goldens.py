@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tal_cli.models.goldens import SHIPPED_CASES, check_case
+from harness import CASES, check_case
 
 ROOT = Path(__file__).parents[3]
-CASES = sorted([*SHIPPED_CASES.glob("*.json"), *(ROOT / "tests" / "goldens").glob("*.json")])
+PATHS = sorted((CASES / "models").glob("*.json"))
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_case_agrees(path: Path) -> None:
     report = check_case(path)
     assert report.not_checked is None
@@ -25,7 +25,7 @@ def test_case_agrees(path: Path) -> None:
     assert len(report.comparisons) > 30
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_everything_that_a_detector_recorded_is_compared(path: Path) -> None:
     """But for the inputs of a comparison."""
     compared = " ".join(comparison.tensor for comparison in check_case(path).comparisons)
@@ -36,13 +36,13 @@ def test_everything_that_a_detector_recorded_is_compared(path: Path) -> None:
 
 def test_all_cases_of_the_published_code_agree(shared: Path) -> None:
     reports = {path.stem: check_case(path) for path in (shared / "goldens").glob("*.json")}
-    assert {path.stem for path in CASES} <= reports.keys()
+    assert {path.stem for path in PATHS} <= reports.keys()
     assert [case for case, report in reports.items() if report.not_checked is not None or not report.ok] == []
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for path in SHIPPED_CASES.glob("losses.*"):
+    for path in (CASES / "models").glob("losses.*"):
         shutil.copyfile(path, tmp_path / f"renamed{path.suffix}")
     return tmp_path
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +16,6 @@ import typer
 from small_runs import TAL, Tal, render_clip
 
 from tal_cli import __version__, app, console
-from tal_cli.goldens import SHIPPED_CASES
-from tal_cli.models.goldens.report import CaseReport, Comparison
 
 
 def commands(group: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -88,20 +85,6 @@ def test_lists(run: Tal) -> None:
     assert "stride" in run("extractors", "info", "tiny").out
     assert run("models", "info", "nothing").code == 2
     assert run("extractors", "info", "nothing").code == 2
-
-
-def test_selftest(run: Tal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    detectors, backbones = SHIPPED_CASES
-    for path in [*backbones.glob("internvideo2_tiny.*"), *detectors.glob("soft_nms.*")]:
-        shutil.copyfile(path, tmp_path / path.name)
-    monkeypatch.setattr("tal_cli.goldens.SHIPPED_CASES", (tmp_path,))
-    done = run("selftest", "--device", "cpu")
-    assert (done.code, done.err) == (0, "")
-    assert "soft_nms" in done.out and "internvideo2_tiny" in done.out and "off" not in done.out
-    off = CaseReport("soft_nms", None, (Comparison("segments", 0.5, 1.0, False),))
-    monkeypatch.setattr("tal_cli.models.goldens.check_case", lambda path, device: off)
-    wrong = run("selftest", "--device", "cpu")
-    assert wrong.code == 1 and "off" in wrong.out and "not numerically right: soft_nms" in wrong.err
 
 
 def test_unknown_command_suggests(run: Tal) -> None:

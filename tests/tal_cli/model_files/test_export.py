@@ -22,7 +22,6 @@ from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import UsageError
-from tal_cli.extractors.goldens.fill import filled
 from tal_cli.model_files import export_formats
 from tal_cli.model_files.export_formats import FORMATS, export, of_backbone, of_detector
 from tal_cli.models.detector import TemporalDetector
@@ -32,6 +31,7 @@ from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import LoadedModel, save_model
 from tal_cli.models.store.export import ExportedDetector, fourier_basis, invert, transform
+from tal_cli.selftest.formula import filled
 
 SMALL = ("model.width=32", "model.head_width=32", "model.classes=2", "features.channels=8", "model.pad_length=64",
          "model.levels=2", "model.head_layers=2", "model.embedding_layers=1", "model.regression_ranges=[]")  # fmt: skip

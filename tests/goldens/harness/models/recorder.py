@@ -1,44 +1,15 @@
-"""Comparing tensors with recorded ones and keeping the score."""
+"""Comparing tensors of a detector with recorded ones."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from harness.report import Comparison
+
 RTOL = 1e-4
 ATOL = 3e-5
 ENCODER_ATOL = 1e-4  # un-normalised encoder output has values near 90
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One recorded tensor: largest absolute error, largest recorded value, and whether it is within tolerance."""
-
-    tensor: str
-    error: float
-    largest: float
-    ok: bool
-
-
-@dataclass(frozen=True)
-class CaseReport:
-    """One case: what was compared, or why nothing was."""
-
-    case: str
-    not_checked: str | None
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def ok(self) -> bool:
-        """True unless a comparison is off; a case that was not checked is not off."""
-        return all(comparison.ok for comparison in self.comparisons)
-
-    @property
-    def worst(self) -> float:
-        """Largest absolute error of all comparisons."""
-        return max((comparison.error for comparison in self.comparisons), default=0.0)
 
 
 class Recorder:

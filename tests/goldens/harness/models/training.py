@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.models.recorder import Recorder
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.goldens.report import Recorder
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import decode_everywhere
 from tal_cli.models.recipe.schema import Recipe

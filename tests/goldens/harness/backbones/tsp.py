@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from harness.backbones.case import Case
 from tal_cli.extractors.backbones.preprocessing import Preparation
 from tal_cli.extractors.backbones.tsp import CHANNELS, HEADS, Tsp
 from tal_cli.extractors.catalog import find
-from tal_cli.extractors.goldens.case import Case
-from tal_cli.extractors.goldens.fill import unit
+from tal_cli.selftest.formula import unit
 
 GLOBAL_KEY = 99  # of the made-up global video feature
 

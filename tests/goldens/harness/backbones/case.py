@@ -14,42 +14,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from harness.report import CaseReport, Comparison
 from tal_cli.extractors.files.weights import load_state
-from tal_cli.extractors.goldens.fill import clip, fill_all
+from tal_cli.selftest.formula import clip, fill_all
+from tal_cli.selftest.runner import relative_error
 
 LIMIT = 1e-5  # relative L2; references differ from their own float64 run by up to 7e-7, wrong inputs by 8e-3
 INPUT_LIMIT = 1e-5  # absolute, of values between -3 and 3
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One recorded tensor: how far off (relative L2, of inputs absolute), its largest value, whether that will do."""
-
-    tensor: str
-    error: float
-    largest: float
-    ok: bool
-
-
-@dataclass(frozen=True)
-class CaseReport:
-    """One case: what was compared, or why nothing was."""
-
-    case: str
-    not_checked: str | None
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def ok(self) -> bool:
-        """True unless a comparison is off; a case that was not checked is not off."""
-        return all(comparison.ok for comparison in self.comparisons)
-
-    @property
-    def worst(self) -> float:
-        """Largest error of all comparisons."""
-        return max((comparison.error for comparison in self.comparisons), default=0.0)
 
 
 @dataclass
@@ -142,7 +115,7 @@ class Case:
         if ours.shape != wanted.shape:
             self.comparisons.append(Comparison(f"{name} {list(ours.shape)}", float("inf"), 0.0, False))
             return
-        error = float((ours - wanted).norm() / wanted.norm())
+        error = relative_error(ours, wanted)
         self.comparisons.append(Comparison(name, error, float(wanted.abs().max()), error <= limit))
 
     def compare_names(self, what: str, make: Callable[[], nn.Module], recorded: Mapping[str, Sequence[int]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tal_cli.models.goldens.report import Recorder
+from harness.models.recorder import Recorder
 from tal_cli.models.training.loss_terms import centred_diou_loss, centred_iou_loss, focal_loss, varifocal_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]

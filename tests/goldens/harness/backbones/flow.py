@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from harness.backbones.case import Case
 from tal_cli.extractors.backbones.motion.optical_flow import quantise
 from tal_cli.extractors.backbones.preprocessing import scale
 from tal_cli.extractors.features.preprocessing_spec import Flow, ValueRange
-from tal_cli.extractors.goldens.case import Case
 
 
 def check_map(case: Case) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.backbones.case import Case
 from tal_cli.extractors.backbones.preprocessing import Preparation
 from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape
 from tal_cli.extractors.backbones.vit_layers import without_prefixes
 from tal_cli.extractors.catalog import find
-from tal_cli.extractors.goldens.case import Case
 
 
 def check(case: Case) -> None:

@@ -7,26 +7,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.models.recorder import ENCODER_ATOL, Recorder
+from harness.models.segments import check_segments
+from harness.models.training import check_training
 from tal_cli.models.decoders.cltdr import CltdrDecoder
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.goldens.report import ENCODER_ATOL, Recorder
-from tal_cli.models.goldens.segments import check_segments
-from tal_cli.models.goldens.training import check_training
 from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pad_batch, padded_length, pyramid_points
 from tal_cli.models.predictions import BinnedBoundaries, Predictions, decode_everywhere
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.code_bases import FAMILIES, find_family
+from tal_cli.models.released.keys import KeyTable
 from tal_cli.models.released.options import translate_options
 from tal_cli.models.store.checkpoint import build_detector
 
 
 def check_detector(description: dict[str, Any], recorder: Recorder, device: torch.device) -> None:
     """Compare all that the case records."""
-    state = {name[6:]: value for name, value in recorder.tensors.items() if name.startswith("state/")}
-    table = find_family(list(state))
-    recipe = _recipe(description, cltdr=table is FAMILIES["cltdr-gmg"])
-    detector = build_detector(recipe, table.translate_state(state), "recorded weights").to(device)
+    detector, recipe, table = load_recorded(description, recorder.tensors)
+    detector.to(device)
     if "aux/pos_embd" in recorder and detector.embedding.positions is not None:
         recorder.compare("aux/pos_embd", detector.embedding.positions, atol=1e-6)
     for prefix, video in description["videos"].items():
@@ -34,6 +33,14 @@ def check_detector(description: dict[str, Any], recorder: Recorder, device: torc
         check_segments(recorder, detector, recipe, prefix, video)
     if "train/gt_cls" in recorder:
         check_training(description, recorder, detector, recipe, table)
+
+
+def load_recorded(description: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[TemporalDetector, Recipe, KeyTable]:
+    """The recorded detector, its recipe, and the table of names of its code base."""
+    state = {name[6:]: value for name, value in tensors.items() if name.startswith("state/")}
+    table = find_family(list(state))
+    recipe = _recipe(description, cltdr=table is FAMILIES["cltdr-gmg"])
+    return build_detector(recipe, table.translate_state(state), "recorded weights"), recipe, table
 
 
 def _recipe(description: dict[str, Any], *, cltdr: bool) -> Recipe:

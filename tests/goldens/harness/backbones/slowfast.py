@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.backbones.case import Case
 from tal_cli.extractors.backbones.preprocessing import Preparation
 from tal_cli.extractors.backbones.slowfast import R50, Layout, SlowFast, released, translate
 from tal_cli.extractors.catalog import find
-from tal_cli.extractors.goldens.case import Case
 
 # pytorchvideo's blocks fill in the same list, so what was recorded of one is what the next one made of it.
 BLOCKS = {"blocks.0": "s2", "blocks.2": "s4", "blocks.4": "", "blocks.5": ""}

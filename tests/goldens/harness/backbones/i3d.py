@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from harness.backbones.case import Case
 from tal_cli.extractors.backbones.i3d.folded import folded
 from tal_cli.extractors.backbones.i3d.network import InceptionI3d, released, translate
 from tal_cli.extractors.backbones.motion.optical_flow import quantise
 from tal_cli.extractors.backbones.preprocessing import Preparation, channels_first, crop, scale
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.features.preprocessing_spec import Flow
-from tal_cli.extractors.goldens.case import Case
 
 
 def check(case: Case) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from torch import Tensor
 
+from harness.backbones.case import Case
 from tal_cli.extractors.backbones.internvideo2 import (
     UNUSED,
     Gelu,
@@ -18,7 +19,6 @@ from tal_cli.extractors.backbones.internvideo2 import (
 )
 from tal_cli.extractors.backbones.preprocessing import Preparation
 from tal_cli.extractors.catalog import find
-from tal_cli.extractors.goldens.case import Case
 
 GELUS: dict[str, Gelu] = {"gelu_exact": "none", "gelu_tanh": "tanh"}
 ACTIVATIONS = "gelu_tanh"  # the recorded activations are those of that run

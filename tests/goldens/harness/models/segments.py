@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from harness.models.recorder import Recorder
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.goldens.report import Recorder
 from tal_cli.models.inference.chunks import collect_candidates
 from tal_cli.models.inference.nms import Candidates, suppress
 from tal_cli.models.recipe.schema import Recipe

@@ -1,7 +1,7 @@
 """Recomputes recorded cases of published backbones and says how far off this installation is.
 
 A case is `NAME.json` (facts, names and shapes of the weights) beside `NAME.safetensors` (outputs); weights and frames
-are formulas (`tal_cli.extractors.goldens.fill`). What a case holds is told by its content, never by its name.
+are formulas (`tal_cli.selftest.formula`). What a case holds is told by its content, never by its name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from pathlib import Path
 
 import torch
 
+from harness.backbones.case import Case
+from harness.report import CaseReport
 from tal_cli.extractors.errors import PackageMissing, WeightsError
-from tal_cli.extractors.goldens.case import Case, CaseReport, Comparison
-
-__all__ = ["CHECKS", "SHIPPED_CASES", "CaseReport", "Comparison", "check_case", "covers"]
-
-SHIPPED_CASES = Path(__file__).parent / "cases"  # enough to check an installation in a minute
 
 # A name that only such a case has, among its weights, its tensors or its facts -> what checks it.
 CHECKS: dict[str, str] = {
@@ -44,18 +41,17 @@ def checker(case: Case) -> Callable[[Case], None] | None:
     return found
 
 
-def covers(path: str | Path) -> bool:
+def covers(path: Path) -> bool:
     """Whether a JSON file describes a case of a backbone that is checked here."""
     try:
-        return checker(Case.read(Path(path))) is not None
+        return checker(Case.read(path)) is not None
     except ValueError:
         return False
 
 
 @torch.inference_mode()
-def check_case(path: str | Path, device: str | torch.device = "cpu") -> CaseReport:
+def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
     """Check one case given its JSON file; one of something else is reported as not checked."""
-    path = Path(path)
     try:
         case = Case.read(path, device)
     except ValueError as error:

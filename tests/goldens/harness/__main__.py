@@ -11,64 +11,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
-import torch
-
-import tal_cli.extractors.goldens
-import tal_cli.models.goldens
-
-
-class Comparison(Protocol):
-    """One recorded tensor: how far off, its largest value, whether that is within tolerance."""
-
-    @property
-    def tensor(self) -> str: ...
-
-    @property
-    def error(self) -> float: ...
-
-    @property
-    def largest(self) -> float: ...
-
-    @property
-    def ok(self) -> bool: ...
-
-
-class CaseReport(Protocol):
-    """One case: what was compared, or why nothing was; from either ground floor."""
-
-    @property
-    def case(self) -> str: ...
-
-    @property
-    def not_checked(self) -> str | None: ...
-
-    @property
-    def comparisons(self) -> Sequence[Comparison]: ...
-
-    @property
-    def ok(self) -> bool: ...
-
-    @property
-    def worst(self) -> float: ...
-
-
-SHIPPED_CASES = (tal_cli.models.goldens.SHIPPED_CASES, tal_cli.extractors.goldens.SHIPPED_CASES)
-
-
-def case_files(folders: Iterable[Path]) -> list[Path]:
-    """The JSON file of every case under some folders, by name."""
-    return [path for folder in folders for path in sorted(folder.rglob("*.json"))]
-
-
-def check_cases(paths: Iterable[Path], device: str | torch.device = "cpu") -> Iterator[CaseReport]:
-    """Check cases one after the other."""
-    for path in paths:
-        ground_floor = tal_cli.extractors.goldens if tal_cli.extractors.goldens.covers(path) else tal_cli.models.goldens
-        yield ground_floor.check_case(path, device)
+from harness import check_case
+from harness.report import CaseReport, Comparison
 
 
 def grouped(comparisons: Sequence[Comparison]) -> list[tuple[str, list[Comparison]]]:
@@ -108,7 +55,8 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     reports = []
-    for report in check_cases(case_files([arguments.folder]), arguments.device):
+    for path in sorted(arguments.folder.rglob("*.json")):
+        report = check_case(path, arguments.device)
         show(report, everything=arguments.all)
         reports.append(report)
     checked = [report for report in reports if report.not_checked is None]

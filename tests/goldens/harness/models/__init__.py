@@ -13,20 +13,16 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from harness.models.detector import check_detector
+from harness.models.losses import check_losses
+from harness.models.nms import check_nms
+from harness.models.recorder import Recorder
+from harness.report import CaseReport
 from tal_cli.extractors.errors import CheckpointError
-from tal_cli.models.goldens.detector import check_detector
-from tal_cli.models.goldens.losses import check_losses
-from tal_cli.models.goldens.nms import check_nms
-from tal_cli.models.goldens.report import CaseReport, Comparison, Recorder
-
-__all__ = ["SHIPPED_CASES", "CaseReport", "Comparison", "check_case"]
-
-SHIPPED_CASES = Path(__file__).parent / "cases"  # a detector, Soft-NMS and the losses, for checking an installation
 
 
-def check_case(path: str | Path, device: str | torch.device = "cpu") -> CaseReport:
+def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
     """Check one case given its JSON file; architectures that are not built here are reported as not checked."""
-    path = Path(path)
     tensors_path = path.with_suffix(".safetensors")
     if not tensors_path.is_file():
         return CaseReport(path.stem, "no tensors beside it", ())
