@@ -20,7 +20,7 @@ import torch
 from videos import make_video
 
 from tal_cli.extractors.backbones import create_backbone
-from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows
+from tal_cli.extractors.extraction.blocks import PreparedFrames, window_blocks
 from tal_cli.extractors.extraction.extractor import extract_features
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.video.stream import read_frames
@@ -56,7 +56,7 @@ def windows(path: Path) -> int:
     """Ours: overlapping windows of small frames, as a backbone gets them."""
     with read_frames(path, frame_size=create_backbone("tiny").frame_size) as stream:
         frames = (PreparedFrames(torch.from_numpy(chunk.frames), chunk.times) for chunk in stream)
-        for _ in iterate_windows(frames, WINDOW, 64):
+        for _ in window_blocks(frames, WINDOW, 64):
             pass
         return stream.summary.frames
 

@@ -3,7 +3,7 @@
 usage: extract_rate.py [--backbone i3d-rgb] [--windows 24] [--rounds 3]
 
 Weights are seeded. The forward passes alone get frames that are decoded and prepared already, in the same blocks and as
-many lanes. Both take turns and the best round counts; starting the decoding process and preparing frames is what the
+many workers. Both take turns and the best round counts; starting the decoding process and preparing frames is what the
 rest consists of.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 from seeded import seeded_backbone
 from videos import make_video
 
-from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows
-from tal_cli.extractors.extraction.cpu_parallel import in_lanes, lanes_for
+from tal_cli.extractors.extraction.blocks import PreparedFrames, window_blocks
+from tal_cli.extractors.extraction.cpu_parallel import cpu_workers, parallel_map
 from tal_cli.extractors.extraction.extractor import Extractor
 from tal_cli.extractors.video.stream import read_frames
 
@@ -29,7 +29,7 @@ def prepared_blocks(extractor: Extractor, path: Path) -> list[PreparedFrames]:
     passes = extractor.passes
     with read_frames(path, frame_size=extractor.backbone.frame_size) as stream:
         frames = (passes.prepare(passes.load(chunk)) for chunk in stream)
-        return list(iterate_windows(frames, passes.grid, passes.windows_per_block))
+        return list(window_blocks(frames, passes.grid, passes.windows_per_block))
 
 
 def main() -> None:
@@ -47,13 +47,13 @@ def main() -> None:
         blocks = prepared_blocks(extractor, video)
         for _ in range(arguments.rounds):
             began = time.perf_counter()
-            results = in_lanes(extractor.passes.forward, blocks, lanes_for("cpu"))
-            rows = np.concatenate([arriving.wait() for _, arriving in results])
+            results = parallel_map(extractor.passes.forward, blocks, cpu_workers())
+            rows = np.concatenate([pending.wait() for pending in results])
             alone.append(time.perf_counter() - began)
             began = time.perf_counter()
             features = extractor.extract(video).features
             whole.append(time.perf_counter() - began)
-    print(f"{arguments.backbone}, {len(features)} windows of a 320x240 video, {lanes_for('cpu')} lanes")
+    print(f"{arguments.backbone}, {len(features)} windows of a 320x240 video, {cpu_workers()} workers")
     print(f"forward passes alone  {min(alone) / len(rows):7.3f} s a window")
     print(f"from the file         {min(whole) / len(rows):7.3f} s a window")
     print(f"more                  {100 * (min(whole) / min(alone) - 1):7.1f} % (goal: 5)")

@@ -23,9 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from videos import make_video, repeat_video
 
 from tal_cli.extractors.backbones.interface import Backbone
-from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows
+from tal_cli.extractors.extraction.blocks import PreparedFrames, window_blocks
 from tal_cli.extractors.extraction.extractor import Extractor
-from tal_cli.extractors.extraction.precision import arithmetic
+from tal_cli.extractors.extraction.precision import cast_weights, precision
 from tal_cli.extractors.video.stream import read_frames
 
 BACKBONES = ("i3d-rgb", "videomaev2-b", "videomaev2-g")
@@ -36,12 +36,12 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matrix_rate(device: torch.device, precision: str) -> float:
+def matrix_rate(device: torch.device, name: str) -> float:
     """Operations per second of large matrix products."""
     side, rounds = (8192, 20) if device.type == "cuda" else (512, 2)
     one = torch.randn(side, side, device=device)
     best = float("inf")
-    with torch.inference_mode(), arithmetic(device, precision):
+    with torch.inference_mode(), precision(device, name):
         for _ in range(3):
             synchronise(device)
             began = time.perf_counter()
@@ -55,29 +55,25 @@ def matrix_rate(device: torch.device, precision: str) -> float:
 def one_block(extractor: Extractor, video: Path) -> PreparedFrames:
     """The first block of a video, prepared, on the device."""
     passes, rates = extractor.passes, extractor.backbone.contract
-    with (
-        torch.inference_mode(),
-        read_frames(video, frame_size=extractor.backbone.frame_size, sampling_rate=rates.sampling_rate) as stream,
-    ):
+    with read_frames(video, frame_size=extractor.backbone.frame_size, sampling_rate=rates.sampling_rate) as stream:
         frames = (passes.prepare(passes.load(chunk)) for chunk in stream)
-        return next(iterate_windows(frames, passes.grid, passes.windows_per_block))
+        return next(window_blocks(frames, passes.grid, passes.windows_per_block))
 
 
 def forward_alone(extractor: Extractor, video: Path, windows: int) -> tuple[float, float]:
     """Windows per second of the forward passes alone, and operations per window."""
     block, device = one_block(extractor, video), extractor.device
     at_a_time = extractor.passes.grid.count(len(block.times))
-    with torch.inference_mode(), arithmetic(device, extractor.precision):
-        with FlopCounterMode(display=False) as counter:
-            extractor.passes.forward(block).wait()
-        synchronise(device)
-        began = time.perf_counter()
-        rounds = max(1, windows // at_a_time)
-        for _ in range(rounds):
-            last = extractor.passes.forward(block)
-        last.wait()
-        synchronise(device)
-        return rounds * at_a_time / (time.perf_counter() - began), counter.get_total_flops() / at_a_time
+    with FlopCounterMode(display=False) as counter:
+        extractor.passes.forward(block).wait()
+    synchronise(device)
+    began = time.perf_counter()
+    rounds = max(1, windows // at_a_time)
+    for _ in range(rounds):
+        last = extractor.passes.forward(block)
+    last.wait()
+    synchronise(device)
+    return rounds * at_a_time / (time.perf_counter() - began), counter.get_total_flops() / at_a_time
 
 
 def from_files(extractor: Extractor, video: Path, videos: int) -> tuple[float, float]:
@@ -92,7 +88,8 @@ def from_files(extractor: Extractor, video: Path, videos: int) -> tuple[float, f
 
 def row(backbone: Backbone, arguments: argparse.Namespace, video: Path, device: torch.device, peak: float) -> str:
     """One line of the table."""
-    extractor = Extractor(backbone, device=device, precision=arguments.precision, shares=arguments.videos)
+    cast_weights(backbone, arguments.precision)
+    extractor = Extractor(backbone, device=device, precision=arguments.precision)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     alone, operations = forward_alone(extractor, video, arguments.windows)

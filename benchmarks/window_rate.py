@@ -20,7 +20,7 @@ import av
 import torch
 from videos import make_video, repeat_video
 
-from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows
+from tal_cli.extractors.extraction.blocks import PreparedFrames, window_blocks
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.video.stream import read_frames
 
@@ -31,7 +31,7 @@ DECORD_FRAMES = 900
 def ours(path: Path) -> int:
     with read_frames(path, frame_size=lambda width, height: (112, 112)) as stream:
         frames = (PreparedFrames(torch.from_numpy(chunk.frames), chunk.times) for chunk in stream)
-        windows = sum(GRID.count(len(block.times)) for block in iterate_windows(frames, GRID, 64))
+        windows = sum(GRID.count(len(block.times)) for block in window_blocks(frames, GRID, 64))
         assert windows == GRID.count(stream.summary.frames)
         return stream.summary.frames
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from tal_cli import console
-from tal_cli.devices import arithmetic, resolve_device
+from tal_cli.devices import resolve_device
 from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.errors import FeatureMismatch, UnknownExtractor, UsageError
-from tal_cli.extractors.extraction.extractor import extract_features
+from tal_cli.extractors.extraction.extractor import BatchSize, Extractor, Progress
+from tal_cli.extractors.extraction.precision import cast_weights, check_precision, precision
 from tal_cli.extractors.features.files import load_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.inputs import FEATURE_SUFFIXES
@@ -28,18 +29,14 @@ from tal_cli.results.segments import Detections, Segment
 from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
-    from tal_cli.extractors.backbones.interface import Backbone
     from tal_cli.extractors.features.contract import FeatureContract
 
 # What is shorter than this is no segment but an artefact of arithmetic; far below one frame.
 SHORTEST_SECONDS = 1e-4
 
-Progress = Callable[[int, "int | None"], None]
-BatchSize = int | Literal["auto"]
-
 
 class VideoDetector:
-    """A detector with the backbone it needs, on one device.
+    """A detector with the extractor of its features, on one device. Threads may share it, each with its own video.
 
     >>> detector = VideoDetector.load("camera")            # doctest: +SKIP
     >>> detector.detect("holiday.mp4").segments[0]         # doctest: +SKIP
@@ -47,12 +44,22 @@ class VideoDetector:
     """
 
     def __init__(
-        self, model: LoadedModel, *, device: torch.device, precision: str = "auto", force: bool = False
+        self,
+        model: LoadedModel,
+        *,
+        device: torch.device,
+        precision: str = "auto",
+        batch_size: BatchSize = "auto",
+        force: bool = False,
     ) -> None:
+        check_precision(precision)
         self._model = model
         self._device = device
         self._precision = precision
+        self._batch_size = batch_size
         self._force = force
+        self._extractor: Extractor | None = None
+        self._making_extractor = Lock()
 
     @classmethod
     def load(
@@ -61,6 +68,7 @@ class VideoDetector:
         *,
         device: str = "auto",
         precision: str = "auto",
+        batch_size: BatchSize = "auto",
         overrides: Iterable[str] = (),
         force: bool = False,
     ) -> VideoDetector:
@@ -70,6 +78,7 @@ class VideoDetector:
             model: name or path.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             precision: `auto`, `fp32`, `bf16` or `fp16`, of the forward passes.
+            batch_size: windows per forward pass of the backbone at most; `auto`: as many as memory has room for.
             overrides: `dotted.path=value` changes to the recipe's inference settings.
             force: take features whose contract is not the detector's.
 
@@ -80,7 +89,9 @@ class VideoDetector:
         """
         where = resolve_device(device)
         loaded = load_model(resolve_model(str(model)), where)
-        return cls(_overridden(loaded, list(overrides)), device=where, precision=precision, force=force)
+        return cls(
+            _overridden(loaded, list(overrides)), device=where, precision=precision, batch_size=batch_size, force=force
+        )
 
     @property
     def name(self) -> str:
@@ -102,22 +113,17 @@ class VideoDetector:
         """Hex digest of the weights."""
         return self._model.sha256
 
-    @cached_property
-    def backbone(self) -> Backbone:
-        """The backbone that the model needs, made when first used: feature files need none.
+    @property
+    def extractor(self) -> Extractor:
+        """The extractor of the features that the model reads, made at first use and kept: feature files need none.
 
         Raises:
             FeatureMismatch: the installed backbone is not what the detector was trained on.
         """
-        spec = self.recipe.features
-        try:
-            backbone = create_backbone(spec.extractor, settings=spec.framing())
-        except UnknownExtractor:
-            raise FeatureMismatch(
-                f"model {self.name} takes features of {spec.extractor}, which tal cannot make", "give it feature files"
-            ) from None
-        self._check(backbone.contract, f"extractor {backbone.contract.extractor}")
-        return backbone
+        with self._making_extractor:
+            if self._extractor is None:
+                self._extractor = self._make_extractor()
+            return self._extractor
 
     def detect(
         self,
@@ -128,7 +134,6 @@ class VideoDetector:
         top_k: int | None = None,
         labels: Collection[str] | None = None,
         decoder: str = "auto",
-        batch_size: BatchSize = "auto",
         fps: float | None = None,
         progress: Progress | None = None,
     ) -> Detections:
@@ -141,7 +146,6 @@ class VideoDetector:
             top_k: how many segments to keep at most, best first.
             labels: the labels to keep; by default all.
             decoder: who decodes: `auto`, `pyav`, `decord`.
-            batch_size: windows per forward pass of the backbone.
             fps: frames per second of a feature file with no description beside it.
             progress: called with (frames done, frames in all or None).
 
@@ -154,19 +158,14 @@ class VideoDetector:
         if path.suffix.lower() in FEATURE_SUFFIXES:
             sequence = self._described(load_features(path), path, fps)
         else:
-            sequence = self.extract(path, decoder=decoder, batch_size=batch_size, progress=progress)
+            sequence = self.extract(path, decoder=decoder, progress=progress)
         found = self.detect_features(sequence, name=name or path.stem, path=str(path))
         threshold = self.recipe.inference.display_score if min_score is None else min_score
         return found.keep(min_score=threshold, top_k=top_k, labels=labels)
 
-    def extract(
-        self, path: Path, *, decoder: str = "auto", batch_size: BatchSize = "auto", progress: Progress | None = None
-    ) -> FeatureSequence:
+    def extract(self, path: Path, *, decoder: str = "auto", progress: Progress | None = None) -> FeatureSequence:
         """The features of a video, as this model's backbone sees it."""
-        with torch.inference_mode(), arithmetic(self._device, self._precision):
-            return extract_features(
-                path, self.backbone, device=self._device, batch_size=batch_size, decoder=decoder, progress=progress
-            )
+        return self.extractor.extract(path, decoder=decoder, progress=progress)
 
     def detect_features(self, sequence: FeatureSequence, *, name: str, path: str = "") -> Detections:
         """Everything that the detector finds in a feature sequence, however low its score.
@@ -176,7 +175,7 @@ class VideoDetector:
         """
         self._check_sequence(sequence, path or name)
         features = torch.from_numpy(np.ascontiguousarray(sequence.features, dtype=np.float32))
-        with torch.inference_mode(), arithmetic(self._device, self._precision):
+        with torch.inference_mode(), precision(self._device, self._precision):
             found = detect(self._model.detector, features, self.recipe)
         starts = sequence.seconds(np.asarray(found.starts))
         ends = sequence.seconds(np.asarray(found.ends))
@@ -196,6 +195,18 @@ class VideoDetector:
                 f"model {self.name} knows no label {', '.join(map(repr, unknown))}",
                 f"its labels: {_listed(self.labels)}",
             )
+
+    def _make_extractor(self) -> Extractor:
+        spec = self.recipe.features
+        try:
+            backbone = create_backbone(spec.extractor, settings=spec.framing())
+        except UnknownExtractor:
+            raise FeatureMismatch(
+                f"model {self.name} takes features of {spec.extractor}, which tal cannot make", "give it feature files"
+            ) from None
+        self._check(backbone.contract, f"extractor {backbone.contract.extractor}")
+        cast_weights(backbone, self._precision)
+        return Extractor(backbone, device=self._device, batch_size=self._batch_size, precision=self._precision)
 
     def _described(self, sequence: FeatureSequence, path: Path, fps: float | None) -> FeatureSequence:
         """Someone else's features, taken to follow the recipe's contract."""

@@ -1,14 +1,12 @@
-"""From what a user asks for to what torch understands: device and precision."""
+"""Compute devices by name, and seeds."""
 
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager
 
 import torch
 
 from tal_cli.extractors.errors import UsageError
-from tal_cli.extractors.extraction.precision import arithmetic as arithmetic_of
 from tal_cli.safe_text import counted
 
 
@@ -33,20 +31,8 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """A context in which forward passes run at a precision; `auto` is fp32, which is what weights are made for.
-
-    Raises:
-        UsageError: an unknown precision.
-    """
-    try:
-        return arithmetic_of(device, precision)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
 def seed_everything(seed: int) -> None:
-    """Seed what may draw random numbers."""
+    """Seed every generator of random numbers."""
     import random
 
     import numpy as np

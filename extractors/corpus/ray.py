@@ -123,7 +123,7 @@ class Model:
         self._setup = setup
         self._failure: dict[str, Any] | None = None
         try:
-            self._extractor = setup.extractor_on("cuda" if torch.cuda.is_available() else "cpu", SHARES)
+            self._extractor = setup.extractor_on("cuda" if torch.cuda.is_available() else "cpu")
         except Exception as error:
             self._failure = pack(error)
 

@@ -70,7 +70,7 @@ def prepared(first: dict[str, Any]) -> tuple[Setup, Extractor]:
     values = first["setup"]
     pairs = tuple((key, value) for key, value in values.pop("settings"))
     setup = Setup(**{**values, "settings": pairs, "weights": tuple(values["weights"])})
-    return setup, setup.extractor_on(first["device"], first["shares"])
+    return setup, setup.extractor_on(first["device"])
 
 
 def main() -> None:

@@ -41,32 +41,31 @@ class Setup:
         """
         return resolve(self.extractor, self.weights or None, dict(self.settings)).contract
 
-    def extractor_on(self, device: str, shares: int) -> Extractor:
-        """The backbone, ready for that many videos at a time.
+    def extractor_on(self, device: str) -> Extractor:
+        """The backbone on a device, ready for any number of videos at a time.
 
         Raises SettingsError for settings that the network itself refuses, and as `create_backbone` for its weights.
         """
         try:
-            return self._extractor_on(device, shares)
+            return self._extractor_on(device)
         except ValueError as error:
             raise SettingsError(str(error)) from error
 
-    def _extractor_on(self, device: str, shares: int) -> Extractor:
+    def _extractor_on(self, device: str) -> Extractor:
         import torch
 
         from tal_cli.extractors.extraction.extractor import Extractor
-        from tal_cli.extractors.extraction.precision import hold_factors
+        from tal_cli.extractors.extraction.precision import cast_weights
 
         torch.manual_seed(self.seed)
         backbone = create_backbone(self.extractor, self.weights or None, dict(self.settings))
-        hold_factors(backbone, self.precision)
+        cast_weights(backbone, self.precision)
         return Extractor(
             backbone,
             device=device,
             batch_size=self.batch_size or "auto",
             precision=self.precision,
             compiled=self.compiled,
-            shares=shares,
         )
 
 

@@ -37,7 +37,7 @@ def with_lookahead(stream: Iterable[FrameChunk], lookahead: int) -> Iterator[Fra
     kept: FrameChunk | None = None
     whole = False
     for chunk in stream:
-        joined = chunk if kept is None else joined_chunks(kept, chunk)
+        joined = chunk if kept is None else concatenate(kept, chunk)
         whole = whole or len(joined.times) > lookahead
         if len(joined.times) > lookahead:
             yield joined
@@ -46,15 +46,15 @@ def with_lookahead(stream: Iterable[FrameChunk], lookahead: int) -> Iterator[Fra
     if kept is not None and not whole:
         missing = lookahead + 1 - len(kept.times)
         later = kept.times[-1] + np.arange(1, missing + 1) / 25.0
-        yield joined_chunks(kept, FrameChunk(np.repeat(kept.frames[-1:], missing, axis=0), later))
+        yield concatenate(kept, FrameChunk(np.repeat(kept.frames[-1:], missing, axis=0), later))
 
 
-def joined_chunks(first: FrameChunk, second: FrameChunk) -> FrameChunk:
+def concatenate(first: FrameChunk, second: FrameChunk) -> FrameChunk:
     """One chunk after the other, as one."""
     return FrameChunk(np.concatenate([first.frames, second.frames]), np.concatenate([first.times, second.times]))
 
 
-def iterate_windows(
+def window_blocks(
     stream: Iterable[PreparedFrames], grid: WindowGrid, batch: int | Callable[[PreparedFrames], int]
 ) -> Iterator[PreparedFrames]:
     """Blocks of window + (B - 1) * stride frames for B <= batch windows; together they hold every window once.

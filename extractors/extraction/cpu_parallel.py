@@ -1,4 +1,4 @@
-"""Several blocks in flight at once on the CPU.
+"""Several blocks computed at once on the CPU.
 
 Backbones on small frames are many short operations; splitting each over the cores costs more waiting than it saves,
 the more so while the decoder wants a core too. Whole blocks side by side, one core each, wait for nothing.
@@ -7,71 +7,64 @@ the more so while the decoder wants a core too. Whole blocks side by side, one c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import TypeVar
 
 import torch
 
 from tal_cli.extractors.cpu import usable_cores
 
-Block = TypeVar("Block")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Each lane holds a block and what is computed from it; on machines with more cores a lane has several.
-MOST = 8
+# Each worker holds a block and what is computed from it; on machines with more cores a worker has several.
+MAX_WORKERS = 8
+_starting = Lock()
 
 
-def lanes_for(device: str | torch.device) -> int:
-    """How many blocks to compute side by side: one on an accelerator, else one per core that torch may use."""
-    return 1 if torch.device(device).type != "cpu" else max(1, min(torch.get_num_threads(), usable_cores(), MOST))
+def cpu_workers() -> int:
+    """Number of blocks to compute side by side: one per core that torch may use."""
+    return max(1, min(torch.get_num_threads(), usable_cores(), MAX_WORKERS))
+
+
+def worker_pool(workers: int) -> ThreadPoolExecutor:
+    """The process's pool of that many threads, which all videos share; its threads divide torch's cores evenly."""
+    with _starting:
+        return _start_pool(workers)
 
 
 @cache
-def shared_pool(lanes: int) -> ThreadPoolExecutor:
-    """One pool per process, however many videos are worked on at a time; its threads share the cores evenly."""
+def _start_pool(workers: int) -> ThreadPoolExecutor:
     threads = torch.get_num_threads()
-    share = max(1, threads // lanes)
-    pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(share,))
-    everybody = Barrier(lanes + 1)
-    for _ in range(lanes):
-        pool.submit(everybody.wait)
-    everybody.wait()
-    # set_num_threads counts for the thread that calls it and for threads that start later, which are not to be lanes.
+    share = max(1, threads // workers)
+    pool = ThreadPoolExecutor(
+        workers, thread_name_prefix="forward", initializer=torch.set_num_threads, initargs=(share,)
+    )
+    all_started = Barrier(workers + 1)
+    for _ in range(workers):
+        pool.submit(all_started.wait)
+    all_started.wait()
+    # set_num_threads counts for the thread that calls it and for all that start later: put it back for those.
     torch.set_num_threads(threads)
     return pool
 
 
-def in_lanes(work: Callable[[Block], Result], blocks: Iterable[Block], lanes: int) -> Iterator[tuple[Block, Result]]:
-    """Each block with its result, in order; at most lanes + 1 blocks are held.
-
-    work runs under inference mode and under the caller's autocast, also where it runs in another thread.
-    """
-    if lanes == 1:
-        for block in blocks:
-            with torch.inference_mode():
-                result = work(block)
-            yield block, result
-        return
-    enabled, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-
-    def infer(block: Block) -> Result:
-        with torch.inference_mode(), torch.autocast("cpu", dtype=dtype, enabled=enabled):
-            return work(block)
-
-    pool = shared_pool(lanes)
-    pending: deque[tuple[Block, Future[Result]]] = deque()
+def parallel_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Generator[Result, None, None]:
+    """The results for all items, in order, computed by the process's pool; at most workers + 1 items are held."""
+    pool = worker_pool(workers)
+    pending: deque[Future[Result]] = deque()
     try:
-        for block in blocks:
-            pending.append((block, pool.submit(infer, block)))
-            if len(pending) > lanes:
-                first, future = pending.popleft()
-                yield first, future.result()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > workers:
+                yield pending.popleft().result()
         while pending:
-            first, future = pending.popleft()
-            yield first, future.result()
+            yield pending.popleft().result()
     finally:
-        for _, future in pending:
+        for future in pending:
             future.cancel()

@@ -1,4 +1,14 @@
-"""One video in, its feature sequence out: the child decodes while frames are prepared and the backbone computes."""
+"""One video in, its feature sequence out: a child process decodes while frames are prepared and the backbone computes.
+
+    read_frames     decoded frames, in chunks               video/stream.py
+    with_lookahead  chunks joined to the frames after them  blocks.py
+    prepare         frames as the backbone takes them       forward.py
+    window_blocks   blocks of overlapping windows           blocks.py
+    forward         the features of a block's windows       forward.py
+    GrowingArray    the features of the video               growing_array.py
+
+A CPU computes several blocks side by side (cpu_parallel.py), an accelerator has several in flight.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +25,11 @@ from torch import nn
 
 from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.errors import VideoError
-from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows, with_lookahead
-from tal_cli.extractors.extraction.cpu_parallel import in_lanes, lanes_for
-from tal_cli.extractors.extraction.forward import Arriving, Passes, is_out_of_memory
+from tal_cli.extractors.extraction.blocks import window_blocks, with_lookahead
+from tal_cli.extractors.extraction.cpu_parallel import cpu_workers, parallel_map, worker_pool
+from tal_cli.extractors.extraction.forward import ForwardPasses, PendingFeatures, is_out_of_memory
 from tal_cli.extractors.extraction.growing_array import GrowingArray
-from tal_cli.extractors.extraction.precision import arithmetic
+from tal_cli.extractors.extraction.precision import check_precision
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.features.sequence import FeatureSequence
@@ -28,12 +38,44 @@ from tal_cli.extractors.video.clock import decimation
 from tal_cli.extractors.video.messages import VideoSummary
 from tal_cli.extractors.video.stream import TIMEOUT, FrameChunk, VideoInfo, read_frames
 
-# Chunks on their way to an accelerator, and blocks of which the features are on their way back.
+# Chunks on their way to an accelerator, and blocks whose features are on their way back.
 CHUNKS_AHEAD = 8
 BLOCKS_BEHIND = 2
 
 Progress = Callable[[int, "int | None"], None]
 BatchSize = int | Literal["auto"]
+
+
+def extract_features(
+    path: str | os.PathLike[str],
+    backbone: Backbone,
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: BatchSize = "auto",
+    precision: str = "auto",
+    decoder: str = "auto",
+    progress: Progress | None = None,
+    timeout: float = TIMEOUT,
+) -> FeatureSequence:
+    """The features of one video. For several videos, make one `Extractor`.
+
+    Args:
+        path: a local video file.
+        backbone: moved to the device.
+        device: where to compute.
+        batch_size: windows per forward pass at most; fewer where the device's memory does not suffice.
+        precision: `auto` (fp32), `fp32`, `bf16` or `fp16`.
+        decoder: `auto`, `pyav`, `decord` or `torchcodec`.
+        progress: called with frames done and frames expected (None: not known).
+        timeout: seconds without a frame after which decoding counts as failed.
+
+    Raises:
+        VideoError: the file cannot be decoded, or one window of it does not fit into memory.
+        DecoderUnavailable: the decoder is not installed.
+        UsageError: an unknown precision.
+    """
+    extractor = Extractor(backbone, device=device, batch_size=batch_size, precision=precision)
+    return extractor.extract(path, decoder=decoder, progress=progress, timeout=timeout)
 
 
 class FrameSource(Protocol):
@@ -48,10 +90,10 @@ class FrameSource(Protocol):
 
 
 class Extractor:
-    """A backbone on a device, ready for any number of videos, also several at a time in threads of their own.
+    """A backbone on a device, for any number of videos: one after another, or several at a time in threads.
 
-    batch_size: windows per forward pass at most. precision: see `precision.py`. compiled: let torch compile
-    the network. shares: how many videos share the device's memory. Raises ValueError where there is no network.
+    Features do not depend on how many videos are in progress. What is learnt about the device's memory from one video
+    (a smaller batch) holds for the next. Memory does not grow with a video's length, but for the features themselves.
     """
 
     def __init__(
@@ -62,19 +104,22 @@ class Extractor:
         batch_size: BatchSize = "auto",
         precision: str = "auto",
         compiled: bool = False,
-        shares: int = 1,
     ) -> None:
+        """Arguments and errors as of `extract_features`; compiled: compile the network with torch.
+
+        Raises:
+            ValueError: there is no network to compile.
+        """
+        check_precision(precision)
         self.backbone = backbone
         self.device = torch.device(device)
-        self.precision = precision
         backbone.to(self.device)
         if compiled:
-            networks = list(backbone.children()) if isinstance(backbone, nn.Module) else []
-            if not networks:
-                raise ValueError(f"{backbone.contract.extractor} is no network that could be compiled")
-            for network in networks:
-                network.compile()
-        self.passes = Passes(backbone, self.device, None if batch_size == "auto" else batch_size, shares)
+            compile_networks(backbone)
+        self.passes = ForwardPasses(backbone, self.device, precision, None if batch_size == "auto" else batch_size)
+        self._workers = cpu_workers() if self.device.type == "cpu" else 0
+        if self._workers:
+            worker_pool(self._workers)
 
     def extract(
         self,
@@ -95,7 +140,7 @@ class Extractor:
                 decoder=decoder,
                 timeout=timeout,
             )
-        except ValueError as error:  # pictures that the backbone cannot use
+        except ValueError as error:  # frames of a size that the backbone cannot use
             raise VideoError(path, str(error)) from None
         with stream:
             return self.extract_frames(stream, path, progress)
@@ -103,20 +148,23 @@ class Extractor:
     def extract_frames(
         self, source: FrameSource, path: str | os.PathLike[str], progress: Progress | None = None
     ) -> FeatureSequence:
-        """The features of a video whose frames come from wherever they are decoded. Raises VideoError."""
-        contract = self.backbone.contract
-        grid = self.passes.grid
+        """The features of a video whose frames are decoded elsewhere.
+
+        Raises:
+            VideoError: there is no frame, or one window does not fit into memory.
+        """
+        contract, grid = self.backbone.contract, self.passes.grid
         features: GrowingArray[np.float32] = GrowingArray()
         times: GrowingArray[np.float64] = GrowingArray()
         expected = expected_frames(source.info, contract)
         try:
-            with closing(self._computed(source)) as computed:
-                for block, arriving in computed:
-                    rows = arriving.wait()
+            with closing(self._compute(source)) as computed:
+                for pending in computed:
+                    rows = pending.wait()
                     if not np.isfinite(rows).all():
-                        raise VideoError(path, f"its features are not finite in {self.precision} arithmetic")
+                        raise VideoError(path, f"its features are not finite at precision {self.passes.precision}")
                     features.append(rows)
-                    times.append(window_times(block, grid, len(rows), source.info.fps))
+                    times.append(window_times(pending.frame_times, grid, len(rows), source.info.fps))
                     if progress is not None:
                         progress(len(features) * grid.stride, expected)
         except RuntimeError as error:
@@ -138,64 +186,48 @@ class Extractor:
             window_times=None if summary.constant_rate else times.finish(),
         )
 
-    def _computed(self, source: Iterable[FrameChunk]) -> Generator[tuple[PreparedFrames, Arriving], None, None]:
-        """Every block of windows with its features, in order."""
+    def _compute(self, source: Iterable[FrameChunk]) -> Generator[PendingFeatures, None, None]:
+        """The features of every window, block by block, in order."""
         chunks = with_lookahead(source, self.backbone.lookahead)
-        if self.device.type == "cpu":
-            return self._in_lanes(chunks)
-        return self._in_flight(chunks)
+        return self._compute_in_workers(chunks) if self._workers else self._compute_in_flight(chunks)
 
-    def _in_lanes(self, chunks: Iterable[FrameChunk]) -> Generator[tuple[PreparedFrames, Arriving], None, None]:
-        passes, lanes = self.passes, lanes_for(self.device)
-        with arithmetic(self.device, self.precision):
-            prepared = in_lanes(lambda chunk: passes.prepare(passes.load(chunk)), chunks, lanes)
-            blocks = iterate_windows((frames for _, frames in prepared), passes.grid, passes.windows_per_block)
-            yield from in_lanes(passes.forward, blocks, lanes)
-
-    def _in_flight(self, chunks: Iterable[FrameChunk]) -> Generator[tuple[PreparedFrames, Arriving], None, None]:
+    def _compute_in_workers(self, chunks: Iterable[FrameChunk]) -> Generator[PendingFeatures, None, None]:
+        """On a CPU: several chunks are prepared at once, and several blocks computed."""
         passes = self.passes
-        behind: deque[tuple[PreparedFrames, Arriving]] = deque()
-        loaded = closing(ahead(map(passes.load, chunks), CHUNKS_AHEAD))
-        with torch.inference_mode(), arithmetic(self.device, self.precision), loaded as arriving:
-            prepared = map(passes.prepare, arriving)
-            for block in iterate_windows(prepared, passes.grid, passes.windows_per_block):
-                behind.append((block, passes.forward(block)))
+        with closing(parallel_map(lambda chunk: passes.prepare(passes.load(chunk)), chunks, self._workers)) as prepared:
+            blocks = window_blocks(prepared, passes.grid, passes.windows_per_block)
+            yield from parallel_map(passes.forward, blocks, self._workers)
+
+    def _compute_in_flight(self, chunks: Iterable[FrameChunk]) -> Generator[PendingFeatures, None, None]:
+        """On an accelerator: frames are copied there ahead of the forward pass, features fetched behind it."""
+        passes = self.passes
+        behind: deque[PendingFeatures] = deque()
+        with closing(ahead(map(passes.load, chunks), CHUNKS_AHEAD)) as loaded:
+            for block in window_blocks(map(passes.prepare, loaded), passes.grid, passes.windows_per_block):
+                behind.append(passes.forward(block))
                 if len(behind) > BLOCKS_BEHIND:
                     yield behind.popleft()
             yield from behind
 
 
-def extract_features(
-    path: str | os.PathLike[str],
-    backbone: Backbone,
-    *,
-    device: str | torch.device = "cpu",
-    batch_size: BatchSize = "auto",
-    precision: str = "auto",
-    decoder: str = "auto",
-    progress: Progress | None = None,
-    timeout: float = TIMEOUT,
-) -> FeatureSequence:
-    """The features of one video. Memory does not grow with its length, but for the features themselves.
-
-    batch_size: windows per forward pass at most; fewer where the device's memory does not suffice. progress: called
-    with frames done and frames expected (None: not known).
-    Raises VideoError, DecoderUnavailable (`tal_cli.extractors.video.stream`); KeyboardInterrupt leaves nothing running.
-    """
-    extractor = Extractor(backbone, device=device, batch_size=batch_size, precision=precision)
-    return extractor.extract(path, decoder=decoder, progress=progress, timeout=timeout)
+def compile_networks(backbone: Backbone) -> None:
+    """Let torch compile a backbone's networks. Raises ValueError where it has none."""
+    networks = list(backbone.children()) if isinstance(backbone, nn.Module) else []
+    if not networks:
+        raise ValueError(f"{backbone.contract.extractor} is no network that could be compiled")
+    for network in networks:
+        network.compile()
 
 
-def window_times(block: PreparedFrames, grid: WindowGrid, windows: int, fps: float) -> NDArray[np.float64]:
+def window_times(frame_times: NDArray[np.float64], grid: WindowGrid, windows: int, fps: float) -> NDArray[np.float64]:
     """float64 [B]: the presentation time of each window's centre, between frames where it lies between."""
-    at = grid.positions(np.arange(windows, dtype=np.float64))
-    step = block.times[-1] - block.times[-2] if len(block.times) > 1 else 1.0 / fps
-    times = np.append(block.times, block.times[-1] + step)
-    return np.interp(at, np.arange(len(times)), times)
+    step = frame_times[-1] - frame_times[-2] if len(frame_times) > 1 else 1.0 / fps
+    times = np.append(frame_times, frame_times[-1] + step)
+    return np.interp(grid.positions(np.arange(windows, dtype=np.float64)), np.arange(len(times)), times)
 
 
 def expected_frames(info: VideoInfo, contract: FeatureContract) -> int | None:
-    """Frames that the decoder will deliver, going by the container's claims."""
+    """Frames that the decoder will deliver, as far as the container can be trusted; None: not known."""
     if contract.sampling_rate is not None:
         return None if info.duration is None else round(info.duration * contract.sampling_rate)
     frames = info.frames

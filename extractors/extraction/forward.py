@@ -1,12 +1,16 @@
-"""Forward passes of one backbone on one device: in halves where memory does not suffice, results fetched late.
+"""Forward passes of one backbone on one device: smaller ones where memory runs out, results fetched late.
 
-On CUDA nothing here waits for the device but `Arriving.wait`: frames come from pinned memory on a stream of their own,
-and features go back into pinned memory behind the forward pass that made them.
+On CUDA nothing here waits for the device but `PendingFeatures.wait`: frames come from pinned memory on a stream of
+their own, and features go back into pinned memory behind the forward pass that made them.
 """
 
 from __future__ import annotations
 
 import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 
 import numpy as np
 import torch
@@ -15,41 +19,93 @@ from torch import Tensor
 
 from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.extraction.blocks import PreparedFrames
+from tal_cli.extractors.extraction.precision import precision
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.video.stream import FrameChunk
 
-# Memory of the activations of one pass, and of a block of prepared frames; several blocks are held per lane on a CPU.
+# Bytes of one forward pass's activations, and of a block of prepared frames; each worker on a CPU holds several blocks.
 CPU_PASS, CPU_BLOCK = 384 << 20, 48 << 20
-ACCELERATOR_BLOCK = 1 << 30
+ACCELERATOR_PASS, ACCELERATOR_BLOCK = 4 * CPU_PASS, 1 << 30
+# Of a GPU's free memory, half is for the one forward pass at a time; blocks are for several videos, some of each.
+PASS_PART, BLOCK_PART = 2, 32
 # More windows than this fill no device better.
-MOST_WINDOWS = 64
-# Words of errors that are no torch.OutOfMemoryError and mean the same.
-FULL = ("DefaultCPUAllocator", "MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+MAX_WINDOWS = 64
+# In messages of errors that are no torch.OutOfMemoryError and mean the same.
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "MPS backend out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 
 
-class Passes:
-    """A backbone on its device. `most` is the number of windows per pass, which shrinks where memory does not suffice.
+class PendingFeatures:
+    """Features float32 [B, C] on their way from the device, and the times float64 [N] of the frames under them."""
 
-    batch_size: windows per pass, None: as many as memory suggests. shares: how many callers share the device's memory.
+    def __init__(self, rows: Tensor, frame_times: NDArray[np.float64]) -> None:
+        self.frame_times = frame_times
+        self._rows = rows
+        self._arrived: torch.cuda.Event | None = None
+        if rows.is_cuda:
+            self._rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+            self._rows.copy_(rows, non_blocking=True)
+            self._arrived = torch.cuda.current_stream(rows.device).record_event()
+
+    def wait(self) -> NDArray[np.float32]:
+        """The features, once they have arrived."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        rows: NDArray[np.float32] = self._rows.cpu().numpy()
+        return rows
+
+
+class PieceSize:
+    """How many items are computed at once, by any thread; halved for good when memory runs out."""
+
+    def __init__(self, largest: int) -> None:
+        self.largest = largest
+        self._lock = Lock()
+
+    def halve(self, tried: int) -> None:
+        """Stay below a number of items that memory did not suffice for."""
+        with self._lock:
+            self.largest = min(self.largest, max(1, tried // 2))
+
+
+class ForwardPasses:
+    """A backbone on its device, for the threads of any number of videos.
+
+    On an accelerator threads take turns, so that the memory of one forward pass suffices: the batch size, and with it
+    every rounding, does not depend on how many videos are in progress. On a CPU `cpu_parallel` bounds the passes at a
+    time.
+
+    Attributes:
+        grid: the windows of the backbone.
+        windows: how many windows a forward pass takes.
     """
 
-    def __init__(self, backbone: Backbone, device: torch.device, batch_size: int | None, shares: int = 1) -> None:
+    def __init__(
+        self, backbone: Backbone, device: torch.device, precision: str = "auto", batch_size: int | None = None
+    ) -> None:
+        """batch_size: windows per forward pass at most; None: as many as memory suggests."""
         self.backbone = backbone
         self.device = device
+        self.precision = precision
         self.grid = WindowGrid(backbone.contract.window, backbone.contract.stride)
-        self.most = batch_size or max(
-            1, min(MOST_WINDOWS, pass_memory(device, shares) // max(1, backbone.window_bytes))
-        )
-        self._fixed = batch_size is not None
+        pass_bytes, self._block_bytes = memory_budget(device)
+        by_memory = max(1, min(MAX_WINDOWS, pass_bytes // max(1, backbone.window_bytes)))
+        self.windows = PieceSize(batch_size or by_memory)
+        self._batch_is_fixed = batch_size is not None
+        self._frames = PieceSize(sys.maxsize)
+        self._turn: AbstractContextManager[object] = nullcontext() if device.type == "cpu" else Lock()
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def windows_per_block(self, first: PreparedFrames) -> int:
-        """How many windows to take together, given the first prepared frames."""
-        if self._fixed:
-            return self.most
-        room = CPU_BLOCK if self.device.type == "cpu" else ACCELERATOR_BLOCK
-        frames = room // max(1, first.frames[0].numel() * first.frames.element_size())
-        return max(1, min(self.most, (frames - self.grid.window) // self.grid.stride + 1))
+        """How many windows to take together, given the first prepared frames of a video."""
+        if self._batch_is_fixed:
+            return self.windows.largest
+        frames = self._block_bytes // max(1, first.frames[0].numel() * first.frames.element_size())
+        return max(1, min(self.windows.largest, (frames - self.grid.window) // self.grid.stride + 1))
 
     def load(self, chunk: FrameChunk) -> PreparedFrames:
         """Decoded frames as uint8 [n, H, W, 3] on the device, or on their way there."""
@@ -69,81 +125,72 @@ class Passes:
             current.wait_stream(self._copies)
             frames.record_stream(current)
         count = len(frames) - lookahead
-        done: list[Tensor] = []
-        start, most = 0, count
-        while start < count:
-            stop = min(count, start + most)
-            try:
-                done.append(self.backbone.prepare(frames[start : stop + lookahead]))
-                start = stop
-                continue
-            except RuntimeError as error:
-                if stop - start == 1 or not is_out_of_memory(error):
-                    raise
-            most = max(1, (stop - start) // 2)
-            forget(self.device)
-        return PreparedFrames(done[0] if len(done) == 1 else torch.cat(done), chunk.times[:count])
 
-    def forward(self, block: PreparedFrames) -> Arriving:
-        """Features of one block's windows. Raises ValueError for a backbone that breaks its contract."""
-        windows = self.grid.count(len(block.times))
+        def prepare(start: int, stop: int) -> Tensor:
+            return self.backbone.prepare(frames[start : stop + lookahead])
+
+        with self._computing():
+            return PreparedFrames(self._in_pieces(prepare, count, self._frames), chunk.times[:count])
+
+    def forward(self, block: PreparedFrames) -> PendingFeatures:
+        """The features of one block's windows. Raises ValueError for a backbone that breaks its contract."""
+        windows, stride = self.grid.count(len(block.times)), self.grid.stride
         times = torch.from_numpy(block.times)
-        done: list[Tensor] = []
+
+        def forward(start: int, stop: int) -> Tensor:
+            frames = slice(start * stride, start * stride + self.grid.frames(stop - start))
+            return self.backbone(block.frames[frames], times[frames]).float()
+
+        with self._computing():
+            rows = self._in_pieces(forward, windows, self.windows)
+            contract = self.backbone.contract
+            if rows.shape != (windows, contract.channels):
+                raise ValueError(
+                    f"{contract.extractor} gave features {tuple(rows.shape)}, not {(windows, contract.channels)}"
+                )
+            return PendingFeatures(rows, block.times)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """This thread's turn to compute, without gradients and at the precision of the forward passes."""
+        with self._turn, torch.inference_mode(), precision(self.device, self.precision):
+            yield
+
+    def _in_pieces(self, compute: Callable[[int, int], Tensor], count: int, size: PieceSize) -> Tensor:
+        """compute(start, stop) for 0 to `count`, in pieces of a size that memory suffices for, concatenated."""
+        pieces: list[Tensor] = []
         start = 0
-        while start < windows:
-            stop = min(windows, start + self.most)
-            frames = slice(start * self.grid.stride, start * self.grid.stride + self.grid.frames(stop - start))
+        while start < count:
+            stop = min(count, start + size.largest)
             try:
-                done.append(self.backbone(block.frames[frames], times[frames]).float())
+                pieces.append(compute(start, stop))
                 start = stop
                 continue
             except RuntimeError as error:
                 if stop - start == 1 or not is_out_of_memory(error):
                     raise
-            # Out of the handler, which kept alive what filled the memory.
-            self.most = max(1, (stop - start) // 2)
-            forget(self.device)
-        rows = done[0] if len(done) == 1 else torch.cat(done)
-        contract = self.backbone.contract
-        if rows.shape != (windows, contract.channels):
-            raise ValueError(
-                f"{contract.extractor} gave features {tuple(rows.shape)}, not {(windows, contract.channels)}"
-            )
-        return Arriving(rows)
+            # Outside of the handler: the exception's traceback keeps alive what filled the memory.
+            size.halve(stop - start)
+            release_memory(self.device)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-class Arriving:
-    """float32 rows [B, C] on their way from the device."""
-
-    def __init__(self, rows: Tensor) -> None:
-        self._rows = rows
-        self._arrived: torch.cuda.Event | None = None
-        if rows.is_cuda:
-            self._rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
-            self._rows.copy_(rows, non_blocking=True)
-            self._arrived = torch.cuda.current_stream(rows.device).record_event()
-
-    def wait(self) -> NDArray[np.float32]:
-        """The rows, when they are there."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        rows: NDArray[np.float32] = self._rows.cpu().numpy()
-        return rows
-
-
-def pass_memory(device: torch.device, shares: int) -> int:
-    """Bytes that the activations of one pass may take."""
+def memory_budget(device: torch.device) -> tuple[int, int]:
+    """Bytes for the activations of one forward pass, and for a block of prepared frames."""
+    if device.type == "cpu":
+        return CPU_PASS, CPU_BLOCK
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] // 2 // shares
-    return CPU_PASS if device.type == "cpu" else 4 * CPU_PASS
+        free, _ = torch.cuda.mem_get_info(device)
+        return free // PASS_PART, min(ACCELERATOR_BLOCK, free // BLOCK_PART)
+    return ACCELERATOR_PASS, ACCELERATOR_BLOCK
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a smaller pass could succeed."""
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in FULL)
+    """Whether a smaller forward pass could succeed."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
-def forget(device: torch.device) -> None:
+def release_memory(device: torch.device) -> None:
     """Give back memory that nothing uses."""
     gc.collect()
     if device.type == "cuda":

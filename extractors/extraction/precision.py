@@ -1,35 +1,49 @@
-"""The arithmetic that forward passes run in."""
+"""The precision of forward passes."""
 
 from __future__ import annotations
-
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+from tal_cli.extractors.errors import UsageError
+
+# The type of products at each precision; None: that of the weights.
+PRODUCTS = {"auto": None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """A context in which forward passes run at a precision: one of PRECISIONS, or `auto`, which leaves it as it is.
+def precision(device: torch.device, name: str) -> torch.autocast:
+    """A context in which this thread's forward passes on the device run at a precision.
 
-    Lower precisions are torch's autocast: products in 16 bits, sums and norms in 32. Raises ValueError.
+    Lower precisions are torch's autocast: products in 16 bits, sums and norms in 32. No state of the process changes.
+
+    Args:
+        device: where the forward passes run.
+        name: `auto` (fp32, which weights are published for), `fp32`, `bf16` or `fp16`.
+
+    Raises:
+        UsageError: an unknown precision.
     """
-    if precision == "auto":
-        return nullcontext()
-    if precision not in PRECISIONS:
-        raise ValueError(f"no precision named {precision!r}; there are auto, {', '.join(PRECISIONS)}")
-    dtype = PRECISIONS[precision]
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+    check_precision(name)
+    dtype = PRODUCTS[name]
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def hold_factors(backbone: object, precision: str) -> None:
-    """Keep the weights that products are made with in a lower precision's type, for a backbone that is to run in no
-    other: autocast would make the same copies of them at every pass. Halves their memory and changes no result.
+def check_precision(name: str) -> None:
+    """Raise UsageError for an unknown precision."""
+    if name not in PRODUCTS:
+        raise UsageError(f"no precision named {name!r}", f"use one of {', '.join(PRODUCTS)}")
 
-    precision: as of `arithmetic`, which has refused others.
+
+def cast_weights(backbone: object, name: str) -> None:
+    """Convert a backbone's weights to the type of products at a precision; it runs at no other from then on.
+
+    Autocast would make the same copies at every forward pass: this halves their memory and changes no result.
+
+    Raises:
+        UsageError: an unknown precision.
     """
-    dtype = PRECISIONS.get(precision)
+    check_precision(name)
+    dtype = PRODUCTS[name]
     if dtype is None or not isinstance(backbone, nn.Module):
         return
     for module in backbone.modules():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,22 +65,20 @@ def benchmark(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler chats on standard error
     import torch
 
-    from tal_cli.devices import arithmetic, resolve_device, seed_everything
+    from tal_cli.devices import resolve_device, seed_everything
     from tal_cli.evaluation.cost import Conditions, measure
 
     if threads:
         torch.set_num_threads(threads)
-    where = resolve_device(device)
     conditions = Conditions(
-        device=where,
-        arithmetic=partial(arithmetic, where, precision.value),
+        device=resolve_device(device),
+        precision=precision.value,
         length=length,
         batch=batch,
         repeat=repeat,
         compiled="reduce-overhead" if cuda_graphs else "default" if compile else None,
         seed=seed,
     )
-    conditions.arithmetic()  # an unusable precision is told before the first model is built
     named = [(name, *_recipe(name, overrides or [], table=not models)) for name in models or TABLE_15]
     costs: list[Cost] = []
     with console.progress("measuring", total=len(named) * (repeat + 2), unit="runs") as bar:

@@ -125,14 +125,18 @@ def detect(
         check_output(each, len(found.sources))
     visuals = VisualOutputs(report, embed, annotations, clips, overlay)
     visuals.check()
-    size = batch_size_of(batch_size)
 
     from tal_cli.api import VideoDetector
     from tal_cli.devices import seed_everything
 
     seed_everything(seed)
     detector = VideoDetector.load(
-        model, device=device, precision=precision.value, overrides=override or (), force=force
+        model,
+        device=device,
+        precision=precision.value,
+        batch_size=batch_size_of(batch_size),
+        overrides=override or (),
+        force=force,
     )
     detector.check_labels(label or ())
 
@@ -145,7 +149,6 @@ def detect(
                 top_k=top_k,
                 labels=label,
                 decoder=decoder.value,
-                batch_size=size,
                 fps=fps,
                 progress=progress,
             )

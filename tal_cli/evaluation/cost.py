@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from tal_cli.extractors.extraction.precision import precision
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.candidates import find_candidates
 from tal_cli.models.inference.device_nms import DeviceCandidates, suppress_in_place
@@ -31,10 +31,10 @@ USUAL_RATE = 30.0  # frames per second
 
 @dataclass(frozen=True)
 class Conditions:
-    """What all detectors of one run share. `arithmetic` gives the context of a forward pass."""
+    """What all detectors of one run share."""
 
     device: torch.device
-    arithmetic: Callable[[], AbstractContextManager[object]]
+    precision: str  # of the forward pass
     length: int  # grid cells
     batch: int  # sequences at once
     repeat: int
@@ -86,7 +86,7 @@ def measure(
     forward: Any = torch.compile(detector, mode=conditions.compiled) if conditions.compiled else detector
 
     def predict() -> Predictions:
-        with conditions.arithmetic():
+        with precision(conditions.device, conditions.precision):
             predictions: Predictions = forward(batch, mask)
         return predictions
 

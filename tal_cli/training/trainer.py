@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from tal_cli import console
-from tal_cli.devices import arithmetic
 from tal_cli.evaluation.average_precision import Evaluation
 from tal_cli.extractors.errors import InputError, TalError, UsageError
+from tal_cli.extractors.extraction.precision import precision
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.training import CenterAssignment
 from tal_cli.models.store.checkpoint import save_model
@@ -150,7 +150,7 @@ class Trainer:
             normalizer = LossNormalizer(self.normalizer.value)
             moved = batch.to(device)
             inputs = (moved.features, moved.mask, moved.segments, moved.labels)
-            with arithmetic(device, self.run.precision):
+            with precision(device, self.run.precision):
                 losses = batch_loss(self.detector, *inputs, normalizer, config, tally)
             losses.total.backward()
             sums += loss_terms(losses)

@@ -25,7 +25,7 @@ from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape, sine_
 from tal_cli.extractors.backbones.vit_layers import PatchEmbed, without_prefixes
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import WeightsError
-from tal_cli.extractors.extraction.precision import arithmetic, hold_factors
+from tal_cli.extractors.extraction.precision import cast_weights, precision
 from tal_cli.extractors.files.weights import file_sha256, load_state, read_state
 from tal_cli.selftest.formula import clip, filled
 
@@ -135,17 +135,17 @@ def test_networks_run_in_half_the_memory(dtype: torch.dtype) -> None:
         assert float((near.float() - exact).norm() / exact.norm()) < 0.05
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_weights_held_in_half_the_memory_change_nothing(precision: str) -> None:
+@pytest.mark.parametrize("name", ["bf16", "fp16"])
+def test_weights_held_in_half_the_memory_change_nothing(name: str) -> None:
     for network, size in ((VideoMAE(SHAPE, size=32).eval(), 32), (InternVideo2(INTERN, size=28).eval(), 28)):
         load_state(network, filled(network), "formula")
         windows = torch.rand(2, 3, 16, size, size)
         with torch.inference_mode():
             exact = network(windows)
-            with arithmetic(torch.device("cpu"), precision):
+            with precision(torch.device("cpu"), name):
                 cast = network(windows)
-            hold_factors(network, precision)
-            with arithmetic(torch.device("cpu"), precision):
+            cast_weights(network, name)
+            with precision(torch.device("cpu"), name):
                 held = network(windows)
         assert cast.dtype == torch.float32  # what blocks add up to is kept in single precision
         assert torch.equal(held, cast)

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from tal_cli.extractors.errors import VideoError
-from tal_cli.extractors.extraction.cpu_parallel import in_lanes
+from tal_cli.extractors.errors import UsageError, VideoError
+from tal_cli.extractors.extraction.blocks import PreparedFrames
+from tal_cli.extractors.extraction.cpu_parallel import parallel_map, worker_pool
 from tal_cli.extractors.extraction.extractor import Extractor, extract_features
+from tal_cli.extractors.extraction.forward import ForwardPasses, PieceSize
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.video.stream import read_frames
@@ -27,7 +29,7 @@ class MeanColour:
     """A backbone whose features can be computed by hand: the mean colour of a window.
 
     prepared: how many frames it prepared. blocks: how many frames each forward pass took. most: windows that a pass has
-    memory for.
+    memory for. rejected: how many passes had too little.
     """
 
     def __init__(self, contract: FeatureContract, *, lookahead: int = 0, most: int = 1000) -> None:
@@ -37,6 +39,7 @@ class MeanColour:
         self.most = most
         self.prepared = 0
         self.blocks: list[int] = []
+        self.rejected = 0
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         return width // 2, height // 2
@@ -56,6 +59,7 @@ class MeanColour:
         assert len(times) == len(prepared)
         windows = (len(prepared) - self.contract.window) // self.contract.stride + 1
         if windows > self.most:
+            self.rejected += 1
             raise torch.OutOfMemoryError("no memory")
         self.blocks.append(len(prepared))
         return prepared.unfold(0, self.contract.window, self.contract.stride).mean(-1)
@@ -74,7 +78,7 @@ def by_hand(path: Path, grid: WindowGrid) -> np.ndarray:
 def test_features_do_not_depend_on_batch_and_threads(
     plain: Path, contract: MakeContract, batch: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tal_cli.extractors.extraction.extractor.lanes_for", lambda device: threads)
+    monkeypatch.setattr("tal_cli.extractors.extraction.extractor.cpu_workers", lambda: threads)
     sequence = extract_features(plain, MeanColour(contract()), batch_size=batch)
     assert np.allclose(sequence.features, by_hand(plain, WindowGrid(16, 4)), atol=1e-3)
     assert (sequence.fps, sequence.frames, sequence.lost_frames) == (25.0, 60, 0)
@@ -149,7 +153,7 @@ def test_windows_per_pass_follow_from_their_memory(
 ) -> None:
     backbone = MeanColour(contract())
     backbone.window_bytes = window_bytes
-    assert Extractor(backbone).passes.most == windows
+    assert Extractor(backbone).passes.windows.largest == windows
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -157,13 +161,13 @@ def test_windows_per_pass_follow_from_their_memory(
 def test_too_little_memory_makes_batches_smaller_and_changes_nothing(
     plain: Path, contract: MakeContract, most: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tal_cli.extractors.extraction.extractor.lanes_for", lambda device: threads)
+    monkeypatch.setattr("tal_cli.extractors.extraction.extractor.cpu_workers", lambda: threads)
     backbone = MeanColour(contract(), most=most)
     extractor = Extractor(backbone)
     sequence = extractor.extract(plain)
     assert np.array_equal(sequence.features, extract_features(plain, MeanColour(contract())).features)
     assert max(backbone.blocks) <= WindowGrid(16, 4).frames(most)
-    assert 1 <= extractor.passes.most <= most
+    assert 1 <= extractor.passes.windows.largest <= most
     assert backbone.prepared == 60
 
 
@@ -212,7 +216,7 @@ def test_the_way_through_an_accelerator_gives_the_same(
     expected = extract_features(plain, MeanColour(contract(), lookahead=lookahead)).features
     backbone = MeanColour(contract(), lookahead=lookahead)
     extractor = Extractor(backbone, batch_size=batch)
-    monkeypatch.setattr(extractor, "_in_lanes", extractor._in_flight)
+    monkeypatch.setattr(extractor, "_compute_in_workers", extractor._compute_in_flight)
     assert np.array_equal(extractor.extract(plain).features, expected)
     assert backbone.prepared == 60 - lookahead
 
@@ -221,7 +225,7 @@ def test_errors_on_the_way_through_an_accelerator_leave_nothing_running(
     plain: Path, contract: MakeContract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extractor = Extractor(MeanColour(contract(channels=4)), batch_size=1)
-    monkeypatch.setattr(extractor, "_in_lanes", extractor._in_flight)
+    monkeypatch.setattr(extractor, "_compute_in_workers", extractor._compute_in_flight)
     before = threading.active_count()
     with pytest.raises(ValueError, match="mean gave features"):
         extractor.extract(plain)
@@ -233,7 +237,7 @@ def test_errors_on_the_way_through_an_accelerator_leave_nothing_running(
 
 
 def test_several_videos_share_an_extractor(plain: Path, contract: MakeContract) -> None:
-    extractor = Extractor(MeanColour(contract()), shares=3)
+    extractor = Extractor(MeanColour(contract()))
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(extractor.extract, [plain] * 6))
     expected = by_hand(plain, WindowGrid(16, 4))
@@ -243,7 +247,7 @@ def test_several_videos_share_an_extractor(plain: Path, contract: MakeContract) 
 def test_features_that_are_not_finite_are_an_error(plain: Path, contract: MakeContract) -> None:
     backbone = MeanColour(contract())
     backbone.prepare = lambda frames: frames.float().mean((1, 2)) / 0  # type: ignore[method-assign]
-    with pytest.raises(VideoError, match="its features are not finite in auto arithmetic"):
+    with pytest.raises(VideoError, match="its features are not finite at precision auto"):
         extract_features(plain, backbone)
 
 
@@ -284,23 +288,85 @@ def test_broken_videos_are_errors(tmp_path: Path, contract: MakeContract) -> Non
         extract_features(tmp_path / "x.mp4", MeanColour(contract()))
 
 
-def test_lanes_keep_the_order_and_pass_errors_on() -> None:
-    assert [result for _, result in in_lanes(lambda value: value * 2, range(50), 3)] == [2 * n for n in range(50)]
-    with pytest.raises(ZeroDivisionError):
-        list(in_lanes(lambda value: 1 // value, [1, 0, 1, 1, 1], 3))
+def test_workers_keep_the_order_and_pass_errors_on() -> None:
+    for workers in (1, 3):
+        assert list(parallel_map(lambda value: value * 2, range(50), workers)) == [2 * n for n in range(50)]
+        with pytest.raises(ZeroDivisionError):
+            list(parallel_map(lambda value: 1 // value, [1, 0, 1, 1, 1], workers))
 
 
-def test_lanes_compute_as_their_caller_would() -> None:
-    def state(_: int) -> tuple[bool, bool, torch.dtype]:
-        return (
-            torch.is_inference_mode_enabled(),
-            torch.is_autocast_enabled("cpu"),
-            (torch.ones(2, 2) @ torch.ones(2, 2)).dtype,
-        )
-
+def test_pools_made_by_many_threads_at_once_leave_the_thread_count_alone() -> None:
     before = torch.get_num_threads()
-    for lanes in (1, 2):
-        assert {result for _, result in in_lanes(state, range(6), lanes)} == {(True, False, torch.float32)}
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert {result for _, result in in_lanes(state, range(6), lanes)} == {(True, True, torch.bfloat16)}
+    with ThreadPoolExecutor(6) as pool:
+        pools = list(pool.map(worker_pool, [5] * 6))
+        seen = set(pool.map(lambda _: torch.get_num_threads(), range(6)))
+    assert len(set(map(id, pools))) == 1
+    assert seen == {before}
     assert torch.get_num_threads() == before
+
+
+def test_a_halved_batch_is_remembered_for_the_next_video(plain: Path, contract: MakeContract) -> None:
+    backbone = MeanColour(contract(), most=2)
+    extractor = Extractor(backbone)
+    first = extractor.extract(plain)
+    assert backbone.rejected > 0
+    rejected = backbone.rejected
+    assert np.array_equal(extractor.extract(plain).features, first.features)
+    assert backbone.rejected == rejected
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_threads_never_enlarge_a_batch_that_another_has_halved(workers: int) -> None:
+    size = PieceSize(64)
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(size.halve, [64, 8, 32, 16, 64, 8] * 50))
+    assert size.largest == 4
+    size.halve(1)
+    assert size.largest == 1
+
+
+def test_on_an_accelerator_threads_take_turns(plain: Path, contract: MakeContract) -> None:
+    """The backbone computes on the CPU here; what counts is that it is said to be elsewhere."""
+    at_once: list[int] = []
+    running = threading.Semaphore(1)
+
+    class Counting(MeanColour):
+        def __call__(self, prepared: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+            at_once.append(int(running.acquire(blocking=False)))
+            time.sleep(0.001)
+            features = super().__call__(prepared, times)
+            if at_once[-1]:
+                running.release()
+            return features
+
+    passes = ForwardPasses(Counting(contract()), torch.device("mps"))
+    block = PreparedFrames(torch.rand(76, 3), np.arange(76) / 25)
+    with ThreadPoolExecutor(4) as pool:
+        found = [pending.wait() for pending in pool.map(passes.forward, [block] * 12)]
+    assert at_once == [1] * 12
+    assert all(np.array_equal(rows, found[0]) for rows in found)
+
+
+@pytest.mark.parametrize("name", ["auto", "fp32", "bf16", "fp16"])
+def test_precision_holds_in_every_worker_whatever_the_caller_s(contract: MakeContract, name: str) -> None:
+    seen: list[tuple[bool, torch.dtype]] = []
+
+    class Products(MeanColour):
+        def __call__(self, prepared: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+            product = torch.ones(2, 2) @ torch.ones(2, 2)
+            seen.append((torch.is_inference_mode_enabled(), product.dtype))
+            return super().__call__(prepared, times)
+
+    passes = ForwardPasses(Products(contract()), torch.device("cpu"), name)
+    blocks = [PreparedFrames(torch.rand(76, 3), np.arange(76) / 25) for _ in range(6)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        list(parallel_map(passes.forward, blocks, 3))
+        passes.forward(blocks[0])
+    wanted = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name, torch.float32)
+    assert seen == [(True, wanted)] * 7
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_unknown_precisions_are_usage(contract: MakeContract) -> None:
+    with pytest.raises(UsageError, match="no precision named 'fp8'"):
+        Extractor(MeanColour(contract()), precision="fp8")

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tal_cli.extractors.extraction.blocks import PreparedFrames, iterate_windows, with_lookahead
+from tal_cli.extractors.extraction.blocks import PreparedFrames, window_blocks, with_lookahead
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.video.stream import FrameChunk
 
@@ -47,7 +47,7 @@ def test_every_window_comes_once_and_in_order(
     frames: int, cuts: list[int], window: int, stride: int, batch: int
 ) -> None:
     grid = WindowGrid(window, stride)
-    blocks = list(iterate_windows(prepared(chunks(frames, cuts)), grid, batch))
+    blocks = list(window_blocks(prepared(chunks(frames, cuts)), grid, batch))
     found = [numbers for block in blocks for numbers in windows_of(block, grid)]
     if frames < window:
         expected = [[*range(frames), *[frames - 1] * (window - frames)]]
@@ -60,7 +60,7 @@ def test_every_window_comes_once_and_in_order(
 
 
 def test_no_frames_give_no_window() -> None:
-    assert list(iterate_windows([], WindowGrid(16, 4), 8)) == []
+    assert list(window_blocks([], WindowGrid(16, 4), 8)) == []
 
 
 def test_the_batch_may_follow_from_the_first_frames() -> None:
@@ -70,7 +70,7 @@ def test_the_batch_may_follow_from_the_first_frames() -> None:
         seen.append(len(first.times))
         return 3
 
-    blocks = list(iterate_windows(prepared(chunks(40, [7])), WindowGrid(4, 2), batch))
+    blocks = list(window_blocks(prepared(chunks(40, [7])), WindowGrid(4, 2), batch))
     assert seen == [7]
     assert [len(windows_of(block, WindowGrid(4, 2))) for block in blocks] == [3, 3, 3, 3, 3, 3, 1]
 

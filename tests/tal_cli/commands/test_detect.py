@@ -7,7 +7,9 @@ import io
 import json
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from small_runs import LABELS, TAL, Tal, render_clip
 
 from tal_cli import VideoDetector
 from tal_cli.extractors.errors import UsageError
+from tal_cli.extractors.extraction.extractor import Extractor
 
 
 def segments(text: str, video: str = "first") -> list[dict[str, object]]:
@@ -191,3 +194,50 @@ def test_python_api(clips: Path, home: Path) -> None:
     assert detector.labels == tuple(LABELS)
     with pytest.raises(UsageError, match="fly"):
         detector.detect(clips / "first.mp4", labels=["fly"])
+
+
+# Real videos of all kinds, among them one that cannot be decoded to its end and one too short for a window.
+REAL = (
+    "mmaction2_test.avi",
+    "decord_corrupted.mp4",
+    "decord_flipping_a_pancake.mkv",
+    "moviepy_1x1_pixel.mp4",
+    "torchcodec_h265_10bits.mp4",
+    "torchcodec_nasa_13013.mp4",
+)
+
+
+@pytest.fixture
+def real_videos(shared: Path) -> list[Path]:
+    return [shared / "videos" / name for name in REAL]
+
+
+def test_videos_in_parallel_give_exactly_the_same(tal: Tal, real_videos: list[Path]) -> None:
+    """Two torch threads, so that each process also computes several blocks of a video at once."""
+    found = []
+    for workers in (1, 4):
+        options = ("-m", "camera", "--min-score", 0, "--workers", workers)
+        done = tal("detect", *real_videos, *options, env={"OMP_NUM_THREADS": "2"})
+        assert done.code == 0, done.err
+        found.append(json.loads(done.out))
+    assert found[0]["results"] == found[1]["results"]
+    assert found[0]["external_data"] == found[1]["external_data"]
+    assert len(found[0]["results"]["torchcodec_nasa_13013"]) > 100
+
+
+def test_threads_share_a_detector(real_videos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Extractor] = []
+
+    class Counted(Extractor):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(self)
+
+    monkeypatch.setattr("tal_cli.api.Extractor", Counted)
+    alone = VideoDetector.load("camera", device="cpu")
+    expected = [alone.detect(video, min_score=0) for video in real_videos]
+    together = VideoDetector.load("camera", device="cpu")
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda video: together.detect(video, min_score=0), real_videos * 2))
+    assert found == expected * 2
+    assert made == [alone.extractor, together.extractor]
