@@ -26,7 +26,6 @@ from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import LoadedModel, load_model
 from tal_cli.models.store.zoo import resolve_model
 from tal_cli.results.segments import Detections, Segment
-from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
     from tal_cli.extractors.features.contract import FeatureContract
@@ -224,8 +223,8 @@ class VideoDetector:
         return replace(sequence, contract=contract, fps=fps, frames=frames, duration=frames / fps)
 
     def _check_sequence(self, sequence: FeatureSequence, path: str) -> None:
-        if sequence.lost_frames:
-            console.warn(f"{path}: {counted(sequence.lost_frames, 'frame')} could not be decoded")
+        for warning in sequence.warnings:
+            console.warn(f"{path}: {warning}")
         channels = sequence.features.shape[1]
         if channels != self.recipe.features.channels:
             raise FeatureMismatch(

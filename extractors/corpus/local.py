@@ -214,8 +214,8 @@ class LocalEngine:
             worker.exclusive = worker.exclusive and bool(worker.jobs)
             if message["error"] is not None:
                 return [Outcome(job, error=unpack(message["error"]))]
-            facts = {key: message[key] for key in ("frames", "duration", "lost_frames")}
-            return [Outcome(job, **facts)]
+            warnings = tuple(message["warnings"])
+            return [Outcome(job, frames=message["frames"], duration=message["duration"], warnings=warnings)]
         return []
 
     def _ended(self, worker: Worker) -> list[Outcome]:

@@ -158,7 +158,7 @@ class Model:
             return Lost(" ".join(str(error).split())[:300])
         except Exception as error:
             return Failed(pack(error))
-        return Outcome(job, frames=sequence.frames, duration=sequence.duration, lost_frames=sequence.lost_frames)
+        return Outcome(job, frames=sequence.frames, duration=sequence.duration, warnings=sequence.warnings)
 
 
 class RayEngine:

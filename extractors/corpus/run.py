@@ -43,14 +43,14 @@ class Job:
 class Outcome:
     """What became of a job: done, kept (it was finished before), or failed with an error that says why.
 
-    frames: decoded; duration: of the video, seconds; lost_frames: that could not be decoded.
+    frames: decoded; duration: of the video, seconds; warnings: of how it was read, see `FeatureSequence`.
     """
 
     job: Job
     kept: bool = False
     frames: int = 0
     duration: float = 0.0
-    lost_frames: int = 0
+    warnings: tuple[str, ...] = ()
     error: Exception | None = None
 
     @property
@@ -135,7 +135,7 @@ def run_job(
         return Outcome(job, error=VideoError(job.video, error.reason))
     except (InputError, OSError) as error:
         return Outcome(job, error=error)
-    return Outcome(job, frames=sequence.frames, duration=sequence.duration, lost_frames=sequence.lost_frames)
+    return Outcome(job, frames=sequence.frames, duration=sequence.duration, warnings=sequence.warnings)
 
 
 def save(sequence: FeatureSequence, target: str) -> None:

@@ -57,7 +57,7 @@ def work(number: int, job: Job, extractor: Extractor, setup: Setup, say: Say) ->
     except Exception as error:
         say(outcome=number, error=pack(error))
         return
-    facts = {"frames": outcome.frames, "duration": outcome.duration, "lost_frames": outcome.lost_frames}
+    facts = {"frames": outcome.frames, "duration": outcome.duration, "warnings": outcome.warnings}
     say(outcome=number, error=None if outcome.error is None else pack(outcome.error), **facts)
 
 

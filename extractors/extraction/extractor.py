@@ -40,6 +40,8 @@ from tal_cli.extractors.video.stream import TIMEOUT, FrameChunk, VideoInfo, read
 
 # Chunks on their way to an accelerator, and blocks whose features are on their way back.
 CHUNKS_AHEAD = 8
+# Of the usual rate: fewer frames per second than this share of it and motion is no longer what a network has seen.
+LOWEST_SHARE = 0.4
 BLOCKS_BEHIND = 2
 
 Progress = Callable[[int, "int | None"], None]
@@ -182,8 +184,8 @@ class Extractor:
             frames=summary.frames,
             duration=summary.duration,
             start=summary.start,
-            lost_frames=summary.lost,
             window_times=None if summary.constant_rate else times.finish(),
+            warnings=tuple(reading_warnings(source.info, summary, contract)),
         )
 
     def _compute(self, source: Iterable[FrameChunk]) -> Generator[PendingFeatures, None, None]:
@@ -224,6 +226,28 @@ def window_times(frame_times: NDArray[np.float64], grid: WindowGrid, windows: in
     step = frame_times[-1] - frame_times[-2] if len(frame_times) > 1 else 1.0 / fps
     times = np.append(frame_times, frame_times[-1] + step)
     return np.interp(grid.positions(np.arange(windows, dtype=np.float64)), np.arange(len(times)), times)
+
+
+def reading_warnings(info: VideoInfo, summary: VideoSummary, contract: FeatureContract) -> Iterator[str]:
+    """What a user should know of how a video was read, one line each."""
+    if summary.lost:
+        yield f"{summary.lost} {'frame' if summary.lost == 1 else 'frames'} could not be decoded"
+    if info.streams > 1:
+        yield f"it has {info.streams} video streams; number {info.stream + 1} is read"
+    if summary.jumps:
+        yield f"joined recordings: its clock starts again {summary.jumps} times; the parts are read as one"
+    lowest = lowest_rate(contract)
+    if lowest is not None and summary.fps < lowest:
+        yield (
+            f"{summary.fps:.3g} frames/s are too few for {contract.extractor}, which needs {lowest:.3g} or more: "
+            "expect wrong or missing segments"
+        )
+
+
+def lowest_rate(contract: FeatureContract) -> float | None:
+    """The frame rate below which a video shows an extractor something else than it was made for; None: not known."""
+    usual = contract.sampling_rate or contract.max_rate
+    return None if usual is None else LOWEST_SHARE * usual
 
 
 def expected_frames(info: VideoInfo, contract: FeatureContract) -> int | None:

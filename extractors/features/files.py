@@ -85,7 +85,7 @@ def describe(sequence: FeatureSequence) -> dict[str, Any]:
             "frames": sequence.frames,
             "duration": sequence.duration,
             "start": sequence.start,
-            "lost_frames": sequence.lost_frames,
+            "warnings": list(sequence.warnings),
         },
         "feature_fps": sequence.feature_fps,
         "window_times": None if times is None else [round(float(time), 6) for time in times],
@@ -115,7 +115,7 @@ def parse_description(path: Path, features: NDArray[np.float32]) -> FeatureSeque
             frames=int(video["frames"]),
             duration=float(video["duration"]),
             start=float(video["start"]),
-            lost_frames=int(video["lost_frames"]),
+            warnings=tuple(map(str, video.get("warnings", ()))),
             feature_fps=None if content["feature_fps"] is None else float(content["feature_fps"]),
             window_times=None if times is None else np.asarray(times, np.float64),
         )

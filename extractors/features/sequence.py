@@ -19,7 +19,8 @@ class FeatureSequence:
     fps: the video's own rate, frames per second; frames: decoded; duration: seconds (all 0 where unknown).
     feature_fps: the rate windows count in, after resampling or decimation; None: the video's own.
     window_times: float64 [T] seconds at which grid positions 0..T-1 lie; None at a constant rate, where they follow
-    from it. lost_frames: frames of the video that could not be decoded. start: the container's time of the first frame.
+    from it. start: the container's time of the first frame. warnings: what a user should know of how the video was
+    read, one line each: frames lost, streams left out, a frame rate that is too low.
     """
 
     features: NDArray[np.float32]
@@ -28,9 +29,9 @@ class FeatureSequence:
     frames: int
     duration: float
     window_times: NDArray[np.float64] | None = None
-    lost_frames: int = 0
     feature_fps: float | None = None
     start: float = 0.0
+    warnings: tuple[str, ...] = ()
 
     def seconds(self, grid: ArrayLike) -> NDArray[np.float64]:
         """Grid positions (float, any shape) -> seconds on the video's clock, clipped to [0, duration].

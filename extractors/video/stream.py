@@ -39,6 +39,7 @@ class VideoInfo:
     width, height: pixels as displayed, after rotation (the sample aspect ratio is left alone).
     fps, frames, duration (seconds): the container's claims; None where it makes none.
     rotation: degrees counter-clockwise (0, 90, 180, 270) by which stored pictures are turned to be upright.
+    streams: how many video streams the file has; stream: which of them, from 0, is read.
     """
 
     path: str
@@ -48,6 +49,8 @@ class VideoInfo:
     frames: int | None
     duration: float | None
     rotation: int
+    streams: int = 1
+    stream: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class FrameStream:
             frames=opened.frames,
             duration=opened.duration,
             rotation=opened.rotation,
+            streams=opened.streams,
+            stream=opened.stream,
         )
         self.size = size
         self._process = process

@@ -108,8 +108,8 @@ class Corpus:
     def _tell(self, outcome: Outcome, run: Run) -> None:
         error = outcome.error
         if error is None:
-            if outcome.lost_frames:
-                console.warn(f"{outcome.job.video}: {counted(outcome.lost_frames, 'frame')} could not be decoded")
+            for warning in outcome.warnings:
+                console.warn(f"{outcome.job.video}: {warning}")
             return
         if exit_code_of(error) == EXIT_MISSING:
             raise error

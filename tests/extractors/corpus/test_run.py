@@ -63,7 +63,7 @@ def test_one_failure_costs_one_video(plain: Path, tmp_path: Path) -> None:
     assert kinds(outcomes) == ["done", "failed", "failed", "done"]
     assert isinstance(outcomes[1].error, VideoError)
     assert outcomes[1].error.path == os.fspath(tmp_path / "broken.mp4")
-    assert (outcomes[0].frames, outcomes[0].duration, outcomes[0].lost_frames) == (60, pytest.approx(2.4), 0)
+    assert (outcomes[0].frames, outcomes[0].duration, outcomes[0].warnings) == (60, pytest.approx(2.4), ())
     assert sorted(os.listdir(out)) == ["0.json", "0.npy", "3.json", "3.npy"]
     # Another contract is redone, what a killed run left is removed, even where nothing is left to do.
     description = json.loads((out / "3.json").read_text())

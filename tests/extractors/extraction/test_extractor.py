@@ -6,20 +6,23 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import UsageError, VideoError
 from tal_cli.extractors.extraction.blocks import PreparedFrames
 from tal_cli.extractors.extraction.cpu_parallel import parallel_map, worker_pool
-from tal_cli.extractors.extraction.extractor import Extractor, extract_features
+from tal_cli.extractors.extraction.extractor import Extractor, extract_features, reading_warnings
 from tal_cli.extractors.extraction.forward import ForwardPasses, PieceSize
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
-from tal_cli.extractors.video.stream import read_frames
+from tal_cli.extractors.video.messages import VideoSummary
+from tal_cli.extractors.video.stream import VideoInfo, read_frames
 
 MakeContract = Callable[..., FeatureContract]
 Encode = Callable[..., Path]
@@ -81,7 +84,7 @@ def test_features_do_not_depend_on_batch_and_threads(
     monkeypatch.setattr("tal_cli.extractors.extraction.extractor.cpu_workers", lambda: threads)
     sequence = extract_features(plain, MeanColour(contract()), batch_size=batch)
     assert np.allclose(sequence.features, by_hand(plain, WindowGrid(16, 4)), atol=1e-3)
-    assert (sequence.fps, sequence.frames, sequence.lost_frames) == (25.0, 60, 0)
+    assert (sequence.fps, sequence.frames, sequence.warnings) == (25.0, 60, ())
     assert sequence.duration == pytest.approx(2.4)
     assert sequence.window_times is None
     assert sequence.seconds([0.0, 11.0]) == pytest.approx([0.32, 2.08])
@@ -370,3 +373,32 @@ def test_precision_holds_in_every_worker_whatever_the_caller_s(contract: MakeCon
 def test_unknown_precisions_are_usage(contract: MakeContract) -> None:
     with pytest.raises(UsageError, match="no precision named 'fp8'"):
         Extractor(MeanColour(contract()), precision="fp8")
+
+
+def test_a_user_is_told_how_a_video_was_read() -> None:
+    contract = find("tiny").contract
+    info = VideoInfo("a.mp4", 64, 48, 25.0, 60, 2.4, 0)
+    summary = VideoSummary(
+        fps=25.0,
+        delivered_fps=25.0,
+        frames=60,
+        duration=2.4,
+        start=0.0,
+        lost=0,
+        constant_rate=True,
+        repeated=0,
+        jumps=0,
+    )
+    assert list(reading_warnings(info, summary, contract)) == []
+    odd = list(
+        reading_warnings(replace(info, streams=3, stream=1), replace(summary, fps=5.0, lost=2, jumps=4), contract)
+    )
+    assert [warning.split(";")[0].split(":")[0] for warning in odd] == [
+        "2 frames could not be decoded",
+        "it has 3 video streams",
+        "joined recordings",
+        "5 frames/s are too few for tiny, which needs 14.4 or more",
+    ]
+    resampled = replace(contract, sampling_rate=30.0, max_rate=None)
+    assert not list(reading_warnings(info, replace(summary, fps=15.0), resampled))
+    assert len(list(reading_warnings(info, replace(summary, fps=10.0), resampled))) == 1
