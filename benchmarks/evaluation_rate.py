@@ -61,7 +61,7 @@ def cases(shared: Path, out: Path) -> list[Case]:
         ),
         Case(
             "THUMOS14 test, diagnosis with figures",
-            ("diagnose", f"{found}/predictions_thumos_test.json.gz", *thumos, "--out", str(out), "-q"),
+            ("diagnose", f"{found}/predictions_thumos_test.json.gz", *thumos, "--output", str(out), "-q"),
             "DETAD",
             75.1,
             20,

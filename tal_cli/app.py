@@ -31,6 +31,7 @@ from tal_cli.commands import (
     train,
     view,
 )
+from tal_cli.commands.options import current_spelling
 from tal_cli.error_report import exit_code_of, message_of, write_log
 from tal_cli.extractors.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, OldName
 from tal_cli.safe_text import one_line
@@ -61,7 +62,7 @@ app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": current_spelling},
     epilog="Example: tal detect holiday.mp4",
 )
 

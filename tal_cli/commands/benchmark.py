@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import console
-from tal_cli.commands.evaluation_options import Format, ResultFormat
-from tal_cli.commands.options import Device, Overrides, Precision, PrecisionChoice, Quiet, Seed
+from tal_cli.commands.options import Device, Format, Overrides, Precision, PrecisionChoice, Quiet, ResultFormat, Seed
 from tal_cli.commands.printing import print_json, print_table
 from tal_cli.extractors.errors import UsageError
 
@@ -44,7 +43,7 @@ def benchmark(
     repeat: Annotated[int, typer.Option(min=1, metavar="N", help="Warm runs to take the median of.")] = 5,
     device: Device = "auto",
     precision: Precision = PrecisionChoice.auto,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Sequences at once.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Sequences at once.")] = 1,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the forward pass with torch.compile.")] = False,
     cuda_graphs: Annotated[
         bool, typer.Option("--cuda-graphs", help="Compile it and replay it as a CUDA graph (mode reduce-overhead).")
@@ -74,7 +73,7 @@ def benchmark(
         device=resolve_device(device),
         precision=precision.value,
         length=length,
-        batch=batch,
+        batch=batch_size,
         repeat=repeat,
         compiled="reduce-overhead" if cuda_graphs else "default" if compile else None,
         seed=seed,

@@ -41,7 +41,7 @@ def video_scores(
     ],
     output: Out,
     classes: Annotated[int, typer.Option(min=1, metavar="N", help="A video's best classes that are used.")] = 2,
-    best: Annotated[int, typer.Option(min=1, metavar="N", help="A video's best proposals that are used.")] = 200,
+    top_k: Annotated[int, typer.Option(min=1, metavar="N", help="Most proposals per video, best first.")] = 200,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Names of the classes, one a line, if SCORES lacks them."),
@@ -59,7 +59,7 @@ def video_scores(
 
     found = load_predictions(proposals)
     names = read_text(labels).splitlines() if labels else ()
-    result, missing = label_proposals(found, load_video_scores(scores, names, softmax=softmax), classes, best)
+    result, missing = label_proposals(found, load_video_scores(scores, names, softmax=softmax), classes, top_k)
     if missing:
         some = ", ".join(missing[:NAMED_AT_MOST])
         console.warn(f"{scores} has no scores for {len(missing)} videos, which are left out: {some}")
@@ -81,13 +81,13 @@ def actions(
     noun_classes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="EPIC_100_noun_classes.csv, which numbers the names.")
     ] = None,
-    overlap: Annotated[
+    tiou: Annotated[
         float,
         typer.Option(
-            min=0.0, max=1.0, metavar="X", callback=finite, help="tIoU from which a verb and a noun belong together."
+            min=0.0, max=1.0, metavar="X", callback=finite, help="tIoU threshold for a verb and a noun to be paired."
         ),
     ] = 0.5,
-    best: Annotated[int, typer.Option(min=1, metavar="N", help="Actions per video.")] = 2000,
+    top_k: Annotated[int, typer.Option(min=1, metavar="N", help="Most actions per video, best first.")] = 2000,
     supervision: Annotated[
         str | None, typer.Option(metavar="PT,TL,TD", help="Supervision levels (0 to 5) that a submission declares.")
     ] = None,
@@ -101,7 +101,7 @@ def actions(
     from tal_cli.fusion.actions import combine_actions
 
     levels = _levels(supervision)
-    pairs = combine_actions(load_predictions(verbs), load_predictions(nouns), overlap, best)
+    pairs = combine_actions(load_predictions(verbs), load_predictions(nouns), tiou, top_k)
     numbers = (_numbers(verb_classes), _numbers(noun_classes))
     results: dict[str, list[dict[str, Any]]] = {}
     for action in pairs:

@@ -11,13 +11,12 @@ import typer
 from tal_cli.commands.evaluation_options import (
     AnnotationFile,
     Dataset,
-    Format,
     OneEpicTask,
-    ResultFormat,
     Subset,
+    Tiou,
     find_ground_truth,
 )
-from tal_cli.commands.options import Quiet
+from tal_cli.commands.options import Format, Quiet, ResultFormat
 from tal_cli.commands.printing import print_json, print_table
 
 if TYPE_CHECKING:
@@ -33,10 +32,7 @@ def compare(
     dataset: Dataset = None,
     annotations: AnnotationFile = None,
     subset: Subset = None,
-    tiou: Annotated[
-        str | None,
-        typer.Option(metavar="A:STEP:B", help="Overlap thresholds. Default: 0.3:0.1:0.7, or the data set's."),
-    ] = None,
+    tiou: Tiou = None,
     task: OneEpicTask = None,
     format: Format = ResultFormat.table,
     quiet: Quiet = False,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import console
-from tal_cli.commands.evaluation_options import Format, ResultFormat
-from tal_cli.commands.options import Quiet, Seed, Workers, finite
+from tal_cli.commands.options import FeaturesPath, Format, Quiet, ResultFormat, Seed, Workers, finite
 from tal_cli.commands.printing import print_facts, print_json, print_path, print_table
 from tal_cli.extractors.errors import EXIT_INPUT, InputError, UsageError
 from tal_cli.safe_text import counted, printable
@@ -78,10 +77,7 @@ def check(
     root: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where its files are. Default: $TAL_DATA/NAME or data/NAME.")
     ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR|FILE", help="Feature files, or the one of all videos. Default: DIR/features."),
-    ] = None,
+    features: FeaturesPath = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Whose features they should be. Default: the data set's.")
     ] = None,
@@ -183,11 +179,12 @@ def convert(
     print_path(out)
 
 
-@app.command("make", epilog="Example: tal datasets make camera --out data/camera --videos 40 --seed 1")
+@app.command("make", epilog="Example: tal datasets make camera -o data/camera --videos 40 --seed 1")
 def make(
     name: Annotated[str, typer.Argument(metavar="NAME", help="camera is the one that can be made.")],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to. Default: $TAL_DATA/NAME or data/NAME.")
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to fill. Default: $TAL_DATA/NAME or data/NAME."),
     ] = None,
     videos: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 300,
     seed: Seed = 0,
@@ -204,7 +201,7 @@ def make(
 
     from tal_cli.camera.render import render_dataset
 
-    folder = out or benchmark.root
+    folder = output or benchmark.root
     with console.progress("rendering", videos, "videos") as progress:
         render_dataset(folder, videos=videos, seed=seed, workers=workers or auto_workers(videos), progress=progress)
     print_path(folder)

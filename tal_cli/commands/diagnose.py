@@ -13,21 +13,19 @@ from tal_cli import console
 from tal_cli.commands.evaluation_options import (
     AnnotationFile,
     Dataset,
-    Format,
     OneEpicTask,
     PredictionFile,
-    ResultFormat,
     Subset,
     find_ground_truth,
 )
-from tal_cli.commands.options import Quiet
+from tal_cli.commands.options import Format, Quiet, ResultFormat
 from tal_cli.commands.printing import print_facts, print_json, print_table
 from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.diagnosis.analysis import Diagnosis
 
-EXAMPLE = "Example: tal diagnose predictions.json --dataset thumos --out diagnosis"
+EXAMPLE = "Example: tal diagnose predictions.json --dataset thumos -o diagnosis"
 DEFAULT_TIOU = "0.5"
 
 
@@ -41,8 +39,9 @@ def diagnose(
     predictions: PredictionFile,
     dataset: Dataset = None,
     annotations: AnnotationFile = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where figures (PNG, SVG), diagnosis.json and index.html go.")
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for figures, diagnosis.json and index.html."),
     ] = None,
     subset: Subset = None,
     tiou: Annotated[str, typer.Option(metavar="A:STEP:B", help="Overlap thresholds.")] = DEFAULT_TIOU,
@@ -76,10 +75,11 @@ def diagnose(
     if diagnosis.unusable:
         console.warn(f"{counted(diagnosis.unusable, 'instance')} without length, or longer than their video, left out")
     document = as_json(diagnosis)
-    if out is not None:
-        _write_page(diagnosis, out, predictions.name, truth.path.name)
-        write_atomically(out / "diagnosis.json", (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
-        console.note(f"figures and {out / 'index.html'} are written")
+    if output is not None:
+        _write_page(diagnosis, output, predictions.name, truth.path.name)
+        text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+        write_atomically(output / "diagnosis.json", text.encode())
+        console.note(f"figures and {output / 'index.html'} are written")
     if format is ResultFormat.json:
         print_json(document)
     else:

@@ -12,13 +12,12 @@ from tal_cli import console
 from tal_cli.commands.evaluation_options import (
     AnnotationFile,
     Dataset,
-    Format,
     PredictionFile,
-    ResultFormat,
     Subset,
+    Tiou,
     find_ground_truth,
 )
-from tal_cli.commands.options import Quiet
+from tal_cli.commands.options import Format, Quiet, ResultFormat
 from tal_cli.commands.printing import print_json, print_table
 from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import counted
@@ -48,10 +47,7 @@ def evaluate(
     dataset: Dataset = None,
     annotations: AnnotationFile = None,
     subset: Subset = None,
-    tiou: Annotated[
-        str | None,
-        typer.Option(metavar="A:STEP:B", help="Overlap thresholds. Default: 0.3:0.1:0.7, or the data set's."),
-    ] = None,
+    tiou: Tiou = None,
     protocol: Annotated[
         Protocol,
         typer.Option(metavar="activitynet|actionformer|epic", help="Whose rules are followed to the last digit."),

@@ -21,12 +21,10 @@ AnnotationFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Annotations in any form that `tal datasets convert` reads.")
 ]
 Subset = Annotated[str | None, typer.Option(metavar="S", help="`all`, or one; default: the one predicted.")]
+Tiou = Annotated[
+    str | None, typer.Option(metavar="A:STEP:B", help="Overlap thresholds. Default: 0.3:0.1:0.7, or the data set's.")
+]
 PredictionFile = Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="JSON of `tal detect --min-score 0`.")]
-
-
-class ResultFormat(str, Enum):
-    table = "table"
-    json = "json"
 
 
 class EpicTask(str, Enum):
@@ -35,7 +33,6 @@ class EpicTask(str, Enum):
     action = "action"
 
 
-Format = Annotated[ResultFormat, typer.Option("--format", "-f", metavar="table|json", help="How to print the result.")]
 OneEpicTask = Annotated[
     EpicTask | None, typer.Option(metavar="verb|noun|action", help="Files in EPIC's submission form: what to look at.")
 ]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tal_cli import console
-from tal_cli.commands.options import Quiet
+from tal_cli.commands.options import Quiet, WeightsFile
 from tal_cli.commands.printing import print_path
 from tal_cli.commands.pull import suggestion
 from tal_cli.extractors.errors import UsageError
@@ -35,9 +35,7 @@ def export(
         int | None,
         typer.Option(min=1, metavar="N", help="Fix the detector's input to N grid cells. Default: any number."),
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", help="Weights of an extractor that needs some.")
-    ] = None,
+    weights: WeightsFile = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a model for other programs: ONNX, torch.export or TorchScript.

@@ -70,13 +70,13 @@ class Corpus:
         WeightsMissing: it needs weights that are not there.
     """
 
-    def __init__(self, setup: Setup, where: Where, *, out: str, format: str, overwrite: bool) -> None:
+    def __init__(self, setup: Setup, where: Where, *, output: str, format: str, overwrite: bool) -> None:
         self._setup, self._where = setup, where
-        self._out, self._format, self._overwrite = out, format, overwrite
-        if out.startswith("memory://"):
-            raise UsageError(f"--out {out}: it would be gone with this command")
-        if not is_url(out):
-            check_folder(Path(join(out)))
+        self._output, self._format, self._overwrite = output, format, overwrite
+        if output.startswith("memory://"):
+            raise UsageError(f"--output {output}: it would be gone with this command")
+        if not is_url(output):
+            check_folder(Path(join(output)))
         self._contract = setup.contract()
         differences = self._contract.differences(find(setup.extractor).contract)
         differences = [line for line in differences if not line.startswith("weights_sha256")]
@@ -100,7 +100,7 @@ class Corpus:
             outcomes.close()
         for problem in found.problems:
             total.failed.append((problem.path, problem.reason))
-        console.note(sentence(total, self._out))
+        console.note(sentence(total, self._output))
         if summary is not None:
             write_atomically(summary, json.dumps(self._facts(total), indent=1, ensure_ascii=False).encode() + b"\n")
         return run.exit_code
@@ -118,7 +118,7 @@ class Corpus:
         run.report(error, outcome.job.video)
 
     def _target(self, name: str) -> str:
-        return join(self._out, *file_for(Path(), name, f".{self._format}").parts)
+        return join(self._output, *file_for(Path(), name, f".{self._format}").parts)
 
     def _engine(self, jobs: int) -> Engine:
         if self._where.engine == "ray":

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tal_cli.commands import pull
-from tal_cli.commands.evaluation_options import Format, ResultFormat
-from tal_cli.commands.options import WeightsFile
+from tal_cli.commands.options import Format, ResultFormat, WeightsFile
 from tal_cli.commands.printing import print_facts, print_json, print_table
 from tal_cli.extractors.errors import UsageError
 

@@ -15,6 +15,7 @@ from tal_cli.commands.options import (
     Device,
     InputPaths,
     NullSeparated,
+    Overwrite,
     Precision,
     PrecisionChoice,
     Quiet,
@@ -26,15 +27,18 @@ from tal_cli.commands.options import (
 from tal_cli.extractors.errors import UsageError
 from tal_cli.inputs import gather
 
-EXAMPLE = "Example: tal extract-features videos/ --out features --shard 1/4"
+EXAMPLE = "Example: tal extract-features videos/ -o features --shard 1/4"
 FORMATS = ("npy", "npz", "safetensors", "pt")
 ENGINES = ("local", "ray")
 
 
 def extract_features(
     inputs: InputPaths = None,
-    out: Annotated[
-        str, typer.Option(metavar="DIR", help="Folder (or URL) for one feature file and one VIDEO.json per video.")
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder or URL for one feature file and one VIDEO.json per video."
+        ),
     ] = "features",
     extractor: Annotated[
         str | None, typer.Option("--extractor", "-x", metavar="NAME", help="Which backbone: see `tal extractors`.")
@@ -69,9 +73,7 @@ def extract_features(
         typer.Option("--weights", metavar="FILE", help="Weights of the extractor (once per file that it needs)."),
     ] = None,
     format: Annotated[str, typer.Option("--format", "-f", metavar="|".join(FORMATS), help="File format.")] = "npy",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Redo finished files too; without it they are kept.")
-    ] = False,
+    overwrite: Overwrite = False,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only the I-th of N shards of the inputs (from 1).")
     ] = "1/1",
@@ -139,7 +141,7 @@ def extract_features(
         seed=seed,
     )
     where = extraction_run.Where(engine=engine, address=address, device=device, workers=workers, patience=timeout)
-    run = extraction_run.Corpus(setup, where, out=out, format=format, overwrite=overwrite)
+    run = extraction_run.Corpus(setup, where, output=output, format=format, overwrite=overwrite)
     raise typer.Exit(run.extract(found, summary))
 
 

@@ -9,7 +9,7 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands import pull
-from tal_cli.commands.options import Quiet
+from tal_cli.commands.options import Overwrite, Quiet
 from tal_cli.commands.printing import print_facts, print_path, print_table
 from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import printable
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tal_cli.models.store.zoo import ModelEntry
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `tal models list`.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 app = typer.Typer(
     help="Show the models to detect with; add published ones, remove them, write them as their authors do.",

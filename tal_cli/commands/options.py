@@ -1,4 +1,4 @@
-"""Options that several commands share, spelt and explained once."""
+"""Options that several commands share, each with one spelling and one explanation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ from tal_cli import console
 from tal_cli.extractors.errors import UsageError
 
 LARGEST_SEED = 2**64 - 1  # that torch takes
+# Earlier names of options, without dashes, and the names they have now: still read, and not shown in help.
+OLD_SPELLINGS = {"out": "output", "batch": "batch-size", "best": "top-k", "overlap": "tiou", "video": "videos"}
+
+
+def current_spelling(name: str) -> str:
+    """The name that an option has now; click asks for it with every option that it defines or reads."""
+    return OLD_SPELLINGS.get(name, name)
+
+
+class ResultFormat(str, Enum):
+    table = "table"
+    json = "json"
 
 
 class PrecisionChoice(str, Enum):
@@ -41,6 +53,7 @@ def finite(value: float | None) -> float | None:
     return value
 
 
+Format = Annotated[ResultFormat, typer.Option("--format", "-f", metavar="table|json", help="How to print the result.")]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="No progress, no notes.", callback=_be_quiet, is_eager=True),
@@ -83,9 +96,16 @@ BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Windows per forw
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Videos to work on at a time. Default: by the cores.")
 ]
-WeightsFile = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Weights file of an extractor that needs one.")
+WeightsFile = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Weights file of an extractor.")]
+FeaturesPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--features", metavar="DIR|FILE", help="Feature files, or one file with all. Default: beside the annotations."
+    ),
 ]
+TopK = Annotated[int | None, typer.Option(min=1, metavar="N", help="Most segments per video, best first.")]
+Labels = Annotated[list[str] | None, typer.Option("--label", metavar="L", help="Keep only this label (repeatable).")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 
 def batch_size_of(text: str) -> int | Literal["auto"]:

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from tal_cli import console
-from tal_cli.commands.options import Device, Overrides, Precision, PrecisionChoice, Quiet
+from tal_cli.commands.options import Device, FeaturesPath, Overrides, Precision, PrecisionChoice, Quiet
 from tal_cli.commands.printing import print_path
 from tal_cli.extractors.errors import UsageError
 
-EXAMPLE = "Example: tal train --dataset mine/annotations.json --features mine/features --out runs/mine"
+EXAMPLE = "Example: tal train --dataset mine/annotations.json --features mine/features -o runs/mine"
 
 
 class LogChoice(str, Enum):
@@ -29,11 +29,10 @@ def train(
             metavar="NAME|ANNOTATIONS.json", help="A name of `tal datasets list`, or an ActivityNet-style JSON."
         ),
     ],
-    features: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR|FILE", help="Features, a file per video or one of all. Default: beside annotations."),
+    features: FeaturesPath = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="RUN", help="Run folder. Default: runs/NAME-DATE.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder. Default: runs/NAME-DATE.")] = None,
     recipe: Annotated[
         str | None,
         typer.Option(metavar="NAME|FILE.yaml", help="Default: the data set's; own data: derived from the durations."),
@@ -68,7 +67,7 @@ def train(
     request = TrainingRequest(
         dataset=dataset,
         features=features,
-        out=out,
+        out=output,
         recipe=recipe,
         overrides=[*(override or []), *(f"{key}={value}" for key, value in values.items() if value is not None)],
         train_subset=train_subset,

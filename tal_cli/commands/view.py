@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import __version__, console
-from tal_cli.commands.options import Quiet, finite
+from tal_cli.commands.options import Labels, Quiet, TopK, finite
 from tal_cli.commands.printing import print_path
 from tal_cli.commands.visual_outputs import AnnotationsFile, Embed, check_page
 from tal_cli.extractors.errors import InputError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tal_cli.results.segments import Detections
 
 RESULT_SUFFIXES = (".json", ".jsonl", ".csv")
-EXAMPLE = "Example: tal view results.json --video clips/ --annotations truth.json --open"
+EXAMPLE = "Example: tal view results.json --videos clips/ --annotations truth.json --open"
 
 
 def view(
@@ -37,9 +37,9 @@ def view(
             help="What `tal detect` wrote: json, jsonl or csv, gzipped or not; files, folders or patterns.",
         ),
     ],
-    video: Annotated[
+    videos: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the videos are, if not where the results say; or one video."),
+        typer.Option(metavar="DIR|FILE", help="Where the videos are, if not where the results say; or one video."),
     ] = None,
     annotations: AnnotationsFile = None,
     output: Annotated[
@@ -52,15 +52,12 @@ def view(
         ),
     ] = None,
     min_score: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="X", callback=finite, help="Leave out segments of a lower score."),
+        float | None, typer.Option(min=0, max=1, metavar="X", callback=finite, help="Score threshold.")
     ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Keep at most this many segments per video, best first.")
-    ] = None,
-    label: Annotated[list[str] | None, typer.Option(metavar="L", help="Keep only this label (repeatable).")] = None,
+    top_k: TopK = None,
+    label: Labels = None,
     embed: Embed = False,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Show results in a browser: player, timeline per label, score filter, table.
@@ -80,16 +77,16 @@ def view(
 
     truth = load_annotations(annotations) if annotations else None
     report = Report(page, run_of([made for _, made in found]), annotations=truth, embed=embed)
-    videos = list(placed(found, videos_by_name(video) if video else {}))
-    with console.progress("videos", total=len(videos), unit="videos") as progress:
-        for detections in videos:
+    shown = list(placed(found, videos_by_name(videos) if videos else {}))
+    with console.progress("videos", total=len(shown), unit="videos") as progress:
+        for detections in shown:
             report.add(completed(detections.keep(min_score=min_score, top_k=top_k, labels=label)))
             progress.advance()
     report.finish()
-    if not all(os.path.exists(detections.path) for detections in videos):
-        console.hint("--video DIR says where the videos are")
+    if not all(os.path.exists(detections.path) for detections in shown):
+        console.hint("--videos DIR says where the videos are")
     print_path(page)
-    if show:
+    if open_page:
         webbrowser.open(page.resolve().as_uri())
     raise typer.Exit(failures.exit_code)
 

@@ -116,7 +116,7 @@ def load_videos(
     if absent:
         more = f" and {len(absent) - NAMED_AT_MOST} more" if len(absent) > NAMED_AT_MOST else ""
         reason = f"no features in {folder} for {', '.join(absent[:NAMED_AT_MOST])}{more}"
-        raise MissingError(reason, "make them with `tal extract-features VIDEOS --out DIR`")
+        raise MissingError(reason, "make them with `tal extract-features VIDEOS --output DIR`")
     index = {label: number for number, label in enumerate(labels)}
     room = _memory()
     videos = []

@@ -22,7 +22,7 @@ from tal_cli.models.recipe.schema import Recipe
 
 OWN_DATA_TIOU = "0.3:0.1:0.7"
 USUAL_NAME = "annotations"
-MAKE_FEATURES = "make them with `tal extract-features VIDEOS --out DIR`, or say with --features where they are"
+MAKE_FEATURES = "make them with `tal extract-features VIDEOS --output DIR`, or say with --features where they are"
 UNTAUGHT = "label that is not in the training subset"
 # Kinds of `tal datasets check` that end a run. The features' making is checked again, and said in full, on loading.
 FATAL = ("subset without instances", "unknown label", "features that cannot be used")

@@ -159,7 +159,7 @@ def check_instances(videos: Sequence[FeatureVideo], subset: str) -> None:
 
 
 def run_folder(request: TrainingRequest) -> Path:
-    """The run's folder: `--out`, or `runs/NAME-DATE`; when resuming without `--out`, the newest of that name.
+    """The run's folder: `--output`, or `runs/NAME-DATE`; when resuming without `--output`, the newest of that name.
 
     Raises:
         UsageError: the folder holds another run, or there is none to resume.
@@ -169,12 +169,12 @@ def run_folder(request: TrainingRequest) -> Path:
     if out is None and request.resume:
         found = sorted(Path("runs").glob(f"{name}-*/{FOLDER}/{FILE}"), key=lambda path: path.stat().st_mtime)
         if not found:
-            raise UsageError(f"no run of {name} in runs/ to resume", "name the run folder with --out")
+            raise UsageError(f"no run of {name} in runs/ to resume", "name the run folder with --output")
         out = found[-1].parents[1]
     out = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     check_folder(out)
     if not request.resume and (out / FOLDER / FILE).exists():
-        raise UsageError(f"{out} holds a run already", "go on with it by --resume, or choose another folder with --out")
+        raise UsageError(f"{out} holds a run already", "go on with it by --resume, or choose another folder with --output")
     return out
 
 

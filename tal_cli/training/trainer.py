@@ -245,7 +245,7 @@ class Trainer:
         if state.fingerprint != self.fingerprint:
             raise UsageError(
                 f"{self.run.out}: its state belongs to another recipe, precision or other data",
-                "resume with the same options, or train into another folder with --out",
+                "resume with the same options, or train into another folder with --output",
             )
         self.detector.load_state_dict(state.detector)
         self.average.load_state_dict(state.average)
