@@ -41,7 +41,9 @@ def video_scores(
     ],
     output: Out,
     classes: Annotated[int, typer.Option(min=1, metavar="N", help="A video's best classes that are used.")] = 2,
-    top_k: Annotated[int, typer.Option(min=1, metavar="N", help="Most proposals per video, best first.")] = 200,
+    top_k: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Use at most N proposals per video, best first.")
+    ] = 200,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Names of the classes, one a line, if SCORES lacks them."),
@@ -87,7 +89,9 @@ def actions(
             min=0.0, max=1.0, metavar="X", callback=finite, help="tIoU threshold for a verb and a noun to be paired."
         ),
     ] = 0.5,
-    top_k: Annotated[int, typer.Option(min=1, metavar="N", help="Most actions per video, best first.")] = 2000,
+    top_k: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Keep at most N actions per video, best first.")
+    ] = 2000,
     supervision: Annotated[
         str | None, typer.Option(metavar="PT,TL,TD", help="Supervision levels (0 to 5) that a submission declares.")
     ] = None,

@@ -61,14 +61,16 @@ Quiet = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        envvar="TAL_DEVICE", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute; auto: the best there is."
+        envvar="TAL_DEVICE",
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="Compute device; auto picks CUDA, then MPS, then CPU.",
     ),
 ]
 Precision = Annotated[
     PrecisionChoice,
-    typer.Option(metavar="auto|fp32|bf16|fp16", help="Arithmetic of the forward pass; auto: fp32."),
+    typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision of the forward pass; auto: fp32."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Seed of all random numbers.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value by dotted path (repeatable)."),
@@ -90,11 +92,11 @@ InputPaths = Annotated[
 NullSeparated = Annotated[bool, typer.Option("--null", "-0", help="Paths on standard input end in NUL, not newline.")]
 Decoder = Annotated[
     DecoderChoice,
-    typer.Option(metavar="auto|pyav|decord|torchcodec", help="Who decodes (decord and torchcodec where installed)."),
+    typer.Option(metavar="auto|pyav|decord|torchcodec", help="Video decoder (decord and torchcodec where installed)."),
 ]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Windows per forward pass.")]
 Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Videos to work on at a time. Default: by the cores.")
+    int | None, typer.Option(min=1, metavar="N", help="Number of videos processed in parallel. Default: by the cores.")
 ]
 WeightsFile = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Weights file of an extractor.")]
 FeaturesPath = Annotated[
@@ -103,7 +105,7 @@ FeaturesPath = Annotated[
         "--features", metavar="DIR|FILE", help="Feature files, or one file with all. Default: beside the annotations."
     ),
 ]
-TopK = Annotated[int | None, typer.Option(min=1, metavar="N", help="Most segments per video, best first.")]
+TopK = Annotated[int | None, typer.Option(min=1, metavar="N", help="Keep at most N segments per video, best first.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", metavar="L", help="Keep only this label (repeatable).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
