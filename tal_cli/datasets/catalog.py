@@ -156,11 +156,9 @@ BENCHMARKS = {
             test=("validation", 0),
             tiou="0.3:0.1:0.7",
             recipe="camera",
-            features=(
-                "tiny, window 16, stride 4: tal extract-features data/camera/videos --output data/camera/features",
-            ),
-            source="`tal datasets make camera --output data/camera`",
-            preparation="tal datasets make camera --output data/camera",
+            features=("tiny, window 16, stride 4: tal extract-features data/camera/videos -o data/camera/features",),
+            source="`tal datasets make camera -o data/camera`",
+            preparation="tal datasets make camera -o data/camera",
             note="Rendered videos of camera motion and edits with exact labels; as many as one asks for.",
         ),
         Benchmark(

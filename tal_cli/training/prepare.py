@@ -174,9 +174,7 @@ def run_folder(request: TrainingRequest) -> Path:
     out = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     check_folder(out)
     if not request.resume and (out / FOLDER / FILE).exists():
-        raise UsageError(
-            f"{out} holds a run already", "go on with it by --resume, or choose another folder with --output"
-        )
+        raise UsageError(f"{out} holds a run already", "continue it with --resume, or choose another --output")
     return out
 
 
