@@ -15,6 +15,7 @@ from tal_cli import console
 from tal_cli.devices import resolve_device
 from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.errors import FeatureMismatch, UnknownExtractor, UsageError
+from tal_cli.extractors.extraction.cpu_parallel import cpu_workers, worker_pool
 from tal_cli.extractors.extraction.extractor import BatchSize, Extractor, Progress
 from tal_cli.extractors.extraction.precision import cast_weights, check_precision, precision
 from tal_cli.extractors.features.files import load_features
@@ -59,6 +60,10 @@ class VideoDetector:
         self._force = force
         self._extractor: Extractor | None = None
         self._making_extractor = Lock()
+        if device.type == "cpu":
+            # Now, not at the first video: starting the pool changes torch's thread count for a moment, which other
+            # threads could take over, and features and segments depend on it.
+            worker_pool(cpu_workers())
 
     @classmethod
     def load(

@@ -24,6 +24,10 @@ class PreparedFrames:
     frames: Tensor
     times: NDArray[np.float64]
 
+    def __getitem__(self, frames: slice) -> PreparedFrames:
+        """A view of some of the frames."""
+        return PreparedFrames(self.frames[frames], self.times[frames])
+
 
 def with_lookahead(stream: Iterable[FrameChunk], lookahead: int) -> Iterator[FrameChunk]:
     """Chunks whose last `lookahead` frames the next one begins with: a backbone prepares all but those.
@@ -35,21 +39,21 @@ def with_lookahead(stream: Iterable[FrameChunk], lookahead: int) -> Iterator[Fra
         yield from stream
         return
     kept: FrameChunk | None = None
-    whole = False
+    any_prepared = False
     for chunk in stream:
-        joined = chunk if kept is None else concatenate(kept, chunk)
-        whole = whole or len(joined.times) > lookahead
+        joined = chunk if kept is None else join_chunks(kept, chunk)
+        kept = joined
         if len(joined.times) > lookahead:
             yield joined
-            joined = FrameChunk(joined.frames[-lookahead:].copy(), joined.times[-lookahead:])
-        kept = joined
-    if kept is not None and not whole:
+            any_prepared = True
+            kept = FrameChunk(joined.frames[-lookahead:].copy(), joined.times[-lookahead:])
+    if kept is not None and not any_prepared:
         missing = lookahead + 1 - len(kept.times)
         later = kept.times[-1] + np.arange(1, missing + 1) / 25.0
-        yield concatenate(kept, FrameChunk(np.repeat(kept.frames[-1:], missing, axis=0), later))
+        yield join_chunks(kept, FrameChunk(np.repeat(kept.frames[-1:], missing, axis=0), later))
 
 
-def concatenate(first: FrameChunk, second: FrameChunk) -> FrameChunk:
+def join_chunks(first: FrameChunk, second: FrameChunk) -> FrameChunk:
     """One chunk after the other, as one."""
     return FrameChunk(np.concatenate([first.frames, second.frames]), np.concatenate([first.times, second.times]))
 
@@ -61,32 +65,38 @@ def window_blocks(
 
     Neighbouring blocks share the window - stride frames that windows on both sides need. A video with fewer frames than
     a window is padded by repeating the last frame. An empty stream gives no block.
-    batch: windows per block, or what tells it from the first prepared frames.
+
+    Args:
+        stream: all frames of a video, in chunks of any size.
+        grid: the windows.
+        batch: windows per block, or a function that gives it for the first prepared frames.
     """
-    kept: list[PreparedFrames] = []
-    held = skip = block = step = 0
-    whole = False
+    pending: list[PreparedFrames] = []
+    count = 0  # of pending frames
+    gap = 0  # frames before the next window that are in none, where the stride is beyond the window
+    block = step = 0  # frames in a block, and from one block to the next
+    any_block = False
     for chunk in stream:
         if not block:
             windows = batch if isinstance(batch, int) else batch(chunk)
             block, step = grid.frames(windows), windows * grid.stride
-        if skip:  # a stride beyond the window leaves gaps
-            dropped = min(skip, len(chunk.times))
-            skip -= dropped
-            chunk = part(chunk, dropped)
-        kept.append(chunk)
-        held += len(chunk.times)
-        while held >= block:
-            joined = join(kept)
-            yield part(joined, 0, block)
-            whole = True
-            rest = part(joined, step)
-            skip = max(0, step - held)
-            kept, held = [rest], len(rest.times)
-    if held >= grid.window:
-        yield part(join(kept), 0, grid.frames(grid.count(held)))
-    elif held and not whole:
-        yield pad(join(kept), grid.window)
+        if gap:
+            dropped = min(gap, len(chunk.times))
+            gap -= dropped
+            chunk = chunk[dropped:]
+        pending.append(chunk)
+        count += len(chunk.times)
+        while count >= block:
+            joined = join(pending)
+            yield joined[:block]
+            any_block = True
+            gap = max(0, step - count)
+            pending = [joined[step:]]
+            count = len(pending[0].times)
+    if count >= grid.window:
+        yield join(pending)[: grid.frames(grid.count(count))]
+    elif count and not any_block:
+        yield pad(join(pending), grid.window)
 
 
 def join(chunks: list[PreparedFrames]) -> PreparedFrames:
@@ -102,13 +112,8 @@ def join(chunks: list[PreparedFrames]) -> PreparedFrames:
     return PreparedFrames(joined, np.concatenate([chunk.times for chunk in chunks]))
 
 
-def part(chunk: PreparedFrames, start: int, stop: int | None = None) -> PreparedFrames:
-    """A view of some of a chunk's frames."""
-    return PreparedFrames(chunk.frames[start:stop], chunk.times[start:stop])
-
-
 def pad(chunk: PreparedFrames, length: int) -> PreparedFrames:
-    """Repeat the last frame up to that length; its time goes on by the mean step (a lone frame's by 1/25 s)."""
+    """The last frame repeated up to that length; its time goes on by the mean step (a lone frame's by 1/25 s)."""
     missing = length - len(chunk.times)
     step = (chunk.times[-1] - chunk.times[0]) / (len(chunk.times) - 1) if len(chunk.times) > 1 else 0.04
     later = chunk.times[-1] + step * np.arange(1, missing + 1)
