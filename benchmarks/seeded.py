@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +11,13 @@ from torch import Tensor, nn
 from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.catalog import find
+from tal_cli.extractors.plugins import load_object
 
 
 def networks(name: str, settings: Mapping[str, object] | None = None) -> Sequence[nn.Module]:
     """A backbone's networks without weights, on the meta device."""
     entry = find(name)
-    module, _, attribute = entry.blueprint.partition(":")
-    blueprint = getattr(import_module(f"tal_cli.extractors.backbones.{module}"), attribute)
+    blueprint = load_object(entry.blueprint)
     with torch.device("meta"):
         found: Sequence[nn.Module] = blueprint.networks(entry.contract_with(settings or {}))
     return found

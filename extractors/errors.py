@@ -2,7 +2,7 @@
 
     TalError
     ├── UsageError (exit code 2)      UnknownExtractor, SettingsError, WeightsError, RecipeError, CheckpointError,
-    │                                 UnknownModel, FeatureMismatch
+    │                                 UnknownModel, FeatureMismatch, PluginError
     ├── InputError (exit code 3)      VideoError, FeatureError, RemoteError, AnnotationError
     └── MissingError (exit code 4)    DecoderUnavailable, PackageMissing, WeightsMissing, ModelMissing, DownloadError
 
@@ -58,6 +58,10 @@ class OldName(FutureWarning):
     """An old name that still works; the message says the new one."""
 
 
+class PluginWarning(UserWarning):
+    """A plugin that is left out, and why."""
+
+
 class UsageError(TalError):
     """Wrong usage: an unknown name or value (exit code 2)."""
 
@@ -106,6 +110,10 @@ class UnknownModel(UsageError):
 
 class FeatureMismatch(UsageError):
     """Features that are not what the detector was trained on."""
+
+
+class PluginError(UsageError):
+    """A plugin that cannot be used, or a name that several packages claim; the reason names the packages."""
 
 
 class VideoError(InputError):

@@ -33,7 +33,7 @@ from tal_cli.commands import (
 )
 from tal_cli.commands.options import current_spelling
 from tal_cli.error_report import exit_code_of, message_of, write_log
-from tal_cli.extractors.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, OldName
+from tal_cli.extractors.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, OldName, PluginWarning
 from tal_cli.safe_text import one_line
 
 # typer carries its own copy of click in new releases and imports it in old ones; this is the class in both.
@@ -156,6 +156,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+    (console.warn if category is PluginWarning else console.note)(str(message))
+
+
 def _leave(code: int) -> NoReturn:
     # Without waiting for videos that other threads are still busy with, and without writing what nobody reads.
     console.end_progress()
@@ -182,7 +186,8 @@ def main() -> None:
         # What libraries tell their programmers is nothing that a user can act on.
         warnings.simplefilter("ignore")
         warnings.simplefilter("default", OldName)
-        warnings.showwarning = lambda message, *_: console.note(str(message))
+        warnings.simplefilter("default", PluginWarning)
+        warnings.showwarning = _show_warning
     try:
         code = run(sys.argv[1:])
     except ClosedPipe:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 # Tests run two at a time on small machines: one thread each is faster than four that fight over two cores.
@@ -15,6 +16,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from plugin_packages import Install, write_package  # noqa: E402
 
 settings.register_profile("tal", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("tal")
@@ -50,3 +52,24 @@ def shared() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Puts a package on this process's module path, with its metadata: see `write_package`."""
+    from tal_cli.extractors import plugins
+
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    known = set(sys.modules)
+
+    def call(name: str, entry_points: str, modules: Mapping[str, str] | None = None, **more: str) -> None:
+        write_package(folder, name, entry_points, modules or {}, **more)
+        plugins.installed.cache_clear()
+
+    yield call
+    plugins.installed.cache_clear()
+    for module in set(sys.modules) - known:
+        if str(getattr(sys.modules[module], "__file__", None)).startswith(str(folder)):
+            del sys.modules[module]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,6 +16,7 @@ from tal_cli.extractors.catalog import find
 from tal_cli.extractors.catalog.entry import BackboneEntry
 from tal_cli.extractors.errors import SettingsError, WeightsError, WeightsMissing
 from tal_cli.extractors.files.weights import WeightsSource, locate, remedy, weights_sha256
+from tal_cli.extractors.plugins import load_object
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,12 +79,12 @@ def create_backbone(
         SettingsError: settings that this backbone cannot have.
         WeightsMissing: weights are needed and not there (they are never made up).
         WeightsError: a file does not fit.
+        PluginError: a plugin's backbone that cannot be used.
     """
     from tal_cli.extractors.backbones.blueprint import build
 
     resolved = resolve(name, weights, settings)
-    module, _, attribute = resolved.entry.blueprint.partition(":")
-    blueprint = getattr(import_module(f"{__name__}.{module}"), attribute)
+    blueprint = load_object(resolved.entry.blueprint)
     try:
         return build(resolved, blueprint)
     except ValueError as error:

@@ -1,6 +1,7 @@
-"""Which backbones there are. Reading this loads no torch.
+"""The backbones there are: those of tal, and those that installed packages add. Reading this loads no torch.
 
-A new backbone is a module under `tal_cli.extractors.backbones` and an entry here.
+A new backbone is a module under `tal_cli.extractors.backbones` and an entry here, or an entry point of the group
+`tal.backbones` that gives an entry.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 from tal_cli.extractors.catalog import i3d, internvideo2, slowfast, timm_frames, tiny, torchvision_video, tsp, videomae
 from tal_cli.extractors.catalog.entry import BackboneEntry
 from tal_cli.extractors.errors import UnknownExtractor, did_you_mean
-
-__all__ = ["ENTRIES", "BackboneEntry", "find"]
+from tal_cli.extractors.plugins import Registry
 
 ENTRIES: tuple[BackboneEntry, ...] = (
     *tiny.ENTRIES,
@@ -20,15 +20,19 @@ ENTRIES: tuple[BackboneEntry, ...] = (
     *internvideo2.ENTRIES,
     *torchvision_video.ENTRIES,
 )
+BACKBONES = Registry("tal.backbones", BackboneEntry, {entry.name: entry for entry in ENTRIES})
 
 
 def find(name: str) -> BackboneEntry:
-    """The entry of that name; `timm:NAME` loads torch. Raises UnknownExtractor."""
+    """The entry of that name; `timm:NAME` loads torch.
+
+    Raises:
+        UnknownExtractor: there is none.
+        PluginError: it is a plugin's, which cannot be used.
+    """
     if name.startswith(timm_frames.PREFIX):
         return timm_frames.entry(name)
-    entry = next((entry for entry in ENTRIES if entry.name == name), None)
-    if entry is None:
-        names = [entry.name for entry in ENTRIES]
-        there_are = f"there are {', '.join(names)}, {timm_frames.PREFIX}NAME"
-        raise UnknownExtractor(f"unknown extractor {name}; {did_you_mean(name, names, there_are)}")
-    return entry
+    if name not in BACKBONES:
+        there_are = f"there are {', '.join(BACKBONES)}, {timm_frames.PREFIX}NAME"
+        raise UnknownExtractor(f"unknown extractor {name}; {did_you_mean(name, BACKBONES, there_are)}")
+    return BACKBONES[name]

@@ -16,7 +16,7 @@ PREPARED = tuple(key for key in READERS if key != "flow")
 class BackboneEntry:
     """A backbone: its name, one line of description, and the contract of its published features.
 
-    blueprint: `MODULE:OBJECT` under `extractors/backbones`, what builds it. weights: the files it needs, in the order
+    blueprint: what builds it, as `MODULE:OBJECT`; imported when it is built. weights: the files it needs, in the order
     in which they are given; none for a backbone that measures.
     settable: the contract's fields that may be changed. choices: what `layer` and `pooling` may say besides what the
     contract says; nothing where a field is not named. notes: what is and is not published about it, a sentence

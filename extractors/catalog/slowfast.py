@@ -58,7 +58,7 @@ ENTRIES = (
         name="slowfast-epic",
         description="SlowFast R50 8x8 trained on EPIC-KITCHENS-100: the EPIC features",
         contract=contract("slowfast-epic", 30.0, 16, 256, f"BGR {VALUES}"),
-        blueprint="slowfast:SLOWFAST_R50_8X8",
+        blueprint="tal_cli.extractors.backbones.slowfast:SLOWFAST_R50_8X8",
         weights=(
             WeightsSource(
                 file="slowfast_epic100.pyth",
@@ -80,7 +80,7 @@ ENTRIES = (
         name="slowfast-r50-8x8",
         description="SlowFast R50 8x8 trained on Kinetics-400",
         contract=contract("slowfast-r50-8x8", 15.0, 16, 224),
-        blueprint="slowfast:SLOWFAST_R50_8X8",
+        blueprint="tal_cli.extractors.backbones.slowfast:SLOWFAST_R50_8X8",
         weights=(pytorchvideo("SLOWFAST_8x8_R50"),),
         choices=CHOICES,
         notes=("32 frames, every second one of 30 per second, as it was trained.", ORDER),
@@ -89,7 +89,7 @@ ENTRIES = (
         name="slowfast-r50-4x16",
         description="SlowFast R50 4x16 trained on Kinetics-400",
         contract=contract("slowfast-r50-4x16", 15.0, 16, 224),
-        blueprint="slowfast:SLOWFAST_R50_4X16",
+        blueprint="tal_cli.extractors.backbones.slowfast:SLOWFAST_R50_4X16",
         weights=(
             kinetics(
                 "pyslowfast_SLOWFAST_4x16_R50.pkl",
@@ -104,7 +104,7 @@ ENTRIES = (
         name="slowfast-r101-8x8",
         description="SlowFast R101 8x8 trained on Kinetics-400, the network of the HACS features",
         contract=contract("slowfast-r101-8x8", 15.0, 8, 256),
-        blueprint="slowfast:SLOWFAST_R101_8X8",
+        blueprint="tal_cli.extractors.backbones.slowfast:SLOWFAST_R101_8X8",
         weights=(pytorchvideo("SLOWFAST_8x8_R101"),),
         choices=CHOICES,
         notes=(HACS_NOTE, ORDER),

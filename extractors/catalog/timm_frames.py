@@ -37,7 +37,7 @@ def entry(name: str) -> BackboneEntry:
         name=name,
         description=f"timm's {model}, frame by frame",
         contract=contract(name, described),
-        blueprint="timm_frames:FRAMES",
+        blueprint="tal_cli.extractors.backbones.timm_frames:FRAMES",
         weights=(
             WeightsSource(
                 file=f"timm_{model}.safetensors",

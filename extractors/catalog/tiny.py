@@ -24,7 +24,7 @@ ENTRIES = (
             pooling="frames of the window side by side",
             channels=378,
         ),
-        blueprint="tiny:TINY",
+        blueprint="tal_cli.extractors.backbones.tiny:TINY",
         settable=("sampling_rate", "max_rate"),
     ),
 )

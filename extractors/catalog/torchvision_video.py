@@ -55,7 +55,7 @@ def entry(name: str, what: str, file: str, channels: int, sampling: Sampling) ->
             pooling="the network's own",
             channels=channels,
         ),
-        blueprint=f"torchvision_video:{name.upper()}",
+        blueprint=f"tal_cli.extractors.backbones.torchvision_video:{name.upper()}",
         weights=(
             WeightsSource(
                 file=file,

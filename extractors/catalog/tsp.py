@@ -34,7 +34,7 @@ def entry(name: str, data: str, file: str, stride: int) -> BackboneEntry:
             pooling="mean over time and space",
             channels=512,
         ),
-        blueprint="tsp:TSP",
+        blueprint="tal_cli.extractors.backbones.tsp:TSP",
         weights=(
             WeightsSource(
                 file=file,

@@ -42,7 +42,7 @@ def entry(name: str, what: str, channels: int, weights: WeightsSource, notes: tu
             pooling="mean over tokens",
             channels=channels,
         ),
-        blueprint=f"videomae:{name.rpartition('-')[2].upper()}",
+        blueprint=f"tal_cli.extractors.backbones.videomae:{name.rpartition('-')[2].upper()}",
         weights=(weights,),
         notes=(*SCRIPT, *notes),
     )

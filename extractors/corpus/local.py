@@ -20,6 +20,7 @@ from tal_cli.extractors.corpus.run import Job, Outcome
 from tal_cli.extractors.corpus.worker_config import Setup, WorkerDefect, unpack
 from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.files.child import end_child, module_path
+from tal_cli.extractors.plugins import import_roots
 
 BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tal_cli.extractors.corpus.worker import main; main()"
@@ -42,7 +43,7 @@ class Worker:
         self.ready = self.exclusive = False
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(module_path())],
+            [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps([*module_path(), *import_roots()])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,

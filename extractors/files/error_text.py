@@ -7,7 +7,7 @@ import re
 LONGEST = 160  # characters
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """What an exception says, in one line of bounded length.
 
     What torch and numpy advise about files that they refuse, to load them unsafely, nobody should do; it is left out.

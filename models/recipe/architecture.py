@@ -6,24 +6,32 @@ A part is chosen by its `name`, and brings its own settings, so that no setting 
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from tal_cli.extractors.plugins import Registry
 from tal_cli.models.recipe.encoders import (
     ConvSettings,
+    EncoderSettings,
     GmgSettings,
     MambaSettings,
     MaxPoolSettings,
     SgpSettings,
     TransformerSettings,
 )
-from tal_cli.models.recipe.strict import OddKernel, Positive, Strict, by_name
+from tal_cli.models.recipe.strict import OddKernel, Positive, Strict, by_name, chosen_from, named
 
 
 class DecoderSettings(Strict):
-    """Base of every decoder's settings."""
+    """Base of every decoder's settings.
 
+    network: the decoder as `MODULE:CLASS`, imported and made with (config, settings) when a detector is built. It maps
+    levels as rows [B, T_l, D], masks (bool [B, T_l, 1], or None where all is valid) and validity (the masks, never
+    None) to `Predictions`.
+    """
+
+    network: ClassVar[str]
     name: str
 
     def check(self) -> None:
@@ -54,6 +62,7 @@ class CltdrSettings(BinnedSettings):
     one half at first; 1 starts where nothing is corrected yet.
     """
 
+    network = "tal_cli.models.decoders.cltdr:CltdrDecoder"
     name: Literal["cltdr"] = "cltdr"
     class_levels: tuple[Neighbour, ...] = ("above",)
     regression_levels: tuple[Neighbour, ...] = ("below",)
@@ -72,12 +81,14 @@ class CltdrSettings(BinnedSettings):
 class TridentSettings(BinnedSettings):
     """Class head and Trident head (TriDet)."""
 
+    network = "tal_cli.models.decoders.trident:TridentDecoder"
     name: Literal["trident"] = "trident"
 
 
 class ActionformerSettings(DecoderSettings):
     """Class head and plain regression head (ActionFormer, TemporalMaxer, ActionMamba, TriDet without its own head)."""
 
+    network = "tal_cli.models.decoders.actionformer:ActionformerDecoder"
     name: Literal["actionformer"] = "actionformer"
 
 
@@ -104,13 +115,21 @@ class FpnNeck(NeckSettings):
     name: Literal["fpn"] = "fpn"
 
 
+ENCODERS = Registry(
+    "tal.encoders",
+    EncoderSettings,
+    named(GmgSettings, SgpSettings, TransformerSettings, MaxPoolSettings, ConvSettings, MambaSettings),
+)
+DECODERS = Registry("tal.decoders", DecoderSettings, named(CltdrSettings, ActionformerSettings, TridentSettings))
 AnyEncoder = Annotated[
-    GmgSettings | SgpSettings | TransformerSettings | MaxPoolSettings | ConvSettings | MambaSettings,
+    SerializeAsAny[GmgSettings | SgpSettings | TransformerSettings | MaxPoolSettings | ConvSettings | MambaSettings],
     Field(discriminator="name"),
-    BeforeValidator(by_name),
+    chosen_from(ENCODERS),
 ]
 AnyDecoder = Annotated[
-    CltdrSettings | ActionformerSettings | TridentSettings, Field(discriminator="name"), BeforeValidator(by_name)
+    SerializeAsAny[CltdrSettings | ActionformerSettings | TridentSettings],
+    Field(discriminator="name"),
+    chosen_from(DECODERS),
 ]
 AnyNeck = Annotated[IdentityNeck | FpnNeck, Field(discriminator="name"), BeforeValidator(by_name)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -14,8 +14,14 @@ FULL = -1  # as a window of attention: the whole sequence
 
 
 class EncoderSettings(Strict):
-    """What every encoder's settings answer for; subclasses add the encoder's own."""
+    """What every encoder's settings answer for; subclasses add the encoder's own.
 
+    network: the encoder as `MODULE:CLASS`, imported and made with (config, settings, drop_path) when a detector is
+    built. It maps rows [B, T, D], T a multiple of 2 ** (levels - 1), and masks (one bool [B, T_l, 1] or None per level)
+    to rows [B, T_l, D] per level.
+    """
+
+    network: ClassVar[str]
     name: str
 
     def check(self, width: int, levels: int) -> None:
@@ -71,6 +77,7 @@ class GmgSettings(WindowedSettings):
     branches: those there are (paper, table 6). gate: whether the next coarser branch there is gates a branch (table 7).
     """
 
+    network = "tal_cli.models.encoders.gmg:GmgEncoder"
     name: Literal["gmg"] = "gmg"
     mlp_width: Positive = 768
     conv_init_std: NonNegative = 0.0  # instant and local convolutions start as normal noise of this deviation
@@ -97,6 +104,7 @@ class GmgSettings(WindowedSettings):
 class SgpSettings(WindowedSettings):
     """Scalable-Granularity Perception blocks (TriDet). `windows`: kernel w of the window branch."""
 
+    network = "tal_cli.models.encoders.sgp:SgpEncoder"
     name: Literal["sgp"] = "sgp"
     mlp_width: Positive = 768
     k: Annotated[float, Field(ge=1, le=64)] = 1.5  # the wide branch's kernel is about k (w + 1)
@@ -111,6 +119,7 @@ class SgpSettings(WindowedSettings):
 class TransformerSettings(EncoderSettings):
     """Blocks of windowed multi-head attention (ActionFormer). `windows`: cells attended to, odd; -1: all of them."""
 
+    network = "tal_cli.models.encoders.transformer:TransformerEncoder"
     name: Literal["transformer"] = "transformer"
     stem_blocks: Count = 2
     heads: Positive = 4
@@ -138,12 +147,14 @@ class TransformerSettings(EncoderSettings):
 class MaxPoolSettings(EncoderSettings):
     """Max pooling alone (TemporalMaxer)."""
 
+    network = "tal_cli.models.encoders.max_pool:MaxPoolEncoder"
     name: Literal["max_pool"] = "max_pool"
 
 
 class ConvSettings(EncoderSettings):
     """Residual blocks of two convolutions (the convolutional baseline in the code of ActionFormer and TriDet)."""
 
+    network = "tal_cli.models.encoders.conv:ConvEncoder"
     name: Literal["conv"] = "conv"
     stem_blocks: Count = 2
 
@@ -151,6 +162,7 @@ class ConvSettings(EncoderSettings):
 class MambaSettings(EncoderSettings):
     """Bidirectional selective state spaces (ActionMamba)."""
 
+    network = "tal_cli.models.encoders.mamba:MambaEncoder"
     name: Literal["mamba"] = "mamba"
     stem_blocks: Count = 2
     state: Positive = 16  # size of the hidden state per channel

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticKnownError
 
 from tal_cli.extractors.errors import OldName
+from tal_cli.extractors.plugins import Registry
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -40,3 +42,30 @@ def with_new_names(values: Any, renamed: Mapping[str, str], section: str) -> Any
             warnings.warn(f"recipe: {section}.{old} is now called {section}.{new}", OldName, stacklevel=2)
             values = {key: value for key, value in values.items() if key != old} | {new: values[old]}
     return values
+
+
+Part = TypeVar("Part", bound=Strict)
+
+
+def named(*parts: type[Part]) -> dict[str, type[Part]]:
+    """Settings classes by the names that choose them."""
+    return {part.model_fields["name"].default: part for part in parts}
+
+
+def chosen_from(parts: Registry[type[Part]]) -> WrapValidator:
+    """Lets a union of settings, told apart by `name`, be joined by those of installed packages."""
+
+    def choose(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
+        value = by_name(value)
+        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+        if not isinstance(name, str):
+            return built_in(value)
+        if name not in parts:
+            names = ", ".join(map(repr, parts))
+            raise PydanticKnownError(
+                "union_tag_invalid", {"discriminator": "name", "tag": name, "expected_tags": names}
+            )
+        chosen = parts[name]
+        return built_in(value) if name in parts.built_in else chosen.model_validate(value, strict=True)
+
+    return WrapValidator(choose)

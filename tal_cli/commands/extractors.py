@@ -35,11 +35,11 @@ def _list_by_default(context: typer.Context) -> None:
 def list_extractors(format: Format = ResultFormat.table) -> None:
     """List the extractors, and whether the weights of each are on this machine. Any timm image model is one as well,
     as timm:NAME."""
-    from tal_cli.extractors.catalog import ENTRIES, timm_frames
+    from tal_cli.extractors.catalog import BACKBONES, timm_frames
 
-    users = _users()
+    users, entries = _users(), list(BACKBONES.usable().values())
     if format is ResultFormat.json:
-        print_json([_document(entry, users.get(entry.name, [])) for entry in ENTRIES])
+        print_json([_document(entry, users.get(entry.name, [])) for entry in entries])
         return
     rows = [
         (
@@ -50,7 +50,7 @@ def list_extractors(format: Format = ResultFormat.table) -> None:
             ", ".join(users.get(entry.name, [])) or "-",
             entry.description,
         )
-        for entry in ENTRIES
+        for entry in entries
     ]
     rows.append((f"{timm_frames.PREFIX}NAME", "-", "-", "16 / 4", "-", timm_frames.DESCRIPTION))
     print_table(("name", "weights", "channels", "window / stride", "models", "what it is"), rows)

@@ -189,13 +189,13 @@ def _labels(entry: ModelEntry) -> str:
 
 def _limits(entry: ModelEntry) -> list[str]:
     """What follows from the settings; the card says what only measuring tells."""
-    from tal_cli.extractors.catalog import ENTRIES
+    from tal_cli.extractors.catalog import BACKBONES
 
     model, features = entry.recipe.model, entry.recipe.features
     limits = ["find anything but its labels, or say that a video holds none of them"]
     if model.classes == 1:
         limits = ["name actions: it proposes segments, which a classifier of whole videos has to name"]
-    if features.extractor not in {backbone.name for backbone in ENTRIES}:
+    if features.extractor not in BACKBONES:
         limits.append(
             f"read video files: tal has no extractor named {features.extractor}, only ready-made features work"
         )

@@ -118,10 +118,10 @@ def pull_model(name: str) -> Path:
 
 def suggestion(name: str) -> str:
     """What a mistyped name may have meant, or where the names are."""
-    from tal_cli.extractors.catalog import ENTRIES
+    from tal_cli.extractors.catalog import BACKBONES
     from tal_cli.models.store.zoo import available_models
 
-    names = [entry.name for entry in ENTRIES] + [entry.name for entry in available_models()[0]]
+    names = [*BACKBONES] + [entry.name for entry in available_models()[0]]
     return did_you_mean(name, names, "see `tal models list` and `tal extractors list`")
 
 

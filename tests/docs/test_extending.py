@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, get_args
@@ -14,9 +15,7 @@ from doc_blocks import blocks
 from doc_material import FRAMES, render_two_shots
 from pydantic import TypeAdapter
 
-from tal_cli.models.decoders import DECODERS
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.encoders import ENCODERS
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import decode_everywhere
 from tal_cli.models.recipe.architecture import AnyDecoder, AnyEncoder
@@ -57,8 +56,8 @@ def test_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("tal_cli.extractors.backbones.mean_colour")
     module.MEAN_COLOUR = names["MEAN_COLOUR"]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    entry = eval(fragment("BackboneEntry("), names)
-    monkeypatch.setattr(catalog, "ENTRIES", (*catalog.ENTRIES, entry))
+    entry = replace(eval(fragment("BackboneEntry("), names), blueprint=f"{module.__name__}:MEAN_COLOUR")
+    monkeypatch.setitem(catalog.BACKBONES.built_in, entry.name, entry)
 
     video = render_two_shots(tmp_path / "a.mp4")
     features = extract_features(video, create_backbone("mean-colour")).features
@@ -81,7 +80,9 @@ def test_a_part_of_the_detector(start: str, part: str, union: Any, monkeypatch: 
 
     recipe = override(load_recipe("thumos-i3d"), ("model.width=16", "model.head_width=16", "features.channels=8"))
     config = recipe.model.model_copy(update={part: chosen})
-    monkeypatch.setitem({"encoder": ENCODERS, "decoder": DECODERS}[part], name.lower(), module)
+    monkeypatch.setattr(settings, "network", "made_up:PART", raising=False)
+    monkeypatch.setitem(sys.modules, "made_up", ModuleType("made_up"))
+    monkeypatch.setattr("made_up.PART", module, raising=False)
     detector = TemporalDetector(config, channels=8)
     predictions = detector(*pad_batch([torch.randn(40, 8)], 64))
     distances = decode_everywhere(predictions).refined

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from tal_cli.extractors.extraction.extractor import extract_features
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.files.weights import file_sha256
+from tal_cli.extractors.plugins import load_object
 
 ENTRIES = {entry.name: entry for entry in CATALOG}
 SMALL = {"resize": "bilinear 56x48", "crop": "center 48x48"}
@@ -58,8 +58,7 @@ QUICK: dict[str, dict[str, object]] = {
 
 
 def blueprint_of(entry: BackboneEntry) -> Blueprint:
-    module, _, attribute = entry.blueprint.partition(":")
-    made: Blueprint = getattr(import_module(f"tal_cli.extractors.backbones.{module}"), attribute)
+    made: Blueprint = load_object(entry.blueprint)
     return made
 
 

@@ -11,15 +11,13 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from tal_cli.extractors.errors import RecipeError
-from tal_cli.models.decoders import DECODERS
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.encoders import ENCODERS
 from tal_cli.models.encoders.sgp import AveragePool
 from tal_cli.models.inference.chunks import detect
 from tal_cli.models.layers.neck import NECKS
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import Predictions, decode_everywhere
-from tal_cli.models.recipe.architecture import AnyDecoder, AnyEncoder, AnyNeck
+from tal_cli.models.recipe.architecture import DECODERS, ENCODERS, AnyDecoder, AnyEncoder, AnyNeck
 from tal_cli.models.recipe.loading import load_recipe, override
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import load_model, save_model

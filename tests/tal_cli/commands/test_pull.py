@@ -38,8 +38,7 @@ def publish(monkeypatch: pytest.MonkeyPatch, name: str, url: str, sha256: str | 
     """Let an extractor's weights be published elsewhere."""
     entry = catalog.find(name)
     sources = tuple(replace(source, url=url, sha256=sha256, size=None) for source in entry.weights)
-    changed = tuple(replace(other, weights=sources) if other.name == name else other for other in ENTRIES)
-    monkeypatch.setattr(catalog, "ENTRIES", changed)
+    monkeypatch.setitem(catalog.BACKBONES.built_in, name, replace(entry, weights=sources))
     return sources[0]
 
 

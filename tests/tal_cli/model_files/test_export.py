@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import UsageError
+from tal_cli.extractors.plugins import load_object
 from tal_cli.model_files import export_formats
 from tal_cli.model_files.export_formats import FORMATS, export, of_backbone, of_detector
 from tal_cli.models.detector import TemporalDetector
@@ -239,8 +239,7 @@ def seeded_backbone(name: str) -> Backbone:
     """A backbone on small pictures, with weights of a sensible size."""
     entry = find(name)
     settings = {} if name.startswith("timm:") else {"resize": "bilinear 56x48", "crop": "center 48x48"}
-    module, _, attribute = entry.blueprint.partition(":")
-    blueprint = getattr(import_module(f"tal_cli.extractors.backbones.{module}"), attribute)
+    blueprint = load_object(entry.blueprint)
     with torch.device("meta"):
         networks = blueprint.networks(entry.contract_with(settings))
     return create_backbone(name, [filled(network) for network in networks], settings)
