@@ -7,18 +7,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from doc_blocks import blocks
 from doc_material import FRAMES, render_two_shots
-from pydantic import TypeAdapter
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import decode_everywhere
-from tal_cli.models.recipe.architecture import AnyDecoder, AnyEncoder
 from tal_cli.models.recipe.loading import load_recipe, override
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,21 +63,16 @@ def test_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(features[0] - features[-1]).max() > 0.01, "the two shots have different colours"
 
 
-@pytest.mark.parametrize(
-    ("start", "part", "union"), [("class Pairs", "encoder", AnyEncoder), ("class Plain", "decoder", AnyDecoder)]
-)
-def test_a_part_of_the_detector(start: str, part: str, union: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("start", "part"), [("class Pairs", "encoder"), ("class Plain", "decoder")])
+def test_a_part_of_the_detector(start: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
     # This module's own __future__ would make strings of the annotations, which nobody could look up.
     exec(compile(IMPORTS + fragment(start), "README.md", "exec", dont_inherit=True), names)
     name = start.removeprefix("class ")
     module, settings = names[f"{name}{part.capitalize()}"], names[f"{name}Settings"]
-    known, *rest = get_args(union)
-    both = Annotated[(settings | known, *rest)]  # type: ignore[misc]
-    chosen = TypeAdapter(both).validate_python(name.lower())
 
     recipe = override(load_recipe("thumos-i3d"), ("model.width=16", "model.head_width=16", "features.channels=8"))
-    config = recipe.model.model_copy(update={part: chosen})
+    config = recipe.model.model_copy(update={part: settings()})
     monkeypatch.setattr(settings, "network", "made_up:PART", raising=False)
     monkeypatch.setitem(sys.modules, "made_up", ModuleType("made_up"))
     monkeypatch.setattr("made_up.PART", module, raising=False)
