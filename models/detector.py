@@ -51,25 +51,25 @@ class TemporalDetector(nn.Module):
         """A freshly initialised detector of the recipe's shape."""
         return cls(recipe.model, channels=recipe.features.channels, drop_path=recipe.training.drop_path)
 
-    def forward(self, features_BCT: Tensor, mask_B1T: Tensor) -> Predictions:
-        """features [B, C, T], mask bool [B, 1, T], True where a cell is valid -> Predictions.
+    def forward(self, rows_BTC: Tensor, mask_BT: Tensor) -> Predictions:
+        """Features [B, T, C] and their validity, bool [B, T] -> Predictions.
 
         Raises ValueError when C is not the detector's, or T is no multiple of 2 ** (levels - 1).
         """
         multiple = 1 << (self.config.levels - 1)
-        if features_BCT.shape[1] != self.channels:
-            raise ValueError(f"features have {features_BCT.shape[1]} channels, the detector takes {self.channels}")
-        if features_BCT.shape[2] % multiple:
-            raise ValueError(f"{features_BCT.shape[2]} grid cells are not a multiple of {multiple}: pad them")
-        valid, masks = self._masks(mask_B1T)
-        levels = self.mix(self.encoder(self.embedding(features_BCT, masks[0]), masks), masks)
+        if rows_BTC.shape[2] != self.channels:
+            raise ValueError(f"features have {rows_BTC.shape[2]} channels, the detector takes {self.channels}")
+        if rows_BTC.shape[1] % multiple:
+            raise ValueError(f"{rows_BTC.shape[1]} grid cells are not a multiple of {multiple}: pad them")
+        valid, masks = self._masks(mask_BT)
+        levels = self.mix(self.encoder(self.embedding(rows_BTC, masks[0]), masks), masks)
         predictions: Predictions = self.decoder(levels, masks, valid)
         return predictions
 
-    def encode(self, features_BCT: Tensor, mask_B1T: Tensor) -> list[Tensor]:
-        """features [B, C, T], mask bool [B, 1, T] -> encoder output as rows [B, T_l, D] per level, before the neck."""
-        _, masks = self._masks(mask_B1T)
-        levels: list[Tensor] = self.encoder(self.embedding(features_BCT, masks[0]), masks)
+    def encode(self, rows_BTC: Tensor, mask_BT: Tensor) -> list[Tensor]:
+        """Features [B, T, C], mask bool [B, T] -> encoder output [B, T_l, D] per level, before the neck."""
+        _, masks = self._masks(mask_BT)
+        levels: list[Tensor] = self.encoder(self.embedding(rows_BTC, masks[0]), masks)
         return levels
 
     def mix(self, levels: list[Tensor], masks: list[Tensor | None]) -> list[Tensor]:
@@ -78,9 +78,9 @@ class TemporalDetector(nn.Module):
             levels = self.neck(levels, masks)
         return apply_norms(self.norms, levels)
 
-    def _masks(self, mask_B1T: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
+    def _masks(self, mask_BT: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
         """Validity per level, bool [B, T_l, 1]; and the same to mask with, None where nothing needs masking."""
-        valid = level_masks(mask_B1T.transpose(1, 2), self.config.levels)
+        valid = level_masks(mask_BT, self.config.levels)
         # Looking at values would break a compiled graph in two.
-        whole = not torch.compiler.is_compiling() and bool(mask_B1T.all())
+        whole = not torch.compiler.is_compiling() and bool(mask_BT.all())
         return valid, [None] * len(valid) if whole else list(valid)

@@ -20,21 +20,21 @@ from tal_cli.models.layers.pyramid import Points, PyramidLayout, pyramid_points
 class PlainBoundaries:
     """Distances to start and end in cells of the level, the same for all classes."""
 
-    distances: Tensor  # [B, 2, S], non-negative
+    distances: Tensor  # [B, S, 2], non-negative
     per_class: ClassVar[bool] = False
 
     def decode(self, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
         """Distances [n, 2] at n entries given as int64 [n] indices."""
-        return self.distances[video, :, cell].float()
+        return self.distances[video, cell].float()
 
 
 @dataclass(frozen=True)
 class BinnedBoundaries:
     """Logits whose softmax over N + 1 neighbouring cells gives the distance as an expectation."""
 
-    offsets: Tensor  # [B, 2 (N + 1), S] centre-offset logits of the start, then of the end bins
-    starts: Tensor  # [B, C, S] start boundary logits
-    ends: Tensor  # [B, C, S] end boundary logits
+    offsets: Tensor  # [B, S, 2 (N + 1)] centre-offset logits of the start, then of the end bins
+    starts: Tensor  # [B, S, C] start boundary logits
+    ends: Tensor  # [B, S, C] end boundary logits
     per_class: ClassVar[bool] = True
 
     def decode(self, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
@@ -43,15 +43,15 @@ class BinnedBoundaries:
         Each side's distance is the expected bin under softmax(boundary logits around the point + the point's own
         offset logits). Boundary logits outside the level count as 0, as published.
         """
-        sides = self.offsets[video, :, cell].float().unflatten(1, (2, -1))
+        sides = self.offsets[video, cell].float().unflatten(1, (2, -1))
         bins = torch.arange(sides.shape[-1], device=cell.device)
         backward = cell[:, None] - bins.flip(0)
         forward = cell[:, None] + bins
         in_level = backward >= points.first[cell][:, None]
-        near_start = self.starts[video[:, None], label[:, None], backward.clamp(min=0)].float() * in_level
+        near_start = self.starts[video[:, None], backward.clamp(min=0), label[:, None]].float() * in_level
         in_level = forward <= points.last[cell][:, None]
-        last = self.starts.shape[-1] - 1
-        near_end = self.ends[video[:, None], label[:, None], forward.clamp(max=last)].float() * in_level
+        last = self.starts.shape[1] - 1
+        near_end = self.ends[video[:, None], forward.clamp(max=last), label[:, None]].float() * in_level
         left = torch.softmax(near_start + sides[:, 0], dim=-1) @ bins.flip(0).float()
         right = torch.softmax(near_end + sides[:, 1], dim=-1) @ bins.float()
         return torch.stack((left, right), dim=-1)
@@ -83,14 +83,14 @@ class Shift(ABC):
 class BoundaryShift(Shift):
     """Corrections at every point."""
 
-    start: Tensor  # [B, C or 1, S], added to the start
-    end: Tensor  # [B, C or 1, S], added to the end
+    start: Tensor  # [B, S, C or 1], added to the start
+    end: Tensor  # [B, S, C or 1], added to the end
     in_level_cells: bool
 
     @property
     def per_class(self) -> bool:  # type: ignore[override]
         """Whether corrections differ between classes."""
-        return self.start.shape[1] > 1
+        return self.start.shape[2] > 1
 
     def everywhere(self) -> BoundaryShift:
         """It is that already."""
@@ -99,7 +99,7 @@ class BoundaryShift(Shift):
     def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
         """Picks them from what is there."""
         target = label if self.per_class else torch.zeros_like(label)
-        return torch.stack((self.start[video, target, cell], self.end[video, target, cell]), dim=-1).float()
+        return torch.stack((self.start[video, cell, target], self.end[video, cell, target]), dim=-1).float()
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ class Predictions:
     """
 
     layout: PyramidLayout
-    valid: Tensor  # bool [B, 1, S]: inside a level and not padding
-    coarse: Tensor  # [B, C, S] class logits before refinement
-    refined: Tensor  # [B, C, S] class logits after refinement: scores are their sigmoid
+    valid: Tensor  # bool [B, S]: inside a level and not padding
+    coarse: Tensor  # [B, S, C] class logits before refinement
+    refined: Tensor  # [B, S, C] class logits after refinement: scores are their sigmoid
     boundaries: PlainBoundaries | BinnedBoundaries
-    factor: Tensor | None = None  # [B, C, S] raw refinement factor
+    factor: Tensor | None = None  # [B, S, C] raw refinement factor
     shift: Shift | None = None
 
     @property
@@ -148,7 +148,7 @@ def decode_distances(predictions: Predictions, video: Tensor, cell: Tensor, labe
 
 def decode_everywhere(predictions: Predictions) -> Distances:
     """Distances at every video and packed cell, [B, S, C, 2] where they differ between classes, else [B, S, 2]."""
-    videos, classes, cells = predictions.coarse.shape
+    videos, cells, classes = predictions.coarse.shape
     shape: tuple[int, ...] = (videos, cells, classes, 2)
     if not predictions.per_class:
         classes, shape = 1, (videos, cells, 2)

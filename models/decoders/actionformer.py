@@ -25,7 +25,7 @@ class ActionformerDecoder(nn.Module):
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
         """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None when all is valid; valid: the masks, never None."""
         layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
-        packed = layout.pack(levels, dim=1)
+        packed = layout.pack(levels)
         packed_masks = pack_masks(layout, valid, packed.dtype, clean=masks[0] is None)
         logits = self.classes(packed, packed_masks)
         return Predictions(

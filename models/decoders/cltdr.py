@@ -51,15 +51,15 @@ class RefineHead(nn.Module):
             nn.init.constant_(self.factor.bias, settings.factor_start)
 
     def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor | None, Shift | None]:
-        """Packed rows [B, S, D] -> class factor [B, C, S] and boundary corrections, None for what is not refined."""
+        """Packed rows [B, S, D] -> class factor [B, S, C] and boundary corrections, None for what is not refined."""
         x = self.trunk(x, masks)
-        valid = masks.valid.transpose(1, 2)
-        factor = None if self.factor is None else self.factor(x) * valid
+        factor = None if self.factor is None else self.factor(x) * masks.valid
         if self.start is None or self.end is None:
             return factor, None
         if deferrable(x, self.start.out_channels):
-            return factor, DeferredShift(x, valid, self.start, self.end, in_level_cells=self.paper)
-        return factor, BoundaryShift(self.start(x) * valid, self.end(x) * valid, in_level_cells=self.paper)
+            return factor, DeferredShift(x, masks.valid, self.start, self.end, in_level_cells=self.paper)
+        start, end = (output(x) * masks.valid for output in (self.start, self.end))
+        return factor, BoundaryShift(start, end, in_level_cells=self.paper)
 
 
 class CltdrDecoder(nn.Module):
@@ -86,7 +86,7 @@ class CltdrDecoder(nn.Module):
         """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None when all is valid; valid: the masks, never None."""
         layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
         packed_masks = pack_masks(layout, valid, levels[0].dtype, clean=self.paper or all(m is None for m in masks))
-        packed = layout.pack(levels, dim=1)
+        packed = layout.pack(levels)
         if self.paper:
             packed = packed * packed_masks.valid
         classes, regression, fusion = self.cross(packed, layout, masks)

@@ -47,8 +47,7 @@ class AttentionJoin(nn.Module):
         else:
             valid = mask.to(hidden.dtype)
             mean = (hidden * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
-        gate = torch.sigmoid(self.gate(mean.transpose(1, 2))).transpose(1, 2)
-        return torch.addcmul(x, gate, neighbour)
+        return torch.addcmul(x, torch.sigmoid(_same_length(self.gate, mean)), neighbour)
 
 
 class AdditionJoin(nn.Module):
@@ -138,7 +137,7 @@ class CrossLevel(nn.Module):
         neighbours = {link: _by_level(resampled[link], layout, link, resampled=True) for link in self.links}
         refined = {link: _by_level(prepared[link], layout, link, resampled=False) for link in self.links}
         pieces: tuple[list[Tensor], ...] = ([], [], [])
-        for level, own in enumerate(layout.split(x, dim=1)):
+        for level, own in enumerate(layout.split(x)):
             features = [own] * len(pieces)
             mask = masks[level] if self.paper else None
             for link in () if self.paper and level in (0, top) else self.links:
@@ -149,7 +148,7 @@ class CrossLevel(nn.Module):
                     )
             for found, piece in zip(pieces, features, strict=True):
                 found.append(piece)
-        classes, regressions, fusions = (layout.pack(found, dim=1) for found in pieces)
+        classes, regressions, fusions = (layout.pack(found) for found in pieces)
         return classes, regressions, fusions
 
     def _join(self, link: Link) -> AttentionJoin | AdditionJoin:
@@ -201,7 +200,7 @@ def _by_level(packed: Tensor, layout: PyramidLayout, link: Link, *, resampled: b
         starts = [2 * (start - layout.starts[1]) for start in layout.starts[1:]]
     else:
         starts = [start // 2 for start in layout.starts[:-1]]
-    return cut(packed, starts, layout.lengths[levels], 1)
+    return cut(packed, starts, layout.lengths[levels])
 
 
 def _upsampling(width: int) -> nn.ConvTranspose1d:
@@ -216,4 +215,4 @@ def _same_length(conv: nn.Conv1d, x: Tensor) -> Tensor:
     """A convolution that keeps the length, on rows; kernel 1 is a matrix product."""
     if conv.kernel_size[0] == 1:
         return F.linear(x, conv.weight[:, :, 0], conv.bias)
-    return convolve_rows(x, conv.weight, conv.bias).transpose(1, 2)
+    return convolve_rows(x, conv.weight, conv.bias)

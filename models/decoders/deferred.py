@@ -38,7 +38,7 @@ class DeferredShift(Shift):
     """Corrections as the convolutions that give them and the packed rows, zero in the gaps, that these read."""
 
     rows: Tensor  # [B, S, D]
-    valid: Tensor  # [B, 1, S]
+    valid: Tensor  # [B, S, 1]
     start_output: RowOutput
     end_output: RowOutput
     in_level_cells: bool
@@ -65,7 +65,7 @@ class DeferredShift(Shift):
         places = (order.numpy(), first.numpy(), label.numpy())
         products(padded.flatten().numpy(), *places, weights[0], weights[1], out.numpy())
         bias = torch.stack(biases, dim=1)[label]
-        return (out + bias) * self.valid[video, 0, cell][:, None]
+        return (out + bias) * self.valid[video, cell]
 
 
 def _windows(

@@ -19,16 +19,16 @@ from tal_cli.models.layers.pyramid import PyramidLayout
 class PackedMasks:
     """Validity of packed cells; `valid` and `padded` in the features' type, 1 or 0."""
 
-    inside: Tensor  # bool [B, 1, S]: in a level and not padding
+    inside: Tensor  # bool [B, S]: in a level and not padding
     valid: Tensor  # [B, S, 1], the same
     padded: Tensor | None  # [B, S, 1]: in a level but padding; None where there is none, or where it is zeroed too
 
 
 def pack_masks(layout: PyramidLayout, valid: list[Tensor], dtype: torch.dtype, *, clean: bool) -> PackedMasks:
     """Masks of a packed pyramid; valid: bool [B, T_l, 1] per level; `clean`: padding is zeroed or there is none."""
-    packed = layout.pack(valid, dim=1)
+    packed = layout.pack(valid)
     padded = None if clean else (layout.inside(packed.device)[:, None] & ~packed).to(dtype)
-    return PackedMasks(inside=packed.transpose(1, 2), valid=packed.to(dtype), padded=padded)
+    return PackedMasks(inside=packed[..., 0], valid=packed.to(dtype), padded=padded)
 
 
 def packing_gap(*kernels: int) -> int:
@@ -72,8 +72,8 @@ class ClassHead(nn.Module):
         nn.init.constant_(self.output.bias, math.log(prior / (1 - prior)))
 
     def forward(self, x: Tensor, masks: PackedMasks) -> Tensor:
-        """Packed rows [B, S, D] -> logits [B, classes, S], 0 at invalid cells."""
-        logits: Tensor = self.output(self.trunk(x, masks)) * masks.valid.transpose(1, 2)
+        """Packed rows [B, S, D] -> logits [B, S, classes], 0 at invalid cells."""
+        logits: Tensor = self.output(self.trunk(x, masks)) * masks.valid
         return logits
 
 
@@ -88,7 +88,7 @@ class OffsetHead(nn.Module):
         self.level_scale = nn.Parameter(torch.ones(levels))
 
     def forward(self, x: Tensor, masks: PackedMasks, layout: PyramidLayout) -> Tensor:
-        """Packed rows [B, S, D] -> [B, 2 (bins + 1), S], 0 at invalid cells."""
+        """Packed rows [B, S, D] -> [B, S, 2 (bins + 1)], 0 at invalid cells."""
         logits = self.output(self.trunk(x, masks))
         scale = self.level_scale[layout.level_index(x.device)]
-        return F.relu(logits * masks.valid.transpose(1, 2) * scale)
+        return F.relu(logits * masks.valid * scale[:, None])

@@ -56,14 +56,14 @@ def _select(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Packed cells, labels and scores of the best entries of every level above the score cut."""
     layout = predictions.layout
-    classes = predictions.refined.shape[1]
-    scores = torch.sigmoid(predictions.refined[video].float()) * predictions.valid[video]
+    classes = predictions.refined.shape[2]
+    scores = torch.sigmoid(predictions.refined[video].float()) * predictions.valid[video][:, None]
     cells_found, labels_found, scores_found = [], [], []
     for level, start in enumerate(layout.starts):
         first, end = 0, layout.lengths[level]
         if core is not None:
             first, end = (-(-edge // (1 << level)) for edge in (core.first, min(core.end, end << level)))
-        values = scores[:, start + first : start + end].t().flatten()
+        values = scores[start + first : start + end].flatten()
         index = (values > config.pre_nms_threshold).nonzero()[:, 0]
         index = index[_largest(values[index], config.pre_nms_top_k)]
         cells_found.append(start + first + torch.div(index, classes, rounding_mode="floor"))

@@ -69,7 +69,7 @@ class RowConv1d(nn.Conv1d):
             else:
                 out = winograd.convolve(x, self._winograd_weight())
             return out if self.bias is None else out + self.bias
-        return convolve_rows(x, self.weight, self.bias, stride=self.stride[0]).transpose(1, 2)
+        return convolve_rows(x, self.weight, self.bias, stride=self.stride[0])
 
     def train(self, mode: bool = True) -> RowConv1d:
         """Training changes weights, so nothing derived from them is kept through it."""
@@ -108,7 +108,7 @@ class RowOutput(nn.Conv1d):
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows [B, T, C] -> [B, O, T]."""
+        """[B, T, C] -> [B, T, O]."""
         taps, length = self.kernel_size[0], x.shape[1]
         weight = self.weight.permute(2, 0, 1).flatten(0, 1)
         products = F.pad(F.linear(x, weight), (0, 0, taps // 2, taps // 2)).unflatten(2, (taps, -1))
@@ -116,7 +116,7 @@ class RowOutput(nn.Conv1d):
         out = self.bias.to(products.dtype)
         for tap in range(taps):
             out = out + products[:, tap : tap + length, tap]
-        return out.transpose(1, 2)
+        return out
 
 
 class DepthwiseConv1d(nn.Conv1d):
@@ -199,9 +199,8 @@ class ConvEmbedding(nn.Module):
         self.register_buffer("positions", table, persistent=False)
         self.resize: Callable[[Tensor, int], Tensor] = resize_table
 
-    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """features [B, C, T], mask bool [B, T, 1] (None: everything is valid) -> rows [B, T, D]."""
-        x = features.transpose(1, 2)
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Features [B, T, C], mask bool [B, T, 1] (None: everything is valid) -> [B, T, D]."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(cast(ChannelNorm, norm).rows(apply_mask(conv(x), mask)))
         if self.positions is not None:
@@ -210,12 +209,13 @@ class ConvEmbedding(nn.Module):
 
 
 def convolve_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1, groups: int = 1) -> Tensor:
-    """Rows [B, T, C] convolved with [O, C / groups, k] -> [B, O, T / stride], both in memory as rows.
+    """Rows [B, T, C] convolved with [O, C / groups, k] -> [B, T / stride, O].
 
     As pictures of height 1 rows are in the "channels last" format, which needs no copy.
     """
     picture, padding = x.transpose(1, 2).unsqueeze(2), (0, weight.shape[2] // 2)
-    return F.conv2d(picture, weight.unsqueeze(2), bias, (1, stride), padding, groups=groups).squeeze(2)
+    out = F.conv2d(picture, weight.unsqueeze(2), bias, (1, stride), padding, groups=groups)
+    return out.squeeze(2).transpose(1, 2)
 
 
 def max_pool_rows(x: Tensor) -> Tensor:
@@ -230,7 +230,7 @@ def depthwise_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: in
     if taps == stride == 1:
         scale = weight[:, 0, 0].to(x.dtype)
         return x * scale if bias is None else torch.addcmul(bias.to(x.dtype), x, scale)
-    return convolve_rows(x, weight, bias, stride=stride, groups=weight.shape[0]).transpose(1, 2)
+    return convolve_rows(x, weight, bias, stride=stride, groups=weight.shape[0])
 
 
 def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,7 +1,8 @@
 """Pyramid geometry: padding, levels packed into one sequence, and the point that each packed cell stands for.
 
 Shapes: B videos, C or D channels, T cells of the input grid, T_l = T / 2**l cells of level l, S cells of the packed
-pyramid. Time is measured in level-0 grid cells; point i of level l stands at i * 2**l, without a half-cell shift.
+pyramid; sequences are rows, [B, T, C]. Time is measured in level-0 grid cells; point i of level l stands at i * 2**l,
+without a half-cell shift.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from tal_cli.models.recipe.architecture import ModelConfig
 
@@ -39,28 +39,26 @@ class PyramidLayout:
         """Packed cells S, gaps included."""
         return self.starts[-1] + self.lengths[-1]
 
-    def pack(self, levels: Sequence[Tensor], dim: int = -1) -> Tensor:
-        """Levels, T_l cells along `dim` -> packed, S cells along it, with zeros in the gaps."""
+    def pack(self, levels: Sequence[Tensor]) -> Tensor:
+        """Levels [B, T_l, ...] -> packed [B, S, ...] with zeros in the gaps."""
         if len(levels) == 1:
             return levels[0]
-        shape = list(levels[0].shape)
-        shape[dim] = self.gap
-        gap = levels[0].new_zeros(shape)
+        gap = levels[0].new_zeros(len(levels[0]), self.gap, *levels[0].shape[2:])
         pieces = [piece for level in levels for piece in (level, gap)]
-        return torch.cat(pieces[:-1], dim=dim)
+        return torch.cat(pieces[:-1], dim=1)
 
-    def split(self, packed: Tensor, dim: int = -1) -> list[Tensor]:
-        """Packed, S cells along `dim` -> views of T_l cells, one per level."""
-        return cut(packed, self.starts, self.lengths, dim)
+    def split(self, packed: Tensor) -> list[Tensor]:
+        """Packed [B, S, ...] -> views [B, T_l, ...], one per level."""
+        return cut(packed, self.starts, self.lengths)
 
     def inside(self, device: torch.device) -> Tensor:
         """bool [S]: True in a level, False in a gap."""
-        return self.pack([torch.ones(length, dtype=torch.bool, device=device) for length in self.lengths])
+        return self.pack([torch.ones(1, length, dtype=torch.bool, device=device) for length in self.lengths])[0]
 
     def spread(self, values: Sequence[float], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
         """One value per level -> [S] (0 in the gaps)."""
         pairs = zip(self.lengths, values, strict=True)
-        return self.pack([torch.full((length,), value, dtype=dtype, device=device) for length, value in pairs])
+        return self.pack([torch.full((1, length), value, dtype=dtype, device=device) for length, value in pairs])[0]
 
     def level_index(self, device: torch.device) -> Tensor:
         """Which level each cell is of, int64 [S] (0 in the gaps)."""
@@ -77,8 +75,8 @@ class Points:
     last: Tensor  # int64, packed index of the level's last cell
 
 
-def cut(packed: Tensor, starts: Sequence[int], lengths: Sequence[int], dim: int) -> list[Tensor]:
-    """Views of `lengths` cells along `dim` from rising `starts` on that do not overlap.
+def cut(packed: Tensor, starts: Sequence[int], lengths: Sequence[int]) -> list[Tensor]:
+    """Views [B, length, ...] of packed [B, S, ...] from rising `starts` on that do not overlap.
 
     One split, so that the backward pass is one concatenation and not, for each view, a sum with mostly zeros.
     """
@@ -86,7 +84,7 @@ def cut(packed: Tensor, starts: Sequence[int], lengths: Sequence[int], dim: int)
     for start, length in zip(starts, lengths, strict=True):
         sizes += [start - position, length]
         position = start + length
-    return list(packed.split([*sizes, packed.shape[dim] - position], dim)[1::2])
+    return list(packed.split([*sizes, packed.shape[1] - position], 1)[1::2])
 
 
 def pyramid_points(layout: PyramidLayout, device: torch.device) -> Points:
@@ -99,9 +97,9 @@ def pyramid_points(layout: PyramidLayout, device: torch.device) -> Points:
     return Points(time=(index - first).float() * stride, stride=stride, first=first, last=last)
 
 
-def level_masks(mask_BT1: Tensor, levels: int) -> list[Tensor]:
+def level_masks(mask_BT: Tensor, levels: int) -> list[Tensor]:
     """Validity per level, bool [B, T_l, 1]: cell i of level l is valid when input cell i * 2**l is."""
-    masks = [mask_BT1]
+    masks = [mask_BT[..., None]]
     for _ in range(1, levels):
         # Halved like the features, one level after the other, so that symbolic lengths stay equal to theirs.
         masks.append(masks[-1][:, ::2])
@@ -120,15 +118,16 @@ def padded_length(config: ModelConfig, length: int) -> int:
 
 
 def pad_batch(sequences: Sequence[Tensor], length: int) -> tuple[Tensor, Tensor]:
-    """Feature sequences [T_i, C] -> features [B, C, length] padded with zeros, and mask bool [B, 1, length].
+    """Feature sequences [T_i, C] -> features [B, length, C] padded with zeros, and their validity, bool [B, length].
 
-    In memory the features stay rows, [B, length, C], which is how the detector reads them. Raises ValueError when a
-    sequence is longer than `length`.
+    Raises ValueError when a sequence is longer than `length`.
     """
-    longest = max(sequence.shape[0] for sequence in sequences)
-    if longest > length:
-        raise ValueError(f"a sequence of {longest} grid cells does not fit into {length}")
-    rows = torch.stack([F.pad(sequence, (0, 0, 0, length - sequence.shape[0])) for sequence in sequences])
-    lengths = torch.tensor([sequence.shape[0] for sequence in sequences], device=rows.device)
-    mask = torch.arange(length, device=rows.device) < lengths[:, None]
-    return rows.transpose(1, 2), mask[:, None, :]
+    first = sequences[0]
+    rows = first.new_zeros(len(sequences), length, first.shape[1])
+    mask = torch.zeros(len(sequences), length, dtype=torch.bool, device=first.device)
+    for number, sequence in enumerate(sequences):
+        if len(sequence) > length:
+            raise ValueError(f"a sequence of {len(sequence)} grid cells does not fit into {length}")
+        rows[number, : len(sequence)] = sequence
+        mask[number, : len(sequence)] = True
+    return rows, mask

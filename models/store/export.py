@@ -54,20 +54,19 @@ class ExportedDetector(nn.Module):
                     setattr(module, name, RealPaperGlobalFilter(child))
 
     def forward(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mask = torch.arange(features.shape[2], device=features.device)[None, None] < length
-        predictions = self.detector(features, mask)
-        cells, classes = predictions.valid.shape[-1], self.detector.config.classes
+        mask = torch.arange(features.shape[2], device=features.device)[None] < length
+        predictions = self.detector(features.transpose(1, 2), mask)
+        cells, classes = predictions.valid.shape[1], self.detector.config.classes
         cell = torch.arange(cells, device=features.device)[:, None].expand(cells, classes).flatten()
         label = torch.arange(classes, device=features.device).expand(cells, classes).flatten()
         distances = decode_distances(predictions, torch.zeros_like(cell), cell, label).refined
         points = pyramid_points(predictions.layout, features.device)
         time, stride = points.time[:, None], points.stride[:, None]
         # Between two levels there is no stride to divide by.
-        valid = predictions.valid[0].t()
+        valid = predictions.valid[0][:, None]
         starts = torch.where(valid, time - distances[:, 0].view(cells, classes) * stride, 0.0)
         ends = torch.where(valid, time + distances[:, 1].view(cells, classes) * stride, 0.0)
-        scores = torch.sigmoid(predictions.refined[0]) * predictions.valid[0]
-        return scores.t(), starts, ends
+        return torch.sigmoid(predictions.refined[0]) * valid, starts, ends
 
 
 class RealGlobalFilter(nn.Module):

@@ -23,7 +23,7 @@ SAME_LENGTH = 1e-3  # grid cells; segments this close to the shortest one all la
 class Targets:
     """Targets of B videos at S packed cells."""
 
-    classes: Tensor  # float32 [B, C, S], 1 where a class is to be found
+    classes: Tensor  # float32 [B, S, C], 1 where a class is to be found
     distances: Tensor  # float32 [B, S, 2], to start and end in cells of the level; meaningful where a class is set
     weights: Tensor | None = None  # float32 [B, S], how much a point counts; None: all count fully
 
@@ -73,7 +73,7 @@ def assign_by_center(
 ) -> Targets:
     """Every point learns the shortest segment that it may learn, and all those that are as short."""
     matches, shortest = match_centers(ranges, truth, settings.radius)
-    return label_points(matches, shortest, ranges.points, truth, classes=predictions.coarse.shape[1])
+    return label_points(matches, shortest, ranges.points, truth, classes=predictions.coarse.shape[2])
 
 
 def match_centers(ranges: PointRanges, truth: GroundTruth, radius: float | None) -> tuple[Tensor, Tensor]:
@@ -113,19 +113,19 @@ def assign_by_cost(
     rank = cost.argsort(dim=-1).argsort(dim=-1)
     best = (rank < kept[:, :, None]).any(dim=1)
     weights = torch.where(around.any(dim=1) & ~best, settings.confuse_weight, 1.0)
-    classes = predictions.coarse.shape[1]
+    classes = predictions.coarse.shape[2]
     return label_points(matches & around, cost.argmin(dim=1), ranges.points, truth, classes=classes, weights=weights)
 
 
 def _cost(predictions: Predictions, points: Points, truth: GroundTruth, settings: CostAssignment) -> Tensor:
     """[B, n, S]: what it would cost a valid point inside a segment to learn it; infinite elsewhere."""
     left, right = truth.distances(points)
-    inside = (left >= 0) & (right >= 0) & truth.present[:, :, None] & predictions.valid
+    inside = (left >= 0) & (right >= 0) & truth.present[:, :, None] & predictions.valid[:, None]
     video, number, cell = inside.nonzero(as_tuple=True)
     label = truth.labels[video, number]
     predicted = predictions.boundaries.decode(points, video, cell, label)
     target = torch.stack((left[inside], right[inside]), dim=-1) / points.stride[cell][:, None]
-    logits = predictions.coarse[video, :, cell]
+    logits = predictions.coarse[video, cell]
     classification = focal_loss(logits, F.one_hot(label, logits.shape[1])).sum(-1)
     boundaries = centred_diou_loss(predicted, target)
     cost = left.new_full(left.shape, torch.inf)
@@ -138,7 +138,7 @@ def label_points(
 ) -> Targets:
     """Targets of points that learn the labels of all `matches` (bool [B, n, S]) and the boundaries of one segment each
     (`nearest`, int64 [B, S])."""
-    found = torch.einsum("bns,bnc->bcs", matches.to(torch.float32), truth.one_hot(classes)).clamp_(max=1.0)
+    found = torch.einsum("bns,bnc->bsc", matches.to(torch.float32), truth.one_hot(classes)).clamp_(max=1.0)
     sides = [side.gather(1, nearest[:, None])[:, 0] for side in truth.distances(points)]
     distances = torch.stack(sides, dim=-1) / points.stride.clamp(min=1)[:, None]
     return Targets(classes=found, distances=distances, weights=weights)

@@ -80,8 +80,8 @@ class Positives:
 
 def batch_loss(
     detector: TemporalDetector,
-    features_BCT: Tensor,
-    mask_B1T: Tensor,
+    rows_BTC: Tensor,
+    mask_BT: Tensor,
     segments: Sequence[Tensor],
     labels: Sequence[Tensor],
     normalizer: LossNormalizer,
@@ -90,14 +90,14 @@ def batch_loss(
 ) -> Losses:
     """Forward pass and loss of a padded batch, or of a part of one.
 
-    features [B, C, T]; mask bool [B, 1, T]; per video segments float [n, 2] in grid cells and labels int64 [n].
+    Features [B, T, C]; mask bool [B, T]; per video segments float [n, 2] in grid cells and labels int64 [n].
     Adds the recipe's input noise to the features while the detector trains. Updates `normalizer`. `tally` gives the
     counts of the whole batch for those of this part; the losses of all parts then add up to the batch's.
     """
     if detector.training and training.input_noise > 0:
-        noise = draw(torch.randn, features_BCT, tuple(features_BCT.shape[1:]), detector.part)
-        features_BCT = features_BCT + noise * training.input_noise
-    predictions = detector(features_BCT, mask_B1T)
+        noise = draw(torch.randn, rows_BTC, tuple(rows_BTC.shape[1:]), detector.part)
+        rows_BTC = rows_BTC + noise * training.input_noise
+    predictions = detector(rows_BTC, mask_BT)
     targets = batch_targets(predictions, detector.config, segments, labels, training.assignment)
     return prediction_loss(predictions, targets, detector.config, normalizer, training, tally)
 
@@ -105,17 +105,17 @@ def batch_loss(
 @torch.no_grad()
 def count_points(
     config: ModelConfig,
-    mask_B1T: Tensor,
+    mask_BT: Tensor,
     segments: Sequence[Tensor],
     labels: Sequence[Tensor],
     assignment: CenterAssignment,
 ) -> Tensor:
     """What `Tally` counts, for padded videos, before any forward pass; see `batch_loss` for the shapes."""
-    masks = level_masks(mask_B1T.transpose(1, 2), config.levels)
+    masks = level_masks(mask_BT, config.levels)
     layout = PyramidLayout(tuple(mask.shape[1] for mask in masks), 0)
-    ranges = point_ranges(config, layout, mask_B1T.device)
-    matches, _ = match_centers(ranges, pad_ground_truth(segments, labels, mask_B1T.device), assignment.radius)
-    valid = layout.pack(masks, dim=1)[..., 0]
+    ranges = point_ranges(config, layout, mask_BT.device)
+    matches, _ = match_centers(ranges, pad_ground_truth(segments, labels, mask_BT.device), assignment.radius)
+    valid = layout.pack(masks)[..., 0]
     positives = (matches.any(dim=1) & valid).sum()
     return torch.stack((positives, positives, valid.sum() - positives)).double()
 
@@ -166,10 +166,10 @@ def find_positives(predictions: Predictions, targets: Targets) -> Positives:
 
     Where all classes share one prediction of the boundaries, a point with several labels counts once.
     """
-    wanted = (targets.classes > 0) & predictions.valid
-    video, cell, label = wanted.transpose(1, 2).nonzero(as_tuple=True)
+    wanted = (targets.classes > 0) & predictions.valid[..., None]
+    video, cell, label = wanted.nonzero(as_tuple=True)
     distances = decode_distances(predictions, video, cell, label)
-    positive = wanted.any(dim=1)
+    positive = wanted.any(dim=2)
     counts = positive.float() if targets.weights is None else positive * targets.weights
     weight = counts[video, cell]
     if not predictions.per_class:
@@ -185,7 +185,7 @@ def find_positives(predictions: Predictions, targets: Targets) -> Positives:
         weight=weight,
         points=int(positive.sum()),
         total=float(counts.sum()),
-        negatives=int((predictions.valid[:, 0] & ~positive).sum()),
+        negatives=int((predictions.valid & ~positive).sum()),
     )
 
 
@@ -232,15 +232,15 @@ def _stage_loss(
 ) -> tuple[Tensor, Tensor]:
     """Sums of class and distance losses. `weighted`: by the recipe's class loss, positives counting by their IoU."""
     smoothing = training.label_smoothing
-    wanted = targets.classes * (1 - smoothing) + smoothing / (logits.shape[1] + 1)
+    wanted = targets.classes * (1 - smoothing) + smoothing / (logits.shape[2] + 1)
     class_loss = CLASS_LOSSES[training.class_loss] if weighted else focal_loss
-    loss = class_loss(logits, wanted) * predictions.valid
+    loss = class_loss(logits, wanted) * predictions.valid[..., None]
     if weighted and training.iou_weight_power:
         iou = 1 - centred_iou_loss(distances, positives.target)
-        entries = (positives.video, positives.label, positives.cell)
+        entries = (positives.video, positives.cell, positives.label)
         loss = loss * torch.ones_like(loss).index_put(entries, iou**training.iou_weight_power)
     if targets.weights is not None:
-        loss = loss * targets.weights[:, None]
+        loss = loss * targets.weights[..., None]
     regression = REGRESSION_LOSSES[training.regression_loss](distances, positives.target) * positives.weight
     return loss.sum(), regression.sum()
 
@@ -253,11 +253,11 @@ def _paper_loss(
     points: float,
     negatives: float,
 ) -> Losses:
-    valid = predictions.valid
-    is_positive = (targets.classes > 0).any(dim=1, keepdim=True) & valid
+    valid = predictions.valid[..., None]
+    is_positive = (targets.classes > 0).any(dim=2, keepdim=True) & valid
     loss = varifocal_loss(predictions.refined, targets.classes)
     iou_loss = centred_iou_loss(positives.refined, positives.target)
-    entries = (positives.video, positives.label, positives.cell)
+    entries = (positives.video, positives.cell, positives.label)
     weight = torch.ones_like(loss).index_put(entries, (1 - iou_loss).detach())
     classification = (loss * weight * is_positive).sum() / points + (loss * (valid & ~is_positive)).sum() / negatives
     regression = iou_loss.sum() / points

@@ -21,6 +21,7 @@ from tal_cli.extractors.errors import MissingError
 from tal_cli.extractors.features.lookup import FeatureFile, find_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.resampling import Resampling
+from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.recipe.training import TrainingConfig
@@ -40,7 +41,7 @@ class FeatureVideo:
         annotation: its ground truth in seconds.
         sequence: its clock; its features are empty where they are not held in memory.
         file: where its features are.
-        features: float32 [C, T], or None where they are read when needed.
+        features: float32 [T, C], or None where they are read when needed.
         length: T.
         segments: float32 [n, 2], grid cells; instances without length are left out.
         labels: int64 [n].
@@ -57,12 +58,9 @@ class FeatureVideo:
     resampling: Resampling | None = None
 
     def load(self) -> Tensor:
-        """The features, float32 [C, T]."""
-        features = self.features if self.features is not None else self._read()
-        return features if self.resampling is None else self.resampling.features(features.t()).t()
-
-    def _read(self) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.file.load().features.T))
+        """The features, float32 [T, C]."""
+        rows = self.features if self.features is not None else torch.from_numpy(self.file.load().features)
+        return rows if self.resampling is None else self.resampling.features(rows)
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,10 @@ class Crop:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded sequences: features float32 [B, C, T], mask bool [B, 1, T], and per video segments [n, 2], labels [n]."""
+    """Padded sequences: rows float32 [B, T, C], mask bool [B, T], and per video segments [n, 2] and labels [n]."""
 
     videos: tuple[str, ...]
-    features: Tensor
+    rows: Tensor
     mask: Tensor
     segments: list[Tensor]
     labels: list[Tensor]
@@ -90,7 +88,7 @@ class Batch:
         if device.type == "cpu":
             return self
         lists = ([item.to(device) for item in items] for items in (self.segments, self.labels))
-        return Batch(self.videos, self.features.to(device), self.mask.to(device), *lists)
+        return Batch(self.videos, self.rows.to(device), self.mask.to(device), *lists)
 
 
 def load_videos(
@@ -164,16 +162,12 @@ def crop(video: FeatureVideo, config: TrainingConfig, spec: FeatureSpec, rng: np
 
 def collate(videos: Sequence[FeatureVideo], crops: Sequence[Crop], length: int) -> Batch:
     """Cropped videos as one batch, padded with zeros to `length` cells."""
-    sizes = [part.end - part.start for part in crops]
-    channels = videos[0].sequence.features.shape[1]
-    features = torch.zeros(len(videos), channels, length)
-    mask = torch.zeros(len(videos), 1, length, dtype=torch.bool)
-    for row, (video, part, size) in enumerate(zip(videos, crops, sizes, strict=True)):
-        features[row, :, :size] = video.load()[:, part.start : part.end]
-        mask[row, :, :size] = True
+    rows, mask = pad_batch(
+        [video.load()[part.start : part.end] for video, part in zip(videos, crops, strict=True)], length
+    )
     return Batch(
         videos=tuple(video.annotation.name for video in videos),
-        features=features,
+        rows=rows,
         mask=mask,
         segments=[torch.from_numpy(part.segments) for part in crops],
         labels=[torch.from_numpy(part.labels) for part in crops],
@@ -189,7 +183,7 @@ def _video(
     # Instances beyond the video's end, which published files have, are cut to what can be seen.
     segments = sequence.grid(np.clip(bounds, 0, sequence.duration))
     real = segments[:, 1] > segments[:, 0]
-    features = torch.from_numpy(np.ascontiguousarray(sequence.features.T)) if keep else None
+    features = torch.from_numpy(sequence.features) if keep else None
     clock = replace(sequence, features=np.empty((0, channels), dtype=np.float32))
     return FeatureVideo(annotation, clock, file, features, length, segments[real].astype(np.float32), labels[real])
 

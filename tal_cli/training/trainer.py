@@ -149,7 +149,7 @@ class Trainer:
             self.detector.take_part(None if whole else part)
             normalizer = LossNormalizer(self.normalizer.value)
             moved = batch.to(device)
-            inputs = (moved.features, moved.mask, moved.segments, moved.labels)
+            inputs = (moved.rows, moved.mask, moved.segments, moved.labels)
             with precision(device, self.run.precision):
                 losses = batch_loss(self.detector, *inputs, normalizer, config, tally)
             losses.total.backward()

@@ -40,7 +40,7 @@ def validate(
 
 def _rows(detector: TemporalDetector, recipe: Recipe, labels: Sequence[str], video: FeatureVideo) -> Iterator[Row]:
     with torch.inference_mode():
-        found = detect(detector, video.load().t(), recipe)
+        found = detect(detector, video.load(), recipe)
     starts = video.sequence.seconds(np.asarray(found.starts))
     ends = video.sequence.seconds(np.asarray(found.ends))
     name = video.annotation.name

@@ -79,8 +79,8 @@ def test_a_part_of_the_detector(start: str, part: str, monkeypatch: pytest.Monke
     detector = TemporalDetector(config, channels=8)
     predictions = detector(*pad_batch([torch.randn(40, 8)], 64))
     distances = decode_everywhere(predictions).refined
-    assert predictions.refined.shape[1] == 20 and distances.shape[-1] == 2
-    assert torch.isfinite(predictions.refined).all() and torch.isfinite(distances[:, predictions.valid[0, 0]]).all()
+    assert predictions.refined.shape[2] == 20 and distances.shape[-1] == 2
+    assert torch.isfinite(predictions.refined).all() and torch.isfinite(distances[:, predictions.valid[0]]).all()
 
 
 def test_an_output_format(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,15 +40,16 @@ def build(recipe: Recipe, seed: int = 0) -> TemporalDetector:
 
 def test_layout_packs_and_splits() -> None:
     layout = PyramidLayout((8, 4, 2), gap=4)
-    levels = [torch.arange(1.0, n + 1).expand(2, 3, n) for n in layout.lengths]
+    levels = [torch.arange(1.0, n + 1)[:, None].expand(2, n, 3) for n in layout.lengths]
     packed = layout.pack(levels)
-    assert packed.shape == (2, 3, layout.total) and layout.total == 22
+    assert packed.shape == (2, layout.total, 3) and layout.total == 22
     assert all(torch.equal(a, b) for a, b in zip(layout.split(packed), levels, strict=True))
-    assert not packed[..., ~layout.inside(packed.device)].any()
+    assert not packed[:, ~layout.inside(packed.device)].any()
     points = pyramid_points(layout, packed.device)
-    assert layout.split(points.time)[1].tolist() == [0, 2, 4, 6]
-    assert layout.split(points.stride)[2].tolist() == [4, 4]
-    assert layout.split(points.first)[1].tolist() == [12] * 4 and layout.split(points.last)[1].tolist() == [15] * 4
+    first, second, third = (slice(start, start + n) for start, n in zip(layout.starts, layout.lengths, strict=True))
+    assert points.time[second].tolist() == [0, 2, 4, 6] and points.stride[third].tolist() == [4, 4]
+    assert points.first[second].tolist() == [12] * 4 and points.last[second].tolist() == [15] * 4
+    assert points.last[first].tolist() == [7] * 8
 
 
 @pytest.mark.parametrize("variant", ["released", "paper"])
@@ -60,11 +61,11 @@ def test_any_number_of_levels(variant: str, levels: int, windows: int) -> None:
     sequences = [features(64), features(37, seed=1)]
     predictions = detector(*pad_batch(sequences, 64))
     assert predictions.layout.lengths == tuple(64 >> level for level in range(levels))
-    assert predictions.refined.shape == (2, 3, predictions.layout.total)
+    assert predictions.refined.shape == (2, predictions.layout.total, 3)
     assert torch.isfinite(predictions.refined).all() and torch.isfinite(predictions.boundaries.offsets).all()
     for level, valid in enumerate(predictions.layout.split(predictions.valid)):
         assert valid[1].sum() == -(-37 // (1 << level))
-    invalid = ~predictions.valid.expand_as(predictions.coarse)
+    invalid = ~predictions.valid
     assert not predictions.coarse[invalid].any() and not predictions.boundaries.starts[invalid].any()
 
 
@@ -81,9 +82,9 @@ def test_paper_variant_ignores_what_stands_in_the_padding() -> None:
     detector = build(small("model.variant=paper", "model.encoder.windows=3"))
     batch, mask = pad_batch([features(41)], 64)
     soiled = batch.clone()
-    soiled[..., 41:] = 7.0
+    soiled[:, 41:] = 7.0
     # The first convolution reads one cell over the edge, as in the published code; further in, nothing differs.
-    clean, other = detector(batch, mask), detector(torch.where(mask, batch, 0 * soiled), mask)
+    clean, other = detector(batch, mask), detector(torch.where(mask[..., None], batch, 0 * soiled), mask)
     torch.testing.assert_close(clean.refined, other.refined)
 
 
@@ -97,9 +98,9 @@ def test_padded_length_follows_the_published_rule() -> None:
 def test_wrong_shapes_are_refused() -> None:
     detector = build(small())
     with pytest.raises(ValueError, match="features have 9 channels, the detector takes 8"):
-        detector(torch.zeros(1, 9, 64), torch.ones(1, 1, 64, dtype=torch.bool))
+        detector(torch.zeros(1, 64, 9), torch.ones(1, 64, dtype=torch.bool))
     with pytest.raises(ValueError, match="not a multiple of 32"):
-        detector(torch.zeros(1, 8, 40), torch.ones(1, 1, 40, dtype=torch.bool))
+        detector(torch.zeros(1, 40, 8), torch.ones(1, 40, dtype=torch.bool))
     with pytest.raises(ValueError, match="does not fit"):
         pad_batch([features(65)], 64)
 
@@ -142,8 +143,8 @@ def test_distances_by_hand() -> None:
             tensor.zero_()
         predictions.shift.start.fill_(-0.5)
         predictions.shift.end.fill_(-9.0)
-        predictions.boundaries.starts[0, 0, 7] = 50.0
-        predictions.boundaries.ends[0, 0, 12] = 50.0
+        predictions.boundaries.starts[0, 7, 0] = 50.0
+        predictions.boundaries.ends[0, 12, 0] = 50.0
         entry = [torch.tensor([value]) for value in (0, 10, 0)]
         distances = decode_distances(predictions, *entry)
     assert distances.coarse[0].tolist() == pytest.approx([3.0, 2.0])

@@ -88,7 +88,7 @@ recipe = override(load_recipe("thumos-i3d"), assignments)
 torch.manual_seed(0)
 detector = TemporalDetector.from_recipe(recipe)
 sizes = []
-detector.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape[0] * inputs[0].shape[2]))
+detector.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape[0] * inputs[0].shape[1]))
 def peak(cells):
     found = detect(detector, torch.randn(cells, 4), recipe)
     assert len(found) and found.ends.max() > cells - recipe.inference.chunk_length

@@ -56,8 +56,8 @@ def features(length: int, seed: int = 0) -> Tensor:
 def outputs(predictions: Predictions) -> list[Tensor]:
     """Class logits and distances of all cells, without what stands in padding."""
     distances = decode_everywhere(predictions).refined
-    inside = predictions.valid[:, 0].view(*distances.shape[:2], *[1] * (distances.ndim - 2))
-    return [predictions.refined * predictions.valid, torch.where(inside, distances, 0.0)]
+    inside = predictions.valid.view(*distances.shape[:2], *[1] * (distances.ndim - 2))
+    return [predictions.refined * predictions.valid[..., None], torch.where(inside, distances, 0.0)]
 
 
 def test_settings_and_modules_go_together() -> None:

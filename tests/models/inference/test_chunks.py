@@ -128,20 +128,20 @@ def spike_detector(recipe: Recipe) -> TemporalDetector:
     from tal_cli.models.predictions import BinnedBoundaries, Predictions
 
     class Rule(TemporalDetector):
-        def forward(self, features_BCT: Tensor, mask_B1T: Tensor) -> Predictions:
-            layout = PyramidLayout(tuple(features_BCT.shape[-1] >> level for level in range(4)), 4)
-            videos = len(features_BCT)
-            ones = features_BCT[:, :1, ::4]
-            onset = (ones - torch.nn.functional.pad(ones, (1, 0))[..., :-1]).clamp(min=0)
-            levels = [torch.full((videos, 3, length), -20.0) for length in layout.lengths]
-            levels[2] = levels[2] + 40.0 * onset * torch.tensor([1.0, 0.0, 0.0])[:, None]
+        def forward(self, rows_BTC: Tensor, mask_BT: Tensor) -> Predictions:
+            videos, cells, _ = rows_BTC.shape
+            layout = PyramidLayout(tuple(cells >> level for level in range(4)), 4)
+            ones = rows_BTC[:, ::4, :1]
+            onset = torch.diff(ones, dim=1, prepend=torch.zeros(videos, 1, 1)).clamp(min=0)
+            levels = [torch.full((videos, length, 3), -20.0) for length in layout.lengths]
+            levels[2] = levels[2] + 40.0 * onset * torch.tensor([1.0, 0.0, 0.0])
             logits = layout.pack(levels)
             zeros = torch.zeros_like(logits)
-            offsets = torch.zeros(videos, 2 * 17, layout.total)
-            offsets[:, 17 + 5] = 100.0  # the end lies 5 cells further on,
-            offsets[:, 16] = 100.0  # the start right here
+            offsets = torch.zeros(videos, layout.total, 2 * 17)
+            offsets[..., 17 + 5] = 100.0  # the end lies 5 cells further on,
+            offsets[..., 16] = 100.0  # the start right here
             return Predictions(
-                layout=layout, valid=layout.inside(logits.device).expand(videos, 1, -1), coarse=logits, refined=logits,
+                layout=layout, valid=layout.inside(logits.device).expand(videos, -1), coarse=logits, refined=logits,
                 boundaries=BinnedBoundaries(offsets=offsets, starts=zeros, ends=zeros),
             )  # fmt: skip
 

@@ -35,7 +35,7 @@ def test_wide_convolutions_follow_their_weights() -> None:
     with torch.inference_mode():
         assert winograd.worthwhile(x, conv.weight)
         before = conv(x)
-        torch.testing.assert_close(before, convolve_rows(x, conv.weight, None).transpose(1, 2), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(before, convolve_rows(x, conv.weight, None), rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         conv.weight.mul_(2.0)
     with torch.inference_mode():
@@ -70,7 +70,7 @@ def test_a_linear_map_of_columns_is_a_convolution_of_kernel_one(length: int) -> 
 def test_outputs_by_taps(kernel: int) -> None:
     torch.manual_seed(0)
     layer, x = RowOutput(16, 5, kernel), torch.randn(2, 11, 16)
-    plain = F.conv1d(x.transpose(1, 2), layer.weight, layer.bias, padding=kernel // 2)
+    plain = F.conv1d(x.transpose(1, 2), layer.weight, layer.bias, padding=kernel // 2).transpose(1, 2)
     torch.testing.assert_close(layer(x), plain)
     torch.testing.assert_close(convolve_rows(x, layer.weight, layer.bias), plain)
 

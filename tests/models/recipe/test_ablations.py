@@ -54,9 +54,9 @@ def build(recipe: Recipe, source: TemporalDetector | None = None) -> TemporalDet
 
 
 def inputs(length: int = 100) -> tuple[Tensor, Tensor]:
-    features = torch.randn(2, 8, 128, generator=torch.Generator().manual_seed(2))
-    mask = torch.arange(128).expand(2, 1, 128) < torch.tensor([length, 128])[:, None, None]
-    return features * mask, mask
+    rows = torch.randn(2, 128, 8, generator=torch.Generator().manual_seed(2))
+    mask = torch.arange(128) < torch.tensor([[length], [128]])
+    return rows * mask[..., None], mask
 
 
 def run(detector: TemporalDetector) -> Predictions:
@@ -92,7 +92,7 @@ def base(variant: str) -> TemporalDetector:
 
 def same_decoder(one: TemporalDetector, other: TemporalDetector) -> bool:
     """Whether both decoders find the same in the same pyramid, to the last bit."""
-    mask = inputs()[1].transpose(1, 2)
+    mask = inputs()[1][..., None]
     valid = [mask[:, :: 1 << level] for level in range(one.config.levels)]
     levels = encoded(one)
     with torch.no_grad():
@@ -218,7 +218,7 @@ def test_start_of_the_refinement() -> None:
         torch.manual_seed(0)
         detector = TemporalDetector.from_recipe(small(f"model.decoder.factor_start={start}")).eval()
         predictions = run(detector)
-        scores.append(torch.sigmoid(predictions.refined[predictions.valid.expand_as(predictions.refined)]).mean())
+        scores.append(torch.sigmoid(predictions.refined[predictions.valid]).mean())
     assert scores[0] == pytest.approx(0.5, abs=0.1) and scores[1] < 0.05
 
 

@@ -28,16 +28,16 @@ def slow_cost(predictions: Predictions, settings: CostAssignment) -> Tensor:
     distances = decode_everywhere(predictions).coarse.detach()
     cost = torch.full((len(LABELS[0]), predictions.layout.total), torch.inf)
     for number, ((start, end), label) in enumerate(zip(SEGMENTS[0].tolist(), LABELS[0].tolist(), strict=True)):
-        wanted = torch.zeros(predictions.coarse.shape[1])
+        wanted = torch.zeros(predictions.coarse.shape[2])
         wanted[label] = 1
-        for cell in predictions.valid[0, 0].nonzero()[:, 0].tolist():
+        for cell in predictions.valid[0].nonzero()[:, 0].tolist():
             left, right = float(points.time[cell]) - start, end - float(points.time[cell])
             if left < 0 or right < 0:
                 continue
             found = distances[0, cell] if distances.ndim == 3 else distances[0, cell, label]
             target = torch.tensor([left, right]) / points.stride[cell]
             cost[number, cell] = settings.class_weight * focal_loss(
-                predictions.coarse[0, :, cell], wanted
+                predictions.coarse[0, cell], wanted
             ).sum() + settings.iou_weight * float(centred_diou_loss(found[None], target[None]))
     return cost
 
@@ -66,7 +66,7 @@ def test_cost_assignment_is_what_its_definition_says(decoder: str, keep: float) 
     matches = match_centers(ranges, truth, 1.5)[0][0] & around
     assert targets.weights is not None
     for cell in range(cost.shape[1]):
-        assert set(targets.classes[0, :, cell].nonzero()[:, 0].tolist()) == set(LABELS[0][matches[:, cell]].tolist())
+        assert set(targets.classes[0, cell].nonzero()[:, 0].tolist()) == set(LABELS[0][matches[:, cell]].tolist())
         confused = bool(around[:, cell].any()) and not bool(best[cell])
         assert float(targets.weights[0, cell]) == (0.25 if confused else 1.0)
         if matches[:, cell].any():

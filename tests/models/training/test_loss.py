@@ -68,15 +68,14 @@ def test_targets_are_what_their_definition_says(drawn: list[tuple[float, float, 
     matches, shortest = match_centers(PointRanges(points, low, high), truth, radius)
     targets = label_points(matches, shortest, points, truth, classes=3)
     expected = slow_targets(segments, labels, radius)
-    classes = LAYOUT.split(targets.classes[1])
-    distances = LAYOUT.split(targets.distances[1].t())
+    classes, distances = LAYOUT.split(targets.classes), LAYOUT.split(targets.distances)
     for level, length in enumerate(LAYOUT.lengths):
         for index in range(length):
             names, distance = expected.get((level, index), (set(), None))
-            assert set(classes[level][:, index].nonzero()[:, 0].tolist()) == names
+            assert set(classes[level][1, index].nonzero()[:, 0].tolist()) == names
             if distance is not None:
-                assert distances[level][:, index].tolist() == pytest.approx(distance)
-    assert not targets.classes[..., ~LAYOUT.inside(torch.device("cpu"))].any()
+                assert distances[level][1, index].tolist() == pytest.approx(distance)
+    assert not targets.classes[:, ~LAYOUT.inside(torch.device("cpu"))].any()
 
 
 def small(*assignments: str) -> Recipe:

@@ -352,7 +352,7 @@ def test_training_reads_a_file_of_many_videos(tmp_path: Path) -> None:
     videos = [VideoAnnotation(name, "training", 1.12, 25.0, ()) for name in "ab"]
     spec = FeatureSpec(extractor="x", channels=3, window=16, stride=4)
     loaded = load_videos(videos, tmp_path / "features.h5", ["jump"], spec)
-    np.testing.assert_array_equal(loaded[1].load().numpy(), FEATURES.T + 1)
+    np.testing.assert_array_equal(loaded[1].load().numpy(), FEATURES + 1)
     absent = VideoAnnotation("c", "training", 1.12, 25.0, ())
     with pytest.raises(MissingError, match=r"for c$"):
         load_videos([*videos, absent], tmp_path / "features.h5", ["jump"], spec)

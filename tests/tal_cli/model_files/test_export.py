@@ -77,17 +77,17 @@ def small(kind: str, *assignments: str) -> LoadedModel:
 
 def expected(model: LoadedModel, features: torch.Tensor, length: int) -> tuple[torch.Tensor, ...]:
     """Scores, starts and ends as `tal` itself computes them, zero at cells that are no proposals."""
-    mask = (torch.arange(features.shape[2]) < length)[None, None]
+    mask = (torch.arange(features.shape[2]) < length)[None]
     with torch.no_grad():
-        predictions = model.detector(features, mask)
+        predictions = model.detector(features.transpose(1, 2), mask)
         distances = decode_everywhere(predictions).refined[0]  # [S, C, 2] or [S, 2]
     if distances.ndim == 2:
         distances = distances[:, None].expand(-1, model.recipe.model.classes, -1)
     points = pyramid_points(predictions.layout, features.device)
-    time, stride, valid = points.time[:, None], points.stride[:, None], predictions.valid[0].t()
+    time, stride, valid = points.time[:, None], points.stride[:, None], predictions.valid[0][:, None]
     sides = (time - distances[..., 0] * stride, time + distances[..., 1] * stride)
     starts, ends = (torch.where(valid, side, 0.0) for side in sides)
-    return torch.sigmoid(predictions.refined[0]).t() * valid, starts, ends
+    return torch.sigmoid(predictions.refined[0]) * valid, starts, ends
 
 
 def check(

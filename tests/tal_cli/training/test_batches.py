@@ -26,8 +26,8 @@ def test_batches_depend_on_seed_and_step_alone(small_data: Path, tmp_path: Path)
     run = short_run(small_data, tmp_path, "training.crop_ratio=[0.5, 1.0]")
     batches = Batches(run.videos, run.recipe)
     (_, first), (_, again), (_, later) = (batches.parts(number, [range(4)])[0] for number in (0, 0, 2))
-    assert first.videos == again.videos == batches.videos(0) and torch.equal(first.features, again.features)
-    assert not torch.equal(first.features, later.features)
+    assert first.videos == again.videos == batches.videos(0) and torch.equal(first.rows, again.rows)
+    assert not torch.equal(first.rows, later.rows)
     assert len({name for number in range(2) for name in batches.videos(number)}) == 8
     uneven = Batches(run.videos, override(run.recipe, ["training.batch_size=3"]))
     assert uneven.per_epoch == 2 and len({name for number in range(2) for name in uneven.videos(number)}) == 6
@@ -35,7 +35,7 @@ def test_batches_depend_on_seed_and_step_alone(small_data: Path, tmp_path: Path)
     seen = Counter(name for number in range(twice.per_epoch) for name in twice.videos(number))
     assert twice.per_epoch == 4 and set(seen.values()) == {2} and len(seen) == 8
     halves = [part for _, part in batches.parts(0, [range(0, 1), range(1, 4)])]
-    assert torch.equal(torch.cat([half.features for half in halves]), first.features)
+    assert torch.equal(torch.cat([half.rows for half in halves]), first.rows)
 
 
 def fake_video(length: int, segments: np.ndarray) -> FeatureVideo:
@@ -46,7 +46,7 @@ def fake_video(length: int, segments: np.ndarray) -> FeatureVideo:
         frames=length * STRIDE,
         duration=length * STRIDE / FPS,
     )
-    features = torch.arange(2.0 * length).reshape(2, length)
+    features = torch.arange(2.0 * length).reshape(length, 2)
     labels = np.arange(len(segments), dtype=np.int64)
     annotation = VideoAnnotation("fake", "training", length / 7.5, 30.0, ())
     return FeatureVideo(annotation, sequence, Path("fake.npy"), features, length, segments.astype(np.float32), labels)
@@ -74,8 +74,8 @@ def test_crops_lie_in_the_video_and_keep_what_they_should(
     kept = np.diff(part.segments, axis=1)
     assert (kept >= config.truncate_threshold * np.diff(whole, axis=1) - 1e-3).all()
     batch = collate([video], [part], part.end - part.start + 3)
-    assert batch.features.shape == (1, 2, part.end - part.start + 3)
-    assert torch.equal(batch.features[0, :, :-3], video.load()[:, part.start : part.end])
+    assert batch.rows.shape == (1, part.end - part.start + 3, 2)
+    assert torch.equal(batch.rows[0, :-3], video.load()[part.start : part.end])
     assert int(batch.mask.sum()) == part.end - part.start and batch.mask.dtype == torch.bool
 
 

@@ -53,7 +53,7 @@ def test_features_of_one_length_and_one_label(request_: TrainingRequest) -> None
     assert run.labels == ("action",) and run.recipe == RECIPE
     for video in run.videos:
         windows = WINDOWS[video.annotation.name]
-        assert video.length == 32 and video.load().shape == (4, 32) and video.labels.tolist() == [0, 0]
+        assert video.length == 32 and video.load().shape == (32, 4) and video.labels.tolist() == [0, 0]
         # A new cell is (8 windows + 8) / 32 frames long, and its middle is where it stands.
         frames = (video.segments + 0.5) * (windows * 8 + 8) / 32
         np.testing.assert_allclose(frames / 30, [[1, 3], [2, 4]], atol=1e-4)

@@ -67,11 +67,11 @@ def _check_stages(recorder: Recorder, detector: TemporalDetector, recipe: Recipe
     device = next(detector.parameters()).device
     features = recorder[f"{prefix}/feats"].t()
     batch, mask = pad_batch([features], padded_length(recipe.model, features.shape[0]))
-    recorder.compare(f"{prefix}/batched_mask", mask, atol=0)
+    recorder.compare(f"{prefix}/batched_mask", mask[:, None], atol=0)
     if f"{prefix}/batched_input" in recorder:
-        recorder.compare(f"{prefix}/batched_input", batch, atol=0)
+        recorder.compare(f"{prefix}/batched_input", batch.transpose(1, 2), atol=0)
     batch, mask = batch.to(device), mask.to(device)
-    masks = level_masks(mask.transpose(1, 2), recipe.model.levels)
+    masks = level_masks(mask, recipe.model.levels)
     with torch.inference_mode():
         predictions = detector(batch, mask)
         encoded = detector.encode(batch, mask)
@@ -83,8 +83,8 @@ def _check_stages(recorder: Recorder, detector: TemporalDetector, recipe: Recipe
         for level, ours in enumerate(levels):
             name = f"{prefix}/{stage}/level{level}"
             if name in recorder:
-                # Rows but for what is packed; CLTDR-GMG's refined logits were recorded as rows.
-                columns = ours if stage in packed and stage != "cls_refined" else ours.transpose(1, 2)
+                # All but CLTDR-GMG's refined logits were recorded as [B, C, T].
+                columns = ours if stage == "cls_refined" else ours.transpose(1, 2)
                 recorder.compare(name, columns, **({"atol": ENCODER_ATOL} if stage == "backbone" else {}))
     _check_decoded(recorder, predictions, recipe, prefix)
 
@@ -93,9 +93,9 @@ def _crossed(detector: TemporalDetector, mixed: list[Tensor], layout: PyramidLay
     """What CLTDR makes of neighbouring levels, rows per level; nothing for other decoders."""
     if not isinstance(detector.decoder, CltdrDecoder):
         return {}
-    crossed = detector.decoder.cross(layout.pack(mixed, dim=1), layout, [None] * len(mixed))
+    crossed = detector.decoder.cross(layout.pack(mixed), layout, [None] * len(mixed))
     names = ("decls", "dereg", "cross_level")
-    return {name: layout.split(features, dim=1) for name, features in zip(names, crossed, strict=True)}
+    return {name: layout.split(features) for name, features in zip(names, crossed, strict=True)}
 
 
 def _packed(predictions: Predictions) -> dict[str, Tensor]:

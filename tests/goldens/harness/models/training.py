@@ -27,18 +27,18 @@ def check_training(
     segments = [recorder[f"train/gt_segments/{video}"] for video in videos]
     labels = [recorder[f"train/gt_labels/{video}"] for video in videos]
     batch, mask = pad_batch(sequences, recipe.model.pad_length)
-    recorder.compare("train/batched_mask", mask, atol=0)
+    recorder.compare("train/batched_mask", mask[:, None], atol=0)
     detector.train()
     predictions = detector(batch.to(device), mask.to(device))
     targets = batch_targets(predictions, recipe.model, segments, labels, recipe.training.assignment)
 
     inside = predictions.layout.inside(device)
-    _check_targets(recorder, targets, inside, predictions.valid[:, 0])
+    _check_targets(recorder, targets, inside, predictions.valid)
     decoded = decode_everywhere(predictions)
     for name, ours in (
-        ("cls_logits", predictions.coarse.transpose(1, 2)),
-        ("cls_coarse", predictions.coarse.transpose(1, 2)),
-        ("cls_refined", predictions.refined.transpose(1, 2)),
+        ("cls_logits", predictions.coarse),
+        ("cls_coarse", predictions.coarse),
+        ("cls_refined", predictions.refined),
         ("decoded", decoded.refined),
         ("decoded_coarse", decoded.coarse),
     ):
@@ -54,7 +54,7 @@ def check_training(
 
 
 def _check_targets(recorder: Recorder, targets: Targets, inside: Tensor, valid: Tensor) -> None:
-    recorder.compare("train/gt_cls", targets.classes.transpose(1, 2)[:, inside], atol=0)
+    recorder.compare("train/gt_cls", targets.classes[:, inside], atol=0)
     positive = (recorder["train/gt_cls"].sum(-1) > 0).to(inside.device)
     recorder.compare_with(
         "train/gt_offsets at positives",
