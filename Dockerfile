@@ -11,9 +11,8 @@ ARG BASE=python:3.12-slim-bookworm
 FROM ${BASE} AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/tal
 # From that index alone, which has all that PyTorch needs: beside another index, a newer build of the other kind may win.
-RUN /opt/tal/bin/pip install --index-url ${TORCH_INDEX} torch torchvision
+RUN python -m venv /opt/tal && /opt/tal/bin/pip install --index-url ${TORCH_INDEX} torch torchvision
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY docs/tal.1 docs/tal.1
@@ -37,7 +36,8 @@ ENV PATH=/opt/tal/bin:$PATH \
     XDG_CACHE_HOME=/tmp/cache \
     MPLCONFIGDIR=/tmp/matplotlib \
     NUMBA_CACHE_DIR=/tmp/numba
-USER tal
+# By number, so that a cluster can see that it is not root.
+USER 1000
 WORKDIR /work
 VOLUME /weights
 ENTRYPOINT ["tal"]

@@ -32,7 +32,7 @@ def test_the_base_is_pinned_by_name() -> None:
 def test_it_runs_as_nobody_special_and_needs_no_programs() -> None:
     names = [name for name, _ in instructions()]
     last = len(names) - 1 - names[::-1].index("FROM")
-    assert ("USER", "tal") in instructions()[last:]
+    assert ("USER", "1000") in instructions()[last:]
     assert names.index("USER") < names.index("ENTRYPOINT")
     assert ("ENTRYPOINT", '["tal"]') in instructions()
     assert "apt-get" not in TEXT and not re.search(r"\binstall\b[^\n]*ffmpeg", TEXT)
