@@ -70,7 +70,7 @@ def test_conda_needs_what_pip_needs() -> None:
     assert {f"{name} " for name in CONDA_LACKS} == {each.partition(">")[0] for each in required["run_constraints"]}
     built_by = ProjectMetadata(str(ROOT), PluginManager()).build.requires
     assert {text.replace(">", " >") for text in built_by} <= set(required["host"])
-    assert recipe["context"]["version"] == __version__ and recipe["about"]["license"] == project.license
+    assert recipe["context"]["version"] == __version__ and recipe["about"]["license"] == project.license_expression
     scripts = {f"{name} = {target}" for name, target in project.scripts.items()}
     assert set(recipe["build"]["python"]["entry_points"]) == scripts
 
