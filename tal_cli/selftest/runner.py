@@ -84,7 +84,7 @@ def detector_distance(recipe: Recipe, recorded: Mapping[str, Tensor], device: to
     batch, mask = pad_batch([recorded["features"]], recipe.model.pad_length)
     predictions = detector(batch.to(device), mask.to(device))
     inside = predictions.layout.inside(device)
-    logits, distances = predictions.refined[0].t()[inside], decode_everywhere(predictions).refined[0][inside]
+    logits, distances = predictions.refined[0][inside], decode_everywhere(predictions).refined[0][inside]
     return max(relative_error(logits, recorded["logits"]), relative_error(distances, recorded["distances"]))
 
 
