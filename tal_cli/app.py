@@ -181,6 +181,8 @@ def _open_streams() -> None:
 def main() -> None:
     """Entry point of the console script."""
     _open_streams()
+    # Before torch loads: threads that wait shall sleep, not spin, or a busy machine slows each step tenfold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGINT, _interrupt)
     if not sys.warnoptions:
         # What libraries tell their programmers is nothing that a user can act on.

@@ -48,6 +48,10 @@ def train(
     log: Annotated[
         LogChoice, typer.Option(metavar="none|tensorboard|wandb", help="Where figures go beside metrics.jsonl.")
     ] = LogChoice.none,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="CPU threads of PyTorch. Default: as many as pay off for this recipe."),
+    ] = None,
     device: Device = "auto",
     precision: Precision = PrecisionChoice.auto,
     seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Default: the recipe's.")] = None,
@@ -78,6 +82,7 @@ def train(
         log=log.value,
         device=device,
         precision=precision.value,
+        threads=threads,
     )
     run = prepare(request)
     result = run_training(run)

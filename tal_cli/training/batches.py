@@ -25,6 +25,7 @@ class Batches:
     Attributes:
         size: videos in a batch; fewer than the recipe's where there are not as many.
         per_epoch: batches in an epoch; the last incomplete one is dropped.
+        cells: grid cells of the largest batch, padding included.
     """
 
     def __init__(self, videos: Sequence[FeatureVideo], recipe: Recipe) -> None:
@@ -32,6 +33,8 @@ class Batches:
         self._recipe = recipe
         self.size = min(recipe.training.batch_size, len(videos))
         self.per_epoch = len(videos) * recipe.training.crops // self.size
+        longest = min(max(video.length for video in videos), recipe.training.max_length)
+        self.cells = self.size * padded_length(recipe.model, longest)
 
     def videos(self, step: int) -> tuple[str, ...]:
         """Names of the videos of a step, from 0."""

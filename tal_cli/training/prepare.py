@@ -47,6 +47,7 @@ class TrainingRequest:
     log: str = "none"
     device: str = "auto"
     precision: str = "auto"
+    threads: int | None = None
 
 
 def prepare(request: TrainingRequest) -> TrainingRun:
@@ -89,6 +90,7 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         device=device,
         evaluate_every=request.evaluate_every,
         precision=request.precision,
+        threads=request.threads,
         resume=request.resume,
         initial=initial,
         board=open_board(request.log, out, request.resume) if processes.leads else None,

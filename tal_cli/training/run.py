@@ -35,6 +35,7 @@ class TrainingRun:
         tiou: thresholds of the evaluations.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated.
         precision: `auto`, `fp32`, `bf16` of the forward pass; auto is fp32.
+        threads: of torch on a CPU; None: as many as a step's work is worth, see `useful_threads`.
         resume: go on from the folder's state where it has one.
         initial: weights to begin with, by parameter name; those of another shape are left out.
         processes: who trains together; every process has a share of each batch.
@@ -49,6 +50,7 @@ class TrainingRun:
     device: torch.device
     evaluate_every: int = 5
     precision: str = "auto"
+    threads: int | None = None
     resume: bool = False
     initial: dict[str, Tensor] | None = None
     board: Board | None = None

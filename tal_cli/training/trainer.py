@@ -18,6 +18,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from tal_cli import console
 from tal_cli.evaluation.average_precision import Evaluation
+from tal_cli.extractors.cpu import usable_cores
 from tal_cli.extractors.errors import InputError, TalError, UsageError
 from tal_cli.extractors.extraction.precision import precision
 from tal_cli.models.detector import TemporalDetector
@@ -31,6 +32,7 @@ from tal_cli.training.schedule import Schedule
 from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_state, save_state
 from tal_cli.training.validation import validate
 
+VALUES_PER_THREAD = 1 << 16
 SAVE_SECONDS = 60.0  # a killed run loses at most this much, or the epoch it was in
 
 
@@ -64,6 +66,9 @@ class Trainer:
         self.batches = Batches(run.videos, run.recipe)
         self.ranges = split_batch(self.batches.size, run.processes, config.accumulate)
         self.schedule = Schedule.of(config, self.batches.per_epoch)
+        if run.device.type == "cpu":
+            cores = usable_cores() // run.processes.count
+            torch.set_num_threads(run.threads or useful_threads(self.batches.cells * run.recipe.model.width, cores))
         torch.manual_seed(config.seed)
         self.detector = TemporalDetector.from_recipe(run.recipe).to(run.device)
         if run.initial is not None:
@@ -254,6 +259,15 @@ class Trainer:
         self.step, self.best = state.step, state.best
         self.result = TrainingResult(state.result_epoch, state.result_average)
         console.note(f"resuming after step {self.step} of {self.schedule.steps}")
+
+
+def useful_threads(values: int, cores: int) -> int:
+    """Threads of torch, up to one a core, that shorten a step whose activations have that many values per layer.
+
+    Below VALUES_PER_THREAD for each, threads wait for each other for longer than they compute; on a machine that is
+    busy otherwise, many times as long.
+    """
+    return max(1, min(cores, values // VALUES_PER_THREAD))
 
 
 def loss_terms(losses: Losses) -> Tensor:

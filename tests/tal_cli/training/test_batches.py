@@ -20,6 +20,7 @@ from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.recipe.loading import override
 from tal_cli.training.batches import Batches
 from tal_cli.training.schedule import Schedule
+from tal_cli.training.trainer import useful_threads
 
 
 def test_batches_depend_on_seed_and_step_alone(small_data: Path, tmp_path: Path) -> None:
@@ -90,3 +91,8 @@ def test_schedule_rises_to_the_peak_and_falls_to_the_floor(warmup: int, rest: in
     assert schedule.rate(schedule.steps) == pytest.approx(1e-6)
     if warmup > 1:
         assert rates[0] == 0 and rates[warmup - 1] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(("values", "cores", "threads"), [(0, 8, 1), (1 << 16, 8, 1), (1 << 18, 8, 4), (1 << 24, 8, 8)])
+def test_a_small_step_gets_few_threads(values: int, cores: int, threads: int) -> None:
+    assert useful_threads(values, cores) == threads
