@@ -4,113 +4,51 @@ from __future__ import annotations
 
 import json
 import queue
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import IO, Any
+from typing import Any
 
 from tal_cli.extractors.corpus.run import Job, Outcome
 from tal_cli.extractors.corpus.worker_config import Setup, WorkerDefect, unpack
 from tal_cli.extractors.errors import VideoError
-from tal_cli.extractors.files.child import end_child, module_path
+from tal_cli.extractors.files.child import Child, Inbox, read_json
 from tal_cli.extractors.plugins import import_roots
 
-BOOTSTRAP = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tal_cli.extractors.corpus.worker import main; main()"
-)
 # Seconds in which a video must make progress; one forward pass of a large network on a CPU can take minutes.
 PATIENCE = 900.0
 # A video during which its worker ends gets one more try, alone.
 ATTEMPTS = 2
 
 JobProgress = Callable[[Job, int, "int | None"], None]
+Json = dict[str, Any]
 
 
 class Worker:
     """One process. `jobs`: what it is at, by number. `heard`: when each last made progress. `ready`: it has begun."""
 
-    def __init__(self, setup: Setup, device: str, shares: int, threads: int | None, events: Events) -> None:
+    def __init__(self, setup: Setup, device: str, shares: int, threads: int | None, inbox: Inbox[Json]) -> None:
         self.device = device
         self.jobs: dict[int, Job] = {}
         self.heard: dict[int, float] = {}
         self.ready = self.exclusive = False
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps([*module_path(), *import_roots()])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends the worker
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        ended = threading.Event()
-        listener = threading.Thread(target=listen, args=(self._process.stdout, self, events, ended), daemon=True)
-        self._finalizer = weakref.finalize(self, end_child, self._process, ended, listener)
-        listener.start()
-        self._say({"setup": asdict(setup), "device": device, "shares": shares, "threads": threads})
-
-    @property
-    def pid(self) -> int:
-        """The worker's process id."""
-        return self._process.pid
+        self.child: Child[Json] = Child("tal_cli.extractors.corpus.worker", read_json, inbox, roots=import_roots())
+        self._send({"setup": asdict(setup), "device": device, "shares": shares, "threads": threads})
 
     def send(self, number: int, job: Job) -> None:
         """Give it a job."""
         self.jobs[number] = job
         self.heard[number] = time.monotonic()
-        self._say({"number": number, "video": job.video, "target": job.target})
+        self._send({"number": number, "video": job.video, "target": job.target})
 
     def take(self, number: int) -> Job:
         """A job that has ended."""
         del self.heard[number]
         return self.jobs.pop(number)
 
-    def end(self) -> None:
-        """End the process, whatever it is at."""
-        self._finalizer()
-        self._complaints.close()
-
-    def post_mortem(self) -> str:
-        """How it ended by itself, in words."""
-        try:
-            code = self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            return "it closed its output"
-        if code < 0:
-            return f"it crashed ({signal.Signals(-code).name})"
-        self._complaints.seek(0)
-        lines = self._complaints.read().decode(errors="replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()] or ["no message"]
-        return f"it ended with code {code} ({said[-1]})"
-
-    def _say(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            return  # it is gone; its end is an event
-
-
-Events = queue.Queue[tuple[Worker, "dict[str, Any] | None"]]
-
-
-def listen(pipe: IO[bytes], worker: Worker, events: Events, ended: threading.Event) -> None:
-    """Put a worker's messages among the events, None at their end."""
-    try:
-        for line in pipe:
-            events.put((worker, json.loads(line)))
-    except (OSError, ValueError):
-        pass
-    if not ended.is_set():
-        events.put((worker, None))
+    def _send(self, message: Json) -> None:
+        self.child.send(json.dumps(message).encode())
 
 
 class LocalEngine:
@@ -134,8 +72,8 @@ class LocalEngine:
         self._patience, self._progress = patience, progress
         self._free = deque(devices)
         self._room = len(devices) * shares
-        self._workers: list[Worker] = []
-        self._events: Events = queue.Queue()
+        self._workers: dict[int, Worker] = {}  # by the number of the process
+        self._inbox: Inbox[Json] = queue.Queue()
         self._waiting: deque[tuple[int, Job]] = deque()
         self._alone: deque[tuple[int, Job]] = deque()
         self._attempts: Counter[int] = Counter()
@@ -144,11 +82,11 @@ class LocalEngine:
     @property
     def workers(self) -> tuple[Worker, ...]:
         """The processes that there are now."""
-        return tuple(self._workers)
+        return tuple(self._workers.values())
 
     def has_room(self) -> bool:
         """Whether another job would begin soon."""
-        return len(self._waiting) + len(self._alone) + sum(len(w.jobs) for w in self._workers) < self._room
+        return len(self._waiting) + len(self._alone) + sum(len(worker.jobs) for worker in self.workers) < self._room
 
     def submit(self, job: Job) -> None:
         """Take a job."""
@@ -165,18 +103,19 @@ class LocalEngine:
         outcomes = self._end_hanging()
         while not outcomes and time.monotonic() < until:
             try:
-                worker, message = self._events.get(timeout=max(0.0, until - time.monotonic()))
+                number, message = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 break
-            if worker in self._workers:
+            worker = self._workers.get(number)
+            if worker is not None:
                 outcomes += self._ended(worker) if message is None else self._heard(worker, message)
         self._hand_out()
         return outcomes
 
     def close(self) -> None:
         """End all workers."""
-        for worker in self._workers:
-            worker.end()
+        for worker in self.workers:
+            worker.child.close()
         self._workers.clear()
 
     def _hand_out(self) -> None:
@@ -194,13 +133,13 @@ class LocalEngine:
 
     def _worker(self, fits: Callable[[Worker], bool]) -> Worker | None:
         """The least busy worker that fits; a new one where the others are busy and a device is free."""
-        found = min(filter(fits, self._workers), key=lambda worker: len(worker.jobs), default=None)
+        found = min(filter(fits, self.workers), key=lambda worker: len(worker.jobs), default=None)
         if self._free and (found is None or found.jobs):
-            found = Worker(self._setup, self._free.popleft(), self._shares, self._threads, self._events)
-            self._workers.append(found)
+            found = Worker(self._setup, self._free.popleft(), self._shares, self._threads, self._inbox)
+            self._workers[found.child.number] = found
         return found
 
-    def _heard(self, worker: Worker, message: dict[str, Any]) -> list[Outcome]:
+    def _heard(self, worker: Worker, message: Json) -> list[Outcome]:
         if "failed" in message:
             raise unpack(message["failed"])
         if "ready" in message:
@@ -221,29 +160,27 @@ class LocalEngine:
 
     def _ended(self, worker: Worker) -> list[Outcome]:
         """A worker is gone. What it was at is tried once more, one by one: one of them may be the reason."""
+        how = worker.child.post_mortem()
         self._retire(worker)
-        how = worker.post_mortem()
-        worker.end()
         if not worker.ready:
-            raise WorkerDefect(f"a worker process on {worker.device} could not begin: {how}")
+            raise WorkerDefect(f"a worker process on {worker.device} could not begin: it {how}")
         outcomes = []
         for number, job in worker.jobs.items():
             self._attempts[number] += 1
             if self._attempts[number] < ATTEMPTS:
                 self._alone.append((number, job))
             else:
-                outcomes.append(Outcome(job, error=VideoError(job.video, f"its worker process failed twice: {how}")))
+                outcomes.append(Outcome(job, error=VideoError(job.video, f"its worker process failed twice: it {how}")))
         return outcomes
 
     def _end_hanging(self) -> list[Outcome]:
-        """End workers in which a video makes no progress; the other videos in there begin anew."""
+        """End workers in which a video makes no progress; the other videos in there start again."""
         outcomes = []
-        for worker in [worker for worker in self._workers if worker.ready]:
+        for worker in [worker for worker in self.workers if worker.ready]:
             hanging = [n for n, heard in worker.heard.items() if time.monotonic() - heard > self._patience]
             if not hanging:
                 continue
             self._retire(worker)
-            worker.end()
             for number, job in worker.jobs.items():
                 if number in hanging:
                     reason = f"it made no progress for {self._patience:g} s"
@@ -253,5 +190,6 @@ class LocalEngine:
         return outcomes
 
     def _retire(self, worker: Worker) -> None:
-        self._workers.remove(worker)
+        worker.child.close()
+        del self._workers[worker.child.number]
         self._free.append(worker.device)

@@ -22,8 +22,9 @@ from tal_cli.extractors.corpus.run import Job, Outcome, save
 from tal_cli.extractors.corpus.worker_config import Setup, pack, unpack
 from tal_cli.extractors.errors import PackageMissing, VideoError
 from tal_cli.extractors.files.remote import fetch, is_url, local_path
+from tal_cli.extractors.video.info import VideoInfo
 from tal_cli.extractors.video.messages import VideoSummary
-from tal_cli.extractors.video.stream import FrameChunk, VideoInfo, read_frames
+from tal_cli.extractors.video.stream import FrameChunk, read_frames
 
 # A video is given up when its processes have died that often.
 ATTEMPTS = 3

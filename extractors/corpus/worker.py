@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tal_cli.extractors.corpus.run import Job, run_job
 from tal_cli.extractors.corpus.worker_config import Setup, pack
+from tal_cli.extractors.files.child_side import send_json, take_output
 
 if TYPE_CHECKING:
     from tal_cli.extractors.extraction.extractor import Extractor
@@ -28,15 +29,12 @@ PROGRESS_EVERY = 0.25
 
 
 def speaker(output: int) -> Say:
-    """A function that writes one message; threads take turns."""
+    """A function that sends one message; threads take turns."""
     turn = threading.Lock()
 
     def say(**message: Any) -> None:
-        data = json.dumps(message).encode() + b"\n"
         with turn:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(output, view) :]
+            send_json(output, message)
 
     return say
 
@@ -74,10 +72,8 @@ def prepared(first: dict[str, Any]) -> tuple[Setup, Extractor]:
 
 
 def main() -> None:
-    """Run the worker. Standard output carries messages, so nothing that a library prints may get there."""
-    output = os.dup(1)
-    os.dup2(2, 1)
-    say = speaker(output)
+    """Run the worker."""
+    say = speaker(take_output())
     first = json.loads(sys.stdin.buffer.readline())
     try:
         setup, extractor = prepared(first)

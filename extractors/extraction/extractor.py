@@ -35,8 +35,9 @@ from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.extractors.files.prefetch import ahead
 from tal_cli.extractors.video.clock import decimation
+from tal_cli.extractors.video.info import VideoInfo
 from tal_cli.extractors.video.messages import VideoSummary
-from tal_cli.extractors.video.stream import TIMEOUT, FrameChunk, VideoInfo, read_frames
+from tal_cli.extractors.video.stream import TIMEOUT, FrameChunk, read_frames
 
 # Chunks on their way to an accelerator, and blocks whose features are on their way back.
 CHUNKS_AHEAD = 8

@@ -1,12 +1,15 @@
-"""The parent's side of decoding: starts the child, hears it, and ends it.
+"""Child processes, seen by their parent: start, messages, time-out, kill, and how one ended.
 
-The child is started with `subprocess`, not `multiprocessing`: a user's script needs no `if __name__ == "__main__"`,
-and the child does not import the parent's main module. It runs without site-packages' start-up code and with the
-parent's module path, this package's home first, so that the working folder changes nothing.
+A child is started with `subprocess`, not `multiprocessing`: a user's script needs no `if __name__ == "__main__"`, and
+the child does not import the parent's main module. It runs without site-packages' start-up code and with the
+parent's module path, this package's home first, so that the working folder changes nothing. Standard output carries
+its messages, standard error is kept for the post-mortem, and the end of standard input tells it to leave; its own side
+of that is in `child_side.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import queue
 import signal
@@ -15,105 +18,122 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import Any, BinaryIO, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tal_cli.extractors.video import messages
-from tal_cli.extractors.video.messages import DecodeError, DecoderMissing, Opened, Request, VideoSummary
+Message = TypeVar("Message")
+Read = Callable[[BinaryIO], Message | None]
+Inbox = queue.Queue[tuple[int, Message | None]]  # the child's number, and its message; None: its end
 
 BOOTSTRAP = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tal_cli.extractors.video.worker import main; main()"
+    "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); importlib.import_module(sys.argv[2]).main()"
 )
-# Chunks (of at most 2 MB) that wait in the parent while the child decodes on.
-CHUNKS_AHEAD = 4
 # Seconds after which a listener whose messages nobody takes looks whether it shall end.
 GIVE_WAY = 0.02
+# Seconds that a child which has closed its output has to end by itself.
+LAST_WORDS = 10.0
+STDERR_TAIL = 1 << 16  # bytes
+
+_numbers = itertools.count()
 
 
-@dataclass(frozen=True)
-class RawChunk:
-    """times float64 [N] in seconds, pixels uint8 [N * height * row] with `row` bytes per picture row."""
-
-    times: NDArray[np.float64]
-    pixels: NDArray[np.uint8]
-    row: int
+class ChildFailed(Exception):
+    """How a child failed, as the end of a sentence: "crashed (SIGSEGV)"."""
 
 
-Message = Opened | RawChunk | VideoSummary | DecodeError
+class Child(Generic[Message]):
+    """A process that runs the function `main` of a module.
 
-
-class DecoderProcess:
-    """One child that decodes one video.
-
-    timeout: seconds in which the child must say something while it is waited for.
-    Raises DecodeError from `receive` when the child fails, crashes or hangs; it is then gone.
+    `number` tells children that share an inbox apart.
     """
 
-    def __init__(self, request: Request, timeout: float) -> None:
-        self._timeout = timeout
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
-        self._child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps(module_path())],
+    def __init__(
+        self, module: str, read: Read[Message], inbox: Inbox[Message] | None = None, *, roots: Sequence[str] = ()
+    ) -> None:
+        """Starts it.
+
+        Args:
+            module: the module's import name.
+            read: takes one message from the child's output; None at its end. May raise OSError and ValueError.
+            inbox: where messages are put, for `receive` or for others to take; None: one without a limit. A full inbox
+                makes the child wait.
+            roots: folders in which it looks for modules after those of this process.
+        """
+        self.number = next(_numbers)
+        self._inbox: Inbox[Message] = queue.Queue() if inbox is None else inbox
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps([*module_path(), *roots]), module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            bufsize=0,
+            stderr=self._stderr,
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends the child
         )
-        assert self._child.stdin is not None and self._child.stdout is not None
-        self._inbox: queue.Queue[Message | None] = queue.Queue(CHUNKS_AHEAD)
+        assert self._process.stdout is not None
         ended = threading.Event()
-        listener = threading.Thread(target=listen, args=(self._child.stdout, self._inbox, ended), daemon=True)
-        self._finalizer = weakref.finalize(self, end_child, self._child, ended, listener)
+        listener = threading.Thread(
+            target=listen, args=(self._process.stdout, read, self.number, self._inbox, ended), daemon=True
+        )
+        self._finalizer = weakref.finalize(self, end, self._process, ended, listener)
         listener.start()
-        self.say(messages.dump(request))
 
     @property
     def pid(self) -> int:
-        """The child's process id."""
-        return self._child.pid
+        """The process id."""
+        return self._process.pid
 
-    def say(self, line: bytes) -> None:
-        """Send one line to the child."""
-        assert self._child.stdin is not None
-        try:
-            self._child.stdin.write(line + b"\n")
-        except (BrokenPipeError, ValueError):
-            return  # the child is gone; receive() says why
+    def send(self, line: bytes) -> None:
+        """Sends one line. Where the child is gone, nothing happens: what is received next says so."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError, ValueError):
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
 
-    def receive(self) -> Opened | RawChunk | VideoSummary:
-        """The next message of the child, sooner or later."""
+    def receive(self, timeout: float) -> Message:
+        """The child's next message.
+
+        Raises:
+            ChildFailed: none came within `timeout` seconds, or the child ended; it is gone then.
+        """
         try:
-            message = self._inbox.get(timeout=self._timeout)
+            _, message = self._inbox.get(timeout=timeout)
         except queue.Empty:
             self.close()
-            raise DecodeError(f"the decoder made no progress for {self._timeout:g} s") from None
+            raise ChildFailed(f"made no progress for {timeout:g} s") from None
         if message is None:
-            message = self._post_mortem()
-        if isinstance(message, DecodeError):
+            how = self.post_mortem()
             self.close()
-            raise message
+            raise ChildFailed(how)
         return message
 
-    def close(self) -> None:
-        """End the child, whatever it does."""
-        self._finalizer()
-        self._complaints.close()
-
-    def _post_mortem(self) -> DecodeError:
-        """Why the child went without a word."""
-        code = self._child.wait()
+    def post_mortem(self) -> str:
+        """How a child that sends no more has ended, as the end of a sentence."""
+        try:
+            code = self._process.wait(LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            return "closed its output"
         if code < 0:
-            return DecodeError(f"the decoder crashed ({signal.Signals(-code).name})")
-        self._complaints.seek(0)
-        lines = self._complaints.read().decode(errors="replace").split("\n")
+            return f"crashed ({signal.Signals(-code).name})"
+        self._stderr.seek(max(0, self._stderr.seek(0, 2) - STDERR_TAIL))
+        lines = self._stderr.read().decode(errors="replace").split("\n")
         said = [line.strip() for line in lines if line.strip()] or ["no message"]
-        return DecodeError(f"the decoder ended early with code {code} ({said[-1]})")
+        return f"ended early with code {code} ({said[-1]})"
+
+    def close(self) -> None:
+        """Ends the child, whatever it does."""
+        self._finalizer()
+        self._stderr.close()
+
+    def __enter__(self) -> Child[Message]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def module_path() -> list[str]:
@@ -122,65 +142,41 @@ def module_path() -> list[str]:
     return [home, *(entry for entry in sys.path if entry and entry != home)]
 
 
-def end_child(child: subprocess.Popen[bytes], ended: threading.Event, listener: threading.Thread) -> None:
-    """Kill the child and give its pipes back; its listener leaves when it is told to, or hears no more."""
+def end(process: subprocess.Popen[bytes], ended: threading.Event, listener: threading.Thread) -> None:
+    """Kills a child and closes its pipes; its listener ends when it is told to, or when the output does."""
     ended.set()
-    child.kill()
-    child.wait()
-    # Before its pipe is closed: the number may soon be another pipe's, of which it would read. A forgotten child can be
-    # ended in any thread, that one too, and an interrupt can come before it begins.
+    process.kill()
+    process.wait()
+    # Join before closing the pipe: its file descriptor may be reused, and the listener would read from another pipe. A
+    # forgotten child can be ended in any thread, the listener too, and an interrupt can come before that begins.
     with suppress(RuntimeError):
         listener.join()
-    for pipe in (child.stdin, child.stdout):
+    for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            with suppress(BrokenPipeError):  # what was said to a child that had gone by then
+            with suppress(BrokenPipeError):  # what was sent to a child that had gone by then
                 pipe.close()
 
 
-def listen(pipe: IO[bytes], inbox: queue.Queue[Message | None], ended: threading.Event) -> None:
-    """Put the child's messages into the inbox, None at their end. A full inbox makes the child wait."""
+def listen(pipe: BinaryIO, read: Read[Message], number: int, inbox: Inbox[Message], ended: threading.Event) -> None:
+    """Puts a child's messages into the inbox, None at their end."""
     message: Message | None
     while not ended.is_set():
         try:
-            message = read_message(pipe)
-        except (OSError, ValueError):
+            message = read(pipe)
+        except (OSError, ValueError, MemoryError):
             message = None
         while not ended.is_set():
             try:
-                inbox.put(message, timeout=GIVE_WAY)
+                inbox.put((number, message), timeout=GIVE_WAY)
                 break
             except queue.Full:
                 continue
-        if message is None or isinstance(message, (VideoSummary, DecodeError)):
+        if message is None:
             return
 
 
-def read_message(pipe: IO[bytes]) -> Message | None:
-    """One message, or None where the pipe ends before or within one."""
-    header = read_exactly(pipe, messages.HEADER.size)
-    if header is None:
-        return None
-    kind, frames, row, size = messages.HEADER.unpack(header.tobytes())
-    body = read_exactly(pipe, size)
-    if body is None:
-        return None
-    if kind == messages.FRAMES:
-        return RawChunk(body[: 8 * frames].view(np.float64), body[8 * frames :], row)
-    content = messages.load(body.tobytes())
-    if kind == messages.OPENED:
-        return Opened(**content)
-    if kind == messages.SUMMARY:
-        return VideoSummary(**content)
-    return (DecoderMissing if content["missing_decoder"] else DecodeError)(content["reason"])
-
-
-def read_exactly(pipe: IO[bytes], size: int) -> NDArray[np.uint8] | None:
-    """uint8 [size] from an unbuffered pipe, or None where it ends before that."""
-    buffer = np.empty(size, np.uint8)
-    view, filled = buffer.data, 0
-    while filled < size:
-        count = pipe.readinto(view[filled:])  # type: ignore[attr-defined]
-        if not count:
-            return None
-        filled += count
-    return buffer
+def read_json(pipe: BinaryIO) -> dict[str, Any] | None:
+    """One line of JSON, None at the end of the pipe. Raises ValueError for anything else."""
+    line = pipe.readline()
+    message: dict[str, Any] | None = json.loads(line) if line else None
+    return message

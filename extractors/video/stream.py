@@ -13,44 +13,29 @@ programs that made the published features took them so, and a network does not m
 
 from __future__ import annotations
 
+import json
 import os
-import stat
+import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.extractors.errors import DecoderUnavailable, VideoError
-from tal_cli.extractors.files.child import DecoderProcess, RawChunk
-from tal_cli.extractors.video.messages import DecodeError, DecoderMissing, Opened, Request, VideoSummary
+from tal_cli.extractors.files.child import Child, ChildFailed
+from tal_cli.extractors.video import messages
+from tal_cli.extractors.video.info import VideoInfo, info_of, regular_file, turned
+from tal_cli.extractors.video.messages import Failure, Opened, Request, VideoSummary
 
 DECODERS = ("auto", "pyav", "decord", "torchcodec")
 TIMEOUT = 60.0
+# Chunks (of at most 2 MB) that wait in the parent while the child decodes on.
+CHUNKS_AHEAD = 4
 
 FrameSize = Callable[[int, int], tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What is known of a video once its first frame is decoded.
-
-    width, height: pixels as displayed, after rotation (the sample aspect ratio is left alone).
-    fps, frames, duration (seconds): the container's claims; None where it makes none.
-    rotation: degrees counter-clockwise (0, 90, 180, 270) by which stored pictures are turned to be upright.
-    streams: how many video streams the file has; stream: which of them, from 0, is read.
-    """
-
-    path: str
-    width: int
-    height: int
-    fps: float
-    frames: int | None
-    duration: float | None
-    rotation: int
-    streams: int = 1
-    stream: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,28 +46,41 @@ class FrameChunk:
     times: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class RawChunk:
+    """times float64 [N] in seconds, pixels uint8 [N * height * row] with `row` bytes per row of an image."""
+
+    times: NDArray[np.float64]
+    pixels: NDArray[np.uint8]
+    row: int
+
+
+Message = Opened | RawChunk | VideoSummary | Failure
+
+
 class FrameStream:
     """The frames of one video, in order, each once: a context manager and an iterator of FrameChunk.
 
     `info` is there from the start, `summary` after the last chunk. Iterating raises VideoError.
     """
 
-    def __init__(self, path: str, process: DecoderProcess, opened: Opened, size: tuple[int, int]) -> None:
-        turned = opened.rotation % 180 == 90
-        self.info = VideoInfo(
-            path=path,
-            width=opened.height if turned else opened.width,
-            height=opened.width if turned else opened.height,
-            fps=opened.fps,
-            frames=opened.frames,
-            duration=opened.duration,
-            rotation=opened.rotation,
-            streams=opened.streams,
-            stream=opened.stream,
-        )
-        self.size = size
-        self._process = process
+    def __init__(self, path: str, request: Request, frame_size: FrameSize, timeout: float) -> None:
+        """Starts the decoder and waits for the first frame; see `read_frames`."""
+        self._path, self._timeout, self._decoder = path, timeout, request.decoder
         self._summary: VideoSummary | None = None
+        self._child: Child[Message] = Child("tal_cli.extractors.video.worker", read_message, queue.Queue(CHUNKS_AHEAD))
+        try:
+            self._child.send(messages.dump(request))
+            opened = self._receive()
+            assert isinstance(opened, Opened)
+            self.info = info_of(path, opened)
+            self.size = frame_size(self.info.width, self.info.height)
+            if min(self.size) < 1:
+                raise ValueError(f"frames of {self.size[0]}x{self.size[1]} pixels cannot be made")
+            self._child.send(json.dumps(turned(self.size, opened.rotation)).encode())
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def summary(self) -> VideoSummary:
@@ -93,10 +91,7 @@ class FrameStream:
 
     def __iter__(self) -> Iterator[FrameChunk]:
         while self._summary is None:
-            try:
-                message = self._process.receive()
-            except DecodeError as error:
-                raise VideoError(self.info.path, str(error)) from None
+            message = self._receive()
             if isinstance(message, VideoSummary):
                 self._summary = message
                 self.close()
@@ -113,18 +108,25 @@ class FrameStream:
 
     def close(self) -> None:
         """End decoding; nothing is left running."""
-        self._process.close()
+        self._child.close()
+
+    def _receive(self) -> Opened | RawChunk | VideoSummary:
+        try:
+            message = self._child.receive(self._timeout)
+        except ChildFailed as error:
+            raise VideoError(self._path, f"the decoder {error}") from None
+        if isinstance(message, Failure):
+            self.close()
+            if message.missing_decoder:
+                raise DecoderUnavailable(self._decoder, message.reason)
+            raise VideoError(self._path, message.reason)
+        return message
 
     def _upright(self, chunk: RawChunk) -> NDArray[np.uint8]:
-        width, height = stored_size(self.size, self.info.rotation)
+        width, height = turned(self.size, self.info.rotation)
         rows = chunk.pixels.reshape(len(chunk.times), -1, chunk.row)[:, :height, : 3 * width]
-        pictures = rows.reshape(len(chunk.times), height, width, 3)
-        return np.ascontiguousarray(np.rot90(pictures, self.info.rotation // 90, axes=(1, 2)))
-
-
-def stored_size(size: tuple[int, int], rotation: int) -> tuple[int, int]:
-    """(width, height) before rotation of what is (width, height) after it, and the other way round."""
-    return (size[1], size[0]) if rotation % 180 == 90 else size
+        stored = rows.reshape(len(chunk.times), height, width, 3)
+        return np.ascontiguousarray(np.rot90(stored, self.info.rotation // 90, axes=(1, 2)))
 
 
 def probe(path: str | os.PathLike[str], *, timeout: float = TIMEOUT) -> VideoInfo:
@@ -159,34 +161,24 @@ def read_frames(
         sampling_rate=sampling_rate,
         max_rate=max_rate,
     )
-    process = DecoderProcess(request, timeout)
-    try:
-        opened = process.receive()
-        assert isinstance(opened, Opened)
-        size = frame_size(*stored_size((opened.width, opened.height), opened.rotation))
-        if min(size) < 1:
-            raise ValueError(f"frames of {size[0]}x{size[1]} pixels cannot be made")
-        process.say(str(list(stored_size(size, opened.rotation))).encode())
-        return FrameStream(name, process, opened, size)
-    except BaseException as error:
-        process.close()
-        if isinstance(error, DecoderMissing):
-            raise DecoderUnavailable(decoder, str(error)) from None
-        if isinstance(error, DecodeError):
-            raise VideoError(name, str(error)) from None
-        raise
+    return FrameStream(name, request, frame_size, timeout)
 
 
-def regular_file(path: str) -> str:
-    """The path, when it leads to a regular file that may be read. Raises VideoError before anything is opened."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise VideoError(path, getattr(error, "strerror", None) or str(error)) from None
-    if not stat.S_ISREG(found.st_mode):
-        raise VideoError(path, f"it is {'a folder' if stat.S_ISDIR(found.st_mode) else 'not a regular file'}")
-    if not os.access(path, os.R_OK):
-        raise VideoError(path, "permission denied")
-    if not found.st_size:
-        raise VideoError(path, "the file is empty")
-    return path
+def read_message(pipe: BinaryIO) -> Message | None:
+    """One message of the decoder, or None where the pipe ends before or within one."""
+    header = pipe.read(messages.HEADER.size)
+    if len(header) < messages.HEADER.size:
+        return None
+    kind, frames, row, size = messages.HEADER.unpack(header)
+    body = np.empty(size, np.uint8)
+    if pipe.readinto(body.data) < size:  # type: ignore[attr-defined]
+        return None
+    if kind == messages.FRAMES:
+        return RawChunk(body[: 8 * frames].view(np.float64), body[8 * frames :], row)
+    content = messages.load(body.tobytes())
+    kinds: dict[bytes, type[Opened | VideoSummary | Failure]] = {
+        messages.OPENED: Opened,
+        messages.SUMMARY: VideoSummary,
+        messages.FAILED: Failure,
+    }
+    return kinds[kind](**content)

@@ -1,4 +1,4 @@
-"""The decoding child: opens one video, sends its frames, leaves. Started by `process`, never imported by it."""
+"""The decoding child: opens one video, sends its frames, leaves. Started by `stream`, never imported by it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from importlib import import_module
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from tal_cli.extractors.files.child_side import limit_memory, over_limit, take_output, write_all
 from tal_cli.extractors.files.prefetch import ahead
 from tal_cli.extractors.video import messages
 from tal_cli.extractors.video.clock import (
@@ -37,8 +38,6 @@ SIGN_OF_LIFE = 1.0
 # Decoded pictures that wait to be scaled, as many as fit.
 FRAMES_AHEAD = 32
 PIXELS_AHEAD = 1 << 25
-# What one video may take before it counts as a decompression bomb.
-MEMORY_LIMIT = 4 << 30
 
 
 class Source(Protocol):
@@ -106,13 +105,6 @@ class Chunk:
         self._sent = time.monotonic()
 
 
-def write_all(output: int, data: bytes | bytearray) -> None:
-    """os.write until everything is written."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(output, view) :]
-
-
 def send_frames(source: Source, request: Request, opened: Opened, size: tuple[int, int], output: int) -> VideoSummary:
     """Decode to the end and send every frame that is asked for."""
     clock = Clock(opened.fps, LONGEST_STEP_IN_STREAMS if opened.joinable else LONGEST_STEP)
@@ -167,17 +159,6 @@ def shown_for(clock: Clock, said: float | None, opened: Opened) -> float:
     return min(step, max(left, 1.0 / opened.nominal_fps))
 
 
-def limit_memory() -> None:
-    """Let a decompression bomb fail in this process instead of on the whole machine."""
-    try:
-        import resource
-    except ImportError:
-        return
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    limit = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-
-
 def listen(answers: SimpleQueue[bytes]) -> None:
     """Pass on what the parent says, and leave at the end of standard input: the parent is gone, however it ended."""
     for line in sys.stdin.buffer:
@@ -202,9 +183,8 @@ def converse(output: int) -> None:
 
 
 def main() -> None:
-    """Run the child. Standard output carries frames, so nothing that a library prints may get there."""
-    output = os.dup(1)
-    os.dup2(2, 1)
+    """Run the child."""
+    output = take_output()
     limit_memory()
     failure: Failure | None = None
     try:
@@ -214,7 +194,7 @@ def main() -> None:
     except DecodeError as error:
         failure = Failure(reason=str(error))
     except MemoryError:
-        failure = Failure(reason=f"decoding it takes more than {MEMORY_LIMIT / (1 << 30):g} GiB of memory")
+        failure = Failure(reason=over_limit())
     except BrokenPipeError:
         pass
     except Exception as error:

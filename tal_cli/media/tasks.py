@@ -1,4 +1,4 @@
-"""The child: does one task on one video and leaves. Started by `apart`, never imported by it."""
+"""The child: does one task on one video and leaves. Started by `host`, never imported by it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tal_cli.extractors.files.child_side import limit_memory, over_limit, send_json, take_output
 from tal_cli.extractors.video.messages import DecodeError
-from tal_cli.extractors.video.worker import MEMORY_LIMIT, limit_memory, write_all
 
 # Name -> module and the function there, which takes (path, the request's fields as a dict, progress).
 TASKS = {
@@ -39,25 +39,20 @@ def _leave_with_parent(scratch: str | None) -> None:
 
 
 def main() -> None:
-    """Run the child. Standard output carries the conversation, so nothing that a library prints may get there."""
-    output = os.dup(1)
-    os.dup2(2, 1)
+    """Run the child."""
+    output = take_output()
     limit_memory()
     message = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_leave_with_parent, args=(message["request"].get("scratch"),), daemon=True).start()
-
-    def say(answer: dict[str, Any]) -> None:
-        write_all(output, json.dumps(answer).encode("ascii") + b"\n")
-
     last = time.monotonic()
 
     def progress(done: float, total: float | None) -> None:
         nonlocal last
         if time.monotonic() - last > REPORT_EVERY:
             last = time.monotonic()
-            say({"done": done, "total": total})
+            send_json(output, {"done": done, "total": total})
 
-    say(_answer(message, progress))
+    send_json(output, _answer(message, progress))
 
 
 def _answer(message: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -70,6 +65,6 @@ def _answer(message: dict[str, Any], progress: Progress) -> dict[str, Any]:
     except DecodeError as error:
         return {"failed": str(error)}
     except MemoryError:
-        return {"failed": f"it takes more than {MEMORY_LIMIT / (1 << 30):g} GiB of memory"}
+        return {"failed": over_limit()}
     except (FFmpegError, OSError) as error:
         return {"failed": getattr(error, "strerror", None) or str(error)}

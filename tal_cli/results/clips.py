@@ -14,7 +14,7 @@ from pathlib import Path
 from tal_cli import console
 from tal_cli.extractors.errors import InputError
 from tal_cli.inputs import FEATURE_SUFFIXES
-from tal_cli.media.host import work_apart
+from tal_cli.media.host import run_task
 from tal_cli.results.colours import colours
 from tal_cli.results.output_files import file_for
 from tal_cli.results.segments import Detections, Segment
@@ -68,7 +68,7 @@ def cut_clips(detections: Detections, folder: Path) -> None:
         for number, segment in enumerate(ordered, start=1)
     )
     with _scratch(folder) as scratch, console.progress(f"clips of {detections.video}", unit="s") as progress:
-        done = work_apart("cut", path, CutRequest(cuts, str(scratch)), progress)
+        done = run_task("cut", path, CutRequest(cuts, str(scratch)), progress)
     copied, encoded = len(done["copied"]), len(done["encoded"])
     how = f"{copied} copied, {encoded} encoded"
     console.note(
@@ -95,7 +95,7 @@ def draw_overlay(detections: Detections, folder: Path, run: RunInfo) -> None:
             os.path.abspath(target),
             str(scratch),
         )
-        work_apart("draw", path, request, progress)
+        run_task("draw", path, request, progress)
 
 
 def clip_name(number: int, segment: Segment) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from tal_cli.datasets.annotations import GroundTruth
 from tal_cli.error_report import exit_code_of, reason_of
 from tal_cli.extractors.errors import InputError
-from tal_cli.media.host import Progress, work_apart
+from tal_cli.media.host import Progress, run_task
 from tal_cli.results.media_links import relative_url
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.safe_text import printable
@@ -62,7 +62,7 @@ def take_pictures(path: str, segments: Sequence[Segment], duration: float, progr
     """Pictures from the middle of the segments, the best first; of the video's middle where there are none."""
     times = moments_of(segments) or [duration / 2]
     try:
-        seen = work_apart("look", path, Look(tuple(times)), progress)
+        seen = run_task("look", path, Look(tuple(times)), progress)
     except Exception as error:
         if exit_code_of(error) != InputError.exit_code:
             raise

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tal_cli.extractors.corpus import local
 from tal_cli.extractors.corpus.local import LocalEngine
 from tal_cli.extractors.corpus.run import Job, Outcome, Summary, is_done, run_corpus
 from tal_cli.extractors.corpus.worker_config import Setup, WorkerDefect, pack, unpack
@@ -29,6 +28,7 @@ from tal_cli.extractors.errors import (
     WeightsMissing,
 )
 from tal_cli.extractors.features.files import load_features
+from tal_cli.extractors.files import child
 
 Encode = Callable[..., Path]
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -85,7 +85,7 @@ def test_what_is_done_needs_no_worker(plain: Path, tmp_path: Path, monkeypatch: 
     (tmp_path / "0.json").write_text("[]")
     assert not is_done(job.target, TINY.contract())
     run([job])
-    monkeypatch.setattr(local, "BOOTSTRAP", "raise SystemExit('never')")
+    monkeypatch.setattr(child, "BOOTSTRAP", "raise SystemExit('never')")
     assert kinds(run([job])) == ["kept"]
 
 
@@ -97,8 +97,8 @@ def test_a_target_that_cannot_be_written_costs_one_video(plain: Path, tmp_path: 
 
 def run_before(monkeypatch: pytest.MonkeyPatch, statements: str) -> None:
     """Let workers run some statements before they begin."""
-    path, work = local.BOOTSTRAP.split("from tal_cli", 1)
-    monkeypatch.setattr(local, "BOOTSTRAP", f"{path}exec({statements!r}); from tal_cli{work}")
+    path, work = child.BOOTSTRAP.rsplit("; ", 1)
+    monkeypatch.setattr(child, "BOOTSTRAP", f"{path}; exec({statements!r}); {work}")
 
 
 # A worker without torch, whose videos do what their names say.
@@ -149,7 +149,7 @@ def test_every_device_has_a_worker_when_there_is_work_for_it(tmp_path: Path, mon
         engine.submit(job)
     assert not engine.has_room()
     assert [len(worker.jobs) for worker in engine.workers] == [2, 2, 2]
-    pids = [worker.pid for worker in engine.workers]
+    pids = [worker.child.pid for worker in engine.workers]
     outcomes: list[Outcome] = []
     while len(outcomes) < 6:
         outcomes += engine.wait(1.0)
@@ -160,7 +160,7 @@ def test_every_device_has_a_worker_when_there_is_work_for_it(tmp_path: Path, mon
 
 def test_workers_that_cannot_begin_end_the_run(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_before(monkeypatch, "raise SystemExit('no room')")
-    with pytest.raises(WorkerDefect, match=r"a worker process on cpu could not begin: it ended with code 1 \(no room"):
+    with pytest.raises(WorkerDefect, match=r"process on cpu could not begin: it ended early with code 1 \(no room"):
         run(jobs_for([plain], tmp_path))
     assert not list(tmp_path.glob(".*"))
 
@@ -210,14 +210,14 @@ def test_a_summary_counts() -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from tal_cli.extractors.corpus import local
+from tal_cli.extractors.files import child
 from tal_cli.extractors.corpus.run import Job, run_corpus
 from tal_cli.extractors.corpus.local import LocalEngine
 from tal_cli.extractors.corpus.worker_config import Setup
 folder, setup = Path(sys.argv[1]), Setup(extractor="tiny")
 if len(sys.argv) > 2:
-    path, work = local.BOOTSTRAP.split("from tal_cli", 1)
-    local.BOOTSTRAP = f"{path}exec({sys.argv[2]!r}); from tal_cli{work}"
+    path, work = child.BOOTSTRAP.rsplit("; ", 1)
+    child.BOOTSTRAP = f"{path}; exec({sys.argv[2]!r}); {work}"
 jobs = [Job(str(video), str(folder / "out" / f"{video.stem}.npy")) for video in sorted(folder.glob("*.mp4"))]
 for outcome in run_corpus(jobs, setup.contract(), lambda: LocalEngine(setup, ["cpu"])):
     what = "kept" if outcome.kept else "done" if outcome.done else outcome.error

@@ -21,8 +21,9 @@ from tal_cli.extractors.extraction.extractor import Extractor, extract_features,
 from tal_cli.extractors.extraction.forward import ForwardPasses, PieceSize
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
+from tal_cli.extractors.video.info import VideoInfo
 from tal_cli.extractors.video.messages import VideoSummary
-from tal_cli.extractors.video.stream import VideoInfo, read_frames
+from tal_cli.extractors.video.stream import read_frames
 
 MakeContract = Callable[..., FeatureContract]
 Encode = Callable[..., Path]

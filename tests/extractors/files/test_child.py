@@ -1,8 +1,10 @@
-"""The decoding child: what happens when it, or its parent, ends in an unusual way. Real processes throughout."""
+"""Child processes: messages, time-outs, crashes, and that nothing is left of one. Real processes throughout."""
 
 from __future__ import annotations
 
+import gc
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -10,197 +12,174 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import Any, BinaryIO
 
-import numpy as np
 import pytest
 
-from tal_cli.extractors.errors import VideoError
-from tal_cli.extractors.files import child as host
-from tal_cli.extractors.video.stream import FrameStream, read_frames
+from tal_cli.extractors.files.child import Child, ChildFailed, Inbox, end, read_json
 
-Encode = Callable[..., Path]
 REPOSITORY = Path(__file__).resolve().parents[3]
+Json = dict[str, Any]
+Start = Callable[..., "Child[Json]"]
+# Says what it is told, until it is told how to end.
+MODULE = """
+import json, os, signal, sys, time
+from tal_cli.extractors.files.child_side import send_json, take_output
+def main():
+    output = take_output()
+    for line in sys.stdin:
+        word = json.loads(line)
+        if word == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if word == "hang":
+            time.sleep(1000)
+        if word == "fail":
+            print("x" * 1_000_000, "\\nout of luck\\n", file=sys.stderr)
+            sys.exit(3)
+        if word == "nonsense":
+            os.write(output, b"nonsense\\n")
+        if word == "flood":
+            for index in range(1000):
+                send_json(output, {"index": index, "filler": "x" * 10_000})
+        send_json(output, {"length": len(word), "path": sys.path, "modules": sorted(sys.modules)})
+"""
 
 
-def stay(width: int, height: int) -> tuple[int, int]:
-    """The size that the video has."""
-    return width, height
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Starts the child above."""
+    (tmp_path / "sayer.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def child(inbox: Inbox[Json] | None = None) -> Child[Json]:
+        return Child("sayer", read_json, inbox)
+
+    return child
 
 
-def child_of(stream: FrameStream) -> int:
-    """The process id of a stream's decoder."""
-    return stream._process.pid
+def tell(child: Child[Json], word: str) -> None:
+    child.send(f'"{word}"'.encode())
 
 
-def has_ended(pid: int, patience: float = 10.0) -> bool:
-    """Whether a process is gone, or becomes so within that many seconds."""
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.02)
-    return False
+def test_messages_of_any_length_go_both_ways(start: Start) -> None:
+    with start() as child:
+        for length in (1, 1_000_000):
+            tell(child, "x" * length)
+            answer = child.receive(60)
+            assert answer["length"] == length
+        assert answer["path"][0] == str(REPOSITORY)
+        assert not {"numpy", "torch", "site"} & set(answer["modules"])
 
 
-@pytest.fixture(scope="module")
-def long_video(encode: Encode, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """More frames than the pipes and queues between child and parent hold."""
-    frames = np.random.default_rng(1).integers(0, 255, (40, 240, 320, 3), np.uint8)
-    return encode(tmp_path_factory.mktemp("long") / "long.mp4", np.concatenate([frames] * 6))
+@pytest.mark.parametrize(
+    ("word", "how"),
+    [("crash", r"crashed \(SIGSEGV\)"), ("fail", r"ended early with code 3 \(out of luck\)")],
+)
+def test_an_end_is_told(start: Start, word: str, how: str) -> None:
+    child = start()
+    tell(child, word)
+    with pytest.raises(ChildFailed, match=f"^{how}$"):
+        child.receive(60)
+    tell(child, "anybody there?")
+    child.close()
 
 
-def test_a_crash_costs_this_video_and_says_so(long_video: Path) -> None:
-    with read_frames(long_video, frame_size=stay) as stream:
-        os.kill(child_of(stream), signal.SIGSEGV)
-        with pytest.raises(VideoError, match=r"long.mp4: the decoder crashed \(SIGSEGV\)"):
-            list(stream)
+def test_a_hang_is_told_and_ended(start: Start) -> None:
+    child = start()
+    tell(child, "hello")
+    child.receive(60)
+    tell(child, "hang")
+    with pytest.raises(ChildFailed, match=r"made no progress for 0\.1 s"):
+        child.receive(0.1)
+    assert not Path(f"/proc/{child.pid}").exists()
 
 
-def test_a_hang_costs_this_video_and_says_so(long_video: Path) -> None:
-    with read_frames(long_video, frame_size=stay) as stream:
-        os.kill(child_of(stream), signal.SIGSTOP)
-        stream._process._timeout = 0.2  # a child that starts on a busy machine has longer
-        with pytest.raises(VideoError, match=r"the decoder made no progress for 0\.2 s"):
-            list(stream)
-    assert has_ended(child_of(stream))
+def test_what_is_no_message_ends_the_conversation(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tal_cli.extractors.files.child.LAST_WORDS", 0.1)
+    with start() as child:
+        tell(child, "nonsense")
+        with pytest.raises(ChildFailed, match="closed its output"):
+            child.receive(60)
 
 
-def test_a_slow_reader_is_no_hang(long_video: Path) -> None:
-    with read_frames(long_video, frame_size=stay) as stream:
-        chunks, decoder = iter(stream), stream._process
-        while not decoder._inbox.full():
-            time.sleep(0.02)
-        patience, decoder._timeout = decoder._timeout, 0.01
-        for _ in range(host.CHUNKS_AHEAD):
-            next(chunks)
-            time.sleep(0.05)
-        decoder._timeout = patience
-        assert sum(len(chunk.times) for chunk in chunks) > 0
-    assert stream.summary.frames == 240
+def test_a_full_inbox_makes_the_child_wait(start: Start) -> None:
+    inbox: Inbox[Json] = queue.Queue(2)
+    with start(inbox) as child:
+        tell(child, "flood")
+        while not inbox.full():
+            time.sleep(0.01)
+        assert [child.receive(60)["index"] for _ in range(1000)] == list(range(1000))
 
 
-def test_a_child_that_cannot_start_says_why(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "BOOTSTRAP", "raise SystemExit('no room')")
-    with pytest.raises(VideoError, match=r"the decoder ended early with code 1 \(no room\)"):
-        read_frames(long_video, frame_size=stay)
+def test_children_share_an_inbox(start: Start) -> None:
+    inbox: Inbox[Json] = queue.Queue()
+    children = [start(inbox) for _ in range(3)]
+    for index, child in enumerate(children):
+        tell(child, "x" * index)
+    found = dict(inbox.get(timeout=60) for _ in children)
+    assert {number: message["length"] for number, message in found.items() if message} == {
+        child.number: index for index, child in enumerate(children)
+    }
+    for child in children:
+        child.close()
 
 
-def test_leaving_a_stream_ends_its_child(long_video: Path) -> None:
-    with read_frames(long_video, frame_size=stay) as stream:
-        next(iter(stream))
-    assert has_ended(child_of(stream), patience=1.0)
+def used() -> tuple[int, int]:
+    """Open file descriptors and threads of this process."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
-def test_a_pipe_is_closed_when_nobody_reads_from_it(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, closed = host.read_message, []
+def test_nothing_is_left_of_a_child(start: Start) -> None:
+    start().close()
+    before = used()
+    pids = []
+    for word in ("", "hello", "hang", "flood"):
+        with start(queue.Queue(1)) as child:
+            pids.append(child.pid)
+            if word:
+                tell(child, word)
+            child.close()
+    child = start()  # and of one that is forgotten
+    pids.append(child.pid)
+    del child
+    assert used() == before
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
-    def slowly(pipe: IO[bytes]) -> host.Message | None:
-        message = read(pipe)
+
+def test_a_pipe_stays_open_while_the_listener_reads_from_it(start: Start) -> None:
+    reading, closed = threading.Event(), []
+
+    def slowly(pipe: BinaryIO) -> Json | None:
+        message = read_json(pipe)
+        reading.set()
         time.sleep(0.2)
         closed.append(pipe.closed)
         return message
 
-    monkeypatch.setattr(host, "read_message", slowly)
-    read_frames(long_video, frame_size=stay).close()
+    child = Child("sayer", slowly)
+    tell(child, "hello")
+    assert reading.wait(60)
+    child.close()
     assert closed and not any(closed)
 
 
-def test_a_forgotten_stream_ends_its_child(long_video: Path) -> None:
-    stream = read_frames(long_video, frame_size=stay)
-    pid = child_of(stream)
-    del stream
-    assert has_ended(pid)
-
-
-def test_too_much_memory_costs_this_video(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_after(monkeypatch, "import tal_cli.extractors.video.worker as worker; worker.MEMORY_LIMIT = 1 << 26")
-    with pytest.raises(VideoError, match=r"takes more than 0\.0625 GiB of memory"):
-        list(read_frames(long_video, frame_size=lambda width, height: (8000, 6000)))
-
-
-def test_pictures_that_claim_to_be_huge_cost_this_video(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_after(monkeypatch, "import tal_cli.extractors.video.decoders.pyav as source; source.MAX_PIXELS = 76_799")
-    with pytest.raises(VideoError, match="its pictures claim 320x240 pixels"):
-        read_frames(long_video, frame_size=stay)
-
-
-def run_after(monkeypatch: pytest.MonkeyPatch, statements: str) -> None:
-    """Let the child run some statements before it begins."""
-    path, work = host.BOOTSTRAP.split("from tal_cli", 1)
-    monkeypatch.setattr(host, "BOOTSTRAP", f"{path}{statements}; from tal_cli{work}")
-
-
-SCRIPT = """
-import sys, time
-from tal_cli.extractors.video.stream import read_frames
-stream = read_frames(sys.argv[1], frame_size=lambda width, height: (width, height))
-next(iter(stream))
-print(stream._process.pid, "torch" in sys.modules, flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_the_child_ends_with_its_parent(long_video: Path, ending: signal.Signals) -> None:
-    parent = start(SCRIPT, long_video, REPOSITORY)
-    assert parent.stdout is not None
-    pid, torch_loaded = parent.stdout.readline().split()
-    assert torch_loaded == "False"
-    parent.send_signal(ending)
-    parent.wait(10)
-    assert has_ended(int(pid))
-
-
-def start(script: str, video: Path, folder: Path) -> subprocess.Popen[str]:
-    """A Python process that runs a script, unguarded, in that folder."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen(
-        [sys.executable, "-c", script, str(video)],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-
-def test_modules_in_the_working_folder_do_no_harm(long_video: Path, tmp_path: Path) -> None:
-    for name in ("models", "extractors", "av", "numpy", "json"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("raise SystemExit('wrong module')")
-    script = tmp_path / "elsewhere" / "script.py"
-    script.parent.mkdir()
-    script.write_text(
-        "import sys\nfrom tal_cli.extractors.video.stream import read_frames\n"
-        "print(sum(len(c.times) for c in read_frames(sys.argv[1], frame_size=lambda w, h: (16, 16))))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, str(script), str(long_video)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.stdout.strip() == "240", result.stderr
-
-
-def test_the_child_imports_neither_torch_nor_numpy() -> None:
-    script = (
-        "import sys, tal_cli.extractors.video.worker, tal_cli.extractors.video.decoders.pyav;"
-        "print(*sorted(sys.modules))"
-    )
-    result = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert not {"torch", "numpy"} & set(result.stdout.split())
-
-
-def test_an_interrupt_before_anybody_listens_ends_the_child_all_the_same() -> None:
+def test_an_interrupt_before_the_listener_starts_ends_the_child_all_the_same() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    host.end_child(child, threading.Event(), threading.Thread())
-    assert child.returncode == -signal.SIGKILL
-    assert child.stdout is not None and child.stdout.closed
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    end(process, threading.Event(), threading.Thread())
+    assert process.returncode == -signal.SIGKILL
+    assert process.stdout is not None and process.stdout.closed
+
+
+def test_modules_in_the_working_folder_do_no_harm(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "tal_cli", "sayer", "sitecustomize"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+        (tmp_path / "here" / name / "__init__.py").write_text("raise SystemExit('wrong module')")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.syspath_prepend("")
+    with start() as child:
+        tell(child, "hello")
+        assert child.receive(60)["length"] == 5

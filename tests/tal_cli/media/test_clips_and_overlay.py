@@ -250,7 +250,7 @@ def test_broken_videos_are_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("child", "message"),
     [
-        ("import os; os.kill(os.getpid(), 11)", "crashed on it .SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 11)", "the process reading it crashed .SIGSEGV"),
         ("import time; time.sleep(60)", "no progress for 0.5 s"),
         ("import sys; sys.exit('out of luck')", "ended early with code 1 .out of luck"),
     ],
@@ -258,7 +258,7 @@ def test_broken_videos_are_refused_in_one_line(tmp_path: Path) -> None:
 def test_a_child_that_dies_or_hangs_costs_one_video(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: str, message: str
 ) -> None:
-    monkeypatch.setattr(host, "BOOTSTRAP", child)
+    monkeypatch.setattr("tal_cli.extractors.files.child.BOOTSTRAP", child)
     monkeypatch.setattr(host, "TIMEOUT", 0.5 if "sleep" in child else 30)
     with pytest.raises(InputError, match=message):
         cut_clips(found(film, (0, 1)), tmp_path / "clips")
@@ -306,16 +306,18 @@ def test_a_folder_that_is_a_file_is_refused_at_once(run: Tal, film: Path) -> Non
 def test_no_child_outlives_its_parent(film: Path, tmp_path: Path) -> None:
     script = (
         "import os, sys, threading\n"
+        "from tal_cli.extractors.files import child\n"
         "from tal_cli.media import host\n"
-        "host.BOOTSTRAP = host.BOOTSTRAP.replace('main()', 'import tal_cli.media.tasks as c; "
-        'c._answer = lambda *a: __import__("time").sleep(60); print(1); main()\')\n'
+        "path, work = child.BOOTSTRAP.rsplit('; ', 1)\n"
+        "child.BOOTSTRAP = path + '; import tal_cli.media.tasks as c; "
+        'c._answer = lambda *a: __import__("time").sleep(60); print(1); \' + work\n'
         "from dataclasses import dataclass\n"
         "@dataclass(frozen=True)\nclass R: pass\n"
-        "start = host.subprocess.Popen\n"
-        "def popen(*a, **k):\n    child = start(*a, **k)\n    print(child.pid, flush=True)\n"
-        "    threading.Timer(1, os._exit, [0]).start()\n    return child\n"
-        "host.subprocess.Popen = popen\n"
-        f"host.work_apart('look', {str(film)!r}, R())\n"
+        "start = child.subprocess.Popen\n"
+        "def popen(*a, **k):\n    process = start(*a, **k)\n    print(process.pid, flush=True)\n"
+        "    threading.Timer(1, os._exit, [0]).start()\n    return process\n"
+        "child.subprocess.Popen = popen\n"
+        f"host.run_task('look', {str(film)!r}, R())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     pid = int(done.stdout.split()[0])

@@ -1,0 +1,67 @@
+"""What is known of a video before its frames are decoded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from tal_cli.extractors.errors import VideoError
+from tal_cli.extractors.video.messages import Opened
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video once its first frame is decoded.
+
+    width, height: pixels as displayed, after rotation (the sample aspect ratio is left alone).
+    fps, frames, duration (seconds): the container's claims; None where it makes none.
+    rotation: degrees counter-clockwise (0, 90, 180, 270) by which stored pictures are turned to be upright.
+    streams: how many video streams the file has; stream: which of them, from 0, is read.
+    """
+
+    path: str
+    width: int
+    height: int
+    fps: float
+    frames: int | None
+    duration: float | None
+    rotation: int
+    streams: int = 1
+    stream: int = 0
+
+
+def info_of(path: str, opened: Opened) -> VideoInfo:
+    """What the decoder says of a video, its size turned upright."""
+    width, height = turned((opened.width, opened.height), opened.rotation)
+    return VideoInfo(
+        path=path,
+        width=width,
+        height=height,
+        fps=opened.fps,
+        frames=opened.frames,
+        duration=opened.duration,
+        rotation=opened.rotation,
+        streams=opened.streams,
+        stream=opened.stream,
+    )
+
+
+def turned(size: tuple[int, int], rotation: int) -> tuple[int, int]:
+    """(width, height) before rotation of what is (width, height) after it, and the other way round."""
+    return (size[1], size[0]) if rotation % 180 == 90 else size
+
+
+def regular_file(path: str) -> str:
+    """The path, when it leads to a regular file that may be read. Raises VideoError before anything is opened."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise VideoError(path, getattr(error, "strerror", None) or str(error)) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise VideoError(path, f"it is {'a folder' if stat.S_ISDIR(found.st_mode) else 'not a regular file'}")
+    if not os.access(path, os.R_OK):
+        raise VideoError(path, "permission denied")
+    if not found.st_size:
+        raise VideoError(path, "the file is empty")
+    return path
