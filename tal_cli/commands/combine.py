@@ -35,7 +35,7 @@ Out = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The J
 
 @app.command("video-scores", epilog="Example: tal combine video-scores proposals.json cuhk.json -o predictions.json")
 def video_scores(
-    proposals: Annotated[Path, typer.Argument(metavar="PROPOSALS", help="JSON of `tal detect --min-score 0`.")],
+    proposals: Annotated[Path, typer.Argument(metavar="PROPOSALS", help="Results of `tal detect --min-score 0`.")],
     scores: Annotated[
         Path, typer.Argument(metavar="SCORES", help="Class scores of whole videos: JSON, or UntrimmedNet's .npy.")
     ],
@@ -74,7 +74,7 @@ def video_scores(
 
 @app.command("actions", epilog="Example: tal combine actions verbs.json nouns.json -o actions.json")
 def actions(
-    verbs: Annotated[Path, typer.Argument(metavar="VERBS", help="JSON of `tal detect --min-score 0`.")],
+    verbs: Annotated[Path, typer.Argument(metavar="VERBS", help="Results of `tal detect --min-score 0`.")],
     nouns: Annotated[Path, typer.Argument(metavar="NOUNS", help="The same videos' nouns.")],
     output: Out,
     verb_classes: Annotated[

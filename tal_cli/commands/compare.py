@@ -27,8 +27,8 @@ DEFAULT_TIOU = "0.3:0.1:0.7"
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="Predictions, JSON of `tal detect --min-score 0`.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Other predictions for the same videos.")],
+    first: Annotated[Path, typer.Argument(metavar="A", help="Results of `tal detect --min-score 0`, as for tal eval.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Other results for the same videos.")],
     dataset: Dataset = None,
     annotations: AnnotationFile = None,
     subset: Subset = None,

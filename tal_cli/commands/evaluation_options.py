@@ -24,7 +24,13 @@ Subset = Annotated[str | None, typer.Option(metavar="S", help="`all`, or one; de
 Tiou = Annotated[
     str | None, typer.Option(metavar="A:STEP:B", help="Overlap thresholds. Default: 0.3:0.1:0.7, or the data set's.")
 ]
-PredictionFile = Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="JSON of `tal detect --min-score 0`.")]
+PredictionFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PREDICTIONS",
+        help="Results of `tal detect --min-score 0`: json, jsonl, csv, parquet, otio or labelstudio.",
+    ),
+]
 
 
 class EpicTask(str, Enum):

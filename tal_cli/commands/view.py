@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tal_cli.results.readers import Results
     from tal_cli.results.segments import Detections
 
-RESULT_SUFFIXES = (".json", ".jsonl", ".csv")
+RESULT_SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".otio")
 EXAMPLE = "Example: tal view results.json --videos clips/ --annotations truth.json --open"
 
 
@@ -34,7 +34,7 @@ def view(
         list[str],
         typer.Argument(
             metavar="RESULTS...",
-            help="What `tal detect` wrote: json, jsonl or csv, gzipped or not; files, folders or patterns.",
+            help="Results of `tal detect`: json, jsonl, csv, parquet, otio, labelstudio; files, folders or patterns.",
         ),
     ],
     videos: Annotated[
@@ -76,7 +76,7 @@ def view(
     from tal_cli.results.report.sink import Report
 
     truth = load_annotations(annotations) if annotations else None
-    report = Report(page, run_of([made for _, made in found]), annotations=truth, embed=embed)
+    report = Report(page, run_of([made for _, made, _ in found]), annotations=truth, embed=embed)
     shown = list(placed(found, videos_by_name(videos) if videos else {}))
     with console.progress("videos", total=len(shown), unit="videos") as progress:
         for detections in shown:
@@ -91,13 +91,14 @@ def view(
     raise typer.Exit(failures.exit_code)
 
 
-def load_all(files: Iterable[Path], failures: Run) -> Iterator[tuple[Path, Results]]:
-    """What each file holds; one that is no results file costs a line."""
-    from tal_cli.results.readers import load_results
+def load_all(files: Iterable[Path], failures: Run) -> Iterator[tuple[Path, Results, tuple[Detections, ...]]]:
+    """Each file with what it says and its videos; one that is not a results file is reported."""
+    from tal_cli.results.readers import read_results
 
     for path in files:
         try:
-            yield path, load_results(path)
+            made = read_results(path)
+            yield path, made, made.detections()
         except InputError as problem:
             failures.report(problem, path)
 
@@ -114,7 +115,8 @@ def gather_results(arguments: Iterable[str]) -> tuple[list[Path], list[InputErro
         for path in map(Path, matches):
             inside = list(results_in(path)) if path.is_dir() else [path]
             if not inside:
-                problems.append(InputError(path, "no results in this folder", "they are json, jsonl or csv files"))
+                names = ", ".join(RESULT_SUFFIXES)
+                problems.append(InputError(path, "no results in this folder", f"their names end in {names}"))
             files |= dict.fromkeys(inside)
     return list(files), problems
 
@@ -136,11 +138,13 @@ def run_of(results: Iterable[Results]) -> RunInfo:
     return RunInfo(next(iter(versions), __version__), ", ".join(models) or "results", "", tuple(labels))
 
 
-def placed(results: Iterable[tuple[Path, Results]], places: dict[str, Path]) -> Iterator[Detections]:
+def placed(
+    results: Iterable[tuple[Path, Results, tuple[Detections, ...]]], places: dict[str, Path]
+) -> Iterator[Detections]:
     """Every video with its place; where several files speak of the same one, the file's name tells them apart."""
     names: set[str] = set()
-    for path, made in results:
-        for detections in made.videos:
+    for path, _, videos in results:
+        for detections in videos:
             wanted = (detections.video, f"{detections.video} ({path.name})", f"{detections.video} ({path})")
             name = next((name for name in wanted if name not in names), wanted[-1])
             names.add(name)

@@ -1,18 +1,17 @@
-"""Predictions as columns, and reading them from the files that `tal detect` and others' code write."""
+"""Predictions as columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.extractors.errors import InputError
-from tal_cli.extractors.files.json_files import parse_json, read_json, read_text
+from tal_cli.results.readers import read_results
 
 Row = tuple[str, str, float, float, float]
 
@@ -37,9 +36,12 @@ class Predictions:
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> Predictions:
         """From (video, label, start, end, score) rows."""
-        columns = list(zip(*rows, strict=True)) or [()] * 5
-        videos, labels, *numbers = columns
-        starts, ends, scores = (np.asarray(column, dtype=np.float64) for column in numbers)
+        videos, labels, numbers = [], [], array("d")
+        for video, label, *times_and_score in rows:
+            videos.append(video)
+            labels.append(label)
+            numbers.extend(times_and_score)
+        starts, ends, scores = np.array(numbers).reshape(-1, 3).T.copy()
         return cls(tuple(videos), tuple(labels), starts, ends, scores)
 
     def take(self, rows: NDArray[np.bool_]) -> Predictions:
@@ -54,50 +56,6 @@ class Predictions:
 
 
 def load_predictions(path: str | Path, label_key: str = "label") -> Predictions:
-    """Read ActivityNet results JSON or the JSON lines of `tal detect`, gzipped or not.
-
-    Args:
-        path: the file.
-        label_key: which entry of a row is its label; EPIC-KITCHENS submissions have `verb`, `noun` and `action`.
-
-    Raises:
-        InputError: the file cannot be read or is not such a file; the message names the video.
-    """
-    is_lines = Path(path).name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
-    videos = _from_lines(path) if is_lines else _from_results(path)
-    found = Predictions.from_rows(row for video, items in videos for row in _rows(path, video, items, label_key))
-    finite = np.isfinite(found.starts) & np.isfinite(found.ends) & np.isfinite(found.scores)
-    if not finite.all():
-        raise InputError(path, f"video {found.videos[int(finite.argmin())]}: a number that is not finite")
-    return found
-
-
-def _from_results(path: str | Path) -> Iterator[tuple[str, Any]]:
-    content = read_json(path)
-    results = content.get("results") if isinstance(content, dict) else None
-    if not isinstance(results, dict):
-        raise InputError(path, 'not a predictions file: expected {"results": {VIDEO: [...]}} at the top')
-    yield from results.items()
-
-
-def _from_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = parse_json(path, line)
-            yield str(entry["video"]), entry["segments"]
-        except (InputError, KeyError, TypeError) as error:
-            raise InputError(path, f"line {number}: expected {{video, segments}}") from error
-
-
-def _rows(path: str | Path, video: str, items: Any, label_key: str) -> Iterator[Row]:
-    if not isinstance(items, list):
-        raise InputError(path, f"video {video}: expected a list of rows")
-    for number, item in enumerate(items, start=1):
-        try:
-            start, end = item["segment"]
-            yield video, str(item[label_key]), float(start), float(end), float(item["score"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            expected = f"expected {label_key}, score and segment [start, end]"
-            raise InputError(path, f"video {video}, row {number}: {expected}") from error
+    """Read a results file; see `tal_cli.results.readers` for the formats and what is raised."""
+    videos = read_results(path, label_key).videos
+    return Predictions.from_rows((part.video, *row) for part in videos for row in part.rows)

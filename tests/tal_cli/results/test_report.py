@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from small_runs import Tal
 
 from tal_cli.datasets.formats import load_annotations
-from tal_cli.extractors.errors import InputError
 from tal_cli.results.colours import COUNT, ON_DARK, ON_LIGHT, colour_index, colours
-from tal_cli.results.readers import load_results
 from tal_cli.results.report.data import MOST_THUMBNAILS, moment_of, moments_of, safe_json
 from tal_cli.results.report.sink import Report
 from tal_cli.results.segments import Detections, Segment
@@ -217,36 +215,6 @@ def write_results(folder: Path, film: Path, kind: str, packed: bool) -> Path:
     with gzip.open(path, "wb") if packed else path.open("wb") as file:
         FORMATS[kind].writer()([video], file, RunInfo("0.1.0", "camera", "", ("run", "jump")))
     return path
-
-
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
-def test_results_are_read_back(film: Path, tmp_path: Path, kind: str, packed: bool) -> None:
-    results = load_results(write_results(tmp_path, film, kind, packed))
-    (video,) = results.videos
-    assert [(s.label, s.start, s.end, s.score) for s in video.segments] == [("run", 1, 2, 0.9), ("a, b", 0.5, 0.7, 0.3)]
-    assert video.duration == (0 if kind == "csv" else 4.0)
-    assert results.labels == (("run", "jump") if kind == "json" else ())
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "columns video,label,start,end,score"),
-        ("a,b\n1,2\n", "columns"),
-        ("[1]", "columns"),
-        ('{"a": 1}', "not a results file"),
-        ('{"results": {"v": [{"label": "x"}]}}', "video v, row 1: expected label"),
-        ('{"results": {"v": [{"label": "x", "score": NaN, "segment": [0, 1]}]}}', "video v, row 1: expected label"),
-        ('{"video": "v", "segments": []}\n{"video"', "not JSON|line 2"),
-        ("video,label,start,end,score\nv,x,one,2,3\n", "video v, row 1: expected label"),
-    ],
-)
-def test_other_files_are_refused(tmp_path: Path, text: str, reason: str) -> None:
-    path = tmp_path / "found.json"
-    path.write_text(text)
-    with pytest.raises(InputError, match=reason):
-        load_results(path)
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
