@@ -257,7 +257,7 @@ def test_view_shows_what_other_tools_write(run: Tal, film: Path, tmp_path: Path)
     (tmp_path / "other.json").write_text(json.dumps({"version": "1.3", "results": {name: rows for name in names}}))
     done = run("view", tmp_path / "other.json")
     assert done.code == 0 and done.err.count("no pictures in the report") == 5
-    assert "5 more without pictures" in done.err and "--video DIR" in done.err
+    assert "5 more without pictures" in done.err and "--videos DIR" in done.err
     (tmp_path / "v_film.mp4").write_bytes(film.read_bytes())
     done = run("view", tmp_path / "other.json", "--video", tmp_path)
     page = Page(tmp_path / "other.html")
