@@ -85,7 +85,7 @@ def tal(
         print(context.get_help())
 
 
-app.command("detect", epilog=detect.EXAMPLE)(detect.detect)
+app.command("detect", cls=detect.DetectCommand, epilog=detect.EXAMPLE)(detect.detect)
 app.command("extract-features", epilog=features.EXAMPLE)(features.extract_features)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("view", epilog=view.EXAMPLE)(view.view)

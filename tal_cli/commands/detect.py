@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from tal_cli import __version__, console
 from tal_cli.commands.options import (
@@ -55,6 +56,16 @@ def _format_names() -> list[str]:
     return list(FORMATS)
 
 
+class DetectCommand(TyperCommand):
+    """Its help names the formats of installed packages, too; they are looked up for that alone."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        for option in self.params:
+            if option.name == "format":
+                option.metavar = "|".join(FORMATS)
+        super().format_help(ctx, formatter)
+
+
 def detect(
     inputs: InputPaths = None,
     model: Model = "camera",
@@ -72,7 +83,7 @@ def detect(
         typer.Option(
             "--format",
             "-f",
-            metavar="|".join(FORMATS),
+            metavar="|".join(FORMATS.built_in),
             autocompletion=_format_names,
             help="Default: by the file's suffix; else table on a terminal, json elsewhere.",
         ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tal_cli.commands import pull
-from tal_cli.commands.options import Format, ResultFormat, WeightsFile
+from tal_cli.commands.options import Format, ResultFormat, WeightsFile, extractor_names
 from tal_cli.commands.printing import print_facts, print_json, print_table
 from tal_cli.extractors.errors import UsageError
 
@@ -58,7 +58,7 @@ def list_extractors(format: Format = ResultFormat.table) -> None:
 
 @app.command("info", epilog="Example: tal extractors info internvideo2-6b")
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="An extractor's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=extractor_names, help="An extractor's name.")],
     weights: WeightsFile = None,
     format: Format = ResultFormat.table,
 ) -> None:

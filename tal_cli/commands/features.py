@@ -22,6 +22,7 @@ from tal_cli.commands.options import (
     Seed,
     Workers,
     batch_size_of,
+    extractor_names,
     finite,
 )
 from tal_cli.extractors.errors import UsageError
@@ -41,7 +42,14 @@ def extract_features(
         ),
     ] = "features",
     extractor: Annotated[
-        str | None, typer.Option("--extractor", "-x", metavar="NAME", help="Which backbone: see `tal extractors`.")
+        str | None,
+        typer.Option(
+            "--extractor",
+            "-x",
+            metavar="NAME",
+            autocompletion=extractor_names,
+            help="Which backbone: see `tal extractors`.",
+        ),
     ] = None,
     model: Annotated[
         str | None,

@@ -110,6 +110,13 @@ Labels = Annotated[list[str] | None, typer.Option("--label", metavar="L", help="
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 
+def extractor_names() -> list[str]:
+    """Names that the shell completes, those of installed packages too."""
+    from tal_cli.extractors.catalog import BACKBONES
+
+    return list(BACKBONES)
+
+
 def batch_size_of(text: str) -> int | Literal["auto"]:
     """The value of `--batch-size auto|N`.
 

@@ -1,27 +1,31 @@
-"""Annotation files of every form that is read: one module per form, one line here.
+"""Annotation files of every format that is read: one module per format.
 
 A module has `NAME`, `recognises(head)`, which tells its files by how they begin, and `read(path, text, how)`, which
-makes `Annotations` of one. Nothing in a file is executed, and no other file is opened because a file says so.
+makes `Annotations` of one. Nothing in a file is executed, and no other file is opened because a file says so. A new
+format is a module here and a line in `READERS`, or an entry point of the group `tal.annotation_formats` that gives one.
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, runtime_checkable
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations
+from tal_cli.datasets.formats import activitynet, elan, epic, labelstudio, table, thumos
 from tal_cli.datasets.formats.values import How
-from tal_cli.extractors.errors import AnnotationError
+from tal_cli.extractors.errors import AnnotationError, PluginWarning
+from tal_cli.extractors.files.error_text import reason_of
 from tal_cli.extractors.files.json_files import read_text
+from tal_cli.extractors.plugins import Registry
 
-MODULES = ("activitynet", "labelstudio", "elan", "epic", "thumos", "table")
-HEAD = 1 << 16  # characters by which a form is told
+HEAD = 1 << 16  # characters by which a format is told
 
 
+@runtime_checkable
 class Reader(Protocol):
     """What a module of this package has."""
 
@@ -32,13 +36,20 @@ class Reader(Protocol):
     def read(self, path: Path, text: str, how: How) -> Annotations: ...
 
 
-def readers() -> list[Reader]:
-    """All of them, in the order in which they are asked."""
-    return [cast(Reader, import_module(f"{__name__}.{module}")) for module in MODULES]
+# In the order in which they are asked: a table has no mark of its own.
+BUILT_IN: dict[str, Reader] = {
+    "activitynet": activitynet,
+    "labelstudio": labelstudio,
+    "elan": elan,
+    "epic": epic,
+    "thumos": thumos,
+    "table": table,
+}
+READERS = Registry("tal.annotation_formats", Reader, BUILT_IN)
 
 
 def load_annotations(path: str | Path, label_key: str = "label", fps: float | None = None) -> Annotations:
-    """Read an annotation file in whichever form it is, gzipped or not.
+    """Read an annotation file in whichever format it is, gzipped or not.
 
     Args:
         path: the file.
@@ -46,21 +57,43 @@ def load_annotations(path: str | Path, label_key: str = "label", fps: float | No
         fps: the rate of frame numbers, where the file does not tell it.
 
     Raises:
-        AnnotationError: it is in no known form, or something in it is wrong; the reason names the video.
+        AnnotationError: it is in no known format, or something in it is wrong; the reason names the video.
         InputError: the file cannot be read.
     """
     text = read_text(path)
     head = text[:HEAD].lstrip()
     if not head:
         raise AnnotationError(path, "the file is empty")
-    for reader in readers():
-        if reader.recognises(head):
-            found = reader.read(Path(path), text, How(label_key, fps))
-            for names in look_alikes(found.labels):
-                console.warn(f"{path}: labels that look alike: {', '.join(map(repr, names))}; are they one?")
-            return found
-    known = "; ".join(reader.NAME for reader in readers())
-    raise AnnotationError(path, f"not an annotation file of any known form ({known})")
+    found = reader_for(path, head).read(Path(path), text, How(label_key, fps))
+    for names in look_alikes(found.labels):
+        console.warn(f"{path}: labels that look alike: {', '.join(map(repr, names))}; are they one?")
+    return found
+
+
+def reader_for(path: str | Path, head: str) -> Reader:
+    """The reader of the format in which a file begins.
+
+    Raises:
+        AnnotationError: it is in no known format, or two packages add one that it fits.
+    """
+    readers = READERS.usable()
+    # Those of other packages first: built-in ones take JSON and tables of any kind.
+    added = [name for name in readers if name not in BUILT_IN and _recognises(name, readers[name], head)]
+    if len(added) > 1:
+        raise AnnotationError(path, f"it fits the annotation formats {' and '.join(added)}, which packages add")
+    fitting = added or [name for name in BUILT_IN if name in readers and readers[name].recognises(head)]
+    if not fitting:
+        known = "; ".join(reader.NAME for reader in readers.values())
+        raise AnnotationError(path, f"not an annotation file of any known format ({known})")
+    return readers[fitting[0]]
+
+
+def _recognises(name: str, reader: Reader, head: str) -> bool:
+    try:
+        return bool(reader.recognises(head))
+    except Exception as error:
+        warnings.warn(f"left out: annotation format {name}: {reason_of(error)}", PluginWarning, stacklevel=1)
+        return False
 
 
 def look_alikes(labels: Iterable[str]) -> list[list[str]]:

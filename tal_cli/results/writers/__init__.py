@@ -1,13 +1,12 @@
 """Output formats: a registry of writers, one module per format.
 
 A writer is a function `write(detections, file, run)`: it takes the videos one by one as they are done, and writes them
-to an open file. It holds none of them longer than it must, and neither closes nor seeks the file. To add a format,
-write a module with such a function and add one line to `FORMATS`.
+to an open file. It holds none of them longer than it must, and neither closes nor seeks the file. A new format is a
+module with such a function and a line in `FORMATS`, or an entry point of the group `tal.formats` that gives a `Format`.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from tal_cli.extractors.errors import MissingError, UsageError
+from tal_cli.extractors.plugins import Registry, load_object
 from tal_cli.results.segments import Detections
 
 
@@ -74,41 +74,44 @@ class Format:
             )
 
     def writer(self) -> Writer:
-        """The function that writes this format."""
-        module, _, name = self.function.partition(":")
-        function: Writer = getattr(importlib.import_module(module), name)
+        """The function that writes this format. Raises PluginError for a plugin's that cannot be imported."""
+        function: Writer = load_object(self.function)
         return function
 
 
-FORMATS = {
-    format.name: format
-    for format in (
-        Format("table", ".txt", "tal_cli.results.writers.table:write", live=True),
-        Format("json", ".json", "tal_cli.results.writers.json:write"),
-        Format("jsonl", ".jsonl", "tal_cli.results.writers.jsonl:write", live=True),
-        Format("csv", ".csv", "tal_cli.results.writers.csv:write", live=True),
-        Format("parquet", ".parquet", "tal_cli.results.writers.parquet:write", needs="pyarrow"),
-        Format("srt", ".srt", "tal_cli.results.writers.subtitles:write_srt", single=True),
-        Format("vtt", ".vtt", "tal_cli.results.writers.subtitles:write_vtt", single=True),
-        Format("elan", ".eaf", "tal_cli.results.writers.elan:write", single=True),
-        Format("edl", ".edl", "tal_cli.results.writers.edl:write", single=True),
-        Format("otio", ".otio", "tal_cli.results.writers.otio:write", needs="opentimelineio"),
-        Format("labelstudio", ".labelstudio.json", "tal_cli.results.writers.labelstudio:write"),
-    )
-}
+BUILT_IN = (
+    Format("table", ".txt", "tal_cli.results.writers.table:write", live=True),
+    Format("json", ".json", "tal_cli.results.writers.json:write"),
+    Format("jsonl", ".jsonl", "tal_cli.results.writers.jsonl:write", live=True),
+    Format("csv", ".csv", "tal_cli.results.writers.csv:write", live=True),
+    Format("parquet", ".parquet", "tal_cli.results.writers.parquet:write", needs="pyarrow"),
+    Format("srt", ".srt", "tal_cli.results.writers.subtitles:write_srt", single=True),
+    Format("vtt", ".vtt", "tal_cli.results.writers.subtitles:write_vtt", single=True),
+    Format("elan", ".eaf", "tal_cli.results.writers.elan:write", single=True),
+    Format("edl", ".edl", "tal_cli.results.writers.edl:write", single=True),
+    Format("otio", ".otio", "tal_cli.results.writers.otio:write", needs="opentimelineio"),
+    Format("labelstudio", ".labelstudio.json", "tal_cli.results.writers.labelstudio:write"),
+)
+FORMATS = Registry("tal.formats", Format, {format.name: format for format in BUILT_IN})
 
 
 def format_for(path: Path) -> Format:
     """The format that a file's suffix asks for.
 
     Raises:
-        UsageError: no format has this suffix.
+        UsageError: no format has this suffix, or several have.
     """
-    # The longest first, since `.labelstudio.json` is also `.json`.
-    for format in sorted(FORMATS.values(), key=lambda format: -len(format.suffix)):
-        if path.name.lower().endswith(format.suffix):
-            return format
-    suffixes = ", ".join(format.suffix for format in FORMATS.values())
+    formats = list(FORMATS.usable().values())
+    fitting = [format for format in formats if path.name.lower().endswith(format.suffix)]
+    # The longest counts, since `.labelstudio.json` is also `.json`.
+    longest = max((len(format.suffix) for format in fitting), default=0)
+    chosen = [format for format in fitting if len(format.suffix) == longest]
+    if len(chosen) == 1:
+        return chosen[0]
+    if chosen:
+        names = " and ".join(format.name for format in chosen)
+        raise UsageError(f"{path}: the formats {names} have the same suffix", "choose one with --format")
+    suffixes = ", ".join(format.suffix for format in formats)
     raise UsageError(
         f"{path}: no format has the suffix {path.suffix!r}", f"use one of {suffixes}, or name one with --format"
     )

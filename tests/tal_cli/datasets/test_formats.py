@@ -15,7 +15,7 @@ from small_runs import render_clip
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth
 from tal_cli.datasets.convert import merge, with_validation
-from tal_cli.datasets.formats import load_annotations, readers
+from tal_cli.datasets.formats import BUILT_IN, load_annotations
 from tal_cli.datasets.formats.table import _delimiter
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.results.segments import Detections, Segment
@@ -471,7 +471,7 @@ def test_broken_text_never_ends_in_another_error(tmp_path_factory: pytest.TempPa
 
 
 def test_every_reader_says_what_it_reads() -> None:
-    assert len({reader.NAME for reader in readers()}) == len(readers()) == 6
+    assert len({reader.NAME for reader in BUILT_IN.values()}) == len(BUILT_IN) == 6
     assert _delimiter("a;b;c,d") == ";"
 
 

@@ -1,0 +1,135 @@
+"""Commands see what other packages add, and stay quick and whole whatever those are like."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plugin_packages import Install, write_package
+from small_runs import Tal, render_clip
+
+from tal_cli.datasets.formats import load_annotations
+from tal_cli.extractors.errors import AnnotationError, PluginWarning
+from tal_cli.results.segments import Detections, Segment
+from tal_cli.results.writers import format_for
+
+FORMAT = """\
+from tal_cli.results.writers import Format
+NAMES = Format("names", ".names.txt", "names_writer:write")
+"""
+WRITER = """\
+def write(detections, file, run):
+    for found in detections:
+        file.write(f"{found.video}\\n".encode())
+"""
+READER = """\
+from tal_cli.datasets.annotations import Annotations
+NAME = "lines"
+
+def recognises(head):
+    return head.startswith(("{", "!lines"))
+
+def read(path, text, how):
+    return Annotations("lines", {}, ())
+"""
+FOUND = Detections("a", "a.mp4", 3.0, 25.0, 75, (Segment("cut", 1.0, 1.25, 0.9),))
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, environment: dict[str, str]) -> dict[str, str]:
+    """The environment of a process that finds packages in tmp_path/elsewhere."""
+    return environment | {"PYTHONPATH": str(tmp_path / "elsewhere")}
+
+
+def test_an_output_format(install: Install, run: Tal, tmp_path: Path) -> None:
+    install("tal-names", "[tal.formats]\nnames = names:NAMES\n", {"names.py": FORMAT, "names_writer.py": WRITER})
+    assert "labelstudio|names\n" in run("detect", "--help").out
+    assert "names" not in sys.modules
+    wrong = run("detect", "x.mp4", "-f", "nonsense")
+    assert wrong.code == 2 and wrong.err.rstrip().endswith("labelstudio, names")
+    assert format_for(Path("x.names.txt")).name == "names" and format_for(Path("x.txt")).name == "table"
+    assert "names_writer" not in sys.modules
+    video = render_clip(tmp_path / "a.mp4")
+    done = run("detect", video, "--format", "names", "-q")
+    assert (done.code, done.out) == (0, "a\n"), done.err
+
+
+def test_formats_with_one_suffix(install: Install, run: Tal) -> None:
+    module = FORMAT.replace(".names.txt", ".json")
+    install("tal-names", "[tal.formats]\nnames = names:NAMES\n", {"names.py": module})
+    done = run("detect", "x.mp4", "-o", "x.json")
+    assert done.code == 2 and "json and names have the same suffix" in done.err and "--format" in done.err
+
+
+def test_a_format_that_cannot_be_used(tal: Tal, elsewhere: dict[str, str], tmp_path: Path) -> None:
+    entry = "[tal.formats]\nnames = names:NAMES\n"
+    write_package(tmp_path / "elsewhere", "tal-names", entry, {"names.py": "import no_such_module\n"})
+    video = render_clip(tmp_path / "a.mp4")
+    asked = tal("detect", video, "-f", "names", env=elsewhere)
+    assert asked.code == 2 and asked.err.splitlines() == [
+        "error: tal.formats names (tal-names 1.0) cannot be imported: ModuleNotFoundError: No module named"
+        " 'no_such_module'",
+        "hint: update or uninstall it",
+    ]
+    done = tal("detect", video, "-o", "x.csv", "-q", env=elsewhere)
+    (warning,) = done.err.splitlines()
+    assert done.code == 0 and warning.startswith("warning: left out: tal.formats names (tal-names 1.0) cannot be")
+    write_package(tmp_path / "elsewhere", "tal-csv", "[tal.formats]\ncsv = names:NAMES\n", {})
+    clash = tal("detect", video, "-f", "csv", env=elsewhere)
+    assert clash.code == 2 and "tal.formats csv is in tal-cli and in tal-csv 1.0" in clash.err
+
+
+def test_an_annotation_format(install: Install, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"database": {}}')
+    assert load_annotations(path).version == ""
+    install("tal-lines", "[tal.annotation_formats]\nlines = lines\n", {"lines.py": READER})
+    assert load_annotations(path).version == "lines", "asked before the built-in ones"
+    install("tal-more", "[tal.annotation_formats]\nmore = more\n", {"more.py": READER})
+    with pytest.raises(AnnotationError, match=r"it fits the annotation formats (lines and more|more and lines)"):
+        load_annotations(path)
+
+
+@pytest.mark.parametrize("module", ["NAME = 'odd'\n", READER.replace("return head", "return head.nothing")])
+def test_an_annotation_format_that_cannot_be_used(install: Install, tmp_path: Path, module: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("video,label,start,end\na,cut,1,2\n")
+    install("tal-odd", "[tal.annotation_formats]\nodd = odd\n", {"odd.py": module})
+    with pytest.warns(PluginWarning, match="left out: .*odd"):
+        assert load_annotations(path).labels == ("cut",)
+
+
+def test_names_are_completed_and_listed_without_an_import(elsewhere: dict[str, str], tmp_path: Path) -> None:
+    groups = ("formats", "annotation_formats", "backbones", "encoders", "decoders")
+    entries = "".join(f"[tal.{group}]\nmine-of-{group} = must_not_be_imported\n" for group in groups)
+    write_package(tmp_path / "elsewhere", "tal-mine", entries, {"must_not_be_imported.py": "raise SystemExit(7)"})
+
+    def call(*words: str, **variables: str) -> str:
+        code = "import sys; from tal_cli.app import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], env=elsewhere | variables, capture_output=True, text=True
+        )
+        assert done.stderr == "", done.stderr
+        return done.stdout
+
+    def complete(line: str) -> str:
+        return call(_TAL_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split()) - 1))
+
+    assert "mine-of-formats" in complete("tal detect --format mine")
+    assert "mine-of-backbones" in complete("tal extract-features -x mine")
+    assert "mine-of-backbones" in complete("tal extractors info mine")
+    assert "|mine-of-formats" in call("detect", "--help")
+    assert "camera" in call("models", "list") and "thumos" in call("models", "info", "thumos-i3d")
+
+
+def test_the_list_of_extractors_goes_past_a_broken_one(tal: Tal, elsewhere: dict[str, str], tmp_path: Path) -> None:
+    entry = "[tal.backbones]\nmine = mine:MINE\n"
+    write_package(tmp_path / "elsewhere", "tal-mine", entry, {"mine.py": "MINE = 3\n"})
+    done = tal("extractors", "list", "--format", "json", env=elsewhere)
+    assert done.code == 0 and "tiny" in {item["name"] for item in json.loads(done.out)}
+    (warning,) = done.err.splitlines()
+    assert "tal.backbones mine (tal-mine 1.0) must be of type BackboneEntry" in warning
+    assert tal("extractors", "info", "mine", env=elsewhere).code == 2
