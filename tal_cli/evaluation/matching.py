@@ -137,7 +137,11 @@ class Matching:
 
 @dataclass(frozen=True)
 class _Instances:
-    """Instances sorted by group, a group being one label in one video; first and count give each group's slice."""
+    """Instances sorted by group, a group being one label in one video of which there are instances.
+
+    key: label * videos + video of each group, rising; first and count: each group's slice of the instances. Memory
+    grows with the instances, not with labels times videos.
+    """
 
     labels: tuple[str, ...]
     videos: tuple[str, ...]
@@ -146,6 +150,7 @@ class _Instances:
     ends: Floats
     row: Ints
     group: Ints
+    key: Ints
     first: Ints
     count: Ints
 
@@ -161,11 +166,11 @@ class _Instances:
         unsorted = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
         row = np.argsort(unsorted[:, 0], kind="stable")
         table = unsorted[row]
-        group = table[:, 0].astype(np.int64)
-        count = np.bincount(group, minlength=len(labels) * len(videos))
+        key, group, count = np.unique(table[:, 0].astype(np.int64), return_inverse=True, return_counts=True)
         names = tuple(video.name for video in videos)
+        label = key[group] // max(len(videos), 1)
         first = np.cumsum(count) - count
-        return cls(labels, names, group // max(len(videos), 1), table[:, 1], table[:, 2], row, group, first, count)
+        return cls(labels, names, label, table[:, 1], table[:, 2], row, group, key, first, count)
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -175,7 +180,11 @@ class _Instances:
         """Group of each prediction; below zero, and different per label and video, where there is no ground truth."""
         here = np.asarray([self.numbers.get(name, -1) for name in names], dtype=np.int64)[video] if names else video
         elsewhere = -1 - (label * max(len(names), 1) + video)
-        return np.where(here >= 0, label * len(self.videos) + here, elsewhere)
+        if not len(self.key):
+            return elsewhere
+        key = label * len(self.videos) + here
+        group = np.minimum(np.searchsorted(self.key, key), len(self.key) - 1)
+        return np.where((here >= 0) & (self.key[group] == key), group, elsewhere)
 
     def pairs(self, group: Ints, starts: Floats, ends: Floats) -> tuple[Ints, Ints, Floats]:
         """Every prediction with every instance of its group that it meets: indices of both and their overlap."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.average_precision import evaluate, parse_tiou
+from tal_cli.evaluation.matching import Matching
 from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
 from tal_cli.evaluation.protocols import EPIC_TASKS, Task, evaluate_files, without_repeats
 from tal_cli.extractors.errors import InputError, UsageError
@@ -303,3 +305,19 @@ def test_without_a_subset_what_is_predicted_is_evaluated(tmp_path: Path) -> None
         (tmp_path / "found.json").write_text(json.dumps({"results": found}))
         result = evaluate_files(tmp_path / "found.json", tmp_path / "truth.json", Task("label", "label"), None, [0.5])
         assert (result.subset, result.average) == (subset, 1.0 if predicted else 0.0)
+
+
+def test_memory_grows_with_the_instances_not_with_labels_times_videos() -> None:
+    count = 3000
+    videos = {
+        f"v{i}": VideoAnnotation(f"v{i}", "test", 9.0, None, (GroundTruth(f"l{i}", 1.0, 2.0),)) for i in range(count)
+    }
+    truth = Annotations("", videos, tuple(sorted(f"l{i}" for i in range(count))))
+    rows = [(f"v{i}", f"l{i}", 1.0, 2.0, 0.5) for i in range(count)]
+    tracemalloc.start()
+    try:
+        found = Matching.of(Predictions.from_rows(rows), list(truth.videos.values()))
+        assert found.true_positives(0.5).all()
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20  # a table of all pairs alone has 72 MB
+    finally:
+        tracemalloc.stop()
