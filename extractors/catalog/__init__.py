@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from tal_cli.extractors.catalog import i3d, internvideo2, slowfast, timm_frames, tiny, torchvision_video, tsp, videomae
 from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.catalog.flow import FLOW_WEIGHTS
 from tal_cli.extractors.errors import UnknownExtractor, did_you_mean
+from tal_cli.extractors.features.preprocessing_spec import Flow
+from tal_cli.extractors.files.weights import WeightsSource
 from tal_cli.extractors.plugins import Registry
 
 ENTRIES: tuple[BackboneEntry, ...] = (
@@ -36,3 +39,9 @@ def find(name: str) -> BackboneEntry:
         there_are = f"there are {', '.join(BACKBONES)}, {timm_frames.PREFIX}NAME"
         raise UnknownExtractor(f"unknown extractor {name}; {did_you_mean(name, BACKBONES, there_are)}")
     return BACKBONES[name]
+
+
+def weights_of(entry: BackboneEntry) -> tuple[WeightsSource, ...]:
+    """All files that a backbone loads: its networks', and its flow method's where that has weights of its own."""
+    method = None if entry.contract.flow is None else Flow.parse(entry.contract.flow).method
+    return (*entry.weights, *(source for name, source in FLOW_WEIGHTS.items() if name == method))

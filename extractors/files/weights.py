@@ -151,6 +151,8 @@ def parts_of(index: Path) -> list[Path]:
     try:
         content = json.loads(index.read_text(encoding="utf8"))
         names = {os.path.basename(name) for name in content["weight_map"].values()}
+        if not all(re.fullmatch(r"\w[\w.-]*\.safetensors", name) for name in names):
+            raise ValueError("a part's name is none")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{index}: not an index of weights in parts ({type(error).__name__})") from None
     return [index.with_name(name) for name in sorted(names)]

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tal_cli.extractors.files.weights import WeightsSource
 
 ACTIONFORMER = "https://github.com/happyharrycn/actionformer_release"
 TRIDET = "https://drive.google.com/drive/folders/1eVROG6z-vHtm4AnXsh4N8ruUKkAidLqZ"
 CLTDR = "https://drive.google.com/drive/folders/1H4VMqzX2gOnINy7lIMiwpy-tGmj2Yn6c"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsSource:
-    """A published checkpoint.
-
-    file: its name on this machine. url: what can be downloaded (`gdrive://ID`); None where a person has to pick the
-    file on `page`. licence: of the code that it comes with; sha256 and size: None, for the authors state none.
-    """
-
-    file: str
-    url: str | None
-    page: str
-    licence: str
-    sha256: str | None = None
-    size: int | None = None
 
 
 def _actionformer(name: str, identifier: str) -> WeightsSource:

@@ -5,16 +5,14 @@ Imports no torch, so that listing stays quick.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from tal_cli.extractors.errors import ModelMissing, RecipeError, UnknownModel, did_you_mean
+from tal_cli.extractors.files.weights import WeightsSource, home
 from tal_cli.models.recipe.loading import SHORT_NAMES, full_name, list_recipes, load_recipe
 from tal_cli.models.recipe.schema import Published, Recipe
-from tal_cli.models.store.weight_sources import SOURCES, WeightsSource
+from tal_cli.models.store.weight_sources import SOURCES
 
 SHIPPED = Path(__file__).parents[1] / "weights"
 WEIGHTS = "model.safetensors"
@@ -34,11 +32,6 @@ class ModelEntry:
     recipe: Recipe
     folder: Path | None
     weights: WeightsSource | None  # where the authors publish theirs
-
-
-def home() -> Path:
-    """Where downloaded and imported weights live: TAL_HOME, or the platform's cache folder."""
-    return Path(os.environ.get("TAL_HOME") or platformdirs.user_cache_dir("tal"))
 
 
 def installed_folder(name: str) -> Path:

@@ -11,7 +11,6 @@ import typer
 from tal_cli import console
 from tal_cli.commands.options import Quiet, WeightsFile
 from tal_cli.commands.printing import print_path
-from tal_cli.commands.pull import suggestion
 from tal_cli.extractors.errors import UsageError
 
 EXAMPLE = "Example: tal export camera --format onnx -o camera.onnx"
@@ -50,6 +49,7 @@ def export(
     from tal_cli.extractors.errors import UnknownExtractor, UnknownModel
     from tal_cli.model_files.export_formats import FORMATS, of_backbone, of_detector
     from tal_cli.model_files.export_formats import export as write
+    from tal_cli.model_files.pull import unknown_name
     from tal_cli.models.store.checkpoint import load_model
     from tal_cli.models.store.zoo import resolve_model
 
@@ -59,7 +59,7 @@ def export(
         try:
             find(model)
         except UnknownExtractor:
-            raise UsageError(f"neither a model nor an extractor is named {model}", suggestion(model)) from None
+            raise unknown_name(model) from None
         if length is not None:
             raise UsageError("--length is for detectors; an extractor's windows have one length") from None
         exportable = of_backbone(model, create_backbone(model, weights))

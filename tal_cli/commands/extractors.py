@@ -90,6 +90,7 @@ app.command("pull", epilog="Example: tal extractors pull videomaev2-b")(pull.pul
 
 def _document(entry: BackboneEntry, models: list[str], given: Path | None = None) -> dict[str, Any]:
     """An entry and the state of its files as JSON. Raises UsageError for a file that is not there."""
+    from tal_cli.extractors.catalog import weights_of
     from tal_cli.extractors.files.weights import weights_sha256
 
     contract = asdict(entry.contract)
@@ -104,7 +105,7 @@ def _document(entry: BackboneEntry, models: list[str], given: Path | None = None
         "settable": list(entry.settable),
         "choices": {key: list(values) for key, values in entry.choices.items()},
         "models": models,
-        "weights": [_state(source) for source in pull.sources_of(entry)],
+        "weights": [_state(source) for source in weights_of(entry)],
         "extra": entry.extra,
         "notes": list(entry.notes),
     }
@@ -132,9 +133,10 @@ def _weights_facts(state: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _whether_here(entry: BackboneEntry) -> str:
+    from tal_cli.extractors.catalog import weights_of
     from tal_cli.extractors.files.weights import locate
 
-    sources = pull.sources_of(entry)
+    sources = weights_of(entry)
     if not sources:
         return "none"
     if all(locate(source) for source in sources):

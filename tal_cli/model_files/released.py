@@ -80,7 +80,8 @@ def uninstall(name: str) -> Path:
 
 def removable_folder(name: str) -> Path:
     """The folder that `uninstall` would remove. Raises as `uninstall`."""
-    from tal_cli.models.store.zoo import SHIPPED, home, installed_folder
+    from tal_cli.extractors.files.weights import home
+    from tal_cli.models.store.zoo import SHIPPED, installed_folder
 
     if (SHIPPED / name).is_dir() and NAME.fullmatch(name):
         raise UsageError(f"{name} travels with tal and is not removed")

@@ -88,6 +88,14 @@ def breaks_off(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def breaks_off_and_is_busy(handler: Handler) -> None:
+    """Sends some bytes to every other request, and asks the others to come back later."""
+    if handler.serves.asked["breaks-off-and-is-busy"] % 2:
+        breaks_off(handler)
+    else:
+        handler.send_error(503)
+
+
 def in_pieces(handler: Handler) -> None:
     """Breaks off after as many bytes as it is told, and sends all of the rest when it is told no more."""
     body = handler.answer(handler.start())
@@ -226,6 +234,7 @@ def hub(handler: Handler) -> None:
 BEHAVIOURS: dict[str, Callable[[Handler], None]] = {
     "whole": whole,
     "breaks-off": breaks_off,
+    "breaks-off-and-is-busy": breaks_off_and_is_busy,
     "ignores-ranges": ignores_ranges,
     "never-whole": never_whole,
     "promises-more": promises_more,

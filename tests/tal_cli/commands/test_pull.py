@@ -19,7 +19,7 @@ from tal_cli.extractors import catalog
 from tal_cli.extractors.catalog import ENTRIES, flow
 from tal_cli.extractors.errors import MissingError
 from tal_cli.extractors.files.weights import WeightsSource
-from tal_cli.model_files.download import http
+from tal_cli.model_files import http
 
 
 @pytest.fixture

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 import urllib.request
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from file_server import CHUNK, CONTENT, SHA256, FileServer, serve
@@ -17,7 +20,8 @@ from hypothesis import strategies as st
 from tal_cli.error_report import exit_code_of
 from tal_cli.extractors.errors import EXIT_MISSING, DownloadError, WeightsError
 from tal_cli.extractors.files.weights import WeightsSource, pin_path, pinned, weights_path, weights_sha256
-from tal_cli.model_files.download import fetch, http
+from tal_cli.model_files import http
+from tal_cli.model_files.download import fetch
 
 
 @pytest.fixture
@@ -87,22 +91,22 @@ def test_wherever_it_breaks_off_the_file_is_whole(
 
 
 def test_another_run_goes_on_where_the_last_one_stopped(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server breaks off, and is busy when it is asked again."""
     monkeypatch.setattr(http, "PAUSES", ())
-    monkeypatch.setattr(http, "FURTHER", len(CONTENT))
-    for run in range(3):
-        with pytest.raises(
-            DownloadError, match=f"broke off after {(run + 1) * CHUNK} of {len(CONTENT)} bytes"
-        ) as caught:
-            pull(source(server, "breaks-off"))
-        assert "goes on from there" in caught.value.remedy
-        assert not weights_path(source(server, "breaks-off")).exists()
-    assert pull(source(server, "breaks-off")).read_bytes() == CONTENT
+    wanted = source(server, "breaks-off-and-is-busy")
+    for _ in range(3):
+        with pytest.raises(DownloadError, match="the server answered 503") as caught:
+            pull(wanted)
+        assert "it resumes there" in caught.value.remedy
+        assert not weights_path(wanted).exists()
+    assert pull(wanted).read_bytes() == CONTENT
+    resumed = [None, CHUNK, CHUNK, 2 * CHUNK, 2 * CHUNK, 3 * CHUNK, 3 * CHUNK]
+    assert server.ranges == [start and f"bytes={start}-" for start in resumed]
 
 
 def test_a_server_that_falls_silent_is_left(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "TIMEOUT", 0.3)
     monkeypatch.setattr(http, "PAUSES", ())
-    monkeypatch.setattr(http, "FURTHER", len(CONTENT))
     with pytest.raises(DownloadError, match="no byte came"):
         pull(source(server, "falls-silent"))
 
@@ -129,11 +133,11 @@ def test_with_a_hash_a_nameless_version_is_continued(server: FileServer) -> None
     [
         ("never-whole", f"broke off after {CHUNK} of {len(CONTENT)} bytes"),
         ("promises-more", f"broke off after {len(CONTENT)} of {len(CONTENT) + 1000} bytes"),
-        ("gone", "answered 404, it has no such file"),
+        ("gone", "answered 404 Not Found"),
         ("web-page", "a web page instead of the file"),
         ("endless", "does not say how long it is"),
-        ("in-circles", "redirects to where nobody can follow"),
-        ("to-a-file", "redirects to where nobody can follow"),
+        ("in-circles", "infinite loop"),
+        ("to-a-file", "file:///etc/passwd' is not allowed"),
     ],
 )
 def test_what_cannot_be_had_is_said_and_leaves_no_file(server: FileServer, what: str, message: str) -> None:
@@ -223,7 +227,6 @@ def test_a_whole_part_is_not_asked_for_again_for_nothing(server: FileServer) -> 
     path.parent.mkdir(parents=True)
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(CONTENT)
-    part.with_name(part.name + ".json").write_text(json.dumps({"validator": SHA256}))
     assert pull(wanted).read_bytes() == CONTENT
     assert server.ranges == [f"bytes={len(CONTENT)}-"]
 
@@ -264,17 +267,21 @@ def test_the_environment_s_proxy_is_asked(server: FileServer, monkeypatch: pytes
 
 def test_an_encrypted_connection_is_not_left() -> None:
     asked = urllib.request.Request("https://example.org/weights.pth")
-    with pytest.raises(DownloadError, match="not followed"):
-        http._Redirects().redirect_request(asked, None, 302, "", {}, "http://example.org/weights.pth")  # type: ignore[arg-type]
+    redirects = http.SafeRedirects()
+    for target in ("http://example.org/weights.pth", "ftp://example.org/weights.pth"):
+        with pytest.raises(HTTPError, match="not encrypted"):
+            redirects.redirect_request(asked, io.BytesIO(), 302, "", Message(), target)
+    assert redirects.redirect_request(asked, io.BytesIO(), 302, "", Message(), "https://elsewhere.org/b") is not None
 
 
-def test_a_login_stays_with_its_host() -> None:
-    asked = urllib.request.Request("https://example.org/a", headers={"Authorization": "secret", "Range": "bytes=5-"})
-    for target, kept in (("https://example.org/b", True), ("https://elsewhere.org/b", False)):
-        followed = http._Redirects().redirect_request(asked, None, 302, "", {}, target)  # type: ignore[arg-type]
-        assert followed is not None
-        assert followed.has_header("Authorization") is kept
-        assert followed.has_header("Range")
+def test_a_login_is_not_taken_along(server: FileServer, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(CONTENT[:CHUNK])
+    url = f"{server.url}/redirects/weights.pth"
+    http.receive(http.Download(url=url, name="weights.pth", part=part, size=None, has_hash=True, token="secret"))
+    assert part.read_bytes() == CONTENT
+    assert [headers.get("Authorization") for headers in server.headers] == ["Bearer secret", None]
+    assert server.ranges == [f"bytes={CHUNK}-"] * 2
 
 
 def test_an_index_brings_its_parts(server: FileServer, tmp_path: Path) -> None:
@@ -290,8 +297,9 @@ def test_an_index_brings_its_parts(server: FileServer, tmp_path: Path) -> None:
     assert pinned(path.with_name("part-2.safetensors"))
 
 
-def test_an_index_names_nothing_outside_its_folder(server: FileServer, tmp_path: Path) -> None:
-    server.content = json.dumps({"weight_map": {"a": "../../evil.safetensors"}}).encode()
+@pytest.mark.parametrize("name", ["../../evil.safetensors/..", "evil.sh", ".evil.safetensors", ""])
+def test_an_index_names_nothing_but_parts(server: FileServer, tmp_path: Path, name: str) -> None:
+    server.content = json.dumps({"weight_map": {"a": name}}).encode()
     wanted = WeightsSource(
         file="net/model.safetensors.index.json",
         url=f"{server.url}/whole/x.index.json",

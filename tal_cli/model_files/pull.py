@@ -1,0 +1,87 @@
+"""Weights by name: what a model or an extractor needs, and its download. Loads no torch until a model is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tal_cli import console
+from tal_cli.extractors import catalog
+from tal_cli.extractors.catalog.flow import FLOW_WEIGHTS
+from tal_cli.extractors.errors import MissingError, UnknownExtractor, UnknownModel, UsageError, did_you_mean
+from tal_cli.extractors.files.weights import WeightsSource, home, locate, remedy, weights_path
+from tal_cli.model_files import released
+from tal_cli.model_files.download import fetch
+from tal_cli.models.store import zoo
+
+
+def steps_for(name: str) -> list[Callable[[], Path]]:
+    """Downloads for a model (its extractor's weights among them), an extractor or a flow method.
+
+    Each gives the path of what is there then, and raises MissingError where it cannot be had.
+
+    Raises:
+        UsageError: nothing has that name.
+    """
+    if name in FLOW_WEIGHTS:
+        return [partial(pull_weights, name, FLOW_WEIGHTS[name])]
+    try:
+        sources = catalog.weights_of(catalog.find(name))
+    except UnknownExtractor:
+        return [partial(pull_model, name), *steps_for_extractor_of(name)]
+    if not sources:
+        console.note(f"{name} needs no weights")
+    return [partial(pull_weights, name, source) for source in sources]
+
+
+def steps_for_extractor_of(model: str) -> list[Callable[[], Path]]:
+    """Downloads for the extractor that a model names, which may be one that only others have. Raises UsageError."""
+    try:
+        name = zoo.find_model(model).recipe.features.extractor
+    except UnknownModel as error:
+        raise unknown_name(model) from error
+    try:
+        sources = catalog.weights_of(catalog.find(name))
+    except UnknownExtractor:
+        console.note(f"tal has no extractor {name}: this model takes ready-made features only")
+        return []
+    return [partial(pull_weights, name, source) for source in sources]
+
+
+def pull_weights(name: str, source: WeightsSource) -> Path:
+    """A weights file of an extractor, downloaded unless it is there. Raises MissingError with all ways to get it."""
+    if source.url is None and locate(source) is None:
+        raise MissingError(f"{name}: its weights cannot be downloaded", remedy(name, (source,)))
+    return fetch(source, weights_path(source))
+
+
+def pull_model(name: str) -> Path:
+    """A model's folder, its checkpoint downloaded and imported unless it is there.
+
+    Raises:
+        ModelMissing: its authors publish no file that can be downloaded; the remedy says what can be done.
+        DownloadError: the download failed.
+        MissingError: the labels of its classes are not bundled with tal.
+        CheckpointError: the file is not what it should be.
+    """
+    source = zoo.weights_source(name)
+    if zoo.find_model(name).runnable_now or source is None or source.url is None:
+        return zoo.resolve_model(name)
+    archive = fetch(source, home() / "downloads" / source.file)
+    try:
+        imported = released.install(name, archive, recipe=name)
+    except MissingError as error:  # the labels, which no checkpoint holds
+        command = f"`tal models add {name} --recipe {name} --checkpoint {archive} --labels FILE`"
+        raise MissingError(error.reason, f"the checkpoint is here; run {command}: {error.remedy}") from error
+    archive.unlink()  # its hash stays pinned
+    if imported.assumed_labels:
+        console.note(f"class order assumed: {imported.assumed_labels}")
+    return imported.folder
+
+
+def unknown_name(name: str) -> UsageError:
+    """The error for a name of no model and no extractor; its remedy is the name that was meant, or where names are."""
+    names = [*catalog.BACKBONES] + [entry.name for entry in zoo.available_models()[0]]
+    meant = did_you_mean(name, names, "see `tal models list` and `tal extractors list`")
+    return UsageError(f"neither a model nor an extractor is named {name}", meant)
