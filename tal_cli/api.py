@@ -189,7 +189,15 @@ class VideoDetector:
             for label, start, end, score in rows
             if end - start >= SHORTEST_SECONDS
         )
-        return Detections(name, path, float(sequence.duration), float(sequence.fps), int(sequence.frames), segments)
+        return Detections(
+            name,
+            path,
+            float(sequence.duration),
+            float(sequence.fps),
+            int(sequence.frames),
+            segments,
+            sequence.file_clock,
+        )
 
     def check_labels(self, labels: Iterable[str]) -> None:
         """Raise UsageError for a label that the model does not know."""

@@ -32,7 +32,7 @@ from tal_cli.extractors.extraction.growing_array import GrowingArray
 from tal_cli.extractors.extraction.precision import check_precision
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
-from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.extractors.features.sequence import FeatureSequence, FileClock
 from tal_cli.extractors.files.prefetch import ahead
 from tal_cli.extractors.video.clock import decimation
 from tal_cli.extractors.video.info import VideoInfo
@@ -185,6 +185,7 @@ class Extractor:
             frames=summary.frames,
             duration=summary.duration,
             start=summary.start,
+            file_clock=FileClock(round(summary.start - source.info.origin, 9), source.info.timecode),
             window_times=None if summary.constant_rate else times.finish(),
             warnings=tuple(reading_warnings(source.info, summary, contract)),
         )

@@ -7,6 +7,7 @@ name, and an array without JSON is not finished.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import zipfile
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from tal_cli.extractors.errors import FeatureError
 from tal_cli.extractors.features.contract import FeatureContract
-from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.extractors.features.sequence import FeatureSequence, FileClock
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.extractors.files.error_text import reason_of
 from tal_cli.extractors.files.remote import name_of, sibling
@@ -85,6 +86,7 @@ def describe(sequence: FeatureSequence) -> dict[str, Any]:
             "frames": sequence.frames,
             "duration": sequence.duration,
             "start": sequence.start,
+            "file_clock": asdict(sequence.file_clock),
             "warnings": list(sequence.warnings),
         },
         "feature_fps": sequence.feature_fps,
@@ -102,6 +104,15 @@ def version() -> str:
         return "unknown"
 
 
+def parse_file_clock(values: Any) -> FileClock:
+    """A file's clock as a description has it. Raises TypeError, ValueError."""
+    timecode = values.get("timecode") if isinstance(values, dict) else None
+    offset = float(values.get("offset", 0.0)) if isinstance(values, dict) else 0.0
+    if not math.isfinite(offset) or not isinstance(timecode, str | None):
+        raise ValueError("not a clock")
+    return FileClock(offset, timecode)
+
+
 def parse_description(path: Path, features: NDArray[np.float32]) -> FeatureSequence:
     """VIDEO.json and its features as a sequence. Raises FeatureError where they do not fit each other."""
     content = read_description(path)
@@ -115,6 +126,7 @@ def parse_description(path: Path, features: NDArray[np.float32]) -> FeatureSeque
             frames=int(video["frames"]),
             duration=float(video["duration"]),
             start=float(video["start"]),
+            file_clock=parse_file_clock(video.get("file_clock", {})),
             warnings=tuple(map(str, video.get("warnings", ()))),
             feature_fps=None if content["feature_fps"] is None else float(content["feature_fps"]),
             window_times=None if times is None else np.asarray(times, np.float64),

@@ -11,6 +11,18 @@ from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
 
 
+@dataclass(frozen=True)
+class FileClock:
+    """How a file's own clock, on which players and editing programs show it, relates to seconds since its first frame.
+
+    offset: seconds on the file's clock at which the first frame is shown; above 0 where the sound begins earlier.
+    timecode: of the first frame, `HH:MM:SS:FF`, as cameras record it; None where the file has none.
+    """
+
+    offset: float = 0.0
+    timecode: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureSequence:
     """The features of one video.
@@ -19,8 +31,8 @@ class FeatureSequence:
     fps: the video's own rate, frames per second; frames: decoded; duration: seconds (all 0 where unknown).
     feature_fps: the rate windows count in, after resampling or decimation; None: the video's own.
     window_times: float64 [T] seconds at which grid positions 0..T-1 lie; None at a constant rate, where they follow
-    from it. start: the container's time of the first frame. warnings: what a user should know of how the video was
-    read, one line each: frames lost, streams left out, a frame rate that is too low.
+    from it. start: the container's time of the first frame; file_clock: what players make of it. warnings: what a user
+    should know of how the video was read, one line each: frames lost, streams left out, a frame rate that is too low.
     """
 
     features: NDArray[np.float32]
@@ -31,6 +43,7 @@ class FeatureSequence:
     window_times: NDArray[np.float64] | None = None
     feature_fps: float | None = None
     start: float = 0.0
+    file_clock: FileClock = FileClock()
     warnings: tuple[str, ...] = ()
 
     def seconds(self, grid: ArrayLike) -> NDArray[np.float64]:

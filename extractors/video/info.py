@@ -18,6 +18,7 @@ class VideoInfo:
     fps, frames, duration (seconds): the container's claims; None where it makes none.
     rotation: degrees counter-clockwise (0, 90, 180, 270) by which stored pictures are turned to be upright.
     streams: how many video streams the file has; stream: which of them, from 0, is read.
+    origin: the container's time at which the file begins, seconds; timecode: of the first frame, `HH:MM:SS:FF`, if any.
     """
 
     path: str
@@ -29,6 +30,8 @@ class VideoInfo:
     rotation: int
     streams: int = 1
     stream: int = 0
+    origin: float = 0.0
+    timecode: str | None = None
 
 
 def info_of(path: str, opened: Opened) -> VideoInfo:
@@ -44,6 +47,8 @@ def info_of(path: str, opened: Opened) -> VideoInfo:
         rotation=opened.rotation,
         streams=opened.streams,
         stream=opened.stream,
+        origin=opened.origin,
+        timecode=opened.timecode,
     )
 
 

@@ -47,6 +47,7 @@ class Opened:
     fps, nominal_fps, frames and duration (seconds) are the container's claims: fps on average, nominal_fps the rate
     whose multiples all time stamps are (higher where repeated frames are left out). end: the container's time at which
     the stream ends, seconds, None where it does not say. joinable: whether its clock may start again in the middle.
+    origin: the container's time at which the file begins, seconds; timecode: of the first frame, `HH:MM:SS:FF`, if any.
     streams: how many video streams there are; stream: which of them, from 0, is read. rotation is in degrees
     counter-clockwise, one of 0, 90, 180, 270: what has to be done to a stored picture to show it upright.
     """
@@ -58,6 +59,8 @@ class Opened:
     frames: int | None
     duration: float | None
     end: float | None
+    origin: float
+    timecode: str | None
     joinable: bool
     streams: int
     stream: int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from tal_cli.extractors.features.sequence import FileClock
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Detections:
         fps: frames per second (the average, on variable rate).
         frames: how many frames decoded.
         segments: sorted by falling score; 0 <= start < end <= duration.
+        file_clock: where the first frame lies on the clock on which players and editing programs show the file.
     """
 
     video: str
@@ -35,6 +38,7 @@ class Detections:
     fps: float
     frames: int
     segments: tuple[Segment, ...]
+    file_clock: FileClock = field(default_factory=FileClock)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.segments, key=lambda s: (-s.score, s.start, s.end, s.label)))

@@ -119,6 +119,8 @@ class PyavSource:
             frames=stream.frames or None,
             duration=stream_seconds(stream) or container_seconds(self._container),
             end=stream_end(self._container, stream),
+            origin=(self._container.start_time or 0) / av.time_base,
+            timecode=stream.metadata.get("timecode") or self._container.metadata.get("timecode"),
             joinable=self._container.format.name in JOINABLE,
             streams=len(videos),
             stream=videos.index(stream),

@@ -1,9 +1,9 @@
 """`edl`: a CMX 3600 edit decision list that strings the segments together in the order of time; one video per file.
 
-Each segment is one event: its time code in the video (which is taken to begin at 00:00:00:00) and, back to back from
-01:00:00:00 on, in the new timeline. Label and score stand as a comment and as a locator, which programs show as a
-marker. CMX 3600 itself ends at 999 events; many programs read longer lists. Rates that editors do not have go on a
-timeline of one that they do (`tal_cli.results.writers.timecode`).
+Each segment is one event: its time code in the video (which counts from the file's own time code where it has one, else
+from 00:00:00:00 on the file's clock) and, back to back from 01:00:00:00 on, in the new timeline. Label and score stand
+as a comment and as a locator, which programs show as a marker. CMX 3600 itself ends at 999 events; many programs read
+longer lists. Rates that editors do not have go on a timeline of one that they do (`tal_cli.results.writers.timecode`).
 
 OpenTimelineIO's adapter (otio-cmx3600-adapter 1.0) does not serve: it states no frame code mode, without which a reader
 takes drop-frame time codes for others, writes labels in capitals, fails on a video without segments, and would make
@@ -42,6 +42,7 @@ def edit_list(detections: Detections) -> str:
         "",
     ]
     record = rate.frames_in(FIRST_HOUR)
+    origin = rate.origin(detections.file_clock)
     ordered = sorted(detections.segments, key=lambda s: (s.start, s.end, s.label))
     if len(ordered) > MOST_EVENTS:
         console.warn(
@@ -51,7 +52,7 @@ def edit_list(detections: Detections) -> str:
     for number, segment in enumerate(ordered, start=1):
         first, end = rate.frames_of(segment.start, segment.end)
         after = record + end - first
-        codes = " ".join(rate.text(frame) for frame in (first, end, record, after))
+        codes = " ".join(rate.text(frame) for frame in (origin + first, origin + end, record, after))
         label = one_line(segment.label)
         lines += [
             f"{number:03d}  AX       V     C        {codes}",

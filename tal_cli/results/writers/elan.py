@@ -1,8 +1,9 @@
 """`elan`: an ELAN document (.eaf, EAF 3.0) with a tier per label and the video linked; one video per file.
 
 Annotations on one ELAN tier must not overlap, so where segments of one label do, the later ones go to further tiers
-`label (2)`, `label (3)`. The value of an annotation is its score. Times are milliseconds, as ELAN keeps them. The
-video is linked as ELAN itself writes links, letter by letter: it does not understand quoted ones.
+`label (2)`, `label (3)`. The value of an annotation is its score. Times are milliseconds on the file's clock, which
+ELAN's player follows. The video is linked as ELAN itself writes links, letter by letter: it does not understand quoted
+ones.
 """
 
 from __future__ import annotations

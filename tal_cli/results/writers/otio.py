@@ -1,8 +1,9 @@
 """`otio`: an OpenTimelineIO timeline per video: the whole video as one clip, and a marker over it for each segment.
 
-Markers may overlap, have a length and carry label and score, so nothing is lost. Times are rational: frames at the
-rate of `tal_cli.results.writers.timecode`, not rounded to whole ones. One video is written as a timeline, several as a
-collection of timelines. Needs the extra `otio`.
+Markers may overlap, have a length and carry label and score, so nothing is lost. Times are rational: frames at the rate
+of `tal_cli.results.writers.timecode`, not rounded to whole ones, from the file's own time code on where it has one,
+else on the file's clock. One video is written as a timeline, several as a collection of timelines. Needs the extra
+`otio`.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
 
 def timeline(detections: Detections, run: RunInfo) -> Any:
     """The `otio.schema.Timeline` of one video."""
-    rate = float(timecode_rate(detections.fps).rate)
-    whole = TimeRange(RationalTime(0, rate), RationalTime(detections.duration * rate, rate))
+    standard = timecode_rate(detections.fps)
+    rate, origin = float(standard.rate), standard.origin(detections.file_clock)
+    whole = TimeRange(RationalTime(origin, rate), RationalTime(detections.duration * rate, rate))
     media = otio.schema.ExternalReference(target_url=file_uri(detections.path), available_range=whole)
     name = printable(Path(detections.path).name)
     clip = otio.schema.Clip(name=name, media_reference=media, source_range=whole)
@@ -56,7 +58,8 @@ def timeline(detections: Detections, run: RunInfo) -> Any:
         marker = otio.schema.Marker(
             name=one_line(segment.label),
             marked_range=TimeRange(
-                RationalTime(segment.start * rate, rate), RationalTime((segment.end - segment.start) * rate, rate)
+                RationalTime(origin + segment.start * rate, rate),
+                RationalTime((segment.end - segment.start) * rate, rate),
             ),
             color=COLOURS[colour_index(segment.label) % len(COLOURS)],
             metadata={"tal": {"label": printable(segment.label), "score": segment.score}},

@@ -1,4 +1,8 @@
-"""`srt` and `vtt`: segments as subtitles in the order of time, for any player; one video per file."""
+"""`srt` and `vtt`: segments as subtitles in the order of time, for any player; one video per file.
+
+Times are those of the file's clock, which players follow: where the sound begins before the picture, the first frame is
+not at 0.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,11 @@ VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def cues(detections: Detections) -> Iterator[tuple[int, int, Segment]]:
-    """(start, end) in milliseconds and the segment, by start; every cue is shown for at least a millisecond."""
+    """(start, end) in milliseconds on the file's clock and the segment, by start; none is shorter than 1 ms."""
+    offset = detections.file_clock.offset
     for segment in sorted(detections.segments, key=lambda s: (s.start, s.end, s.label)):
-        start = round(segment.start * 1000)
-        yield start, max(start + 1, round(segment.end * 1000)), segment
+        start = max(0, round((offset + segment.start) * 1000))
+        yield start, max(start + 1, round((offset + segment.end) * 1000)), segment
 
 
 def clock(milliseconds: int, separator: str) -> str:

@@ -6,10 +6,14 @@ a timeline of a standard rate, as editing programs do when they import it; its s
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tal_cli.extractors.features.sequence import FileClock
+
 HOUR = 3600
+TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)[:;.](\d\d)")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,16 @@ class TimecodeRate:
         """First frame, and the one after the last, of a span in seconds; at least one frame."""
         first = self.frame_at(start)
         return first, max(first + 1, self.frame_at(end))
+
+    def origin(self, clock: FileClock) -> int:
+        """The frame that the first frame of a video is called: by its time code, else by the file's clock."""
+        found = None if clock.timecode is None else TIMECODE.fullmatch(clock.timecode.strip())
+        if found is None:
+            return max(0, self.frame_at(clock.offset))
+        hours, minutes, seconds, frames = (int(part) for part in found.groups())
+        whole = 60 * hours + minutes
+        dropped = self._drops * (whole - whole // 10) if self.drop else 0
+        return (60 * whole + seconds) * self.base + frames - dropped
 
     def text(self, frame: int) -> str:
         """`HH:MM:SS:FF`, with `;` before the frames where numbers are dropped; 24 h begin anew."""

@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentimelineio.opentime import RationalTime, to_timecode
 
+from tal_cli.extractors.features.sequence import FileClock
 from tal_cli.results.media_links import file_uri, media_type, relative_url
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS, RunInfo, format_for
@@ -72,6 +74,32 @@ def test_vtt_is_in_the_order_of_time() -> None:
     first, second = webvtt.from_string(written("vtt", TWO).decode())
     assert (first.start, first.end, first.text) == ("00:00:03.123", "00:01:00.040", "pan, left 0.75")
     assert second.text == "cut 0.25"
+
+
+def test_players_and_editors_get_the_times_of_the_files_own_clock() -> None:
+    late = replace(video(("cut", 2.5, 2.7, 0.5)), file_clock=FileClock(offset=2.0))
+    (cue,) = pysubs2.SSAFile.from_string(written("srt", late).decode(), format_="srt")
+    assert (cue.start, cue.end) == (4500, 4700)
+    assert webvtt.from_string(written("vtt", late).decode())[0].start == "00:00:04.500"
+    assert b'TIME_VALUE="4500"' in written("elan", late)
+    assert b"00:00:04:12 00:00:04:18 01:00:00:00" in written("edl", late)
+    coded = replace(late, file_clock=FileClock(offset=2.0, timecode="10:00:00:05"))
+    assert b"10:00:02:17 10:00:02:23 01:00:00:00" in written("edl", coded)
+    for found, origin in ((late, 50), (coded, 36000 * 25 + 5)):
+        clip = otio.adapters.read_from_string(written("otio", found).decode(), "otio_json").tracks[0][0]
+        assert clip.media_reference.available_range.start_time.value == origin
+        assert clip.source_range.start_time.value == origin
+        assert clip.markers[0].marked_range.start_time.value == origin + 62.5
+
+
+@given(st.sampled_from(STANDARD), st.integers(0, 24 * 3600 * 23))
+def test_a_time_code_is_read_as_it_is_written(rate: TimecodeRate, frame: int) -> None:
+    assert rate.origin(FileClock(timecode=rate.text(frame))) == frame % rate.frames_in(24)
+
+
+@pytest.mark.parametrize("timecode", ["", "1:2:3:4", "00:61:00:00", "later"])
+def test_what_is_no_time_code_is_ignored(timecode: str) -> None:
+    assert timecode_rate(25).origin(FileClock(offset=2.0, timecode=timecode)) == 50
 
 
 @given(st.lists(spans, max_size=12))
