@@ -73,7 +73,7 @@ def view(
     if page is None or not found:
         raise typer.Exit(failures.exit_code)
     from tal_cli.datasets.formats import load_annotations
-    from tal_cli.results.report.sink import Report
+    from tal_cli.results.report.builder import Report
 
     truth = load_annotations(annotations) if annotations else None
     report = Report(page, run_of([made for _, made, _ in found]), annotations=truth, embed=embed)

@@ -72,7 +72,7 @@ class VisualOutputs:
         page = None
         if self.report is not None:
             from tal_cli.datasets.formats import load_annotations
-            from tal_cli.results.report.sink import Report
+            from tal_cli.results.report.builder import Report
 
             truth = load_annotations(self.annotations) if self.annotations else None
             page = Report(self.report, run, annotations=truth, embed=self.embed)

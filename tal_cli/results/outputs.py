@@ -101,7 +101,7 @@ class _Waiting:
     def __iter__(self) -> Iterator[Detections]:
         self._file.seek(0)
         for _ in range(self._count):
-            # The file has no name: nobody but this process has written to it.
+            # The file has no name, so that only this process can have written to it.
             found: Detections = pickle.load(self._file)
             yield found
 

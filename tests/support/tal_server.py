@@ -56,7 +56,7 @@ SLOW = (
     "tal_cli.app",
     "tal_cli.evaluation.diagnosis.page",
     "tal_cli.model_files.export_formats",
-    "tal_cli.results.report",
+    "tal_cli.results.report.builder",
     "tal_cli.api",
     "tal_cli.training.trainer",
     "tal_cli.extractors.backbones.tiny",

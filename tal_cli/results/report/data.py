@@ -1,4 +1,4 @@
-"""What the page knows of a video, as JSON."""
+"""The data of a video on the page, as JSON."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """What was seen of a video.
+class Stills:
+    """Images taken from a video, and what is known of playing it.
 
     thumbnails: data URIs. shown: for each segment the number of the one that shows it; None where none does. poster:
-    one larger picture. width, height: of the video, upright. offset: what a browser's clock adds to the times.
-    unplayable: what no browser plays of it, as in "MPEG-4 part 2"; empty where some do. problem: why nothing could be
-    seen.
+    one larger image. width, height: of the video, upright. offset: what a browser's clock adds to the times.
+    unplayable: what no browser plays of it, as in "MPEG-4 part 2"; empty where some do. problem: why there are no
+    stills.
     """
 
     thumbnails: Sequence[str | None] = ()
@@ -58,16 +58,16 @@ class Pictures:
     problem: str = ""
 
 
-def take_pictures(path: str, segments: Sequence[Segment], duration: float, progress: Progress | None) -> Pictures:
-    """Pictures from the middle of the segments, the best first; of the video's middle where there are none."""
+def take_stills(path: str, segments: Sequence[Segment], duration: float, progress: Progress | None) -> Stills:
+    """Stills from the middle of the segments, the best first; of the video's middle where there are none."""
     times = moments_of(segments) or [duration / 2]
     try:
         seen = run_task("look", path, Look(tuple(times)), progress)
     except Exception as error:
         if exit_code_of(error) != InputError.exit_code:
             raise
-        return Pictures(shown=[None] * len(segments), problem=reason_of(error))
-    return Pictures(
+        return Stills(shown=[None] * len(segments), problem=reason_of(error))
+    return Stills(
         seen["thumbnails"],
         [moment_of(segment, times) for segment in segments],
         seen["poster"],
@@ -79,7 +79,7 @@ def take_pictures(path: str, segments: Sequence[Segment], duration: float, progr
 
 
 def moments_of(segments: Sequence[Segment]) -> list[float]:
-    """The seconds to picture, ascending: the middle of each segment, unless its middle half holds one already."""
+    """Times of the stills, ascending seconds: the middle of each segment, unless its middle half holds one already."""
     times: list[float] = []
     for segment in segments:
         quarter = (segment.end - segment.start) / 4
@@ -105,7 +105,7 @@ def middle(segment: Segment) -> float:
 
 
 def unplayable(container: str, codec: str, codec_name: str) -> str:
-    """What no browser plays of a film, container or pictures, by FFmpeg's names; empty where some do."""
+    """What no browser plays of a video, container or codec, by FFmpeg's names; empty where some do."""
     if container not in PLAYED_CONTAINERS:
         return f"{container.split(',')[0]} files"
     return "" if codec in PLAYED_CODECS else codec_name
@@ -113,12 +113,12 @@ def unplayable(container: str, codec: str, codec_name: str) -> str:
 
 def video_json(
     detections: Detections,
-    pictures: Pictures,
+    stills: Stills,
     truth: Sequence[GroundTruth],
     labels: Mapping[str, int],
     folder: Path,
 ) -> dict[str, Any]:
-    """One video as the page reads it; labels and pictures by number, segments in the order of time.
+    """One video as the page reads it; labels and thumbnails by number, segments in the order of time.
 
     Args:
         labels: label -> its number on the page.
@@ -129,19 +129,19 @@ def video_json(
     return {
         "name": printable(detections.video),
         "path": printable(detections.path),
-        "source": relative_url(detections.path, folder) if not pictures.problem else None,
-        "problem": pictures.problem,
-        "unplayable": pictures.unplayable,
+        "source": relative_url(detections.path, folder) if not stills.problem else None,
+        "problem": stills.problem,
+        "unplayable": stills.unplayable,
         "duration": round(detections.duration, DECIMALS),
         "fps": round(detections.fps, DECIMALS),
         "frames": detections.frames,
-        "width": pictures.width,
-        "height": pictures.height,
-        "offset": round(pictures.offset, DECIMALS),
+        "width": stills.width,
+        "height": stills.height,
+        "offset": round(stills.offset, DECIMALS),
         "segments": [
             [labels[s.label], round(s.start, DECIMALS), round(s.end, DECIMALS), round(s.score, 4)] for _, s in rows
         ],
-        "thumbnails": [pictures.shown[index] for index, _ in rows],
+        "thumbnails": [stills.shown[index] for index, _ in rows],
         "truth": [
             [labels[item.label], round(item.start, DECIMALS), round(item.end, DECIMALS)]
             for item in sorted(truth, key=lambda item: item.start)

@@ -17,7 +17,7 @@ from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import counted, one_line, seconds_as_clock
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
-# Wide enough for any row where nobody's screen sets a limit.
+# Wide enough for any row; used where there is no screen to set a limit.
 FILE_WIDTH = 120
 BAR_WIDTH = 20
 

@@ -48,7 +48,7 @@ class TimecodeRate:
         return (60 * whole + seconds) * self.base + frames - dropped
 
     def text(self, frame: int) -> str:
-        """`HH:MM:SS:FF`, with `;` before the frames where numbers are dropped; 24 h begin anew."""
+        """`HH:MM:SS:FF`, with `;` before the frames where numbers are dropped; after 24 h it starts from 0 again."""
         if self.drop:
             frame += self._dropped_before(frame)
         seconds, frames = divmod(frame, self.base)

@@ -17,8 +17,8 @@ from small_runs import Tal
 
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.results.colours import COUNT, ON_DARK, ON_LIGHT, colour_index, colours
+from tal_cli.results.report.builder import Report
 from tal_cli.results.report.data import MOST_THUMBNAILS, moment_of, moments_of, safe_json
-from tal_cli.results.report.sink import Report
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS, RunInfo
 
@@ -78,7 +78,7 @@ def test_a_page_is_self_contained(film: Path, tmp_path: Path) -> None:
     ] == []
     data = page.json("data-0")
     assert [row[1:] for row in data["segments"]] == [[0.5, 0.7, 0.3], [1.0, 2.0, 0.9]]
-    assert all(picture.startswith("data:image/jpeg;base64,") for picture in page.json("pictures-0"))
+    assert all(picture.startswith("data:image/jpeg;base64,") for picture in page.json("thumbnails-0"))
     assert data["thumbnails"] == [0, 1]
     assert str(data["source"]).endswith("/film.mp4") and (data["width"], data["height"]) == (176, 64)
     (policy,) = [a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
@@ -129,30 +129,30 @@ def test_the_best_segments_have_thumbnails(film: Path, tmp_path: Path) -> None:
     page = report(tmp_path / "page.html", found(film, *apart), found(film, *crowded))
     data = page.json("data-0")
     pairs = zip(data["segments"], data["thumbnails"], strict=True)
-    assert len(page.json("pictures-0")) == MOST_THUMBNAILS
+    assert len(page.json("thumbnails-0")) == MOST_THUMBNAILS
     assert min(row[3] for row, picture in pairs if picture is not None) >= 48 / 400
-    assert None not in page.json("data-1")["thumbnails"] and len(page.json("pictures-1")) < 20
+    assert None not in page.json("data-1")["thumbnails"] and len(page.json("thumbnails-1")) < 20
 
 
 def test_a_video_that_is_gone_leaves_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = report(tmp_path / "page.html", found(tmp_path / "gone.mp4", Segment("run", 1.0, 2.0, 0.9)))
     data = page.json("data-0")
     assert data["source"] is None and "No such file" in str(data["problem"])
-    assert "gone.mp4: no pictures in the report" in capsys.readouterr().err
+    assert "gone.mp4: no thumbnails in the report" in capsys.readouterr().err
 
 
 def test_an_embedded_video_is_the_file(film: Path, tmp_path: Path) -> None:
     import base64
 
     page = report(tmp_path / "page.html", found(film, Segment("run", 1.0, 2.0, 0.9)), embed=True)
-    (index,) = [i for i, a in enumerate(a for t, a in page.elements if t == "script") if a.get("id") == "film-0"]
+    (index,) = [i for i, a in enumerate(a for t, a in page.elements if t == "script") if a.get("id") == "video-0"]
     assert base64.b64decode(page.scripts[index]) == film.read_bytes()
 
 
 def test_no_more_film_is_embedded_than_a_page_can_hold(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tal_cli.results.report.sink.MOST_EMBEDDED", 2 * film.stat().st_size)
+    monkeypatch.setattr("tal_cli.results.report.builder.MOST_EMBEDDED", 2 * film.stat().st_size)
     page = report(tmp_path / "page.html", *[found(film, name=f"film {number}") for number in range(3)], embed=True)
     assert [page.json(f"data-{number}")["embedded"] for number in range(3)] == [True, True, False]
     assert "linked instead of embedded" in capsys.readouterr().err
@@ -256,8 +256,8 @@ def test_view_shows_what_other_tools_write(run: Tal, film: Path, tmp_path: Path)
     names = ["film", *(f"gone {number}" for number in range(9))]
     (tmp_path / "other.json").write_text(json.dumps({"version": "1.3", "results": {name: rows for name in names}}))
     done = run("view", tmp_path / "other.json")
-    assert done.code == 0 and done.err.count("no pictures in the report") == 5
-    assert "5 more without pictures" in done.err and "--videos DIR" in done.err
+    assert done.code == 0 and done.err.count("no thumbnails in the report") == 5
+    assert "5 more without thumbnails" in done.err and "--videos DIR" in done.err
     (tmp_path / "v_film.mp4").write_bytes(film.read_bytes())
     done = run("view", tmp_path / "other.json", "--video", tmp_path)
     page = Page(tmp_path / "other.html")

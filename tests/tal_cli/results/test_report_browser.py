@@ -16,7 +16,7 @@ from films import write_film
 
 from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats import load_annotations
-from tal_cli.results.report.sink import Report
+from tal_cli.results.report.builder import Report
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 
@@ -252,7 +252,7 @@ def test_scores_of_other_tools_have_a_slider_that_fits(tab: Tab, folder: Path) -
     assert colour_at(tab, "win", 1.5)[3] == 255
 
 
-def test_keys_stay_the_films_after_a_click(tab: Tab, folder: Path) -> None:
+def test_keys_stay_the_videos_after_a_click(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
     page.locator("#lowest").click(position={"x": 60, "y": 8})
@@ -274,7 +274,7 @@ def test_keys_stay_the_films_after_a_click(tab: Tab, folder: Path) -> None:
     tab.wait_for_time(1.0)
 
 
-def test_a_film_that_browsers_do_not_play_is_told_and_shown_in_stills(tab: Tab, folder: Path) -> None:
+def test_a_video_that_browsers_do_not_play_is_told_and_shown_in_stills(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "old.html")
     tab.until("!document.querySelector('.notice').hidden")
     assert "Browsers do not play avi files." in page.locator(".notice").inner_text()
@@ -283,7 +283,7 @@ def test_a_film_that_browsers_do_not_play_is_told_and_shown_in_stills(tab: Tab, 
     page.keyboard.press("n")
     assert shown.startswith("data:image/jpeg") and page.evaluate("document.querySelector('video').poster") != shown
     page.keyboard.press("Space")
-    assert page.locator("#said").inner_text() == "There is no film to play" and page.locator("#said").is_visible()
+    assert page.locator("#said").inner_text() == "There is no video to play" and page.locator("#said").is_visible()
 
 
 @pytest.mark.parametrize(("place", "seconds"), [("#t=0:02.5", 2.5), ("#t=1.5,3", 1.5), ("#t=2s", 2), ("#t=soon", 0)])
@@ -377,7 +377,7 @@ def test_a_page_with_the_video_inside_can_go_anywhere(tab: Tab, folder: Path) ->
 
 
 @pytest.mark.parametrize(("suffix", "sound"), [(".mp4", "aac"), (".mp4", None), (".mkv", None)])
-def test_a_film_whose_pictures_begin_late_shows_the_right_ones(
+def test_a_video_whose_frames_begin_late_shows_the_right_ones(
     tab: Tab, tmp_path: Path, suffix: str, sound: str | None
 ) -> None:
     film = write_film(tmp_path / f"late{suffix}", stamps=[500 + 40 * number for number in range(100)], sound=sound)
@@ -391,14 +391,14 @@ def test_a_film_whose_pictures_begin_late_shows_the_right_ones(
       const bits = [...Array(9).keys()].map((bit) => pen.getImageData((bit + 1) * 16 + 8, 32, 1, 1).data[0] > 128);
       return bits.reduce((number, bit, at) => number + (bit << at), 0);
     })()"""
-    tab.until(f"{shown} === 25")  # one second after the first picture
+    tab.until(f"{shown} === 25")  # one second after the first frame
 
 
-def test_a_missing_film_can_be_chosen(tab: Tab, folder: Path) -> None:
+def test_a_missing_video_can_be_chosen(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "gone.html")
     assert "No such file" in page.locator(".notice").inner_text()
     page.keyboard.press("n")
-    assert page.locator(".time").inner_text() == "0:00.40 / 0:04.00"  # without a film there is still a time
+    assert page.locator(".time").inner_text() == "0:00.40 / 0:04.00"  # without a video there is still a time
     page.locator("#chooser").set_input_files(next(folder.glob("*.mp4")))
     tab.ready()
     tab.wait_for_time(0.4)
@@ -410,7 +410,7 @@ def test_fifty_videos_have_an_index(tab: Tab, folder: Path) -> None:
     assert page.locator(".card").count() == 50 and page.locator("h1").inner_text() == "50 videos"
     tab.until("document.querySelectorAll('script[id^=data-]').length < 50")
     assert page.locator("script[id^=data-]").count() > 20  # what is out of sight is not parsed
-    assert page.locator("script[id^=pictures-]").count() == 50
+    assert page.locator("script[id^=thumbnails-]").count() == 50
     page.get_by_label("Find a video").fill("video 4")
     assert page.locator(".card").count() == 11
     page.locator(".card a").first.click()

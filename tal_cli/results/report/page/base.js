@@ -47,7 +47,7 @@ function changed() {
   announced = requestAnimationFrame(() => followers.forEach((follow) => follow()));
 }
 
-// Films stop a little before or after the moment that was asked for.
+// Videos stop a little before or after the moment that was asked for.
 const lasts = (segment, time) => segment[START] <= time + 0.005 && time < segment[END];
 const isShown = (segment) => segment[SCORE] >= state.lowest && !state.hidden.has(segment[LABEL]);
 // label -> how many segments reach the lowest score, whether the label is switched on or not.

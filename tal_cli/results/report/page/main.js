@@ -62,7 +62,7 @@ const common = {
   t: () => setTheme(!state.dark, true),
   "?": () => find("#help").showModal(),
 };
-// Whatever was last pressed with a pointer: it has the focus, and the keys are still the film's.
+// A control last pressed with a pointer has the focus, but the keys still belong to the video.
 let pressed = null;
 document.addEventListener("pointerdown", (event) => {
   const control = event.target.closest("button, a, input, label");
@@ -79,7 +79,7 @@ document.addEventListener("keydown", (event) => {
   if (!act) return;
   event.preventDefault();
   act(event);
-}, true); // before the film, which has keys of its own
+}, true); // before the video element, which has keys of its own
 find("#theme").addEventListener("click", common.t);
 find("#help-open").addEventListener("click", common["?"]);
 find("#back").addEventListener("click", () => { location.hash = ""; });

@@ -1,49 +1,49 @@
-// The film, or what stands in for it: either way there is a time, and moving it moves everything.
+// The video element, or what stands in for it: either way there is a time, and moving it moves everything.
 
 function makePlayer(video, number) {
   const { poster } = page.videos[number];
-  const film = make("video", { controls: true, preload: "metadata", playsinline: true, poster, "aria-label": `Video ${video.name}` });
+  const element = make("video", { controls: true, preload: "metadata", playsinline: true, poster, "aria-label": `Video ${video.name}` });
   const message = make("p", { role: "status" });
   const chooser = make("input", { type: "file", accept: "video/*", class: "unseen", id: "chooser", onchange: () => choose() });
   const notice = make("div", { class: "notice", hidden: true }, message,
     make("label", { for: "chooser", class: "button" }, "Choose the file …"), chooser);
-  const root = make("div", { class: "player" }, film, notice);
+  const root = make("div", { class: "player" }, element, notice);
   root.style.setProperty("--ratio", `${video.width} / ${video.height}`);
   const watchers = [];
-  let wanted = 0; // the time, as long as the film has none
+  let wanted = 0; // the time, as long as the element has none
   let address = null;
   let ticking = 0;
 
-  const hasFilm = () => film.readyState > 0;
+  const isLoaded = () => element.readyState > 0;
   const player = {
     root,
     get time() {
-      return hasFilm() ? Math.max(0, film.currentTime - video.offset) : wanted;
+      return isLoaded() ? Math.max(0, element.currentTime - video.offset) : wanted;
     },
     get paused() {
-      return film.paused;
+      return element.paused;
     },
     seek(time) {
       wanted = Math.max(0, Math.min(time, video.duration));
-      if (hasFilm()) film.currentTime = wanted + video.offset;
+      if (isLoaded()) element.currentTime = wanted + video.offset;
       tell();
     },
-    // Where no film plays, a picture stands for the moment.
-    show(picture) {
-      if (!film.videoWidth) film.poster = picture || poster || "";
+    // Where nothing plays, a thumbnail stands for the moment.
+    show(thumbnail) {
+      if (!element.videoWidth) element.poster = thumbnail || poster || "";
     },
     toggle() {
-      if (!hasFilm()) say("There is no film to play", true);
-      else if (film.paused) film.play().catch(() => {});
-      else film.pause();
+      if (!isLoaded()) say("There is no video to play", true);
+      else if (element.paused) element.play().catch(() => {});
+      else element.pause();
     },
-    pause: () => film.pause(),
+    pause: () => element.pause(),
     watch: (watcher) => watchers.push(watcher),
     close() {
       cancelAnimationFrame(ticking);
-      film.pause();
-      film.removeAttribute("src");
-      film.load();
+      element.pause();
+      element.removeAttribute("src");
+      element.load();
       if (address) URL.revokeObjectURL(address);
     },
   };
@@ -53,12 +53,12 @@ function makePlayer(video, number) {
   }
   function tick() {
     tell();
-    if (!film.paused && !film.ended) ticking = requestAnimationFrame(tick);
+    if (!element.paused && !element.ended) ticking = requestAnimationFrame(tick);
   }
   function open(blob) {
     if (address) URL.revokeObjectURL(address);
     address = URL.createObjectURL(blob);
-    film.src = address;
+    element.src = address;
     notice.hidden = true;
   }
   function choose() {
@@ -67,33 +67,33 @@ function makePlayer(video, number) {
   function complain(text) {
     message.textContent = text;
     notice.hidden = false;
-    film.controls = hasFilm();
+    element.controls = isLoaded();
   }
 
-  film.addEventListener("loadedmetadata", () => {
+  element.addEventListener("loadedmetadata", () => {
     notice.hidden = true;
-    film.controls = true;
-    if (!film.videoWidth) complain("The browser plays the sound of this film and not its pictures.");
-    if (wanted) film.currentTime = wanted + video.offset;
+    element.controls = true;
+    if (!element.videoWidth) complain("The browser plays the sound of this video but not its images.");
+    if (wanted) element.currentTime = wanted + video.offset;
     tell();
   });
-  film.addEventListener("play", tick);
-  for (const event of ["timeupdate", "seeking", "seeked", "pause"]) film.addEventListener(event, tell);
-  film.addEventListener("error", () => {
-    if (!film.getAttribute("src")) return;
-    if (video.unplayable && !address) complain(`Browsers do not play ${video.unplayable}. A film in MP4, such as --overlay makes, can take its place.`);
-    else if (address) complain("The browser cannot play this film.");
-    else complain(`The browser finds no film that it can play at ${video.path}`);
+  element.addEventListener("play", tick);
+  for (const event of ["timeupdate", "seeking", "seeked", "pause"]) element.addEventListener(event, tell);
+  element.addEventListener("error", () => {
+    if (!element.getAttribute("src")) return;
+    if (video.unplayable && !address) complain(`Browsers do not play ${video.unplayable}. An MP4 file, such as --overlay makes, can take its place.`);
+    else if (address) complain("The browser cannot play this video.");
+    else complain(`The browser finds no video that it can play at ${video.path}`);
   });
   if (video.embedded) open(embedded(number));
-  else if (video.source) film.src = video.source;
-  else complain(video.problem ? `${video.path}: ${video.problem}` : "The film is not known.");
+  else if (video.source) element.src = video.source;
+  else complain(video.problem ? `${video.path}: ${video.problem}` : "The video is not known.");
   return player;
 }
 
-// The film that the page carries, from base64 in pieces: one string for all would need twice its size.
+// The video embedded in the page, from base64 in pieces: one string for all would need twice its size.
 function embedded(number) {
-  const holder = document.getElementById(`film-${number}`);
+  const holder = document.getElementById(`video-${number}`);
   const text = holder.textContent;
   const parts = [];
   for (let at = 0; at < text.length; at += 1 << 22) {

@@ -20,7 +20,7 @@ function makeTable(video, select) {
     make("button", { type: "button", onclick: () => sort(number) }, column.name, make("span", { class: "arrow", "aria-hidden": "true" }))));
   const table = make("table", {},
     make("caption", { class: "unseen" }, `Segments of ${video.name}`),
-    make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "picture" }, make("span", { class: "unseen" }, "Picture")), ...heads)),
+    make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "thumbnail" }, make("span", { class: "unseen" }, "Thumbnail")), ...heads)),
     body);
   const count = make("span", { class: "caption", role: "status" });
   const more = make("button", { type: "button", class: "more", onclick: () => write() });
@@ -60,17 +60,17 @@ function makeTable(video, select) {
     body.append(...rows);
     written += rows.length;
     more.hidden = written >= order.length;
-    seen.unobserve(more); // observed anew it tells where it is, also when it never left
+    seen.unobserve(more); // observed again it tells where it is, also when it never left
     seen.observe(more);
     more.textContent = `${(order.length - written).toLocaleString("en")} more`;
   }
   function row(index, number) {
     const [label, start, end, score] = video.segments[index];
-    const picture = video.pictureOf(index);
+    const thumbnail = video.thumbnailOf(index);
     const spoken = `Go to ${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`;
     const line = make("tr", { "data-index": index, "aria-rowindex": number, class: index === chosen ? "chosen" : null, onclick: () => select(index) },
-      make("td", { class: "picture" }, picture
-        ? make("img", { src: picture, alt: "", loading: "lazy" })
+      make("td", { class: "thumbnail" }, thumbnail
+        ? make("img", { src: thumbnail, alt: "", loading: "lazy" })
         : make("span", { class: "blank", "data-label": label, style: { "--c": colourOf(label) } })),
       make("td", {}, make("button", { type: "button", class: "go", "aria-label": spoken, onclick: (event) => { event.stopPropagation(); select(index); } }, swatch(label), make("span", { class: "name" }, labels[label].name))),
       make("td", { class: "number" }, clock(start)),

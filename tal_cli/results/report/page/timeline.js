@@ -219,9 +219,9 @@ function showTip(event, video, index, time) {
   if (index === null) tip.replaceChildren(make("span", {}, clock(time)));
   else {
     const segment = video.segments[index];
-    const picture = video.pictureOf(index);
+    const thumbnail = video.thumbnailOf(index);
     tip.replaceChildren(...[
-      picture ? make("img", { src: picture, alt: "" }) : null,
+      thumbnail ? make("img", { src: thumbnail, alt: "" }) : null,
       make("strong", {}, swatch(segment[LABEL]), labels[segment[LABEL]].name),
       make("span", {}, `${clock(segment[START])} – ${clock(segment[END])} · ${segment[SCORE].toFixed(2)}`),
     ].filter(Boolean));

@@ -2,7 +2,7 @@
 
 function openVideo(number, time) {
   const video = videoData(number);
-  video.pictureOf = (index) => held(`pictures-${number}`)[video.thumbnails[index]];
+  video.thumbnailOf = (index) => held(`thumbnails-${number}`)[video.thumbnails[index]];
   const player = makePlayer(video, number);
   const timeline = makeTimeline(video, player, select);
   const table = makeTable(video, select);
@@ -42,11 +42,11 @@ function openVideo(number, time) {
     timeline.choose(index);
     table.choose(index);
     player.seek(start);
-    player.show(video.pictureOf(index));
+    player.show(video.thumbnailOf(index));
     remember(start);
     say(`${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`);
   }
-  // The next segment shown after the chosen one, if that is where the film is, else after this moment; or before it.
+  // The next segment shown after the chosen one, if that is where the video is, else after this moment; or before it.
   function step(direction) {
     const at = player.time;
     const shown = video.segments.map((_, index) => index).filter((index) => isShown(video.segments[index]));

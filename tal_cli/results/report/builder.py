@@ -1,4 +1,4 @@
-"""Collects the videos of a run and writes the page at its end."""
+"""Collecting the videos of a run and writing the page at its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.results.colours import colours
 from tal_cli.results.media_links import media_type
-from tal_cli.results.report.data import Pictures, safe_json, take_pictures, video_json
+from tal_cli.results.report.data import Stills, safe_json, take_stills, video_json
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import printable
@@ -27,7 +27,7 @@ from tal_cli.safe_text import printable
 SCRIPTS = ("base", "filter", "player", "timeline", "table", "video", "index", "main")
 # Browsers hold no text that is much longer, and all of the page in memory.
 MOST_EMBEDDED = 256 << 20
-# What is amiss with more videos than this is told in one line.
+# Problems of further videos are reported in one line.
 MOST_WARNINGS = 5
 # Places in a segment's row, as the scripts have them.
 LABEL, SCORE = 0, 3
@@ -35,7 +35,7 @@ COPY_BYTES = 3 << 20  # a multiple of three, so that pieces of base64 join witho
 
 
 class Report:
-    """A sink that ends in one HTML file.
+    """One HTML file in the making: `add` takes the videos one by one, `finish` writes it.
 
     Args:
         path: the file.
@@ -62,25 +62,25 @@ class Report:
         self._unplayable = 0
 
     def add(self, detections: Detections) -> None:
-        """Take pictures of one video and keep what the page will say of it."""
+        """Take stills of one video and keep what the page will say of it."""
         truth = truth_of(detections, self._annotations)
         for label in [item.label for item in detections.segments] + [item.label for item in truth]:
             self._used.add(self._labels.setdefault(label, len(self._labels)))
-        with console.progress(f"pictures of {detections.video}", unit="pictures") as progress:
-            pictures = take_pictures(detections.path, detections.segments, detections.duration, progress)
-        self._tell(detections.path, pictures)
-        content = video_json(detections, pictures, truth, self._labels, self._path.parent)
-        playable = not pictures.problem and not pictures.unplayable
+        with console.progress(f"thumbnails of {detections.video}", unit="thumbnails") as progress:
+            stills = take_stills(detections.path, detections.segments, detections.duration, progress)
+        self._tell(detections.path, stills)
+        content = video_json(detections, stills, truth, self._labels, self._path.parent)
+        playable = not stills.problem and not stills.unplayable
         content["embedded"] = self._embed and playable and self._may_embed(detections.path)
         number = len(self._videos)
         self._element(f"data-{number}", "application/json", safe_json(content).encode())
-        self._element(f"pictures-{number}", "application/json", safe_json(pictures.thumbnails).encode())
+        self._element(f"thumbnails-{number}", "application/json", safe_json(stills.thumbnails).encode())
         if content["embedded"]:
             self._embed_file(number, detections.path)
         counts = Counter(row[LABEL] for row in content["segments"])
         scores = (*self._scores, *(row[SCORE] for row in content["segments"]))
         self._scores = min(scores), max(scores)
-        facts = {"name": content["name"], "duration": content["duration"], "poster": pictures.poster}
+        facts = {"name": content["name"], "duration": content["duration"], "poster": stills.poster}
         self._videos.append({**facts, "counts": counts})
 
     def finish(self) -> None:
@@ -112,7 +112,7 @@ class Report:
         write_atomically(self._path, write)
         self._parts.close()
         if self._unseen > MOST_WARNINGS:
-            console.warn(f"{self._unseen - MOST_WARNINGS} more without pictures in the report")
+            console.warn(f"{self._unseen - MOST_WARNINGS} more without thumbnails in the report")
         if self._unplayable > MOST_WARNINGS:
             console.note(f"{self._unplayable - MOST_WARNINGS} more that browsers do not play")
 
@@ -131,28 +131,30 @@ class Report:
         run = {"version": self._run.version, "model": printable(self._run.model)}
         return {"run": run, "labels": labels, "scores": self._scores, "videos": self._videos}
 
-    def _tell(self, path: str, pictures: Pictures) -> None:
-        if pictures.problem:
+    def _tell(self, path: str, stills: Stills) -> None:
+        if stills.problem:
             self._unseen += 1
             if self._unseen <= MOST_WARNINGS:
-                console.warn(f"{printable(path)}: no pictures in the report: {pictures.problem}")
-        elif pictures.unplayable:
+                console.warn(f"{printable(path)}: no thumbnails in the report: {stills.problem}")
+        elif stills.unplayable:
             self._unplayable += 1
             if self._unplayable <= MOST_WARNINGS:
-                console.note(f"{printable(path)}: browsers do not play {pictures.unplayable}; the report shows stills")
+                console.note(f"{printable(path)}: browsers do not play {stills.unplayable}; the report shows stills")
 
     def _may_embed(self, path: str) -> bool:
         size = os.path.getsize(path)
         if self._embedded + size > MOST_EMBEDDED:
             most = MOST_EMBEDDED >> 20
-            console.warn(f"{printable(path)}: linked instead of embedded, since a page holds {most} MB of film at most")
+            console.warn(
+                f"{printable(path)}: linked instead of embedded, since a page holds {most} MB of video at most"
+            )
             return False
         self._embedded += size
         return True
 
     def _embed_file(self, number: int, path: str) -> None:
         kind = media_type(path)
-        self._parts.write(f'<script type="text/plain" id="film-{number}" data-kind="{kind}">'.encode())
+        self._parts.write(f'<script type="text/plain" id="video-{number}" data-kind="{kind}">'.encode())
         with open(path, "rb") as file:
             while piece := file.read(COPY_BYTES):
                 self._parts.write(base64.b64encode(piece))
