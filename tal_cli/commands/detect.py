@@ -42,7 +42,7 @@ from tal_cli.error_report import exit_code_of
 from tal_cli.extractors.errors import EXIT_MISSING, UsageError
 from tal_cli.extractors.files.atomic import is_device
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs, Source, gather
-from tal_cli.results.output_files import check_folder, check_writable, is_folder
+from tal_cli.results.output_paths import check_folder, check_writable, is_folder
 from tal_cli.results.outputs import STANDARD_OUTPUT, Output, write_results
 from tal_cli.results.writers import FORMATS, Format, RunInfo, format_for
 

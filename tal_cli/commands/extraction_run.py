@@ -20,7 +20,7 @@ from tal_cli.extractors.errors import EXIT_MISSING, InputError, UsageError
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.extractors.files.remote import is_url, join
 from tal_cli.inputs import Inputs
-from tal_cli.results.output_files import check_folder, file_for
+from tal_cli.results.output_paths import check_folder, file_for
 from tal_cli.safe_text import counted, one_line, printable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import typer
 
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.atomic import is_device
-from tal_cli.results.output_files import check_folder, check_writable
+from tal_cli.results.output_paths import check_folder, check_writable
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 

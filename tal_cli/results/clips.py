@@ -16,7 +16,7 @@ from tal_cli.extractors.errors import InputError
 from tal_cli.inputs import FEATURE_SUFFIXES
 from tal_cli.media.host import run_task
 from tal_cli.results.colours import colours
-from tal_cli.results.output_files import file_for
+from tal_cli.results.output_paths import file_for
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import counted, printable

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from tal_cli import console
 from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.files.atomic import write_atomically
-from tal_cli.results.output_files import file_for, is_folder
+from tal_cli.results.output_paths import file_for, is_folder
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import Format, RunInfo
 

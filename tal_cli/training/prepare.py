@@ -17,7 +17,7 @@ from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import check_labels
-from tal_cli.results.output_files import check_folder
+from tal_cli.results.output_paths import check_folder
 from tal_cli.safe_text import counted
 from tal_cli.training.auto_recipe import data_shape, derive_recipe, summary
 from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data, name_of

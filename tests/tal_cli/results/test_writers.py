@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.extractors.files.atomic import is_device, write_atomically
-from tal_cli.results.output_files import file_for, is_folder
+from tal_cli.results.output_paths import file_for, is_folder
 from tal_cli.results.outputs import Output, write_results
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS, RunInfo, format_for

@@ -1,4 +1,4 @@
-"""Where results go, and finding out beforehand whether it can be written to."""
+"""Paths of outputs: what they mean, and whether they can be written to."""
 
 from __future__ import annotations
 
