@@ -26,7 +26,7 @@ from tal_cli.extractors.video.stream import read_frames
 
 def prepared_blocks(extractor: Extractor, path: Path) -> list[PreparedFrames]:
     """All blocks of a video, ready for the forward pass."""
-    passes = extractor.passes
+    passes = extractor.forward_passes
     with read_frames(path, frame_size=extractor.backbone.frame_size) as stream:
         frames = (passes.prepare(passes.load(chunk)) for chunk in stream)
         return list(window_blocks(frames, passes.grid, passes.windows_per_block))
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     extractor = Extractor(seeded_backbone(arguments.backbone))
-    grid = extractor.passes.grid
+    grid = extractor.forward_passes.grid
     whole, alone = [], []
     with tempfile.TemporaryDirectory() as name:
         video = Path(name, "video.mp4")
@@ -47,7 +47,7 @@ def main() -> None:
         blocks = prepared_blocks(extractor, video)
         for _ in range(arguments.rounds):
             began = time.perf_counter()
-            results = parallel_map(extractor.passes.forward, blocks, cpu_workers())
+            results = parallel_map(extractor.forward_passes.forward, blocks, cpu_workers())
             rows = np.concatenate([pending.wait() for pending in results])
             alone.append(time.perf_counter() - began)
             began = time.perf_counter()

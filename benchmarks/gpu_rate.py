@@ -54,7 +54,7 @@ def matrix_rate(device: torch.device, name: str) -> float:
 
 def one_block(extractor: Extractor, video: Path) -> PreparedFrames:
     """The first block of a video, prepared, on the device."""
-    passes, rates = extractor.passes, extractor.backbone.contract
+    passes, rates = extractor.forward_passes, extractor.backbone.contract
     with read_frames(video, frame_size=extractor.backbone.frame_size, sampling_rate=rates.sampling_rate) as stream:
         frames = (passes.prepare(passes.load(chunk)) for chunk in stream)
         return next(window_blocks(frames, passes.grid, passes.windows_per_block))
@@ -63,14 +63,14 @@ def one_block(extractor: Extractor, video: Path) -> PreparedFrames:
 def forward_alone(extractor: Extractor, video: Path, windows: int) -> tuple[float, float]:
     """Windows per second of the forward passes alone, and operations per window."""
     block, device = one_block(extractor, video), extractor.device
-    at_a_time = extractor.passes.grid.count(len(block.times))
+    at_a_time = extractor.forward_passes.grid.count(len(block.times))
     with FlopCounterMode(display=False) as counter:
-        extractor.passes.forward(block).wait()
+        extractor.forward_passes.forward(block).wait()
     synchronise(device)
     began = time.perf_counter()
     rounds = max(1, windows // at_a_time)
     for _ in range(rounds):
-        last = extractor.passes.forward(block)
+        last = extractor.forward_passes.forward(block)
     last.wait()
     synchronise(device)
     return rounds * at_a_time / (time.perf_counter() - began), counter.get_total_flops() / at_a_time

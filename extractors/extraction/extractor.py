@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tal_cli.extractors.backbones.interface import Backbone
-from tal_cli.extractors.errors import VideoError
+from tal_cli.extractors.errors import SettingsError, VideoError
 from tal_cli.extractors.extraction.blocks import window_blocks, with_lookahead
 from tal_cli.extractors.extraction.cpu_parallel import cpu_workers, parallel_map, worker_pool
 from tal_cli.extractors.extraction.forward import ForwardPasses, PendingFeatures, is_out_of_memory
@@ -111,7 +111,7 @@ class Extractor:
         """Arguments and errors as of `extract_features`; compiled: compile the network with torch.
 
         Raises:
-            ValueError: there is no network to compile.
+            SettingsError: there is no network to compile.
         """
         check_precision(precision)
         self.backbone = backbone
@@ -119,7 +119,9 @@ class Extractor:
         backbone.to(self.device)
         if compiled:
             compile_networks(backbone)
-        self.passes = ForwardPasses(backbone, self.device, precision, None if batch_size == "auto" else batch_size)
+        self.forward_passes = ForwardPasses(
+            backbone, self.device, precision, None if batch_size == "auto" else batch_size
+        )
         self._workers = cpu_workers() if self.device.type == "cpu" else 0
         if self._workers:
             worker_pool(self._workers)
@@ -156,7 +158,7 @@ class Extractor:
         Raises:
             VideoError: there is no frame, or one window does not fit into memory.
         """
-        contract, grid = self.backbone.contract, self.passes.grid
+        contract, grid = self.backbone.contract, self.forward_passes.grid
         features: GrowingArray[np.float32] = GrowingArray()
         times: GrowingArray[np.float64] = GrowingArray()
         expected = expected_frames(source.info, contract)
@@ -165,7 +167,9 @@ class Extractor:
                 for pending in computed:
                     rows = pending.wait()
                     if not np.isfinite(rows).all():
-                        raise VideoError(path, f"its features are not finite at precision {self.passes.precision}")
+                        raise VideoError(
+                            path, f"its features are not finite at precision {self.forward_passes.precision}"
+                        )
                     features.append(rows)
                     times.append(window_times(pending.frame_times, grid, len(rows), source.info.fps))
                     if progress is not None:
@@ -197,14 +201,14 @@ class Extractor:
 
     def _compute_in_workers(self, chunks: Iterable[FrameChunk]) -> Generator[PendingFeatures, None, None]:
         """On a CPU: several chunks are prepared at once, and several blocks computed."""
-        passes = self.passes
+        passes = self.forward_passes
         with closing(parallel_map(lambda chunk: passes.prepare(passes.load(chunk)), chunks, self._workers)) as prepared:
             blocks = window_blocks(prepared, passes.grid, passes.windows_per_block)
             yield from parallel_map(passes.forward, blocks, self._workers)
 
     def _compute_in_flight(self, chunks: Iterable[FrameChunk]) -> Generator[PendingFeatures, None, None]:
         """On an accelerator: frames are copied there ahead of the forward pass, features fetched behind it."""
-        passes = self.passes
+        passes = self.forward_passes
         behind: deque[PendingFeatures] = deque()
         with closing(ahead(map(passes.load, chunks), CHUNKS_AHEAD)) as loaded:
             for block in window_blocks(map(passes.prepare, loaded), passes.grid, passes.windows_per_block):
@@ -215,10 +219,10 @@ class Extractor:
 
 
 def compile_networks(backbone: Backbone) -> None:
-    """Let torch compile a backbone's networks. Raises ValueError where it has none."""
+    """Let torch compile a backbone's networks. Raises SettingsError where it has none."""
     networks = list(backbone.children()) if isinstance(backbone, nn.Module) else []
     if not networks:
-        raise ValueError(f"{backbone.contract.extractor} is no network that could be compiled")
+        raise SettingsError(f"{backbone.contract.extractor} is no network that could be compiled")
     for network in networks:
         network.compile()
 

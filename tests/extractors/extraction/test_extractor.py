@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tal_cli.extractors.catalog import find
-from tal_cli.extractors.errors import UsageError, VideoError
+from tal_cli.extractors.errors import SettingsError, UsageError, VideoError
 from tal_cli.extractors.extraction.blocks import PreparedFrames
 from tal_cli.extractors.extraction.cpu_parallel import parallel_map, worker_pool
 from tal_cli.extractors.extraction.extractor import Extractor, extract_features, reading_warnings
@@ -157,7 +157,7 @@ def test_windows_per_pass_follow_from_their_memory(
 ) -> None:
     backbone = MeanColour(contract())
     backbone.window_bytes = window_bytes
-    assert Extractor(backbone).passes.windows.largest == windows
+    assert Extractor(backbone).forward_passes.windows.largest == windows
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -171,7 +171,7 @@ def test_too_little_memory_makes_batches_smaller_and_changes_nothing(
     sequence = extractor.extract(plain)
     assert np.array_equal(sequence.features, extract_features(plain, MeanColour(contract())).features)
     assert max(backbone.blocks) <= WindowGrid(16, 4).frames(most)
-    assert 1 <= extractor.passes.windows.largest <= most
+    assert 1 <= extractor.forward_passes.windows.largest <= most
     assert backbone.prepared == 60
 
 
@@ -277,7 +277,7 @@ def test_lower_precision_is_close(plain: Path, contract: MakeContract) -> None:
 
 
 def test_compiling_needs_a_network(contract: MakeContract) -> None:
-    with pytest.raises(ValueError, match="mean is no network that could be compiled"):
+    with pytest.raises(SettingsError, match="mean is no network that could be compiled"):
         Extractor(MeanColour(contract()), compiled=True)
 
 
