@@ -222,14 +222,14 @@ def _timeline(path: str | Path, number: int, timeline: Any) -> VideoSegments:
         (clip,) = (clip for track in timeline["tracks"]["children"] for clip in track["children"])
         markers = clip["markers"]
         source = str(clip["media_references"]["DEFAULT_MEDIA"]["target_url"])
-        duration = _seconds(clip["source_range"]["duration"])
+        origin, duration = (_seconds(clip["source_range"][key]) for key in ("start_time", "duration"))
         fps = _number(timeline["metadata"]["tal"]["fps"])
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(path, f"timeline {number}: not as `tal detect` writes it, a clip with markers") from error
 
     def parse(marker: Any) -> Row:
         about, span = marker["metadata"]["tal"], marker["marked_range"]
-        start = _seconds(span["start_time"])
+        start = _seconds(span["start_time"]) - origin
         return _row(about["label"], start, start + _seconds(span["duration"]), about["score"])
 
     rows = _rows(path, name, markers, parse, "a marker with a range, and label and score under metadata.tal")

@@ -15,6 +15,7 @@ from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.average_precision import evaluate
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 from tal_cli.extractors.errors import InputError
+from tal_cli.extractors.features.sequence import FileClock
 from tal_cli.results.outputs import Output, write_results
 from tal_cli.results.readers import read_results
 from tal_cli.results.segments import Detections, Segment
@@ -115,6 +116,13 @@ def test_results_are_read_back(tmp_path: Path, kind: str, packed: bool) -> None:
     assert results.labels == (RUN.labels if kind == "json" else ())
     knows_its_run = kind not in ("jsonl", "csv")
     assert (results.model, results.version) == (("camera", "0.1.0") if knows_its_run else ("", ""))
+
+
+@pytest.mark.parametrize("kind", READ_BACK)
+def test_a_clock_of_the_files_own_changes_no_time(tmp_path: Path, kind: str) -> None:
+    video = replace(ONE, file_clock=FileClock(0.5, "01:00:00:00"))
+    (read,) = read_results(write(tmp_path, kind, videos=(video,))).detections()
+    assert read.segments == ONE.segments
 
 
 @pytest.mark.parametrize("kind", READ_BACK)
