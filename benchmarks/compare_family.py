@@ -25,16 +25,22 @@ from training_runs import Data, Outcome, Setting, common_options, run_all, sprea
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, save_annotations
 from tal_cli.datasets.formats import load_annotations
+from tal_cli.models.recipe.loading import parse_overrides
 
 ENCODERS = {
-    "gmg": "{{name: gmg, windows: 3, mlp_width: {hidden}}}",
-    "sgp": "{{name: sgp, windows: 3, k: 1.5, mlp_width: {hidden}}}",
-    "transformer": "{{name: transformer, windows: 9}}",
-    "max_pool": "{{name: max_pool}}",
-    "mamba": "{{name: mamba}}",
+    "gmg": {"name": "gmg", "windows": 3},
+    "sgp": {"name": "sgp", "windows": 3, "k": 1.5},
+    "transformer": {"name": "transformer", "windows": 9},
+    "max_pool": {"name": "max_pool"},
+    "mamba": {"name": "mamba"},
 }
+WITH_MLP = ("gmg", "sgp")  # twice as wide as the model
 # A plain head that learns classes weighted by IoU collapses within a few steps: distances of nothing cost least.
-DECODERS = {"actionformer": ("training.iou_weight_power=0",), "trident": (), "cltdr": ()}
+DECODERS: dict[str, dict[str, object]] = {
+    "actionformer": {"training.iou_weight_power": 0.0},
+    "trident": {},
+    "cltdr": {},
+}
 TEST_SEED = 1000  # of rendered videos, which training never sees
 # What the paper says is higher, and than what.
 CLAIMS = (
@@ -73,27 +79,27 @@ def _tal(*arguments: object) -> None:
 
 def settings(encoders: Sequence[str], decoders: Sequence[str], options: argparse.Namespace) -> list[Setting]:
     """Every pair under the same budget."""
-    budget = (
-        f"model.variant={options.variant}",
-        f"model.width={options.width}",
-        f"model.head_width={options.width}",
-        f"training.epochs={options.epochs}",
-        f"training.warmup_epochs={options.warmup_epochs}",
-        f"training.batch_size={options.batch_size}",
-        f"training.ema_decay={options.ema_decay}",
-        *options.set,
-    )
-    blocks = {name: text.format(hidden=2 * options.width) for name, text in ENCODERS.items()}
+    budget = {
+        "model.variant": options.variant,
+        "model.width": options.width,
+        "model.head_width": options.width,
+        "training.epochs": options.epochs,
+        "training.warmup_epochs": options.warmup_epochs,
+        "training.batch_size": options.batch_size,
+        "training.ema_decay": options.ema_decay,
+        **parse_overrides(options.set),
+    }
+    wide = {"mlp_width": 2 * options.width}
     return [
         Setting(
             f"{encoder}+{decoder}",
             "camera",
-            (
-                f"model.encoder={blocks[encoder]}",
-                f"model.decoder={decoder}",
-                *budget,
-                *DECODERS[decoder],
-            ),
+            {
+                "model.encoder": {**ENCODERS[encoder], **(wide if encoder in WITH_MLP else {})},
+                "model.decoder": decoder,
+                **budget,
+                **DECODERS[decoder],
+            },
         )
         for encoder in encoders
         for decoder in decoders

@@ -13,25 +13,27 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from training_runs import Data, Outcome, Setting, common_options, run_all, spread, table, use_threads
 
+from tal_cli.models.recipe.loading import parse_overrides
+
 TIOU = ("0.3", "0.4", "0.5", "0.6", "0.7")
-BUDGET = (
-    "features={extractor: simulated, channels: 64, window: 16, stride: 8}",
-    "model.width=128",
-    "model.head_width=128",
-    "model.pad_length=576",
-    "training.max_length=576",
-    "training.batch_size=2",
-    "training.learning_rate=0.001",
-    "training.weight_decay=0.05",
-    "training.clip_grad_norm=1.0",
-    "training.ema_decay=0.999",
-)
+BUDGET: dict[str, object] = {
+    "features": {"extractor": "simulated", "channels": 64, "window": 16, "stride": 8},
+    "model.width": 128,
+    "model.head_width": 128,
+    "model.pad_length": 576,
+    "training.max_length": 576,
+    "training.batch_size": 2,
+    "training.learning_rate": 0.001,
+    "training.weight_decay": 0.05,
+    "training.clip_grad_norm": 1.0,
+    "training.ema_decay": 0.999,
+}
 
 
 @dataclass(frozen=True)
@@ -48,44 +50,46 @@ class Model:
 
     title: str
     recipe: str
-    overrides: tuple[str, ...] = ()
+    overrides: Mapping[str, object] = field(default_factory=dict)
     published: tuple[float, ...] | None = None
     seconds: tuple[float, float] | None = None
 
 
-MLP = ("model.encoder.mlp_width=192",)
+MLP: dict[str, object] = {"model.encoder.mlp_width": 192}
 # Figures of the published code: one run each, but the mean of two (48.8 and 42.4) for CLTDR-GMG.
 MODELS = {
     "tridet": Model("TriDet", "tridet-thumos-i3d", MLP, (61.8, 61.0, 59.9, 58.0, 55.7, 59.3), (356, 21)),
     "temporalmaxer": Model(
-        "TemporalMaxer", "temporalmaxer-thumos-i3d", (), (59.8, 59.0, 57.8, 56.2, 53.2, 57.2), (132, 11)
+        "TemporalMaxer", "temporalmaxer-thumos-i3d", {}, (59.8, 59.0, 57.8, 56.2, 53.2, 57.2), (132, 11)
     ),
     "actionformer": Model(
-        "ActionFormer", "actionformer-thumos-i3d", (), (57.5, 56.7, 55.5, 53.3, 49.2, 54.4), (372, 20)
+        "ActionFormer", "actionformer-thumos-i3d", {}, (57.5, 56.7, 55.5, 53.3, 49.2, 54.4), (372, 20)
     ),
     "cltdr-gmg": Model(
         "CLTDR-GMG, varifocal as its code stands",
         "thumos-i3d",
-        (*MLP, "training.class_loss=varifocal"),
+        MLP | {"training.class_loss": "varifocal"},
         (48.45, 47.4, 46.1, 44.3, 41.65, 45.6),
         (527.5, 27),
     ),
     "cltdr-gmg-focal": Model("CLTDR-GMG, focal as its THUMOS14 file is named", "thumos-i3d", MLP),
     "cltdr-gmg-start": Model(
-        "CLTDR-GMG, focal, refinement from the identity", "thumos-i3d", (*MLP, "model.decoder.factor_start=1")
+        "CLTDR-GMG, focal, refinement from the identity", "thumos-i3d", MLP | {"model.decoder.factor_start": 1.0}
     ),
     "cltdr-gmg-text": Model(
         "CLTDR-GMG as the text has it, focal",
         "thumos-i3d",
-        (*MLP, "model.variant=paper", "training.objective=released"),
+        MLP | {"model.variant": "paper", "training.objective": "released"},
     ),
 }
 
 
-def settings(names: Sequence[str], epochs: int, warmup: int, more: Sequence[str]) -> list[Setting]:
+def settings(names: Sequence[str], epochs: int, warmup: int, more: Mapping[str, object]) -> list[Setting]:
     """The models of these names under the budget."""
-    schedule = (f"training.epochs={epochs}", f"training.warmup_epochs={warmup}")
-    return [Setting(name, MODELS[name].recipe, (*BUDGET, *schedule, *MODELS[name].overrides, *more)) for name in names]
+    schedule = {"training.epochs": epochs, "training.warmup_epochs": warmup}
+    return [
+        Setting(name, MODELS[name].recipe, {**BUDGET, **schedule, **MODELS[name].overrides, **more}) for name in names
+    ]
 
 
 def make_features(script: Path, annotations: Path, folder: Path) -> Data:
@@ -136,7 +140,7 @@ def main() -> None:
     arguments = parser.parse_args()
     use_threads(arguments.threads)
     data = make_features(arguments.make, arguments.annotations, arguments.out / "data")
-    chosen = settings(arguments.models, arguments.epochs, arguments.warmup_epochs, arguments.set)
+    chosen = settings(arguments.models, arguments.epochs, arguments.warmup_epochs, parse_overrides(arguments.set))
     print(
         run_all(
             chosen,

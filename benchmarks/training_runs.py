@@ -10,7 +10,7 @@ import json
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Setting:
 
     name: str
     recipe: str
-    overrides: tuple[str, ...]
+    overrides: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Outcome:
 
     setting: str
     seed: int
-    overrides: tuple[str, ...]
+    overrides: Mapping[str, object]
     average: float
     by_tiou: dict[str, float]
     parameters: int
@@ -95,7 +95,7 @@ def _finished(folder: Path, setting: Setting) -> Outcome | None:
     if not path.is_file():
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
-    outcome = Outcome(**{**content, "overrides": tuple(content["overrides"])})
+    outcome = Outcome(**content)
     return outcome if outcome.overrides == setting.overrides else None
 
 
@@ -108,7 +108,7 @@ def _run(setting: Setting, seed: int, data: Data, folder: Path) -> Outcome:
             features=data.features,
             out=folder,
             recipe=setting.recipe,
-            overrides=[*setting.overrides, f"training.seed={seed}"],
+            overrides={**setting.overrides, "training.seed": seed},
             device="cpu",
         )
     )

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pad_batch
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.training.loss import LossNormalizer, batch_loss, parameter_groups
 
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="print what our step spends its time in")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    recipe = override(load_recipe(arguments.recipe), arguments.set)
+    recipe = override(load_recipe(arguments.recipe), parse_overrides(arguments.set))
     steps = {"ours": our_step(recipe)}
     if arguments.released:
         steps["published"] = released_step(arguments.released, arguments.config, recipe)

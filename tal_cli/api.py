@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -22,7 +22,7 @@ from tal_cli.extractors.features.files import load_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.inputs import FEATURE_SUFFIXES
 from tal_cli.models.inference.chunks import detect
-from tal_cli.models.recipe.loading import override
+from tal_cli.models.recipe.loading import override_trained
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import LoadedModel, load_model
 from tal_cli.models.store.zoo import resolve_model
@@ -73,7 +73,7 @@ class VideoDetector:
         device: str = "auto",
         precision: str = "auto",
         batch_size: BatchSize = "auto",
-        overrides: Iterable[str] = (),
+        overrides: Mapping[str, object] | None = None,
         force: bool = False,
     ) -> VideoDetector:
         """Load a model by its name in the zoo, or from a model folder or a run folder of `tal train`.
@@ -83,7 +83,7 @@ class VideoDetector:
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             precision: `auto`, `fp32`, `bf16` or `fp16`, of the forward passes.
             batch_size: windows per forward pass of the backbone at most; `auto`: as many as memory has room for.
-            overrides: `dotted.path=value` changes to the recipe's inference settings.
+            overrides: other inference settings, by dotted path: `{"inference.sigma": 0.3}`.
             force: take features whose contract is not the detector's.
 
         Raises:
@@ -94,7 +94,11 @@ class VideoDetector:
         where = resolve_device(device)
         loaded = load_model(resolve_model(str(model)), where)
         return cls(
-            _overridden(loaded, list(overrides)), device=where, precision=precision, batch_size=batch_size, force=force
+            replace(loaded, recipe=override_trained(loaded.recipe, overrides or {}, loaded.name)),
+            device=where,
+            precision=precision,
+            batch_size=batch_size,
+            force=force,
         )
 
     @property
@@ -253,18 +257,6 @@ class VideoDetector:
                 f"{what}: not the features that model {self.name} was trained on: {'; '.join(found)}",
                 f"make them with `tal extract-features --model {self.name}`, or use them all the same with --force",
             )
-
-
-def _overridden(model: LoadedModel, overrides: list[str]) -> LoadedModel:
-    if not overrides:
-        return model
-    recipe = override(model.recipe, overrides)
-    if (recipe.model, recipe.features) != (model.recipe.model, model.recipe.features):
-        raise UsageError(
-            f"--set {' '.join(overrides)}: the weights of {model.name} fit only the model and features as they are",
-            "only values under inference can be changed here",
-        )
-    return replace(model, recipe=recipe)
 
 
 def _listed(labels: tuple[str, ...], most: int = 40) -> str:

@@ -6,17 +6,16 @@ Imports no torch, so that listing and checking recipes stays quick.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tal_cli.extractors.errors import RecipeError
+from tal_cli.extractors.errors import RecipeError, did_you_mean
 from tal_cli.models.recipe.schema import Recipe
 
 RECIPES = Path(__file__).parent / "published"
@@ -73,8 +72,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if path.suffix not in (".yaml", ".yml") and "/" not in text and not path.is_file():
         text = full_name(text)
         if text not in list_recipes():
-            close = difflib.get_close_matches(text, [*list_recipes(), *SHORT_NAMES], 1)
-            hint = f"did you mean {close[0]}?" if close else "they are named as the models of `tal models list`"
+            known = [*list_recipes(), *SHORT_NAMES]
+            hint = did_you_mean(text, known, "they are named as the models of `tal models list`")
             raise RecipeError(f"no recipe named {text}; {hint}")
         path = RECIPES / f"{text}.yaml"
     try:
@@ -112,27 +111,57 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
-    """A copy with `dotted.path=value` assignments applied; values are YAML. Raises RecipeError naming the path."""
-    data = recipe.model_dump(mode="json")
-    for assignment in assignments:
-        path, separator, value = assignment.partition("=")
+def parse_overrides(texts: Iterable[str]) -> dict[str, object]:
+    """Values by dotted path from texts `PATH=VALUE`, as `--set` takes them; a value is YAML.
+
+    Raises RecipeError for a text without `=`, a value that is not YAML, and a path given twice.
+    """
+    overrides: dict[str, object] = {}
+    for text in texts:
+        path, separator, value = (part.strip() for part in text.partition("="))
         if not separator:
-            raise RecipeError(f"{assignment}: expected KEY=VALUE, as in model.width=256")
-        *parents, leaf = path.strip().split(".")
-        section: Any = data
-        for key in parents:
-            section = section.get(key) if isinstance(section, dict) else None
-            if not isinstance(section, dict):
-                raise RecipeError(f"{path}: there is no section {key}")
+            raise RecipeError(f"--set {text}: expected KEY=VALUE")
+        if path in overrides:
+            raise RecipeError(f"--set {text}: {path} is given twice")
         try:
-            chosen = yaml.load(value, _Loader)
+            overrides[path] = yaml.load(value, _Loader)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise RecipeError(f"{path}: {value!r} is not a value") from error
-        # A bare name stands for a section, whose keys may be set next.
-        named = isinstance(chosen, str) and isinstance(section.get(leaf), dict)
-        section[leaf] = {"name": chosen} if named else chosen
+            raise RecipeError(f"--set {text}: {value!r} is not a value") from error
+    return overrides
+
+
+def override(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
+    """A copy with other values, given by dotted path, one after the other: `{"model.width": 256}`.
+
+    A part's name stands for the part with its default settings: `{"model.encoder": "sgp", "model.encoder.k": 2.0}`.
+    Raises RecipeError naming the path.
+    """
+    data = recipe.model_dump(mode="json")
+    for path, value in overrides.items():
+        *parents, leaf = path.split(".")
+        section = data
+        for key in parents:
+            if not isinstance(section.get(key), dict):
+                there_are = [name for name, inner in section.items() if isinstance(inner, dict)]
+                raise RecipeError(f"{path}: there is no section {key}; {did_you_mean(key, there_are)}".rstrip("; "))
+            section = section[key]
+        named = isinstance(value, str) and isinstance(section.get(leaf), dict)
+        section[leaf] = {"name": value} if named else _with_tuples(value)
     return _validated(data, "")
+
+
+def override_trained(recipe: Recipe, overrides: Mapping[str, object], model: str) -> Recipe:
+    """As `override`, of a model with trained weights, which rule out another architecture and other features.
+
+    Raises RecipeError.
+    """
+    changed = override(recipe, overrides)
+    if (changed.model, changed.features) != (recipe.model, recipe.features):
+        raise RecipeError(
+            f"{', '.join(overrides)}: {model} has trained weights, which fit only the model and features as they are",
+            "change values under inference, or name a recipe, which has no weights",
+        )
+    return changed
 
 
 def _validated(data: Any, origin: str) -> Recipe:
@@ -155,9 +184,8 @@ def _with_tuples(data: Any) -> Any:
 def _explain(item: Any) -> str:
     path, schema = _locate(item["loc"])
     if item["type"] == "extra_forbidden":
-        known = list(schema.model_fields) if schema else []
-        close = difflib.get_close_matches(str(item["loc"][-1]), known, 1)
-        return f"{path}: unknown key" + (f"; did you mean {close[0]}?" if close else "")
+        known = did_you_mean(str(item["loc"][-1]), schema.model_fields if schema else ())
+        return f"{path}: unknown key" + (f"; {known}" if known else "")
     if item["type"] == "union_tag_invalid":
         there_are = item["ctx"]["expected_tags"].replace("'", "")
         return f"{path}: there is no {item['ctx']['tag']}; there are {there_are}"

@@ -11,7 +11,6 @@ import typer
 from tal_cli import console
 from tal_cli.commands.options import Device, Format, Overrides, Precision, PrecisionChoice, Quiet, ResultFormat, Seed
 from tal_cli.commands.printing import print_json, print_table
-from tal_cli.extractors.errors import UsageError
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.cost import Conditions, Cost
@@ -52,7 +51,7 @@ def benchmark(
         int | None, typer.Option(min=1, metavar="N", help="Threads of the processor. Default: PyTorch's.")
     ] = None,
     format: Format = ResultFormat.table,
-    overrides: Overrides = None,
+    override: Overrides = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -66,6 +65,7 @@ def benchmark(
 
     from tal_cli.devices import resolve_device, seed_everything
     from tal_cli.evaluation.cost import Conditions, measure
+    from tal_cli.models.recipe.loading import parse_overrides
 
     if threads:
         torch.set_num_threads(threads)
@@ -78,7 +78,8 @@ def benchmark(
         compiled="reduce-overhead" if cuda_graphs else "default" if compile else None,
         seed=seed,
     )
-    named = [(name, *_recipe(name, overrides or [], table=not models)) for name in models or TABLE_15]
+    changes = parse_overrides(override or ())
+    named = [(name, *_recipe(name, changes, table=not models)) for name in models or TABLE_15]
     costs: list[Cost] = []
     with console.progress("measuring", total=len(named) * (repeat + 2), unit="runs") as bar:
         for name, recipe, weights in named:
@@ -89,10 +90,10 @@ def benchmark(
     _show(costs, conditions, precision.value, format)
 
 
-def _recipe(name: str, overrides: list[str], *, table: bool) -> tuple[Recipe, str | None]:
+def _recipe(name: str, overrides: dict[str, object], *, table: bool) -> tuple[Recipe, str | None]:
     """The recipe that a name stands for, and its model folder; None where it has none and weights are random."""
     from tal_cli.extractors.errors import ModelMissing, UnknownModel
-    from tal_cli.models.recipe.loading import full_name, list_recipes, load_recipe, override
+    from tal_cli.models.recipe.loading import full_name, list_recipes, load_recipe, override, override_trained
     from tal_cli.models.store.zoo import resolve_model
 
     try:
@@ -102,11 +103,10 @@ def _recipe(name: str, overrides: list[str], *, table: bool) -> tuple[Recipe, st
             raise
         folder = None
     recipe = load_recipe(folder / "recipe.yaml" if folder else name)
-    if folder and any(assignment.startswith(("model.", "features.")) for assignment in overrides):
-        raise UsageError(f"{name} has trained weights, whose architecture --set cannot change", "name a recipe")
-    if table:
-        overrides = [f"features.channels={TABLE_15_CHANNELS}", *overrides]
-    return override(recipe, overrides) if overrides else recipe, str(folder) if folder else None
+    if folder:
+        return override_trained(recipe, overrides, name), str(folder)
+    channels = {"features.channels": TABLE_15_CHANNELS} if table else {}
+    return override(recipe, channels | overrides), None
 
 
 def _detector(recipe: Recipe, folder: str | None) -> TemporalDetector:

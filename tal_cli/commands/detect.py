@@ -139,6 +139,7 @@ def detect(
 
     from tal_cli.api import VideoDetector
     from tal_cli.devices import seed_everything
+    from tal_cli.models.recipe.loading import parse_overrides
 
     seed_everything(seed)
     detector = VideoDetector.load(
@@ -146,7 +147,7 @@ def detect(
         device=device,
         precision=precision.value,
         batch_size=batch_size_of(batch_size),
-        overrides=override or (),
+        overrides=parse_overrides(override or ()),
         force=force,
     )
     detector.check_labels(label or ())

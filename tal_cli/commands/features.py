@@ -72,9 +72,7 @@ def extract_features(
     ] = None,
     override: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change the extractor's contract, as in crop='center 112x112'."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the extractor's contract (repeatable)."),
     ] = None,
     weights: Annotated[
         list[Path] | None,
@@ -134,9 +132,10 @@ def extract_features(
 
     from tal_cli.commands import extraction_run
     from tal_cli.extractors.corpus.worker_config import Setup
+    from tal_cli.models.recipe.loading import parse_overrides
 
     framing = {"window": frames, "stride": stride, "sampling_rate": fps}
-    asked = {key: value for key, value in framing.items() if value is not None} | settings_of(override or [])
+    asked = {key: value for key, value in framing.items() if value is not None} | parse_overrides(override or ())
     name, settings = extraction_run.choose(extractor, model, asked)
     setup = Setup(
         extractor=name,
@@ -151,21 +150,6 @@ def extract_features(
     where = extraction_run.Where(engine=engine, address=address, device=device, workers=workers, patience=timeout)
     run = extraction_run.Corpus(setup, where, output=output, format=format, overwrite=overwrite)
     raise typer.Exit(run.extract(found, summary))
-
-
-def settings_of(overrides: list[str]) -> dict[str, object]:
-    """`--set KEY=VALUE` as a dict.
-
-    Raises:
-        UsageError: one without `=`, or a key twice.
-    """
-    settings: dict[str, object] = {}
-    for text in overrides:
-        key, separator, value = text.partition("=")
-        if not separator or key in settings:
-            raise UsageError(f"--set {text}: {'given twice' if separator else 'not KEY=VALUE'}")
-        settings[key.strip()] = value.strip()
-    return settings
 
 
 def shard_of(text: str) -> tuple[int, int]:

@@ -64,6 +64,7 @@ def train(
     if precision is PrecisionChoice.fp16:
         raise UsageError("--precision fp16: training would lose small gradients", "use fp32 or bf16")
 
+    from tal_cli.models.recipe.loading import parse_overrides
     from tal_cli.training.prepare import TrainingRequest, prepare
     from tal_cli.training.trainer import train as run_training
 
@@ -73,7 +74,7 @@ def train(
         features=features,
         out=output,
         recipe=recipe,
-        overrides=[*(override or []), *(f"{key}={value}" for key, value in values.items() if value is not None)],
+        overrides=parse_overrides(override or ()) | {key: value for key, value in values.items() if value is not None},
         train_subset=train_subset,
         test_subset=test_subset,
         evaluate_every=evaluate_every,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,12 +155,12 @@ def _refuse(path: Path, lines: list[str]) -> None:
         raise InputError(path, "; ".join(lines), "`tal datasets check` lists all that is wrong")
 
 
-def feature_spec(data: TrainingData, overrides: Sequence[str]) -> FeatureSpec:
+def feature_spec(data: TrainingData, overrides: Mapping[str, object]) -> FeatureSpec:
     """What the first training video's features are: as the file beside them says, else as overrides do.
 
     Raises:
         MissingError: they are not there, or nothing says what they are.
-        RecipeError: overrides that are none.
+        RecipeError: overrides that features cannot have.
         FeatureError: the file cannot be read.
     """
     video = data.annotations.of(data.train)[0]
@@ -170,8 +170,8 @@ def feature_spec(data: TrainingData, overrides: Sequence[str]) -> FeatureSpec:
     found = file.outline()
     if found.contract is not None:
         return FeatureSpec.of(found.contract)
-    said = [assignment for assignment in overrides if assignment.startswith("features.")]
-    if not {"features.window", "features.stride"} <= {assignment.partition("=")[0] for assignment in said}:
+    said = {path: value for path, value in overrides.items() if path.startswith("features.")}
+    if not {"features.window", "features.stride"} <= said.keys():
         raise MissingError(
             f"{file}: nothing beside it says its window and stride",
             "say them with --set features.window=16 --set features.stride=4, or name a --recipe that does",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class TrainingRequest:
     features: Path | None = None
     out: Path | None = None
     recipe: str | None = None
-    overrides: Sequence[str] = ()
+    overrides: Mapping[str, object] = field(default_factory=dict)
     train_subset: str | None = None
     test_subset: str | None = None
     evaluate_every: int = 5
@@ -113,7 +113,7 @@ def choose_recipe(request: TrainingRequest, data: TrainingData) -> Recipe | None
     classes = 1 if recipe.training.class_agnostic else len(data.annotations.labels)
     if recipe.model.classes != classes:
         console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: taking {classes}")
-    return override(recipe, [f"model.classes={classes}", *request.overrides])
+    return override(recipe, {"model.classes": classes, **request.overrides})
 
 
 def load_subsets(data: TrainingData, spec: FeatureSpec) -> tuple[list[FeatureVideo], list[FeatureVideo]]:

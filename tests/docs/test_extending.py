@@ -71,7 +71,7 @@ def test_a_part_of_the_detector(start: str, part: str, monkeypatch: pytest.Monke
     name = start.removeprefix("class ")
     module, settings = names[f"{name}{part.capitalize()}"], names[f"{name}Settings"]
 
-    recipe = override(load_recipe("thumos-i3d"), ("model.width=16", "model.head_width=16", "features.channels=8"))
+    recipe = override(load_recipe("thumos-i3d"), {"model.width": 16, "model.head_width": 16, "features.channels": 8})
     config = recipe.model.model_copy(update={part: settings()})
     monkeypatch.setattr(settings, "network", "made_up:PART", raising=False)
     monkeypatch.setitem(sys.modules, "made_up", ModuleType("made_up"))

@@ -10,7 +10,7 @@ from made_up import FPS, WINDOW, frames_of, spec_of, write_annotations, write_vi
 from tal_cli.datasets.annotations import GroundTruth
 from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
 from tal_cli.models.recipe.encoders import GmgSettings
-from tal_cli.models.recipe.loading import dump_recipe
+from tal_cli.models.recipe.loading import dump_recipe, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.recipe.training import TrainingConfig
 from tal_cli.training.prepare import TrainingRequest, prepare
@@ -55,7 +55,10 @@ def write_small_data(folder: Path) -> None:
     (folder / "small.yaml").write_text(dump_recipe(RECIPE))
 
 
-def request(data: Path, out: Path, *overrides: str) -> TrainingRequest:
+def request(data: Path, out: Path, *assignments: str) -> TrainingRequest:
+    overrides: dict[str, object] = {}
+    for assignment in assignments:
+        overrides |= parse_overrides([assignment])
     return TrainingRequest(
         dataset=str(data / "annotations.json"),
         recipe=str(data / "small.yaml"),
@@ -65,6 +68,6 @@ def request(data: Path, out: Path, *overrides: str) -> TrainingRequest:
     )
 
 
-def short_run(data: Path, out: Path, *overrides: str) -> TrainingRun:
+def short_run(data: Path, out: Path, *assignments: str) -> TrainingRun:
     """Of three epochs."""
-    return prepare(request(data, out, "training.epochs=2", "training.warmup_epochs=1", *overrides))
+    return prepare(request(data, out, "training.epochs=2", "training.warmup_epochs=1", *assignments))

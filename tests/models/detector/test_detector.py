@@ -10,7 +10,7 @@ from tal_cli.extractors.errors import RecipeError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import PyramidLayout, pad_batch, padded_length, pyramid_points
 from tal_cli.models.predictions import decode_distances
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 
 SMALL = [
@@ -26,7 +26,7 @@ SMALL = [
 
 
 def small(*assignments: str) -> Recipe:
-    return override(load_recipe("thumos-i3d"), [*SMALL, *assignments])
+    return override(load_recipe("thumos-i3d"), parse_overrides(SMALL) | parse_overrides(assignments))
 
 
 def features(length: int, channels: int = 8, seed: int = 0) -> Tensor:

@@ -16,7 +16,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference import chunks
 from tal_cli.models.inference.chunks import collect_candidates, detect
 from tal_cli.models.inference.nms import Candidates
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 
 SMALL = ["model.width=16", "model.head_width=16", "model.classes=3", "model.class_prior=0.3", "features.channels=4"]
@@ -27,7 +27,7 @@ EVERYTHING = ["inference.pre_nms_threshold=0", "inference.pre_nms_top_k=100000",
 
 
 def make(name: str, *assignments: str) -> tuple[Recipe, TemporalDetector]:
-    recipe = override(load_recipe(name), assignments)
+    recipe = override(load_recipe(name), parse_overrides(assignments))
     torch.manual_seed(0)
     detector = TemporalDetector.from_recipe(recipe).eval()
     for parameter in detector.parameters():
@@ -57,7 +57,7 @@ def test_seams_change_nothing(
 ) -> None:
     """Where half the overlap covers what a point sees, chunks find what the whole finds: each candidate once."""
     recipe, detector = local
-    cut = override(recipe, [f"inference.chunk_length={size}", f"inference.chunk_overlap={overlap}"])
+    cut = override(recipe, {"inference.chunk_length": size, "inference.chunk_overlap": overlap})
     whole = collect_candidates(detector, features(length, seed), recipe.inference)
     pieces = collect_candidates(detector, features(length, seed), cut.inference)
     assert len(whole) == len(pieces) == 3 * sum(-(-length // (1 << level)) for level in range(4))
@@ -68,8 +68,8 @@ def test_seams_change_nothing(
 def test_segments_across_seams_are_found_once(local: tuple[Recipe, TemporalDetector]) -> None:
     recipe, detector = local
     usual = ["inference.pre_nms_threshold=0.001", "inference.max_segments=200", "inference.pre_nms_top_k=2000"]
-    whole = detect(detector, features(1200), override(recipe, usual))
-    cut = override(recipe, [*usual, "inference.chunk_length=256", "inference.chunk_overlap=96"])
+    whole = detect(detector, features(1200), override(recipe, parse_overrides(usual)))
+    cut = override(recipe, parse_overrides([*usual, "inference.chunk_length=256", "inference.chunk_overlap=96"]))
     pieces = detect(detector, features(1200), cut)
     np.testing.assert_array_equal(whole.labels, pieces.labels)
     np.testing.assert_allclose(whole.scores, pieces.scores, atol=1e-5)
@@ -82,9 +82,9 @@ import resource, sys
 import torch
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.chunks import detect
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 assignments = {assignments!r}
-recipe = override(load_recipe("thumos-i3d"), assignments)
+recipe = override(load_recipe("thumos-i3d"), parse_overrides(assignments))
 torch.manual_seed(0)
 detector = TemporalDetector.from_recipe(recipe)
 sizes = []
@@ -124,7 +124,9 @@ def test_no_candidate_above_the_threshold(local: tuple[Recipe, TemporalDetector]
         found = detect(
             detector,
             features(300),
-            override(recipe, [*assignments, "inference.chunk_length=128", "inference.chunk_overlap=64"]),
+            override(
+                recipe, parse_overrides([*assignments, "inference.chunk_length=128", "inference.chunk_overlap=64"])
+            ),
         )
         assert [len(values) for values in (found.labels, found.starts, found.ends, found.scores)] == [0, 0, 0, 0]
 
@@ -136,7 +138,7 @@ def test_identical_scores_keep_the_order_of_time(local: tuple[Recipe, TemporalDe
     constant = TemporalDetector.from_recipe(recipe).eval()
     for name, parameter in constant.named_parameters():
         nn.init.constant_(parameter, 1.0 if name.endswith(("output.bias", "level_scale")) else 0.0)
-    few = override(recipe, ["inference.pre_nms_top_k=7", f"inference.nms={nms}", "inference.pre_nms_threshold=0.1"])
+    few = override(recipe, {"inference.pre_nms_top_k": 7, "inference.nms": nms, "inference.pre_nms_threshold": 0.1})
     candidates = collect_candidates(constant, features(96), few.inference)
     assert len(np.unique(candidates.scores)) == 1 and len(candidates) == 4 * 7
     assert candidates.labels[:7].tolist() == [0, 1, 2, 0, 1, 2, 0]
@@ -170,4 +172,4 @@ def test_what_is_no_number_is_refused_with_its_window(
 def test_an_empty_video_is_found_empty_whatever_the_settings(local: tuple[Recipe, TemporalDetector]) -> None:
     recipe, detector = local
     for assignments in ([], ["model.resample=true"], ["inference.multiclass=false", "inference.voting_threshold=0.5"]):
-        assert len(detect(detector, torch.zeros(0, 4), override(recipe, assignments))) == 0
+        assert len(detect(detector, torch.zeros(0, 4), override(recipe, parse_overrides(assignments)))) == 0

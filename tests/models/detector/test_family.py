@@ -18,7 +18,7 @@ from tal_cli.models.layers.neck import NECKS
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import Predictions, decode_everywhere
 from tal_cli.models.recipe.architecture import DECODERS, ENCODERS, AnyDecoder, AnyEncoder, AnyNeck
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import load_model, save_model
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
@@ -34,7 +34,10 @@ each_part_once = pytest.mark.parametrize(
 def small(encoder: str, decoder: str, *assignments: str) -> Recipe:
     shape = ["model.width=32", "model.head_width=32", "model.classes=3", "model.levels=4", "features.channels=8"]
     parts = [f"model.encoder={encoder}", f"model.decoder={decoder}", f"model.pad_length={LENGTH}"]
-    return override(load_recipe("thumos-i3d"), [*shape, *parts, "training.drop_path=0", *assignments])
+    return override(
+        load_recipe("thumos-i3d"),
+        parse_overrides([*shape, *parts, "training.drop_path=0"]) | parse_overrides(assignments),
+    )
 
 
 def build(recipe: Recipe) -> TemporalDetector:

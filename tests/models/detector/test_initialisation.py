@@ -11,7 +11,7 @@ from torch import nn
 from tal_cli.models.decoders.cross_level import AttentionJoin
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.gmg import FILTER_START
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 
 SMALL = ["model.width=32", "model.head_width=32", "features.channels=8"]
@@ -30,7 +30,7 @@ OTHERWISE = ("decoder.cross.", "project_step")
 
 
 def small(name: str) -> Recipe:
-    return override(load_recipe(name), [*SMALL, *FAMILIES[name]])
+    return override(load_recipe(name), parse_overrides(SMALL) | parse_overrides(FAMILIES[name]))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -14,7 +14,7 @@ from torch import Tensor
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.chunks import collect_candidates, detect, plan_chunks
 from tal_cli.models.recipe.inference import InferenceConfig
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 
 SMALL = [
@@ -31,7 +31,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
-    return override(load_recipe("thumos-i3d"), SMALL)
+    return override(load_recipe("thumos-i3d"), parse_overrides(SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_any_length(detector: TemporalDetector, recipe: Recipe, length: int) -> 
 
 
 def test_nothing_found_gives_empty_arrays(detector: TemporalDetector, recipe: Recipe) -> None:
-    found = detect(detector, features(50), override(recipe, ["inference.pre_nms_threshold=1.0"]))
+    found = detect(detector, features(50), override(recipe, {"inference.pre_nms_threshold": 1.0}))
     assert len(found) == 0 and found.starts.shape == (0,)
 
 
@@ -97,11 +97,13 @@ def test_chunks_share_the_points_out(length: int, size: int, overlap: int, multi
 def test_chunks_find_the_points_of_the_whole(detector: TemporalDetector, recipe: Recipe) -> None:
     """Every point belongs to one chunk: as many candidates of each label as in one piece."""
     everything = ["inference.pre_nms_threshold=0.0", "inference.pre_nms_top_k=100000", "inference.min_duration=0"]
-    whole = collect_candidates(detector, features(500), override(recipe, everything).inference)
+    whole = collect_candidates(detector, features(500), override(recipe, parse_overrides(everything)).inference)
     pieces = collect_candidates(
         detector,
         features(500),
-        override(recipe, [*everything, "inference.chunk_length=128", "inference.chunk_overlap=64"]).inference,
+        override(
+            recipe, parse_overrides([*everything, "inference.chunk_length=128", "inference.chunk_overlap=64"])
+        ).inference,
     )
     assert len(whole) == len(pieces)
     np.testing.assert_array_equal(np.bincount(whole.labels), np.bincount(pieces.labels))
@@ -113,8 +115,8 @@ def test_a_segment_on_a_seam_is_found_once(recipe: Recipe) -> None:
     for start in range(40, 200, 7):
         sequence = torch.zeros(400, 4)
         sequence[start : start + 20] = 1.0
-        tight = override(recipe, ["inference.min_score=0.5", "inference.pre_nms_threshold=0.5"])
-        cut = override(tight, ["inference.chunk_length=96", "inference.chunk_overlap=64"])
+        tight = override(recipe, {"inference.min_score": 0.5, "inference.pre_nms_threshold": 0.5})
+        cut = override(tight, {"inference.chunk_length": 96, "inference.chunk_overlap": 64})
         whole, pieces = (detect(detector, sequence, chosen) for chosen in (tight, cut))
         assert len(whole) == 1
         assert len(pieces) == 1

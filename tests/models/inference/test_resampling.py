@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.chunks import detect
 from tal_cli.models.inference.resampling import Resampling
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 
 SIZES = st.builds(
     Resampling,
@@ -47,7 +47,7 @@ def test_detections_are_on_the_original_grid() -> None:
     """The same features of windows twice as far apart: what is found lies at twice the frame."""
     small = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "features.channels=1"]
     size = ["model.levels=3", "model.pad_length=32", "model.resample=true", "features.window=4", "features.stride=4"]
-    recipe = override(load_recipe("activitynet-tsp"), [*small, *size])
+    recipe = override(load_recipe("activitynet-tsp"), parse_overrides(small) | parse_overrides(size))
     torch.manual_seed(0)
     detector = TemporalDetector.from_recipe(recipe).eval()
     features = torch.randn(64, 1)
@@ -55,6 +55,6 @@ def test_detections_are_on_the_original_grid() -> None:
     assert len(found)
     # The detector sees 32 cells, and its segments reach at most 12 bins of 4 cells beyond them.
     assert found.starts.min() > -2 * 48 and found.ends.max() < 2 * (32 + 48) and found.ends.max() > 32
-    slow = detect(detector, features, override(recipe, ["features.window=8", "features.stride=8"]))
+    slow = detect(detector, features, override(recipe, {"features.window": 8, "features.stride": 8}))
     np.testing.assert_allclose(slow.starts * 8 + 4, 2 * (found.starts * 4 + 2), atol=1e-3)
     np.testing.assert_allclose(slow.ends * 8 + 4, 2 * (found.ends * 4 + 2), atol=1e-3)

@@ -14,7 +14,7 @@ from tal_cli.extractors.errors import RecipeError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.gmg import GmgBlock
 from tal_cli.models.predictions import BinnedBoundaries, Predictions
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
 
@@ -36,7 +36,8 @@ MODULES = {"instant": "instant", "local": "local", "global": "filter"}
 
 
 def small(*assignments: str, variant: str = "released") -> Recipe:
-    return override(load_recipe("thumos-internvideo2"), [*SMALL, f"model.variant={variant}", *assignments])
+    overrides = parse_overrides([*SMALL, f"model.variant={variant}"]) | parse_overrides(assignments)
+    return override(load_recipe("thumos-internvideo2"), overrides)
 
 
 def build(recipe: Recipe, source: TemporalDetector | None = None) -> TemporalDetector:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 
 ROWS = {6: 7, 7: 2, 8: 2, 9: 8, 10: 4, 11: 3, 12: 3, 13: 5, 14: 48, 15: 5}
@@ -28,7 +28,7 @@ class Row:
     figures: tuple[str, ...]
 
     def load(self) -> Recipe:
-        return override(load_recipe(self.recipe), self.assignments)
+        return override(load_recipe(self.recipe), parse_overrides(self.assignments))
 
 
 def read_rows() -> list[Row]:

@@ -11,7 +11,7 @@ from plugin_packages import Install
 from tal_cli.extractors.errors import PluginError, RecipeError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pad_batch
-from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, parse_recipe
+from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, parse_overrides, parse_recipe
 from tal_cli.models.recipe.schema import Recipe
 
 SETTINGS = """\
@@ -41,7 +41,10 @@ MODULES = {"every_second.py": SETTINGS, "every_second_network.py": NETWORK}
 
 def small(*assignments: str) -> Recipe:
     shape = ("model.width=16", "model.head_width=16", "model.classes=3", "features.channels=8", "model.pad_length=64")
-    return override(load_recipe("thumos-i3d"), [*shape, "model.decoder=actionformer", *assignments])
+    recipe = override(load_recipe("thumos-i3d"), parse_overrides([*shape, "model.decoder=actionformer"]))
+    for assignment in assignments:
+        recipe = override(recipe, parse_overrides([assignment]))
+    return recipe
 
 
 def test_an_encoder_of_another_package(install: Install) -> None:

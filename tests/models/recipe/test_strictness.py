@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tal_cli.extractors.errors import RecipeError
-from tal_cli.models.recipe.loading import list_recipes, load_recipe, override, parse_recipe
+from tal_cli.models.recipe.loading import list_recipes, load_recipe, override, parse_overrides, parse_recipe
 
 Path = tuple[str, ...]
 RECIPES = {name: load_recipe(name).model_dump(mode="json") for name in list_recipes()}
@@ -119,14 +119,14 @@ def test_missing_sections(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize(("text", "number"), [("1e-4", 1e-4), ("2E-3", 2e-3), ("3", 3.0), (".5", 0.5), ("1.e-2", 0.01)])
 def test_numbers_are_written_as_people_write_them(text: str, number: float) -> None:
     recipe = load_recipe("thumos-i3d")
-    assert override(recipe, [f"training.learning_rate={text}"]).training.learning_rate == number
+    assert override(recipe, parse_overrides([f"training.learning_rate={text}"])).training.learning_rate == number
 
 
 def test_a_run_has_an_epoch() -> None:
     with pytest.raises(RecipeError, match="training: epochs: there is none"):
-        override(load_recipe("thumos-i3d"), ["training.epochs=0", "training.warmup_epochs=0"])
+        override(load_recipe("thumos-i3d"), parse_overrides(["training.epochs=0", "training.warmup_epochs=0"]))
     with pytest.raises(RecipeError, match=r"training\.seed"):
-        override(load_recipe("thumos-i3d"), [f"training.seed={1 << 63}"])
+        override(load_recipe("thumos-i3d"), parse_overrides([f"training.seed={1 << 63}"]))
 
 
 @pytest.mark.parametrize(
@@ -135,4 +135,4 @@ def test_a_run_has_an_epoch() -> None:
 )
 def test_values_are_not_made_to_fit(assignment: str) -> None:
     with pytest.raises(RecipeError, match=assignment.partition("=")[0]):
-        override(load_recipe("thumos-i3d"), [assignment])
+        override(load_recipe("thumos-i3d"), parse_overrides([assignment]))

@@ -10,7 +10,7 @@ import torch
 
 from tal_cli.extractors.errors import CheckpointError, ModelMissing, RecipeError, UnknownModel
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.reading import read_state
 from tal_cli.models.store.checkpoint import load_model, save_model
@@ -21,7 +21,7 @@ from tal_cli.models.store.zoo import available_models, find_model, resolve_model
 def recipe() -> Recipe:
     small = ["model.width=32", "model.head_width=32", "model.encoder.mlp_width=48", "model.classes=3"]
     small += ["features.channels=8", "model.pad_length=64", "model.position_table=true"]
-    return override(load_recipe("thumos-i3d"), small)
+    return override(load_recipe("thumos-i3d"), parse_overrides(small))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import Tensor
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pad_batch, pyramid_points
 from tal_cli.models.predictions import PlainBoundaries, Predictions, decode_everywhere
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.training import CostAssignment
 from tal_cli.models.training.assignment import match_centers, pad_ground_truth
 from tal_cli.models.training.loss import LossNormalizer, batch_loss, batch_targets, point_ranges
@@ -47,8 +47,10 @@ def slow_cost(predictions: Predictions, settings: CostAssignment) -> Tensor:
 def test_cost_assignment_is_what_its_definition_says(decoder: str, keep: float) -> None:
     shape = ["model.encoder=max_pool", f"model.decoder={decoder}", "model.width=16", "model.head_width=16"]
     shape += ["model.classes=3", "model.levels=3", "model.pad_length=32", "features.channels=8"]
-    recipe = override(load_recipe("thumos-i3d"), [*shape, f"training.assignment={{name: cost, keep: {keep}}}"])
-    recipe = override(recipe, ["training.assignment.confuse_weight=0.25", "training.input_noise=0"])
+    recipe = override(
+        load_recipe("thumos-i3d"), parse_overrides([*shape, f"training.assignment={{name: cost, keep: {keep}}}"])
+    )
+    recipe = override(recipe, {"training.assignment.confuse_weight": 0.25, "training.input_noise": 0})
     assert isinstance(recipe.training.assignment, CostAssignment)
     torch.manual_seed(0)
     detector = TemporalDetector.from_recipe(recipe)
@@ -86,7 +88,7 @@ def test_a_point_with_two_labels_and_one_pair_of_distances_counts_once() -> None
     """Its class loss has both labels, its boundaries' loss and the normaliser one point."""
     shape = ["model.encoder=max_pool", "model.decoder=actionformer", "model.width=16", "model.head_width=16"]
     shape += ["model.classes=3", "model.levels=2", "model.pad_length=32", "features.channels=8"]
-    recipe = override(load_recipe("thumos-i3d"), [*shape, "training.input_noise=0"])
+    recipe = override(load_recipe("thumos-i3d"), parse_overrides([*shape, "training.input_noise=0"]))
     torch.manual_seed(0)
     detector = TemporalDetector.from_recipe(recipe)
     batch, mask = pad_batch([torch.randn(32, 8)], 32)

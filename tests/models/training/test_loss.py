@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import PyramidLayout, pad_batch, pyramid_points
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.training.assignment import PointRanges, label_points, match_centers, pad_ground_truth
 from tal_cli.models.training.loss import LossNormalizer, batch_loss, parameter_groups
@@ -81,7 +81,7 @@ def test_targets_are_what_their_definition_says(drawn: list[tuple[float, float, 
 def small(*assignments: str) -> Recipe:
     shape = ["model.width=32", "model.head_width=32", "model.encoder.mlp_width=48", "model.classes=3"]
     shape += ["model.pad_length=64", "features.channels=8"]
-    return override(load_recipe("thumos-i3d"), [*shape, *assignments])
+    return override(load_recipe("thumos-i3d"), parse_overrides(shape) | parse_overrides(assignments))
 
 
 def batch() -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
@@ -96,7 +96,7 @@ def batch() -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
 def test_a_few_steps_learn(variant: str, loss: str) -> None:
     torch.manual_seed(0)
     recipe = small(f"model.variant={variant}", f"training.class_loss={loss}", "training.input_noise=0.01")
-    recipe = override(recipe, ["training.initial_loss_norm=5"])  # near what it runs to, so that losses compare
+    recipe = override(recipe, {"training.initial_loss_norm": 5})  # near what it runs to, so that losses compare
     detector = TemporalDetector.from_recipe(recipe).train()
     optimizer = torch.optim.AdamW(parameter_groups(detector, 0.05), lr=2e-3)
     normalizer = LossNormalizer(recipe.training.initial_loss_norm)

@@ -25,7 +25,7 @@ from tal_cli.extractors.errors import EXIT_INPUT, EXIT_INTERNAL, FeatureError, R
 from tal_cli.extractors.features.files import load_features
 from tal_cli.extractors.files.weights import read_state
 from tal_cli.inputs import Inputs
-from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 
 # A title for the window, a colour, a line break, a turned reading direction, half a character, markup and an emoji.
 NASTY = "\x1b]0;title\x07\x9b31m\x1b[31m\r\n\u202e\udcff[bold]x[/bold] [/] :boom:"
@@ -145,7 +145,7 @@ def test_everything_wrong_in_a_recipe_is_one_line_in_words() -> None:
         "features.stride=null",
     ]
     with pytest.raises(RecipeError) as caught:
-        override(load_recipe("thumos-i3d"), wrong)
+        override(load_recipe("thumos-i3d"), parse_overrides(wrong))
     assert str(caught.value).split("; ") == [
         "features.stride: must be a whole number, not null",
         'model.width: must be a whole number, not "wide"',

@@ -27,7 +27,7 @@ from tal_cli.model_files.export_formats import FORMATS, export, of_backbone, of_
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pyramid_points
 from tal_cli.models.predictions import decode_everywhere
-from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
+from tal_cli.models.recipe.loading import list_recipes, load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import LoadedModel, save_model
 from tal_cli.models.store.export import ExportedDetector, fourier_basis, invert, transform
@@ -62,7 +62,8 @@ def parts_of(recipe: Recipe) -> set[tuple[str, object]]:
 
 def small_recipe(kind: str, *assignments: str) -> Recipe:
     name, parts = KINDS[kind]
-    return override(load_recipe(name), (*SMALL, *parts, *assignments))
+    overrides = parse_overrides((*SMALL, *parts)) | parse_overrides(assignments)
+    return override(load_recipe(name), overrides)
 
 
 def small(kind: str, *assignments: str) -> LoadedModel:

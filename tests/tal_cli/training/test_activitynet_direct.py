@@ -14,7 +14,7 @@ from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.extractors.features.files import save_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override
+from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 
 SMALL = [
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> Path:
         videos[f"v{number}"] = VideoAnnotation(f"v{number}", "training", frames / 15, 15.0, truth)
     labels = tuple(f"label {index:03}" for index in range(200))
     save_annotations(Annotations("made up", videos, labels), folder / "annotations.json")
-    (folder / "small.yaml").write_text(dump_recipe(override(recipe, SMALL)))
+    (folder / "small.yaml").write_text(dump_recipe(override(recipe, parse_overrides(SMALL))))
     return folder
 
 

@@ -30,9 +30,9 @@ def test_batches_depend_on_seed_and_step_alone(small_data: Path, tmp_path: Path)
     assert first.videos == again.videos == batches.videos(0) and torch.equal(first.rows, again.rows)
     assert not torch.equal(first.rows, later.rows)
     assert len({name for number in range(2) for name in batches.videos(number)}) == 8
-    uneven = Batches(run.videos, override(run.recipe, ["training.batch_size=3"]))
+    uneven = Batches(run.videos, override(run.recipe, {"training.batch_size": 3}))
     assert uneven.per_epoch == 2 and len({name for number in range(2) for name in uneven.videos(number)}) == 6
-    twice = Batches(run.videos, override(run.recipe, ["training.crops=2"]))
+    twice = Batches(run.videos, override(run.recipe, {"training.crops": 2}))
     seen = Counter(name for number in range(twice.per_epoch) for name in twice.videos(number))
     assert twice.per_epoch == 4 and set(seen.values()) == {2} and len(seen) == 8
     halves = [part for _, part in batches.parts(0, [range(0, 1), range(1, 4)])]

@@ -37,7 +37,7 @@ def family_options(**values: object) -> argparse.Namespace:
 
 def test_every_setting_can_be_built(scripts: tuple[ModuleType, ModuleType, ModuleType]) -> None:
     _, published, family = scripts
-    settings = published.settings(list(published.MODELS), 10, 5, [])
+    settings = published.settings(list(published.MODELS), 10, 5, {})
     settings += family.settings(list(family.ENCODERS), family.DECODERS, family_options())
     assert len(settings) == len({setting.name for setting in settings}) == len(published.MODELS) + 15
     for setting in settings:
@@ -49,7 +49,7 @@ def test_published_sizes_are_reached(scripts: tuple[ModuleType, ModuleType, Modu
     """Parameters of the published models at this size, in millions."""
     _, published, _ = scripts
     sizes = {"tridet": 0.88, "temporalmaxer": 0.28, "actionformer": 1.69, "cltdr-gmg": 1.27}
-    for setting in published.settings(list(sizes), 10, 5, []):
+    for setting in published.settings(list(sizes), 10, 5, {}):
         detector = TemporalDetector.from_recipe(override(load_recipe(setting.recipe), setting.overrides))
         assert sum(each.numel() for each in detector.parameters()) / 1e6 == pytest.approx(sizes[setting.name], abs=0.01)
 
@@ -57,7 +57,7 @@ def test_published_sizes_are_reached(scripts: tuple[ModuleType, ModuleType, Modu
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
-    contract = override(load_recipe("camera"), [f"features.channels={CHANNELS}"]).features.contract()
+    contract = override(load_recipe("camera"), {"features.channels": CHANNELS}).features.contract()
     videos = {}
     for number in range(4):
         frames = 40 * 4 + 12
@@ -91,7 +91,7 @@ def test_a_finished_run_is_not_done_again(
     again = list(runs.outcomes(settings, [0, 1], place, out))
     assert capsys.readouterr().err.count("note: run ") == 1
     assert again[:3] == first[:3] and again[3].average == first[3].average
-    changed = [replace(setting, overrides=(*setting.overrides, "training.crops=2")) for setting in settings[:1]]
+    changed = [replace(setting, overrides={**setting.overrides, "training.crops": 2}) for setting in settings[:1]]
     assert [run.steps for run in runs.outcomes(changed, [0], place, out)] == [3], "another setting is another run"
 
 
@@ -99,7 +99,7 @@ def test_tables_hold_means_and_deviations(scripts: tuple[ModuleType, ModuleType,
     runs, published, family = scripts
     tiou = dict.fromkeys(published.TIOU, 0.5)
     outcomes = [
-        runs.Outcome(name, seed, (), average, tiou, 880_000, 1500, 178.0, 10.0)
+        runs.Outcome(name, seed, {}, average, tiou, 880_000, 1500, 178.0, 10.0)
         for name in ("tridet", "sgp+trident", "gmg+cltdr")
         for seed, average in enumerate((0.58, 0.62) if name != "gmg+cltdr" else (0.61, 0.60))
     ]

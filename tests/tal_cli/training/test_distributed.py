@@ -17,7 +17,7 @@ from made_up import write_annotations, write_video
 from tal_cli import app
 from tal_cli.datasets.annotations import GroundTruth
 from tal_cli.extractors.errors import UsageError
-from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override
+from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.training.batches import split_batch
 from tal_cli.training.distributed import Processes
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe() -> Recipe:
-    return override(load_recipe("camera"), SMALL)
+    return override(load_recipe("camera"), parse_overrides(SMALL))
 
 
 def arguments(folder: Path, out: Path, *more: str) -> list[str]:
@@ -123,7 +123,7 @@ def test_passes_add_up_to_the_batch(folder: Path, tmp_path: Path, objective: str
 
 def test_accumulation_is_refused_where_positives_depend_on_predictions() -> None:
     with pytest.raises(Exception, match="accumulate"):
-        override(recipe(), ["training.assignment={name: cost}", "training.accumulate=2"])
+        override(recipe(), {"training.assignment": {"name": "cost"}, "training.accumulate": 2})
 
 
 def test_fewer_videos_than_processes_are_refused() -> None:

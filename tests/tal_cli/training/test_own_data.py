@@ -19,7 +19,7 @@ from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import HELD_OUT, split_own
-from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override
+from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, parse_overrides
 from tal_cli.training.auto_recipe import DataShape, derive_recipe, length_for, levels_for, summary, visits_for
 
 FPS, FRAMES = 25.0, 125
@@ -275,7 +275,7 @@ def test_labels_are_learnt_as_one_by_recipe_only(
 
 def test_features_of_all_videos_in_one_file_beside_the_annotations(films: Path, tmp_path: Path) -> None:
     small = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "training.warmup_epochs=1"]
-    (tmp_path / "small.yaml").write_text(dump_recipe(override(load_recipe("camera"), small)))
+    (tmp_path / "small.yaml").write_text(dump_recipe(override(load_recipe("camera"), parse_overrides(small))))
     annotations = films / "annotations.json"
     (tmp_path / "annotations.json").write_bytes(annotations.read_bytes())
     arrays = {path.stem: np.load(path) for path in (films / "features").glob("*.npy")}

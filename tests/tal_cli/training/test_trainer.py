@@ -143,4 +143,4 @@ def test_foreign_features_take_their_clock_from_annotations(tmp_path: Path) -> N
 
 def test_overrides_reach_the_run(small_data: Path, tmp_path: Path) -> None:
     run = short_run(small_data, tmp_path, "model.decoder.bins=4")
-    assert run.recipe == override(RECIPE, ["model.decoder.bins=4", "training.epochs=2", "training.warmup_epochs=1"])
+    assert run.recipe == override(RECIPE, {"model.decoder.bins": 4, "training.epochs": 2, "training.warmup_epochs": 1})
