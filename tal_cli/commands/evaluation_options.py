@@ -61,7 +61,8 @@ class GroundTruth:
         """
         from tal_cli.evaluation.protocols import predicted_subset
 
-        truth, found = self.task.truth(self.path), self.task.predictions(predictions)
+        truth = self.task.truth(self.path)
+        found = self.task.predictions(predictions, truth)
         return found, truth, self.subset or predicted_subset(found, truth, self.path)
 
 

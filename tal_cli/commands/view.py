@@ -73,9 +73,14 @@ def view(
     if page is None or not found:
         raise typer.Exit(failures.exit_code)
     from tal_cli.datasets.formats import load_annotations
+    from tal_cli.evaluation.names import unmatched
     from tal_cli.results.report.builder import Report
 
     truth = load_annotations(annotations) if annotations else None
+    if truth is not None:
+        told = unmatched((video.video for _, _, videos in found for video in videos), truth.videos)
+        if told:
+            console.warn(f"{annotations}: {told}")
     report = Report(page, run_of([made for _, made, _ in found]), annotations=truth, embed=embed)
     shown = list(placed(found, videos_by_name(videos) if videos else {}))
     with console.progress("videos", total=len(shown), unit="videos") as progress:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tal_cli import console
 from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, GroundTruth, split_names
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
+from tal_cli.evaluation.names import unmatched
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 from tal_cli.extractors.errors import InputError
 
@@ -38,9 +40,15 @@ class Task:
     counts_repeats: bool = True
     spell: Callable[[str], str] | None = None
 
-    def predictions(self, path: Path) -> Predictions:
-        """Read predictions. Raises InputError."""
+    def predictions(self, path: Path, truth: Annotations) -> Predictions:
+        """Read predictions and tell of videos that are not annotated: by the rules they count for nothing.
+
+        Raises InputError.
+        """
         found = load_predictions(path, self.prediction_key)
+        told = unmatched(found.videos, truth.videos)
+        if told:
+            console.warn(f"{path}: {told}")
         spelt = self._spelt(path, found.labels)
         return replace(found, labels=tuple(spelt.get(label, label) for label in found.labels))
 
@@ -98,7 +106,7 @@ def evaluate_files(
     truth = task.truth(annotations)
     if not task.counts_repeats:
         truth = without_repeats(truth)
-    found = task.predictions(predictions)
+    found = task.predictions(predictions, truth)
     return evaluate(found, truth, subset or predicted_subset(found, truth, annotations), tiou)
 
 

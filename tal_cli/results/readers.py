@@ -29,9 +29,9 @@ from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.files.json_files import parse_json, read_text
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS
+from tal_cli.spreadsheets import header, lines, separator, with_point
 
 PARQUET_MAGIC = b"PAR1"
-LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 FILLED_LINE = re.compile(r"\S[^\r\n]*")
 MODEL_VERSION = re.compile(r"(.*) \(tal (.*)\)")
 EXPECTED = "not a results file: expected JSON or JSON lines of `tal detect`, or a table with the columns {}"
@@ -142,7 +142,7 @@ def _from_activitynet(path: str | Path, content: Any, label_key: str) -> Results
 
 
 def _from_lines(path: str | Path, text: str, label_key: str) -> Iterator[VideoSegments]:
-    for number, line in enumerate(_lines(text), start=1):
+    for number, line in enumerate(lines(text), start=1):
         if not line.strip():
             continue
         try:
@@ -168,12 +168,18 @@ def _video(path: str | Path, name: str, items: Any, facts: dict[str, Any], label
 
 
 def _csv_rows(path: str | Path, text: str, label_key: str) -> Iterator[Sequence[Any]]:
-    reader = csv.DictReader(_lines(text), strict=True)
+    between = separator(header(text))
+    reader = csv.DictReader(lines(text), delimiter=between, strict=True)
     columns = _columns(label_key)
     try:
         if not set(columns) <= set(reader.fieldnames or ()):
             raise InputError(path, EXPECTED.format(",".join(columns)))
-        yield from map(itemgetter(*columns), reader)
+        cells = map(itemgetter(*columns), reader)
+        if between == ",":
+            yield from cells
+        else:  # as a spreadsheet saves it where numbers have a decimal comma
+            for video, label, *numbers in cells:
+                yield video, label, *(with_point(number or "", between) for number in numbers)
     except csv.Error as error:
         raise InputError(path, f"line {reader.reader.line_num}: {error}") from error
 
@@ -305,11 +311,6 @@ def _columns(label_key: str) -> tuple[str, ...]:
 
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _lines(text: str) -> Iterator[str]:
-    """Lines with their ends; unlike `splitlines`, only what ends a line of a file does so."""
-    return (match[0] for match in LINE.finditer(text))
 
 
 def _begins_with(path: str | Path, magic: bytes) -> bool:

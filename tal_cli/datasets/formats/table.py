@@ -9,7 +9,6 @@ columns. A row without label, start and end is a video in which nothing happens;
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,7 @@ from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, seconds, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.inputs import VIDEO_SUFFIXES
+from tal_cli.spreadsheets import header, lines, separator, with_point
 
 NAME = "CSV with the columns video, label, start, end"
 COLUMNS = {
@@ -34,8 +34,6 @@ COLUMNS = {
 NEEDED = ({"video", "label", "start", "end"}, {"video", "label", "start_frame", "end_frame"})
 BOUNDS = ("start", "end", "start_frame", "end_frame")
 NUMBERS = (*BOUNDS, "duration", "fps")
-THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+")
-SEPARATOR = re.compile(r"sep=[,;\t]", re.IGNORECASE)  # Excel's first line
 UNIT = re.compile(r"_*(\(|\[|_)(s|sec|seconds)[)\]]?$")  # as in "Start (s)", end_sec
 
 Cells = dict[str, str]
@@ -43,7 +41,7 @@ Cells = dict[str, str]
 
 def recognises(head: str) -> bool:
     """Whether a file's first line names the columns that are needed."""
-    columns = _columns(_fields(_first_line(head))).keys()
+    columns = _columns(_fields(header(head))).keys()
     return any(needed <= columns for needed in NEEDED)
 
 
@@ -59,9 +57,8 @@ def read(path: Path, text: str, how: How) -> Annotations:
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, Cells]]:
     """The number of every row's line, and the cells of the known columns."""
-    text = _lines(text)
-    delimiter = _delimiter(_first_line(text))
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    delimiter = separator(header(text))
+    rows = csv.reader(lines(text), delimiter=delimiter, skipinitialspace=True)
     try:
         columns = _columns(next(row for row in rows if row))
         for row in rows:
@@ -69,7 +66,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, Cells]]:
                 # Programs leave out the empty cells at a row's end.
                 cells = {name: row[place].strip() if place < len(row) else "" for name, place in columns.items()}
                 numbers = {name: cells[name] for name in NUMBERS if name in cells}
-                yield rows.line_num, cells | {name: _with_point(cell, delimiter) for name, cell in numbers.items()}
+                yield rows.line_num, cells | {name: with_point(cell, delimiter) for name, cell in numbers.items()}
     except csv.Error as error:
         raise AnnotationError(path, f"line {rows.line_num}: not a row of the table ({error})") from error
 
@@ -119,29 +116,9 @@ def _stem(name: str) -> str:
     return name.rsplit(".", 1)[0] if is_video(name) else name
 
 
-def _first_line(text: str) -> str:
-    return next((line for line in text.splitlines() if line.strip() and not SEPARATOR.fullmatch(line.strip())), "")
-
-
-def _with_point(cell: str, delimiter: str) -> str:
-    """A number with a decimal point for its decimal comma. Where commas separate columns, `1,234` may as well be a
-    thousand and more; it stays as it is, which is no number."""
-    return cell if delimiter == "," and THOUSANDS.fullmatch(cell) else cell.replace(",", ".")
-
-
-def _lines(text: str) -> str:
-    """The text with one kind of line end; the line that names the separator is empty."""
-    first, end, rest = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n").partition("\n")
-    return f"{end}{rest}" if SEPARATOR.fullmatch(first.strip()) else f"{first}{end}{rest}"
-
-
-def _delimiter(line: str) -> str:
-    return max(",;\t", key=line.count)
-
-
 def _fields(line: str) -> list[str]:
     try:
-        return next(csv.reader([line], delimiter=_delimiter(line), skipinitialspace=True), [])
+        return next(csv.reader([line], delimiter=separator(line), skipinitialspace=True), [])
     except csv.Error:
         return []
 

@@ -16,12 +16,12 @@ from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth
 from tal_cli.datasets.convert import merge, with_validation
 from tal_cli.datasets.formats import BUILT_IN, load_annotations
-from tal_cli.datasets.formats.table import _delimiter
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 from tal_cli.results.writers.elan import document_of
 from tal_cli.results.writers.labelstudio import task
+from tal_cli.spreadsheets import separator
 
 
 def read(tmp_path: Path, text: str, label_key: str = "label", fps: float | None = None) -> Annotations:
@@ -472,7 +472,7 @@ def test_broken_text_never_ends_in_another_error(tmp_path_factory: pytest.TempPa
 
 def test_every_reader_says_what_it_reads() -> None:
     assert len({reader.NAME for reader in BUILT_IN.values()}) == len(BUILT_IN) == 6
-    assert _delimiter("a;b;c,d") == ";"
+    assert separator("a;b;c,d") == ";"
 
 
 def test_characteristics_tell_durations(shared: Path) -> None:
