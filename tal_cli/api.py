@@ -19,8 +19,8 @@ from tal_cli.extractors.extraction.cpu_parallel import cpu_workers, worker_pool
 from tal_cli.extractors.extraction.extractor import BatchSize, Extractor, Progress
 from tal_cli.extractors.extraction.precision import cast_weights, check_precision, precision
 from tal_cli.extractors.features.files import load_features
+from tal_cli.extractors.features.formats import is_feature_file
 from tal_cli.extractors.features.sequence import FeatureSequence
-from tal_cli.inputs import FEATURE_SUFFIXES
 from tal_cli.models.inference.chunks import detect
 from tal_cli.models.recipe.loading import override_trained
 from tal_cli.models.recipe.schema import Recipe
@@ -163,7 +163,7 @@ class VideoDetector:
         """
         path = Path(path)
         self.check_labels(labels or ())
-        if path.suffix.lower() in FEATURE_SUFFIXES:
+        if is_feature_file(path):
             sequence = self._described(load_features(path), path, fps)
         else:
             sequence = self.extract(path, decoder=decoder, progress=progress)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from tal_cli import console
 from tal_cli.extractors.errors import InputError, RemoteError, UsageError
+from tal_cli.extractors.features.formats import is_feature_file
 from tal_cli.extractors.files.remote import find_files, is_url, local_path, name_of
 from tal_cli.safe_text import counted, printable
 
@@ -23,7 +24,6 @@ VIDEO_SUFFIXES = frozenset(
     .m1v .m2p .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mod .mov .mp4 .mpe .mpeg .mpg .mpv .mqv .mts .mxf .nut
     .obu .ogm .ogv .qt .rm .rmvb .tod .tp .trp .ts .vc1 .vob .vro .webm .wmv .wtv .xvid .y4m""".split()  # noqa: SIM905
 )
-FEATURE_SUFFIXES = frozenset({".npy", ".npz", ".safetensors", ".pt"})
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _is_video(name: str) -> bool:
 
 def _search(folder: Path, empty: bool = False) -> list[_Found]:
     videos = find_videos(folder)
-    features = sum(path.suffix.lower() in FEATURE_SUFFIXES for path in walk(folder))
+    features = sum(map(is_feature_file, walk(folder)))
     if features:
         there = counted(features, "feature file")
         console.note(f"{folder}: {there} left alone; to use them, name them: {folder / '*.npy'}")

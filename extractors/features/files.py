@@ -9,27 +9,24 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.extractors.errors import FeatureError
+from tal_cli.extractors.errors import FeatureError, MissingError
 from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.formats import FORMATS, WRITTEN, suffix_of
 from tal_cli.extractors.features.sequence import FeatureSequence, FileClock
-from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.files.atomic import unwritable, write_atomically
 from tal_cli.extractors.files.error_text import reason_of
 from tal_cli.extractors.files.remote import name_of, sibling
 
-FORMATS = ("npy", "npz", "safetensors", "pt")
-ARRAY_NAMES = ("features", "feats", "feature")
-LARGEST = 8 << 30  # bytes of one video's features, where a file's size says nothing of what it unpacks to
 CHECKED_WINDOWS = 1 << 14  # looked through at once: the marks of ten hours would fill hundreds of megabytes
 
 
@@ -38,41 +35,61 @@ def description_path(path: str | os.PathLike[str]) -> Path:
     return Path(path).with_suffix(".json")
 
 
-def description_of(place: str) -> str:
+def description_of(path_or_url: str) -> str:
     """The same for a feature file that may be a URL."""
-    return sibling(place, Path(name_of(place)).with_suffix(".json").name)
+    return sibling(path_or_url, Path(name_of(path_or_url)).with_suffix(".json").name)
 
 
 def save_features(sequence: FeatureSequence, path: str | os.PathLike[str]) -> None:
-    """Write features and description; the suffix of path is one of FORMATS. Folders are made.
+    """Writes features and description atomically; folders are made.
 
-    Raises FeatureError for another suffix and for features without a contract, InputError where the disk is full or the
-    path cannot be written to.
+    Args:
+        sequence: the features, with their contract.
+        path: the file; its suffix is the format, npy, npz, safetensors or pt.
+
+    Raises:
+        FeatureError: another suffix, or features without a contract.
+        InputError: the disk is full, or the path cannot be written to.
     """
     target = Path(path)
-    if target.suffix[1:] not in FORMATS:
-        raise FeatureError(target, f"features are written as {', '.join(FORMATS)}")
+    write = FORMATS[suffix_of(target)].write if suffix_of(target) in FORMATS else None
+    if write is None:
+        raise FeatureError(target, f"features are written as {', '.join(WRITTEN)}")
     if sequence.contract is None:
         raise FeatureError(target, "features without a contract are not written")
     description = description_path(target)
-    description.unlink(missing_ok=True)  # an old description must not vouch for new features
+    try:
+        description.unlink(missing_ok=True)  # an old description must not vouch for new features
+    except OSError as error:
+        raise unwritable(description, error) from error
     features = np.ascontiguousarray(sequence.features, np.float32)
-    write_atomically(target, lambda file: write_array(features, target.suffix[1:], file))
+    write_atomically(target, lambda file: write(features, file))
     write_atomically(description, json.dumps(describe(sequence), indent=1, ensure_ascii=False).encode())
 
 
-def load_features(path: str | os.PathLike[str]) -> FeatureSequence:
-    """Read what `save_features` wrote, or someone else's array (contract None, fps, frames and duration 0).
+def load_features(path: str | os.PathLike[str], key: str | None = None) -> FeatureSequence:
+    """Reads what `save_features` wrote, or features of other origin (contract None, fps, frames and duration 0).
 
-    Raises FeatureError for files that are missing, damaged, or hold something else than finite numbers [T, C].
-    Nothing in a file is ever executed.
+    Nothing in a file is executed.
+
+    Args:
+        path: a file in any format that features come in: npy, npz, safetensors, pt, pkl, h5, hdf5.
+        key: the video's name in a file that holds many.
+
+    Raises:
+        FeatureError: the file is missing or damaged, or holds something else than finite numbers [T, C].
+        MissingError: a package that reads the format is not installed.
     """
     source = Path(path)
-    features = read_array(source)
-    description = description_path(source)
-    if not description.exists():
-        return FeatureSequence(features=features, contract=None, fps=0.0, frames=0, duration=0.0)
-    return parse_description(description, features)
+    return with_description(read_array(source, key), source, key)
+
+
+def with_description(features: NDArray[np.float32], path: Path, key: str | None) -> FeatureSequence:
+    """Features [T, C] with what stands beside their file. Raises FeatureError where that does not fit."""
+    description = description_path(path)
+    if key is None and description.exists():
+        return parse_description(description, features)
+    return FeatureSequence(features=features, contract=None, fps=0.0, frames=0, duration=0.0)
 
 
 def describe(sequence: FeatureSequence) -> dict[str, Any]:
@@ -172,34 +189,26 @@ def parse_contract(path: Path, content: dict[str, Any]) -> FeatureContract:
         raise FeatureError(path, "its feature contract makes no sense (a value in it is of the wrong kind)") from None
 
 
-def write_array(features: NDArray[np.float32], format: str, file: IO[bytes]) -> None:
-    """Write one array [T, C] in one of FORMATS, named `features` where the format names arrays."""
-    if format == "npy":
-        np.save(file, features, allow_pickle=False)
-    elif format == "npz":
-        np.savez(file, features=features)
-    elif format == "safetensors":
-        from safetensors.numpy import save
-
-        file.write(save({"features": features}))
-    else:
-        import torch
-
-        torch.save(torch.from_numpy(features), file)
-
-
-def read_array(path: Path) -> NDArray[np.float32]:
-    """float32 [T, C] from a file in one of FORMATS. Raises FeatureError."""
-    read = READERS.get(path.suffix[1:].lower())
-    if read is None:
+def read_array(path: Path, key: str | None = None) -> NDArray[np.float32]:
+    """float32 [T, C] from a feature file. Raises FeatureError, MissingError."""
+    if suffix_of(path) not in FORMATS:
         raise FeatureError(path, f"features are read from {', '.join(FORMATS)}")
+    with reading(path):
+        array = FORMATS[suffix_of(path)].read(path, key)
+    return as_features(array, path)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raises FeatureError, naming path, in place of whatever a format's library raises."""
     try:
-        array = np.asarray(read(path))
+        yield
+    except (MissingError, FeatureError):
+        raise
     except FileNotFoundError:
         raise FeatureError(path, "no such file") from None
-    except Exception as error:  # each reader has its own kinds; a hostile file can raise any of them
+    except Exception as error:  # each library has its own kinds; a hostile file can raise any of them
         raise FeatureError(path, f"it holds no features that can be read ({reason_of(error)})") from None
-    return as_features(array, path)
 
 
 def as_features(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
@@ -215,66 +224,3 @@ def as_features(array: NDArray[Any], path: Path) -> NDArray[np.float32]:
         if not finite.all():
             raise FeatureError(path, f"window {first + int(finite.argmin())} holds values that are not finite numbers")
     return features
-
-
-def read_npy(path: Path) -> Any:
-    with path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def read_npz(path: Path) -> Any:
-    with open_npz(path) as arrays:
-        return arrays[only_name(arrays.files)]
-
-
-def read_safetensors(path: Path) -> Any:
-    from safetensors.numpy import load_file
-
-    arrays = load_file(path)
-    return arrays[only_name(arrays)]
-
-
-def read_pt(path: Path) -> Any:
-    content = load_tensors(path)
-    return (content[only_name(content)] if isinstance(content, dict) else content).detach().float().numpy()
-
-
-def open_npz(path: Path) -> Any:
-    """The arrays in an .npz file, to be closed. Raises ValueError where it is none, or one is larger than LARGEST."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError("no archive of arrays")
-    arrays = np.load(path, allow_pickle=False)
-    if any(entry.file_size > LARGEST for entry in arrays.zip.infolist()):
-        arrays.close()
-        raise ValueError(f"an array of more than {LARGEST >> 30} GiB")
-    return arrays
-
-
-def load_tensors(path: Path) -> Any:
-    """A tensor, or tensors by name. Raises ValueError for anything else; nothing in the file is executed."""
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ValueError("it is damaged or holds something else than tensors") from None
-    if not isinstance(content, (torch.Tensor, dict)):
-        raise ValueError(f"a {type(content).__name__} instead of a tensor")
-    return content
-
-
-READERS: dict[str, Callable[[Path], Any]] = {
-    "npy": read_npy,
-    "npz": read_npz,
-    "safetensors": read_safetensors,
-    "pt": read_pt,
-}
-
-
-def only_name(names: Iterable[str]) -> str:
-    """The name of the features among those in a file of one video. Raises ValueError."""
-    known = list(names)
-    named = next((name for name in ARRAY_NAMES if name in known), None)
-    if named is None and len(known) != 1:
-        raise ValueError(f"{len(known)} arrays, none called {ARRAY_NAMES[0]}")
-    return known[0] if named is None else named

@@ -1,53 +1,52 @@
-"""Arrays from a pickle that nobody vouches for.
+"""Arrays from pickles of unknown origin: published features, and weights written by Caffe2.
 
-A pickle is a program that names callables and calls them. Here every name leads to a stand-in of this module or
-nowhere: arrays are rebuilt from their bytes, of numbers alone, and nothing else can be made, called or changed. The
-tensors in published features are read by torch's own safe reader. Plain containers, numbers and texts need no names.
+A pickle is a program that names callables and calls them. Here every name leads to a stand-in of this module or to an
+error: arrays are rebuilt from their bytes, of numbers alone, and nothing else can be made, called or changed. Plain
+containers, numbers and texts need no names. The bytes of tensors are read by torch's own safe reader.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 NUMERIC = re.compile(r"[<>=|]?([biuf?]\d*)")
-NUMBERING = ("PUT", "BINPUT", "LONG_BINPUT")
+OBJECTS = "O8"  # an array of Python objects: read as None
 LARGEST = 8 << 30  # bytes of one file
 
 
-def load_arrays(path: Path) -> Any:
-    """What a pickle holds: an array, or containers of arrays.
+def read_arrays(path: Path, allowed: Mapping[tuple[str, str], object]) -> Any:
+    """What a pickle holds: an array, or one or two levels of dictionaries with arrays.
+
+    Args:
+        path: the file.
+        allowed: what it may name, module and name, and the stand-in for each: ARRAYS, or ARRAYS and TENSORS.
 
     Raises:
-        pickle.UnpicklingError: it names anything but arrays and tensors; nothing has been executed.
+        pickle.UnpicklingError: it names anything else; nothing has been executed.
         OSError, ValueError and others: the file cannot be read or is damaged.
     """
     if path.stat().st_size > LARGEST:
         raise ValueError(f"larger than {LARGEST >> 30} GiB")
     with path.open("rb") as file:
-        _check_memo(file)
-        file.seek(0)
-        return _finished(_Unpickler(file).load())
+        return _finished(_Unpickler(file, allowed).load(), levels=2)
 
 
-def _check_memo(file: IO[bytes]) -> None:
-    """Refuse a pickle that numbers its values otherwise than one after the other: one that begins with the number
-    2,147,483,647 would make the reader reserve a table of that length."""
-    for count, (operation, argument, _) in enumerate(pickletools.genops(file), start=1):
-        if operation.name in NUMBERING and argument is not None and argument > count:
-            raise pickle.UnpicklingError("its values are numbered strangely")
+# The reader in Python: the one in C reserves a table as long as the highest number that a pickle gives a value.
+class _Unpickler(pickle._Unpickler):
+    def __init__(self, file: BinaryIO, allowed: Mapping[tuple[str, str], object]) -> None:
+        super().__init__(file, encoding="latin1")  # Python 2 wrote bytes as text
+        self._allowed = allowed
 
-
-class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        stand_in = STAND_INS.get((module, name))
+        stand_in = self._allowed.get((module, name))
         if stand_in is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}; only arrays are read from a pickle"[:200])
         return stand_in
@@ -81,6 +80,18 @@ class _Kind:
         self.order = order
 
 
+class _Storage:
+    """A tensor's bytes on their way."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("bytes with a state")
+
+
 # Instances without attributes: a pickle can also assign to what it names, and these take no assignment.
 class _MakeArray:
     __slots__ = ()
@@ -93,6 +104,8 @@ class _MakeKind:
     __slots__ = ()
 
     def __call__(self, code: Any, *flags: Any) -> _Kind:
+        if code == OBJECTS:
+            return _Kind(OBJECTS)
         match = NUMERIC.fullmatch(code) if isinstance(code, str) else None
         if match is None:
             raise pickle.UnpicklingError(f"an array of {code!r}; only numbers are read from a pickle"[:200])
@@ -142,10 +155,10 @@ class _LoadStorage:
 
     __slots__ = ()
 
-    def __call__(self, data: Any) -> Any:
+    def __call__(self, data: Any) -> _Storage:
         import torch
 
-        return torch.load(io.BytesIO(bytes(data)), map_location="cpu", weights_only=True)
+        return _Storage(torch.load(io.BytesIO(bytes(data)), map_location="cpu", weights_only=True))
 
 
 class _MakeTensor:
@@ -154,13 +167,19 @@ class _MakeTensor:
     def __call__(self, storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> _Array:
         import torch
 
-        if not isinstance(storage, torch.storage.TypedStorage):
+        content = storage.content if isinstance(storage, _Storage) else None
+        if not isinstance(content, torch.storage.TypedStorage):
             raise pickle.UnpicklingError("a tensor without its bytes")
-        tensor = torch.empty(0, dtype=storage.dtype).set_(storage, int(offset), tuple(size), tuple(stride))
+        whole = torch.empty(0, dtype=content.dtype).set_(content)
+        tensor = whole.as_strided(
+            tuple(size), tuple(stride), int(offset)
+        )  # which must lie within, set_ would extend it
+        if tensor.numel() > whole.numel():
+            raise pickle.UnpicklingError("a tensor larger than its bytes")
         return _Array(tensor.float().numpy())
 
 
-STAND_INS: dict[tuple[str, str], Any] = {
+ARRAYS: dict[tuple[str, str], object] = {
     ("numpy.core.multiarray", "_reconstruct"): _MakeArray(),
     ("numpy._core.multiarray", "_reconstruct"): _MakeArray(),
     ("numpy.core.numeric", "_frombuffer"): _FromBuffer(),
@@ -170,29 +189,27 @@ STAND_INS: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _Latin1(),
     ("builtins", "bytes"): _NoBytes(),
     ("__builtin__", "bytes"): _NoBytes(),
+}
+TENSORS: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): _MakeDict(),
     ("torch._utils", "_rebuild_tensor_v2"): _MakeTensor(),
     ("torch.storage", "_load_from_bytes"): _LoadStorage(),
 }
 
 
-def _from_bytes(data: Any, kind: Any, shape: Any, order: Any) -> NDArray[Any]:
+def _from_bytes(data: Any, kind: Any, shape: Any, order: str) -> NDArray[Any] | None:
     if not isinstance(kind, _Kind) or not isinstance(shape, tuple) or not all(isinstance(size, int) for size in shape):
         raise pickle.UnpicklingError("an array without shape or type")
-    if isinstance(data, str):  # Python 2 wrote bytes as text
+    if kind.code == OBJECTS:
+        return None
+    if isinstance(data, str):
         data = data.encode("latin1")
     values = np.frombuffer(data, np.dtype(f"{kind.order}{kind.code}"))
     return values.reshape(shape, order="F" if order == "F" else "C")
 
 
-def _finished(content: Any) -> Any:
-    """Arrays in place of what made them: the content itself, or one or two levels down in dictionaries."""
-    if isinstance(content, dict):
-        return {key: _finished_entry(value) for key, value in content.items()}
-    return _finished_entry(content)
-
-
-def _finished_entry(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: item.values if isinstance(item, _Array) else item for key, item in value.items()}
-    return value.values if isinstance(value, _Array) else value
+def _finished(content: Any, levels: int) -> Any:
+    """Arrays in place of what made them: the content itself, or within so many levels of dictionaries."""
+    if isinstance(content, dict) and levels:
+        return {key: _finished(value, levels - 1) for key, value in content.items()}
+    return content.values if isinstance(content, _Array) else content

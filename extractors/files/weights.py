@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 # Names under which published files keep the state dict that is meant, the wanted one first.
 WRAPPERS = ("model", "module", "state_dict", "model_state")
-
+# Blobs of Caffe2's optimiser, and the end of the names of others.
+CAFFE2_TRAINING, CAFFE2_MOMENTUM = ("lr", "model_iter"), "_momentum"
 
 DIGITS = 64  # of a whole SHA-256
 INDEX = ".safetensors.index.json"  # how the names of indices of weights in parts end
@@ -124,7 +125,7 @@ def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) ->
 
     `.safetensors`, a `.safetensors.index.json` beside its parts, or anything that torch.save wrote (`.pth`, `.pt`,
     `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed; or a `.pkl` of arrays
-    (`caffe2.py`). A dict under one of WRAPPERS is taken for the state dict itself; each of `prefixes` is
+    (`read_caffe2`). A dict under one of WRAPPERS is taken for the state dict itself; each of `prefixes` is
     taken off the names that begin with it, in that order. Raises WeightsError.
     """
     name = os.fspath(path)
@@ -176,9 +177,22 @@ def read_pickle(name: str) -> Any:
 
 
 def read_caffe2(name: str) -> dict[str, Any]:
-    from tal_cli.extractors.files.caffe2 import read_blobs
+    """The blobs of a file written by Caffe2, a pickled dict of arrays, without what only training needs."""
+    import numpy as np
+    import torch
 
-    return read_blobs(name)
+    from tal_cli.extractors.files.pickles import ARRAYS, read_arrays
+
+    content = read_arrays(Path(name), ARRAYS)
+    blobs = content.get("blobs", content) if isinstance(content, dict) else {}
+    return {
+        str(key): torch.from_numpy(np.array(value, np.float32))
+        for key, value in blobs.items()
+        if isinstance(value, np.ndarray)
+        and value.dtype.kind == "f"
+        and key not in CAFFE2_TRAINING
+        and not str(key).endswith(CAFFE2_MOMENTUM)
+    }
 
 
 READERS: dict[str, Callable[[str], Any]] = {

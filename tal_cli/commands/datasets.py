@@ -93,7 +93,7 @@ def check(
     from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, check_videos
     from tal_cli.datasets.formats import load_annotations
     from tal_cli.datasets.splits import split_own
-    from tal_cli.extractors.features.lookup import usual_place
+    from tal_cli.extractors.features.lookup import default_source
     from tal_cli.models.recipe.loading import load_recipe
 
     spec = load_recipe(recipe).features if recipe else None
@@ -112,7 +112,7 @@ def check(
         expected = Expected(subsets, benchmark.labels, names if len(names) == benchmark.labels else (), spec or usual)
     videos = [video for subset, _ in expected.subsets for video in annotations.of(subset)]
     base = root or file.parent
-    looked = FeatureCheck(features or usual_place(base), expected.features, thorough)
+    looked = FeatureCheck(features or default_source(base), expected.features, thorough)
     problems = list(check_annotations(annotations, expected))
     if (base / "videos").is_dir():
         problems += check_videos(videos, base / "videos")

@@ -26,10 +26,10 @@ from tal_cli.commands.options import (
     finite,
 )
 from tal_cli.extractors.errors import UsageError
+from tal_cli.extractors.features.formats import WRITTEN
 from tal_cli.inputs import gather
 
 EXAMPLE = "Example: tal extract-features videos/ -o features --shard 1/4"
-FORMATS = ("npy", "npz", "safetensors", "pt")
 ENGINES = ("local", "ray")
 
 
@@ -78,7 +78,7 @@ def extract_features(
         list[Path] | None,
         typer.Option("--weights", metavar="FILE", help="Weights of the extractor (once per file that it needs)."),
     ] = None,
-    format: Annotated[str, typer.Option("--format", "-f", metavar="|".join(FORMATS), help="File format.")] = "npy",
+    format: Annotated[str, typer.Option("--format", "-f", metavar="|".join(WRITTEN), help="File format.")] = "npy",
     overwrite: Overwrite = False,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only the I-th of N shards of the inputs (from 1).")
@@ -118,7 +118,7 @@ def extract_features(
     on one folder, on one machine or many, share the work. Inputs and DIR may be URLs such as s3://bucket/videos;
     URLs have no locks, so give each run a --shard there.
     """
-    for option, value, known in (("format", format, FORMATS), ("engine", engine, ENGINES)):
+    for option, value, known in (("format", format, WRITTEN), ("engine", engine, ENGINES)):
         if value not in known:
             raise UsageError(f"--{option} {value}: no such {option}", f"use one of {', '.join(known)}")
     if extractor is not None and model is not None:

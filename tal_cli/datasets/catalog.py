@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from tal_cli.extractors.errors import MissingError, UsageError
-from tal_cli.extractors.features.lookup import usual_place
+from tal_cli.extractors.features.lookup import default_source
 
 LAYOUT = (
     ("annotations.json", ("ActivityNet-style JSON (or .json.gz)",)),
@@ -84,7 +84,7 @@ class Benchmark:
     @property
     def features_folder(self) -> Path:
         """The folder of feature files, or the file that holds all."""
-        return usual_place(self.root)
+        return default_source(self.root)
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.extractors.errors import InputError
-from tal_cli.inputs import FEATURE_SUFFIXES
+from tal_cli.extractors.features.formats import is_feature_file
 from tal_cli.media.host import run_task
 from tal_cli.results.colours import colours
 from tal_cli.results.output_paths import file_for
@@ -111,7 +111,7 @@ def clip_name(number: int, segment: Segment) -> str:
 
 
 def _video_of(detections: Detections, what: str) -> str:
-    if Path(detections.path).suffix.lower() in FEATURE_SUFFIXES:
+    if is_feature_file(detections.path):
         raise InputError(detections.path, f"{what}: only the features of the video are known")
     return detections.path
 

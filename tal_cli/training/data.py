@@ -14,7 +14,7 @@ from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import split_own
 from tal_cli.evaluation.average_precision import parse_tiou
 from tal_cli.extractors.errors import InputError, MissingError, UsageError
-from tal_cli.extractors.features.lookup import find_features, usual_place
+from tal_cli.extractors.features.lookup import default_source, find_features
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.features import UNKNOWN, FeatureSpec
 from tal_cli.models.recipe.loading import override
@@ -102,7 +102,7 @@ def _own_data(path: Path, features: Path | None, train: str | None, test: str | 
         name=name_of(path),
         path=path,
         annotations=annotations,
-        features=features or usual_place(path.parent),
+        features=features or default_source(path.parent),
         train=train,
         test=test,
         tiou=parse_tiou(OWN_DATA_TIOU),

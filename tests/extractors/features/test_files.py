@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tal_cli.extractors.errors import FeatureError
 from tal_cli.extractors.features.contract import FeatureContract
-from tal_cli.extractors.features.files import FORMATS, load_features, save_features
+from tal_cli.extractors.features.files import load_features, save_features
+from tal_cli.extractors.features.formats import WRITTEN
 from tal_cli.extractors.features.sequence import FeatureSequence
 
 MakeContract = Callable[..., FeatureContract]
@@ -27,7 +28,7 @@ def sequence(contract: MakeContract) -> FeatureSequence:
     return FeatureSequence(features=features, contract=contract(), fps=25.0, frames=50, duration=2.0)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", WRITTEN)
 def test_files_give_back_what_was_saved(sequence: FeatureSequence, tmp_path: Path, suffix: str) -> None:
     times = np.linspace(0.1, 1.9, 9).round(6)
     sequence = replace(
@@ -68,7 +69,7 @@ def test_a_kill_between_the_two_files_leaves_nothing_that_counts(
     assert not list(tmp_path.glob("*.part"))
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", WRITTEN)
 def test_damaged_files_are_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x.{suffix}"
     for content in (b"", b"rubbish" * 50, b"\x93NUMPY\x01\x00", b"PK\x03\x04" + bytes(60)):

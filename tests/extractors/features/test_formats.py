@@ -1,13 +1,10 @@
-"""Feature files of every form, of one video and of many; hostile ones run nothing and lead nowhere."""
+"""Feature files of every format, of one video and of many; hostile ones lead nowhere."""
 
 from __future__ import annotations
 
 import builtins
-import contextlib
 import os
 import pickle
-import pickletools
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,19 +13,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from tal_cli.datasets.annotations import VideoAnnotation
-from tal_cli.datasets.training_data import load_videos
-from tal_cli.extractors.errors import FeatureError, MissingError, UsageError
+from tal_cli.extractors.errors import FeatureError, MissingError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.files import save_features
-from tal_cli.extractors.features.lookup import FeatureFile, find_features, usual_place
+from tal_cli.extractors.features.lookup import FeatureFile, default_source, find_features
 from tal_cli.extractors.features.sequence import FeatureSequence
-from tal_cli.extractors.files.pickles import STAND_INS, load_arrays
 
 FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -48,27 +40,27 @@ MANY: dict[str, Callable[[Path, dict[str, NDArray[Any]]], object]] = {
 }
 
 
-@pytest.mark.parametrize("form", MANY)
-def test_one_file_of_many_videos(tmp_path: Path, form: str) -> None:
-    path = tmp_path / f"features.{form}"
-    MANY[form](path, {"a": FEATURES, "v_b": FEATURES * 2, "c": np.ones((2, 3), np.float32)})
-    assert usual_place(tmp_path) == path
+@pytest.mark.parametrize("format", MANY)
+def test_one_file_of_many_videos(tmp_path: Path, format: str) -> None:
+    path = tmp_path / f"features.{format}"
+    MANY[format](path, {"a": FEATURES, "v_b": FEATURES * 2, "c": np.ones((2, 3), np.float32)})
+    assert default_source(tmp_path) == path
     found = find_features(path, "b")
     assert found == FeatureFile(path, "v_b") and str(found) == f"{path}[v_b]"
     np.testing.assert_array_equal(found.load().features, FEATURES * 2)
     assert found.load().contract is None and found.outline().features.shape == (4, 3)
     assert find_features(path, "z") is None
     # A file that is written anew is read anew.
-    MANY[form](path, {"z": FEATURES})
+    MANY[format](path, {"z": FEATURES})
     os.utime(path, ns=(1, 1))
     assert find_features(path, "b") is None and find_features(path, "z") == FeatureFile(path, "z")
 
 
-@pytest.mark.parametrize("form", ["pkl", "h5", "hdf5"])
-def test_one_file_per_video(tmp_path: Path, form: str) -> None:
-    path = tmp_path / "training" / f"v_a.{form}"
+@pytest.mark.parametrize("format", ["pkl", "h5", "hdf5"])
+def test_one_file_per_video(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "training" / f"v_a.{format}"
     path.parent.mkdir()
-    if form == "pkl":
+    if format == "pkl":
         path.write_bytes(pickle.dumps({"feats": FEATURES, "fps": 25}))
     else:
         write_h5(path, {"feats": FEATURES, "times": np.ones(4)})
@@ -103,109 +95,6 @@ def test_a_description_beside_a_pickle_counts(tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(FEATURES))
     found = find_features(tmp_path, "a")
     assert found is not None and found.load().contract == contract and found.load().fps == 25
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("kind", ["<f4", ">f8", "f2", "i8", "u1", "?"])
-def test_arrays_survive_every_protocol(tmp_path: Path, protocol: int, kind: str) -> None:
-    values = np.asarray(FEATURES, kind)
-    for array in (values, values.T, np.asfortranarray(values), values[:0]):
-        (tmp_path / "a.pkl").write_bytes(pickle.dumps(array, protocol))
-        found = load_arrays(tmp_path / "a.pkl")
-        np.testing.assert_array_equal(found, array)
-        assert found.shape == array.shape
-
-
-class Calls:
-    """Something that pickles as a call."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any, state: Any = None) -> None:
-        self.reduced = (function, arguments) if state is None else (function, arguments, state)
-
-    def __reduce__(self) -> Any:
-        return self.reduced
-
-
-def written(tmp_path: Path, content: Any, protocol: int = 4) -> Path:
-    path = tmp_path / "hostile.pkl"
-    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content, protocol))
-    return path
-
-
-MARK = "mark-of-the-intruder"
-HOSTILE: dict[str, Any] = {
-    "a command": Calls(os.system, f"touch {MARK}"),
-    "code": Calls(exec, f"open('{MARK}', 'w')"),
-    "evaluation": Calls(eval, f"open('{MARK}', 'w')"),
-    "an attribute": Calls(getattr, 3, "real"),
-    "a file": Calls(open, MARK, "w"),
-    "inside an array": {"v": [Calls(os.system, f"touch {MARK}")], "w": FEATURES},
-    "numpy's own loader": Calls(np.load, "x.npy"),
-    "an array of objects": np.asarray([Calls(os.system, f"touch {MARK}")], dtype=object),
-    "an array of records": np.zeros(2, dtype=[("a", "f4")]),
-    "a class": Calls,
-    "by protocol 0": b"cos\nsystem\n(S'touch " + MARK.encode() + b"'\ntR.",
-    "by the type's name": b"cnumpy\nndarray\n(I9999999999\ntR.",
-    "a dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0fcore.sys.exit\x93)R.",
-    "an assignment to a name": b"cnumpy\ndtype\n(N}S'__call__'\nI1\nstb.",
-    "an extension": b"\x82\x01.",
-    "a table without end": b"Nr\xff\xff\xff\x7f.",
-    "a persistent name": b"Pfile\n.",
-    "nothing": b"",
-    "half": pickle.dumps(FEATURES)[:-20],
-    "not a pickle": b"\x93NUMPY" + bytes(50),
-    "a text": "hello",
-    "many numbers": list(range(5)),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_pickle_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = written(tmp_path, HOSTILE[name])
-    with pytest.raises(FeatureError, match=r"hostile\.pkl"):
-        FeatureFile(path).load()
-    assert {item.name for item in tmp_path.iterdir()} == {"hostile.pkl"}
-
-
-@given(content=st.binary(max_size=60), at=st.integers(0, 200), protocol=st.integers(0, 5))
-def test_broken_pickles_are_feature_errors(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes, at: int, protocol: int
-) -> None:
-    whole = pickle.dumps({"features": FEATURES}, protocol)
-    path = tmp_path_factory.getbasetemp() / "broken.pkl"
-    path.write_bytes(whole[:at] + content + whole[at + len(content) :])
-    with contextlib.suppress(FeatureError):
-        assert FeatureFile(path).load().features.ndim == 2
-
-
-def test_the_bytes_of_a_tensor_run_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    inner = pickle.dumps(Calls(os.system, f"touch {MARK}"), 2)
-    for outer in (inner, pickle.dumps(0x1950A86A20F9469CFC6C, 2) + inner):
-        path = written(tmp_path, Calls(torch.storage._load_from_bytes, outer), 2)
-        with pytest.raises(FeatureError):
-            FeatureFile(path).load()
-    tensor = Calls(torch._utils._rebuild_tensor_v2, torch.ones(4).untyped_storage(), 0, (9,), (1,), False, {})
-    with pytest.raises(FeatureError):
-        FeatureFile(written(tmp_path, tensor)).load()
-    assert not (tmp_path / MARK).exists()
-
-
-def test_what_names_lead_to_cannot_be_changed() -> None:
-    for stand_in in STAND_INS.values():
-        with pytest.raises(AttributeError):
-            stand_in.anything = 1
-        assert not isinstance(stand_in, type)
-
-
-def test_a_pickle_that_promises_more_than_it_holds(tmp_path: Path) -> None:
-    content = bytearray(pickle.dumps(FEATURES, 2))
-    at = content.find(b"K\x04K\x03\x86")  # the shape (4, 3)
-    assert at > 0 and "BININT1" in [op.name for op, _, _ in pickletools.genops(bytes(content))]
-    content[at : at + 5] = b"J" + struct.pack("<i", 2**31 - 1) + b"K\x03\x86"
-    with pytest.raises(FeatureError):
-        FeatureFile(written(tmp_path, bytes(content))).load()
 
 
 @pytest.mark.parametrize("link", ["external", "soft", "outside", "virtual"])
@@ -294,7 +183,7 @@ def test_numbers_of_every_kind_and_order(tmp_path: Path, kind: str, shape: tuple
         np.testing.assert_array_equal(found.load().features, FEATURES)
 
 
-def test_files_of_one_form_under_the_name_of_another(tmp_path: Path) -> None:
+def test_files_of_one_format_under_the_name_of_another(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", FEATURES)
     np.save(tmp_path / "b.npy", FEATURES)
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
@@ -311,7 +200,7 @@ def test_files_of_one_form_under_the_name_of_another(tmp_path: Path) -> None:
 
 def test_an_archive_that_unpacks_to_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed(tmp_path / "a.npz", features=np.zeros((1000, 100)))
-    monkeypatch.setattr("tal_cli.extractors.features.files.LARGEST", 1000)
+    monkeypatch.setattr("tal_cli.extractors.features.formats.LARGEST", 1000)
     for found in (FeatureFile(tmp_path / "a.npz"), FeatureFile(tmp_path / "a.npz", "features")):
         with pytest.raises(FeatureError, match="more than"):
             found.load()
@@ -343,18 +232,3 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(MissingError) as caught:
         FeatureFile(tmp_path / "a.h5").load()
     assert "tal-cli[h5]" in caught.value.remedy
-
-
-def test_training_reads_a_file_of_many_videos(tmp_path: Path) -> None:
-    from tal_cli.models.recipe.features import FeatureSpec
-
-    write_h5(tmp_path / "features.h5", {"a": FEATURES, "b": FEATURES + 1})
-    videos = [VideoAnnotation(name, "training", 1.12, 25.0, ()) for name in "ab"]
-    spec = FeatureSpec(extractor="x", channels=3, window=16, stride=4)
-    loaded = load_videos(videos, tmp_path / "features.h5", ["jump"], spec)
-    np.testing.assert_array_equal(loaded[1].load().numpy(), FEATURES + 1)
-    absent = VideoAnnotation("c", "training", 1.12, 25.0, ())
-    with pytest.raises(MissingError, match=r"for c$"):
-        load_videos([*videos, absent], tmp_path / "features.h5", ["jump"], spec)
-    with pytest.raises(UsageError, match=r"features\.h5\[a\]: 3 channels, the recipe has 4"):
-        load_videos(videos, tmp_path / "features.h5", ["jump"], spec.model_copy(update={"channels": 4}))

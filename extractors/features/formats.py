@@ -1,0 +1,254 @@
+"""Formats of feature files: how each is read and written, with one video in a file or many.
+
+No library is imported before a format needs it. Nothing in a file is executed, and an HDF5 file leads to no other file.
+Reading raises whatever a format's library raises; `files.py` turns it into an error that names the file.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tal_cli.extractors.errors import MissingError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ARRAY_NAMES = ("features", "feats", "feature")
+SLOW_FAST = ("slow_feature", "fast_feature")  # TCANet's SlowFast features: two arrays [1, channels, T] of one video
+LARGEST = 8 << 30  # bytes of one video's features, where a file's size says nothing of what it unpacks to
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    read: the array of the video of that name, or without a name the only video's.
+    names: the names in a file; None where there is one array without a name.
+    shape: the array's shape without its values; None where only reading it tells.
+    write: writes features [T, C]; None where the format is only read.
+    """
+
+    read: Callable[[Path, str | None], NDArray[Any]]
+    names: Callable[[Path], Iterable[str]] | None = None
+    shape: Callable[[Path, str | None], tuple[int, ...]] | None = None
+    write: Callable[[NDArray[np.float32], BinaryIO], object] | None = None
+
+
+def suffix_of(path: str | os.PathLike[str]) -> str:
+    """The key in FORMATS that a path's suffix stands for, if it is there."""
+    return os.path.splitext(path)[1][1:].lower()
+
+
+def is_feature_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds features, told by its suffix."""
+    return suffix_of(path) in FORMATS
+
+
+def only_name(names: Iterable[str]) -> str:
+    """The name of the features among those in a file of one video. Raises ValueError."""
+    known = list(names)
+    named = next((name for name in ARRAY_NAMES if name in known), None)
+    if named is None and len(known) != 1:
+        raise ValueError(f"{len(known)} arrays, none called {ARRAY_NAMES[0]}")
+    return known[0] if named is None else named
+
+
+def array_in(content: Any) -> NDArray[Any]:
+    """One video's array [T, C], from an array or the dictionary around it. Raises ValueError."""
+    import numpy as np
+
+    if isinstance(content, dict):
+        if all(isinstance(content.get(name), np.ndarray) for name in SLOW_FAST):
+            joined = np.concatenate([content[name] for name in SLOW_FAST], axis=-2)
+            return np.moveaxis(joined.reshape(joined.shape[-2:]), 0, 1)
+        content = content[only_name(content)]
+    if not isinstance(content, np.ndarray):
+        raise ValueError("no array")
+    return content
+
+
+def read_npy(path: Path, name: str | None) -> NDArray[Any]:
+    import numpy as np
+
+    with path.open("rb") as file:
+        values: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return values
+
+
+def npy_shape(path: Path, name: str | None) -> tuple[int, ...]:
+    import numpy as np
+
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return tuple(array.shape) if array.dtype.kind in "iuf" else ()
+
+
+def write_npy(features: NDArray[np.float32], file: BinaryIO) -> None:
+    import numpy as np
+
+    np.save(file, features, allow_pickle=False)
+
+
+def open_npz(path: Path) -> Any:
+    """The arrays in an .npz file, to be closed. Raises ValueError where it is none, or one is larger than LARGEST."""
+    import numpy as np
+
+    if not zipfile.is_zipfile(path):
+        raise ValueError("no archive of arrays")
+    arrays = np.load(path, allow_pickle=False)
+    if any(entry.file_size > LARGEST for entry in arrays.zip.infolist()):
+        arrays.close()
+        raise ValueError(f"an array of more than {LARGEST >> 30} GiB")
+    return arrays
+
+
+def npz_names(path: Path) -> list[str]:
+    with open_npz(path) as arrays:
+        return list(arrays.files)
+
+
+def read_npz(path: Path, name: str | None) -> NDArray[Any]:
+    with open_npz(path) as arrays:
+        return array_in(arrays[only_name(arrays.files) if name is None else name])
+
+
+def write_npz(features: NDArray[np.float32], file: BinaryIO) -> None:
+    import numpy as np
+
+    np.savez(file, features=features)
+
+
+def safetensors_names(path: Path) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        return list(file.keys())
+
+
+def read_safetensors(path: Path, name: str | None) -> NDArray[Any]:
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        return array_in(file.get_tensor(only_name(file.keys()) if name is None else name))
+
+
+def write_safetensors(features: NDArray[np.float32], file: BinaryIO) -> None:
+    from safetensors.numpy import save
+
+    file.write(save({"features": features}))
+
+
+def load_pt(path: Path) -> Any:
+    """An array, or arrays by name. Raises ValueError for anything else; nothing in the file is executed."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("it is damaged or holds something else than tensors") from None
+    if isinstance(content, torch.Tensor):
+        return content.detach().float().numpy()
+    if not isinstance(content, dict):
+        raise ValueError(f"a {type(content).__name__} instead of a tensor")
+    tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    return {key: tensor.detach().float().numpy() for key, tensor in tensors.items()}
+
+
+def write_pt(features: NDArray[np.float32], file: BinaryIO) -> None:
+    import torch
+
+    torch.save(torch.from_numpy(features), file)
+
+
+def load_pkl(path: Path) -> Any:
+    """An array, or arrays by name. Raises UnpicklingError for anything else; nothing in the file is executed."""
+    from tal_cli.extractors.files.pickles import ARRAYS, TENSORS, read_arrays
+
+    return read_arrays(path, ARRAYS | TENSORS)
+
+
+LOAD: dict[str, Callable[[Path], Any]] = {"pkl": load_pkl, "pt": load_pt}  # formats that are read as a whole
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path, changed: int) -> Any:
+    """What a file holds, kept for the next of its videos; `changed` is its time."""
+    return LOAD[suffix_of(path)](path)
+
+
+def loaded_names(path: Path) -> list[str]:
+    content = _loaded(path, path.stat().st_mtime_ns)
+    if not isinstance(content, dict):
+        raise ValueError("one array, not videos by name")
+    return [key for key in content if isinstance(key, str)]
+
+
+def read_loaded(path: Path, name: str | None) -> NDArray[Any]:
+    if name is None:
+        return array_in(LOAD[suffix_of(path)](path))
+    return array_in(_loaded(path, path.stat().st_mtime_ns)[name])
+
+
+def h5py() -> Any:
+    """The package. Raises MissingError where it is not installed."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingError("features in HDF5 need h5py", "pip install 'tal-cli[h5]'") from error
+    return h5py
+
+
+def h5_names(path: Path) -> list[str]:
+    with h5py().File(path, "r") as file:
+        return list(file.keys())
+
+
+def read_h5(path: Path, name: str | None) -> NDArray[Any]:
+    with h5py().File(path, "r") as file:
+        values: NDArray[Any] = _h5_data(file, name)[()]
+        return values
+
+
+def h5_shape(path: Path, name: str | None) -> tuple[int, ...]:
+    with h5py().File(path, "r") as file:
+        return tuple(_h5_data(file, name).shape)
+
+
+def _h5_data(file: Any, name: str | None) -> Any:
+    """One video's numbers, not read yet. Raises ValueError where there are none in the file itself."""
+    node = _h5_child(file, name) if name is not None else file
+    if isinstance(node, h5py().Group):
+        node = _h5_child(node, only_name(node.keys()))
+    # Links, virtual and external data sets are ways into other files.
+    if not isinstance(node, h5py().Dataset) or node.external or node.is_virtual:
+        raise ValueError("no array of its own")
+    if node.dtype.kind not in "iuf" or node.size * node.dtype.itemsize > LARGEST:
+        raise ValueError(f"{node.dtype} {list(node.shape)} instead of numbers, or too many")
+    return node
+
+
+def _h5_child(group: Any, name: str) -> Any:
+    if not isinstance(group.get(name, getlink=True), h5py().HardLink):
+        raise ValueError(f"{name} is a link")
+    return group[name]
+
+
+# By suffix, the first choice first where a video has several files.
+FORMATS = {
+    "npy": Format(read_npy, shape=npy_shape, write=write_npy),
+    "npz": Format(read_npz, npz_names, write=write_npz),
+    "safetensors": Format(read_safetensors, safetensors_names, write=write_safetensors),
+    "pt": Format(read_loaded, loaded_names, write=write_pt),
+    "h5": Format(read_h5, h5_names, h5_shape),
+    "hdf5": Format(read_h5, h5_names, h5_shape),
+    "pkl": Format(read_loaded, loaded_names),
+}
+WRITTEN = tuple(suffix for suffix, format in FORMATS.items() if format.write is not None)
+ARCHIVES = tuple(suffix for suffix, format in FORMATS.items() if format.names is not None)  # may hold many videos
