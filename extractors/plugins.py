@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tal_cli.extractors.errors import PluginError, PluginWarning
-from tal_cli.extractors.files.error_text import reason_of
+from tal_cli.extractors.files.error_text import library_message
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -91,7 +91,7 @@ def load_object(address: str, title: str = "") -> Any:
     except (Exception, SystemExit) as error:
         if module.startswith("tal_cli."):
             raise
-        reason = f"{type(error).__name__}: {reason_of(error)}"
+        reason = f"{type(error).__name__}: {library_message(error)}"
         raise PluginError(f"{title or address} cannot be imported: {reason}", UPDATE) from error
 
 
@@ -115,7 +115,7 @@ def installed() -> dict[str, dict[str, list[EntryPoint]]]:
             packages.add(distribution.name)
             offers = list(distribution.entry_points)
         except Exception as error:
-            reason = f"the entry points of {distribution.name} cannot be read: {reason_of(error)}"
+            reason = f"the entry points of {distribution.name} cannot be read: {library_message(error)}"
             warnings.warn(f"left out: {reason}", PluginWarning, stacklevel=1)
             continue
         for offer in offers:

@@ -1,4 +1,4 @@
-"""What libraries say of files that they cannot read, in words for whoever has such a file."""
+"""Error messages of libraries about files that they cannot read, in words for the user who has such a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 LONGEST = 160  # characters
 
 
-def reason_of(error: BaseException) -> str:
-    """What an exception says, in one line of bounded length.
+def library_message(error: BaseException) -> str:
+    """A library's error message, in one line of bounded length.
 
-    What torch and numpy advise about files that they refuse, to load them unsafely, nobody should do; it is left out.
+    The advice of torch and numpy to load files unsafely that they reject is left out.
     """
     said = getattr(error, "strerror", None) or str(error)
     asked = re.search(r"GLOBAL (\S+)", said)

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tal_cli.extractors.errors import PackageMissing, RemoteError
-from tal_cli.extractors.files.error_text import reason_of
+from tal_cli.extractors.files.error_text import library_message
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Whose packages are in which of our extras.
@@ -126,7 +126,7 @@ def remote(url: str) -> Iterator[tuple[Any, str]]:
     except ImportError as error:
         named = re.search(r"[Ii]nstall [\"'`]?([\w.-]+)", str(error))  # as fsspec does for every scheme that it knows
         if scheme not in EXTRAS and named is None:
-            raise RemoteError(url, reason_of(error)) from None
+            raise RemoteError(url, library_message(error)) from None
         raise PackageMissing(*EXTRAS.get(scheme, (named and named[1], None))) from None
     except (RemoteError, PackageMissing):
         raise
@@ -135,4 +135,4 @@ def remote(url: str) -> Iterator[tuple[Any, str]]:
     except FileExistsError:
         raise
     except Exception as error:  # every store has its own kinds: no credentials, no bucket, no network
-        raise RemoteError(url, reason_of(error)) from None
+        raise RemoteError(url, library_message(error)) from None

@@ -23,7 +23,7 @@ from tal_cli.datasets.formats.values import finite
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.extractors.features.lookup import PREFIX
-from tal_cli.extractors.files.error_text import reason_of
+from tal_cli.extractors.files.error_text import library_message
 from tal_cli.extractors.files.json_files import read_json
 
 Floats = NDArray[np.float64]
@@ -119,7 +119,7 @@ def _from_array(path: Path) -> VideoScores:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(path, f"it holds no array ({reason_of(error)})") from error
+        raise InputError(path, f"it holds no array ({library_message(error)})") from error
     if values.ndim != 2 or values.shape[1] != UCF101_CLASSES or values.dtype.kind not in "fiu":
         raise InputError(path, f"expected scores of {UCF101_CLASSES} classes, [videos, {UCF101_CLASSES}]")
     chosen = values[:, [number - 1 for number in UCF101_THUMOS.values()]].astype(np.float64)

@@ -90,7 +90,7 @@ def attempt(download: Download) -> None:
         host = urlsplit(download.url).netloc
         raise DownloadError(f"{download.name}: {host} answered {error.code} {one_line(error.reason)}") from None
     except (URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
-        raise Interrupted(reason_of(error)) from None
+        raise Interrupted(connection_failure(error)) from None
     except OSError as error:
         raise DownloadError(f"{download.name}: {download.part.parent}: {error.strerror or error}") from None
 
@@ -200,7 +200,7 @@ def forget(part: Path) -> None:
     etag_path(part).unlink(missing_ok=True)
 
 
-def reason_of(error: Exception) -> str:
+def connection_failure(error: Exception) -> str:
     """A failed connection's reason, in one line."""
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):

@@ -18,7 +18,7 @@ from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats import activitynet, elan, epic, labelstudio, table, thumos
 from tal_cli.datasets.formats.values import How
 from tal_cli.extractors.errors import AnnotationError, PluginWarning
-from tal_cli.extractors.files.error_text import reason_of
+from tal_cli.extractors.files.error_text import library_message
 from tal_cli.extractors.files.json_files import read_text
 from tal_cli.extractors.plugins import Registry
 
@@ -92,7 +92,7 @@ def _recognises(name: str, reader: Reader, head: str) -> bool:
     try:
         return bool(reader.recognises(head))
     except Exception as error:
-        warnings.warn(f"left out: annotation format {name}: {reason_of(error)}", PluginWarning, stacklevel=1)
+        warnings.warn(f"left out: annotation format {name}: {library_message(error)}", PluginWarning, stacklevel=1)
         return False
 
 
