@@ -61,10 +61,9 @@ def chosen_from(parts: Registry[type[Part]]) -> WrapValidator:
         if not isinstance(name, str):
             return built_in(value)
         if name not in parts:
-            names = ", ".join(map(repr, parts))
-            raise PydanticKnownError(
-                "union_tag_invalid", {"discriminator": "name", "tag": name, "expected_tags": names}
-            )
+            names = f"{', '.join(parts)}; a package may add others"
+            context = {"discriminator": "name", "tag": name, "expected_tags": names}
+            raise PydanticKnownError("union_tag_invalid", context)
         chosen = parts[name]
         return built_in(value) if name in parts.built_in else chosen.model_validate(value, strict=True)
 

@@ -19,10 +19,11 @@ from tal_cli.extractors.catalog import ENTRIES
 ROOT = Path(__file__).resolve().parents[2]
 # docs/reference is generated, and shows what `--help` does.
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "reference" not in p.parts)]
-SHELL = [block for page in PAGES for block in blocks(page, ROOT) if block.language == "sh"]
-EXPORT = ROOT / "docs" / "how-to" / "export.md"  # has a test of its own
+EXPORT, EXTEND = (ROOT / "docs" / "how-to" / f"{name}.md" for name in ("export", "extend"))  # have tests of their own
+SHELL = [block for page in PAGES if page != EXTEND for block in blocks(page, ROOT) if block.language == "sh"]
 WITH_SHELL = [page for page in PAGES if page != EXPORT and any((ROOT / block.page) == page for block in SHELL)]
-LANGUAGES = {"sh", "python", "json", "csv", "bibtex"}  # what is run or read here; no other way to show a command
+# What is run or read here; there is no other way to show a command.
+LANGUAGES = {"sh", "python", "json", "csv", "bibtex", "toml", "text"}
 RUN = ("tal", "scripts/demo", "find", "jq", "sort", "duckdb", "cat", "awk", "ls", "eval")
 NOT_RUN = {
     "scripts/test": "it is what runs these tests",
@@ -48,7 +49,7 @@ def walk(shell: Any, material: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
     def through(page: Path) -> dict[str, Any]:
         names: dict[str, Any] = {}
-        for block in (block for block in blocks(page, ROOT) if block.runs and not is_fragment(block)):
+        for block in (block for block in blocks(page, ROOT) if block.runs):
             if block.language == "python":
                 exec(compile(block.text, f"{block.page}:{block.line}", "exec"), names)
             if block.language == "sh":
@@ -109,11 +110,6 @@ def test_the_examples_in_help_exist() -> None:
 def all_commands(command: Any) -> list[Any]:
     """A command and those below it."""
     return [command, *(each for child in getattr(command, "commands", {}).values() for each in all_commands(child))]
-
-
-def is_fragment(block: Block) -> bool:
-    """Whether Python shows a part of a file, as README does where it extends; `test_extending` runs those."""
-    return block.language == "python" and "import " not in block.text
 
 
 def runnable(script: str) -> str:

@@ -1,105 +1,110 @@
-"""What README says about extending works as it stands there."""
+"""The package that docs/how-to/extend.md builds: its files are written, installed and used as the page says."""
 
 from __future__ import annotations
 
-import io
+import json
+import os
+import re
+import shutil
+import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
-import torch
-from doc_blocks import blocks
-from doc_material import FRAMES, render_two_shots
-
-from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.layers.pyramid import pad_batch
-from tal_cli.models.predictions import decode_everywhere
-from tal_cli.models.recipe.loading import load_recipe, override
+from doc_blocks import FENCE
 
 ROOT = Path(__file__).resolve().parents[2]
-# What the modules beside the shown ones begin with.
-IMPORTS = """\
-from typing import Literal
-from torch import Tensor, nn
-from tal_cli.models.recipe.architecture import DecoderSettings, ModelConfig
-from tal_cli.models.recipe.encoders import EncoderSettings
-from tal_cli.models.predictions import PlainBoundaries, Predictions
-from tal_cli.models.layers.common import apply_mask
-from tal_cli.models.layers.pyramid import PyramidLayout
+PAGE = ROOT / "docs" / "how-to" / "extend.md"
+TITLE = re.compile(r'```\w+ title="([^"]+)"')
+# Into a folder of its own, without the network and without what is here already.
+PIP = """\
+#!/bin/sh
+exec {python} -m pip "$@" --quiet --no-deps --no-build-isolation --disable-pip-version-check --upgrade --target {target}
 """
-FRAGMENTS = [block.text for block in blocks(ROOT / "README.md", ROOT) if block.language == "python"]
 
 
-def fragment(start: str) -> str:
-    """The one block that begins so."""
-    found = [text for text in FRAGMENTS if text.startswith(start)]
-    assert len(found) == 1, f"README has {len(found)} Python blocks that begin with {start!r}"
-    return found[0]
+@dataclass(frozen=True)
+class Built:
+    """What the page's commands printed, by command; where they ran; and how to run more."""
+
+    printed: dict[str, str]
+    folder: Path
+    call: Callable[[str], subprocess.CompletedProcess[str]]
 
 
-def test_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tal_cli.extractors import catalog
-    from tal_cli.extractors.backbones import create_backbone
-    from tal_cli.extractors.backbones.blueprint import Measured
-    from tal_cli.extractors.catalog.entry import BackboneEntry
-    from tal_cli.extractors.extraction.extractor import extract_features
-    from tal_cli.extractors.features.contract import FeatureContract
+@pytest.fixture(scope="module")
+def built(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The page, done from top to bottom."""
+    root = tmp_path_factory.mktemp("extend")
+    folder = Path(shutil.copytree(prepared, root / "work"))
+    site, programs = root / "site", root / "bin"
+    programs.mkdir()
+    (programs / "pip").write_text(PIP.format(python=sys.executable, target=site))
+    (programs / "pip").chmod(0o755)
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(site), "TAL_HOME": str(root), "TAL_DEVICE": "cpu"}
 
-    names: dict[str, Any] = {"torch": torch, "Tensor": torch.Tensor, "Measured": Measured}
-    names |= {"FeatureContract": FeatureContract, "BackboneEntry": BackboneEntry}
-    exec(fragment("class MeanColour"), names)
-    module = ModuleType("tal_cli.extractors.backbones.mean_colour")
-    module.MEAN_COLOUR = names["MEAN_COLOUR"]  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    entry = replace(eval(fragment("BackboneEntry("), names), blueprint=f"{module.__name__}:MEAN_COLOUR")
-    monkeypatch.setitem(catalog.BACKBONES.built_in, entry.name, entry)
+    def call(script: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-e", "-o", "pipefail", "-c", script]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
-    video = render_two_shots(tmp_path / "a.mp4")
-    features = extract_features(video, create_backbone("mean-colour")).features
-    assert features.shape == ((FRAMES - 16) // 4 + 1, 3)
-    assert abs(features[0] - features[-1]).max() > 0.01, "the two shots have different colours"
-
-
-@pytest.mark.parametrize(("start", "part"), [("class Pairs", "encoder"), ("class Plain", "decoder")])
-def test_a_part_of_the_detector(start: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    names: dict[str, Any] = {}
-    # This module's own __future__ would make strings of the annotations, which nobody could look up.
-    exec(compile(IMPORTS + fragment(start), "README.md", "exec", dont_inherit=True), names)
-    name = start.removeprefix("class ")
-    module, settings = names[f"{name}{part.capitalize()}"], names[f"{name}Settings"]
-
-    recipe = override(load_recipe("thumos-i3d"), {"model.width": 16, "model.head_width": 16, "features.channels": 8})
-    config = recipe.model.model_copy(update={part: settings()})
-    monkeypatch.setattr(settings, "network", "made_up:PART", raising=False)
-    monkeypatch.setitem(sys.modules, "made_up", ModuleType("made_up"))
-    monkeypatch.setattr("made_up.PART", module, raising=False)
-    detector = TemporalDetector(config, channels=8)
-    predictions = detector(*pad_batch([torch.randn(40, 8)], 64))
-    distances = decode_everywhere(predictions).refined
-    assert predictions.refined.shape[2] == 20 and distances.shape[-1] == 2
-    assert torch.isfinite(predictions.refined).all() and torch.isfinite(distances[:, predictions.valid[0]]).all()
+    printed = {}
+    for match in FENCE.finditer(PAGE.read_text("utf-8")):
+        title = TITLE.match(match[0])
+        if title:
+            file = folder / "tal-colours" / title[1]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            (file.parent / "__init__.py").touch()
+            with file.open("a") as opened:
+                opened.write(match[2])
+        elif match[1] == "sh":
+            for line in match[2].replace("\\\n", " ").replace("--epochs 30", "--epochs 1").splitlines():
+                done = call(line)
+                assert done.returncode == 0, f"{line}\n{done.stderr[-3000:]}"
+                assert "warning: left out" not in done.stderr
+                printed[" ".join(line.partition("#")[0].split())] = done.stdout
+    return Built(printed, folder, call)
 
 
-def test_an_output_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tal_cli.results.segments import Detections, Segment
-    from tal_cli.results.writers import Format, RunInfo
-
-    module = ModuleType("tal_cli.results.writers.audacity")
-    exec(fragment("from collections.abc import Iterable\n"), module.__dict__)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    write = eval(fragment("Format("), {"Format": Format}).writer()
-    file = io.BytesIO()
-    found = Detections("a", "a.mp4", 3.0, 25.0, 75, (Segment("cut", 1.0, 1.25, 0.9),))
-    write([found], file, RunInfo("0", "camera", ""))
-    assert file.getvalue() == b"1.000\t1.250\tcut\n"
+@pytest.mark.timeout(900)
+def test_the_formats_read_what_they_write(built: Built) -> None:
+    lines = built.printed["tal detect holiday.mp4 --format audacity"].splitlines()
+    assert lines and all(re.fullmatch(r"[\d.]+\t[\d.]+\t[\w-]+", line) for line in lines)
+    assert (built.folder / "beach.labels.txt").read_text().splitlines() == lines
+    (video,) = json.loads((built.folder / "beach.json").read_text())["database"].values()
+    starts = [float(line.split("\t")[0]) for line in lines]
+    assert [item["segment"][0] for item in video["annotations"]] == starts
+    assert "audacity" in built.call("tal detect --help").stdout
 
 
-def test_a_data_set() -> None:
-    from tal_cli.datasets.catalog import Benchmark
+def test_the_backbone_makes_features(built: Built) -> None:
+    import numpy as np
 
-    benchmark = eval(fragment("Benchmark("), {"Benchmark": Benchmark})
-    assert benchmark.root.name == benchmark.name == "dance"
-    assert "annotations.json" in benchmark.layout
+    features = np.load(built.folder / "colours/features/first.npy")
+    assert features.shape[1] == 3 and 0 < features.min() < features.max() < 1
+    assert (
+        json.loads((built.folder / "colours/features/first.json").read_text())["contract"]["extractor"] == "mean-colour"
+    )
+    assert "mean-colour" in built.call("tal extractors list").stdout
+    assert "mean-colour" in built.call("tal extract-features videos/ -x mean-color --out x").stderr, "did you mean"
+
+
+def test_the_detector_is_made_of_the_new_parts(built: Built) -> None:
+    recipe = (built.folder / "runs/colours/recipe.yaml").read_text()
+    assert "name: pairs\n    pool: max" in recipe and "name: plain" in recipe
+    assert "tal detect new.mp4 --model runs/colours --format audacity" in built.printed
+    without = built.call("PYTHONPATH= tal detect new.mp4 --model runs/colours")
+    assert without.returncode == 2 and "model.encoder: there is no pairs; there are gmg, " in without.stderr
+
+
+@pytest.mark.timeout(600)
+def test_workers_of_a_ray_cluster_see_the_backbone(built: Built) -> None:
+    pytest.importorskip("ray")
+    done = built.call(
+        "tal extract-features videos/first.mp4 -x mean-colour --engine ray --device auto --out colours/ray"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    features = [(built.folder / "colours" / name / "first.npy").read_bytes() for name in ("features", "ray")]
+    assert features[0] == features[1]
