@@ -169,19 +169,19 @@ def _video(path: str | Path, name: str, items: Any, facts: dict[str, Any], label
 
 def _csv_rows(path: str | Path, text: str, label_key: str) -> Iterator[Sequence[Any]]:
     between = separator(header(text))
-    reader = csv.DictReader(lines(text), delimiter=between, strict=True)
+    table = csv.reader(lines(text), delimiter=between, strict=True)
     columns = _columns(label_key)
     try:
-        if not set(columns) <= set(reader.fieldnames or ()):
+        names = next((row for row in table if row), [])
+        if not set(columns) <= set(names):
             raise InputError(path, EXPECTED.format(",".join(columns)))
-        cells = map(itemgetter(*columns), reader)
-        if between == ",":
-            yield from cells
-        else:  # as a spreadsheet saves it where numbers have a decimal comma
-            for video, label, *numbers in cells:
-                yield video, label, *(with_point(number or "", between) for number in numbers)
+        places = [names.index(column) for column in columns]
+        for row in table:
+            if row:
+                video, label, *numbers = (row[place] if place < len(row) else None for place in places)
+                yield video, label, *(number and with_point(number, between) for number in numbers)
     except csv.Error as error:
-        raise InputError(path, f"line {reader.reader.line_num}: {error}") from error
+        raise InputError(path, f"line {table.line_num}: {error}") from error
 
 
 def _from_parquet(path: str | Path, label_key: str) -> Results:
