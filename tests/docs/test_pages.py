@@ -79,6 +79,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(file), f"{page.relative_to(ROOT)}: {target}: no such heading"
 
 
+def test_the_map_names_what_is_there() -> None:
+    spans = re.findall(r"`([^`\s]+)`", FENCE.sub("", (ROOT / "ARCHITECTURE.md").read_text("utf-8")))
+    paths = [span for span in spans if re.match(r"(extractors|models|tal_cli|scripts|tests|docs)/", span)]
+    assert len(paths) > 50
+    assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
 def anchors(page: Path) -> set[str]:
     """What the headings of a page are called in links."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.M)
