@@ -7,12 +7,13 @@ venv="$root/.venv"
 # The first Python of at least 3.10 that runs: a command may exist and still not work, as version managers' stand-ins do.
 find_python() {
     for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do
-        if "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+        if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
             echo "$candidate"
             return
         fi
     done
-    echo "error: no Python >= 3.10 found; install one, or name it: PYTHON=/path/to/python3 $0" >&2
+    echo "error: no Python >= 3.10 with venv found; install one (Debian, Ubuntu: python3-venv)," \
+        "or name it: PYTHON=/path/to/python3 $0" >&2
     exit 4
 }
 

@@ -28,6 +28,7 @@ RUN = ("tal", "scripts/demo", "find", "jq", "sort", "duckdb", "cat", "awk", "ls"
 NOT_RUN = {
     "scripts/test": "it is what runs these tests",
     "pip": "it would change the environment of these tests; the extras it names are looked up, the wheel is built",
+    "uv": "as pip",
 }
 # A placeholder, numbers that only make a run long; of two rendered videos none can be kept apart.
 CHANGED = (
@@ -49,6 +50,7 @@ def walk(shell: Any, material: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
     def through(page: Path) -> dict[str, Any]:
         names: dict[str, Any] = {}
+        output = ""
         for block in (block for block in blocks(page, ROOT) if block.runs):
             if block.language == "python":
                 exec(compile(block.text, f"{block.page}:{block.line}", "exec"), names)
@@ -57,6 +59,9 @@ def walk(shell: Any, material: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
                 done = shell(script, material)
                 said = f"{block.page}:{block.line} ended with {done.returncode}, not {block.code}"
                 assert done.returncode == block.code, f"{said}:\n{script}\n{done.stderr[-3000:]}"
+                output = done.stdout
+            if block.language == "text":
+                assert same_output(block.text, output), f"{block.page}:{block.line}: the commands write\n{output}"
         return names
 
     return through
@@ -112,6 +117,15 @@ def all_commands(command: Any) -> list[Any]:
     return [command, *(each for child in getattr(command, "commands", {}).values() for each in all_commands(child))]
 
 
+def same_output(shown: str, written: str) -> bool:
+    """Whether texts agree in words, and in numbers up to the last digit, which processors may round differently."""
+    number = re.compile(r"\d+(?:\.\d+)?")
+    if number.sub("#", shown).split() != number.sub("#", written).split():
+        return False
+    pairs = zip(number.findall(shown), number.findall(written), strict=True)
+    return all(abs(float(a) - float(b)) < 1.5 * 10 ** -len(a.partition(".")[2]) for a, b in pairs)
+
+
 def runnable(script: str) -> str:
     """A script without the lines that need what a test has not, and with shorter numbers."""
     whole = re.sub(r"(\\|\|)\n", r"\1\0", script)
@@ -160,6 +174,11 @@ def test_a_wrong_name_in_text_is_noticed() -> None:
         check_names(["tal", "models", "addd", "NAME"])
     with pytest.raises(AssertionError, match="say in NOT_RUN why not"):
         need(["make", "coffee"])
+
+
+def test_another_output_is_noticed() -> None:
+    assert same_output("cut  0:07.94 0.87", "cut 0:07.95 0.86\n")
+    assert not same_output("cut 0:07.94", "cut 0:07.96") and not same_output("cut 0.5", "fade 0.5")
 
 
 def test_lines_that_need_more_than_a_test_has_are_left_out() -> None:

@@ -43,3 +43,14 @@ def test_the_citation_is_this_version() -> None:
     assert method["title"] in readme
     for author in method["authors"]:
         assert f"{author['family-names']}, {author['given-names']}" in readme
+
+
+def test_badges_are_true() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    shown = dict(re.findall(r"img\.shields\.io/badge/(\w+)-(?:%E2%89%A5%20)?([\w.]+)-", readme))
+    (python,) = re.findall(r'^requires-python = ">=([\d.]+)"$', project, re.M)
+    (torch,) = re.findall(r'^  "torch>=([\d.]+)",$', project, re.M)
+    (licence,) = re.findall(r'^license = "(\w+)"$', project, re.M)
+    assert shown == {"Python": python, "PyTorch": torch, "licence": licence}
+    assert readme.count("badge/") == len(shown)

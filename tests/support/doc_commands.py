@@ -22,7 +22,7 @@ def check_words(words: list[str]) -> None:
         parse(words[words.index("tal_cli") + 1 :])
     elif words[0].startswith("scripts/"):
         assert os.access(ROOT / words[0], os.X_OK), f"{words[0]} is no script of this project"
-    elif words[0] == "pip":
+    elif words[0] in ("pip", "uv"):
         for extra in re.findall(r"\[([\w,]+)\]", " ".join(words)):
             text = (ROOT / "pyproject.toml").read_text("utf-8")
             assert all(re.search(rf"^{name} = \[", text, re.M) for name in extra.split(",")), f"no extra {extra}"
