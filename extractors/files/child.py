@@ -28,8 +28,11 @@ Message = TypeVar("Message")
 Read = Callable[[BinaryIO], Message | None]
 Inbox = queue.Queue[tuple[int, Message | None]]  # the child's number, and its message; None: its end
 
+# The package is found at its home, its modules through the package: an editable install leaves the checkout off the
+# path, on which the folders `models` and `extractors` would hide other people's.
 BOOTSTRAP = (
-    "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); importlib.import_module(sys.argv[2]).main()"
+    "import importlib, json, sys; home, *path = json.loads(sys.argv[1]); sys.path[:] = [home, *path]; import tal_cli; "
+    "sys.path[:] = path; importlib.import_module(sys.argv[2]).main()"
 )
 # Seconds after which a listener whose messages nobody takes looks whether it shall end.
 GIVE_WAY = 0.02
@@ -137,9 +140,10 @@ class Child(Generic[Message]):
 
 
 def module_path() -> list[str]:
-    """Where the child looks for modules: beside this package, then wherever this process does."""
+    """The package's home, then the child's module path: that of this process, the home first if it is among it."""
     home = str(Path(__file__).absolute().parents[3])  # through the link, where there is one
-    return [home, *(entry for entry in sys.path if entry and entry != home)]
+    path = [entry for entry in sys.path if entry]
+    return [home, *([home] if home in path else []), *(entry for entry in path if entry != home)]
 
 
 def end(process: subprocess.Popen[bytes], ended: threading.Event, listener: threading.Thread) -> None:

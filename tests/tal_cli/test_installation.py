@@ -26,6 +26,13 @@ assert models.OURS
 for segment in VideoDetector.load("camera", device="cpu").detect(sys.argv[1], min_score=0).segments[:1]:
     print(segment.label)
 """
+# Decoders and workers are children; this one runs what the parent would import under the name.
+PARENT = """\
+from tal_cli.extractors.files.child import Child
+
+with Child("models", lambda output: output.readline() or None) as child:
+    print(child.receive(60).decode(), end="")
+"""
 FIND = f"import importlib.util as u; print([name for name in {LINKED} if u.find_spec(name)])"
 
 
@@ -118,6 +125,12 @@ def test_a_script_beside_a_package_of_its_own(installation: Installation, foreig
     (tmp_path / "models" / "__init__.py").write_text("OURS = True\n")
     (tmp_path / "script.py").write_text(SCRIPT)
     assert installation.call("python", "script.py", foreign / "first.mp4", cwd=tmp_path).strip()
+
+
+def test_a_child_finds_the_modules_of_its_parent(installation: Installation, tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text("def main() -> None:\n    print('ours')\n")
+    (tmp_path / "script.py").write_text(PARENT)
+    assert installation.call("python", "script.py", cwd=tmp_path) == "ours\n"
 
 
 @pytest.mark.slow
