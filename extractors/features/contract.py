@@ -7,6 +7,11 @@ from dataclasses import dataclass, fields, replace
 
 from tal_cli.extractors.features.preprocessing_spec import Crop, Flow, Resize, ValueRange
 
+# Frames per second: resampling to more would only repeat frames, to less would show nothing of any action.
+SLOWEST, FASTEST = 0.01, 1000.0
+LONGEST_WINDOW = 1 << 20  # frames
+MOST_CHANNELS = 1 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureContract:
@@ -39,11 +44,12 @@ class FeatureContract:
     flow: str | None = None
 
     def __post_init__(self) -> None:
-        if self.window < 1 or self.stride < 1 or self.channels < 1:
-            raise ValueError("window, stride and channels are at least 1")
+        for name, most in (("window", LONGEST_WINDOW), ("stride", LONGEST_WINDOW), ("channels", MOST_CHANNELS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is at least 1 and at most {most}, not {getattr(self, name)}")
         for rate in (self.sampling_rate, self.max_rate):
-            if rate is not None and not 0 < rate < float("inf"):
-                raise ValueError(f"a rate is a positive number of frames per second, not {rate}")
+            if rate is not None and not SLOWEST <= rate <= FASTEST:
+                raise ValueError(f"a rate is {SLOWEST:g} to {FASTEST:g} frames per second, not {rate}")
 
     def differences(self, other: FeatureContract) -> list[str]:
         """One line per field that differs, as "field: mine, not theirs"; empty where the contracts are equal."""
@@ -80,9 +86,6 @@ def fit(resize: Resize, crop: Crop) -> None:
         raise ValueError(f"crop={crop} does not fit into pictures made by resize={resize}")
 
 
-FASTEST = 1000.0  # frames per second; resampling to more would only repeat frames
-
-
 def shown(value: object) -> str:
     """A field's value as a person is told it."""
     return "none" if value is None else str(value)
@@ -93,7 +96,7 @@ def whole(key: str, value: object) -> int:
         number = float(str(value))
     except ValueError:
         number = 0.0
-    if not number.is_integer() or not 1 <= number < 1 << 20:
+    if not number.is_integer() or not 1 <= number <= LONGEST_WINDOW:
         raise ValueError(f"{key}={value}: a whole number of frames, at least 1")
     return int(number)
 
@@ -105,7 +108,7 @@ def rate(key: str, value: object) -> float | None:
         number = float(str(value))
     except ValueError:
         number = 0.0
-    if not 0 < number <= FASTEST:
+    if not SLOWEST <= number <= FASTEST:
         raise ValueError(f"{key}={value}: a number of frames per second up to {FASTEST:g}, or none")
     return number
 

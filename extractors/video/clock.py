@@ -129,10 +129,7 @@ class Holds:
 
 def decimation(fps: float, max_rate: float | None) -> int:
     """Keep one frame in this many, so that at most about max_rate frames per second are left."""
-    factor = 1
-    while max_rate is not None and fps / factor > max_rate * RATE_NOISE:
-        factor += 1
-    return factor
+    return 1 if max_rate is None else max(1, math.ceil(fps / (max_rate * RATE_NOISE)))
 
 
 def decimate(frames: Iterable[tuple[float, Picture]], factor: int) -> Iterator[tuple[float, Picture | None]]:

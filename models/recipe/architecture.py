@@ -20,7 +20,7 @@ from tal_cli.models.recipe.encoders import (
     SgpSettings,
     TransformerSettings,
 )
-from tal_cli.models.recipe.strict import OddKernel, Positive, Strict, by_name, chosen_from, named
+from tal_cli.models.recipe.strict import Layers, Length, OddKernel, Strict, Width, by_name, chosen_from, named
 
 
 class DecoderSettings(Strict):
@@ -41,7 +41,7 @@ class DecoderSettings(Strict):
 class BinnedSettings(DecoderSettings):
     """Boundaries as relative bins: the expected bin under boundary and offset logits."""
 
-    bins: Positive = 16
+    bins: Width = 16
     boundary_kernel: OddKernel = 3
 
     def check(self) -> None:
@@ -138,19 +138,19 @@ class ModelConfig(Strict):
     """Architecture and initialisation of a detector. Lengths and windows are in grid cells of the level they act on."""
 
     variant: Literal["released", "paper"] = "released"
-    classes: Positive
-    width: Positive = 512
+    classes: Width
+    width: Width = 512
     levels: Annotated[int, Field(ge=1, le=12)] = 6
-    pad_length: Positive = 2304  # every sequence is padded to this; a longer one to a multiple of `length_multiple`
+    pad_length: Length = 2304  # every sequence is padded to this; a longer one to a multiple of `length_multiple`
     resample: bool = False  # instead, every sequence is interpolated to `pad_length` cells (ActivityNet)
-    embedding_layers: Positive = 2
+    embedding_layers: Layers = 2
     embedding_kernel: OddKernel = 3
     position_table: bool = False
     encoder: AnyEncoder = GmgSettings()
     neck: AnyNeck = IdentityNeck()
     decoder: AnyDecoder = CltdrSettings()
-    head_width: Positive = 512
-    head_layers: Positive = 3  # counting the output layer
+    head_width: Width = 512
+    head_layers: Layers = 3  # counting the output layer
     head_kernel: OddKernel = 3
     class_prior: Annotated[float, Field(gt=0, lt=1)] = 0.01
     regression_ranges: tuple[tuple[float, float], ...] = ()  # grid units per level; empty: (0, 4), (4, 8), (8, 16), ...

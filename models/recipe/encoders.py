@@ -7,10 +7,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from tal_cli.models.recipe.strict import Count, NonNegative, Positive, Strict, by_name
+from tal_cli.models.recipe.strict import Count, Layers, NonNegative, Strict, Width, by_name
 
 NORM_GROUPS = 16  # groups of the group normalisation in every GMG and SGP block
 FULL = -1  # as a window of attention: the whole sequence
+Window = Annotated[int, Field(ge=1, le=1 << 12)]
+AttentionWindow = Annotated[int, Field(ge=FULL, le=1 << 16)]
 
 
 class EncoderSettings(Strict):
@@ -36,7 +38,7 @@ class WindowedSettings(EncoderSettings):
     """Blocks at full length (the stem), then one per further level, each with a window of cells of its level."""
 
     stem_blocks: Count = 2
-    windows: Positive | tuple[Positive, ...] = 1  # one for all levels or one each, odd
+    windows: Window | tuple[Window, ...] = 1  # one for all levels or one each, odd
     branch_scale: float | None = 1e-4  # start of the residual branches' per-channel scales; None: no scales
 
     def level_windows(self, levels: int) -> tuple[int, ...]:
@@ -65,7 +67,7 @@ class AttentionBranch(Strict):
     """Self-attention over all cells as GMG's global branch (paper, table 8)."""
 
     name: Literal["attention"] = "attention"
-    heads: Positive = 4
+    heads: Width = 4
 
 
 AnyGlobalBranch = Annotated[FilterBranch | AttentionBranch, Field(discriminator="name"), BeforeValidator(by_name)]
@@ -79,7 +81,7 @@ class GmgSettings(WindowedSettings):
 
     network = "tal_cli.models.encoders.gmg:GmgEncoder"
     name: Literal["gmg"] = "gmg"
-    mlp_width: Positive = 768
+    mlp_width: Width = 768
     conv_init_std: NonNegative = 0.0  # instant and local convolutions start as normal noise of this deviation
     branches: Annotated[tuple[Literal["instant", "local", "global"], ...], Field(min_length=1)] = (
         "instant",
@@ -106,7 +108,7 @@ class SgpSettings(WindowedSettings):
 
     network = "tal_cli.models.encoders.sgp:SgpEncoder"
     name: Literal["sgp"] = "sgp"
-    mlp_width: Positive = 768
+    mlp_width: Width = 768
     k: Annotated[float, Field(ge=1, le=64)] = 1.5  # the wide branch's kernel is about k (w + 1)
     downsample: Literal["max", "avg"] = "max"
     conv_init_std: NonNegative = 0.0  # all depth-wise convolutions start as normal noise of this deviation
@@ -122,8 +124,8 @@ class TransformerSettings(EncoderSettings):
     network = "tal_cli.models.encoders.transformer:TransformerEncoder"
     name: Literal["transformer"] = "transformer"
     stem_blocks: Count = 2
-    heads: Positive = 4
-    windows: int | tuple[int, ...] = 19  # one for all levels or one each
+    heads: Width = 4
+    windows: AttentionWindow | tuple[AttentionWindow, ...] = 19  # one for all levels or one each
     relative_positions: bool = False  # a learnt bias per head and place in the window, where attention is windowed
     branch_scale: float | None = 1e-4
 
@@ -165,10 +167,10 @@ class MambaSettings(EncoderSettings):
     network = "tal_cli.models.encoders.mamba:MambaEncoder"
     name: Literal["mamba"] = "mamba"
     stem_blocks: Count = 2
-    state: Positive = 16  # size of the hidden state per channel
-    kernel: Positive = 4  # of the causal convolution before the scan
+    state: Layers = 16  # size of the hidden state per channel
+    kernel: Layers = 4  # of the causal convolution before the scan
     branch_scale: float | None = 1e-4
-    padding_window: Positive = 19  # the published files carry ActionFormer's window, which here only rules padding
+    padding_window: Window = 19  # the published files carry ActionFormer's window, which here only rules padding
 
     def reach(self, levels: int) -> int:
         """The published rule, ActionFormer's: a level's stride times the window, less its middle cell."""

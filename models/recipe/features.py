@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from tal_cli.extractors.features.contract import FeatureContract, shown
-from tal_cli.models.recipe.strict import Positive, Strict
+from tal_cli.models.recipe.strict import Positive, Rate, Strict, Width
 
 UNKNOWN = "unknown"
 UNSAID = {None, UNKNOWN}
@@ -22,11 +18,11 @@ class FeatureSpec(Strict):
     """
 
     extractor: str
-    channels: Positive
+    channels: Width
     window: Positive
     stride: Positive
-    sampling_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # frames/s resampled to first
-    max_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # frames/s, decimated to at most this
+    sampling_rate: Rate | None = None  # frames/s resampled to first
+    max_rate: Rate | None = None  # frames/s, decimated to at most this
     alignment: str | None = None
     resize: str | None = None
     crop: str | None = None

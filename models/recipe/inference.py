@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tal_cli.models.recipe.strict import NonNegative, Positive, Share, Strict, with_new_names
+from tal_cli.models.recipe.strict import Length, NonNegative, Positive, Share, Strict, with_new_names
 
 
 class InferenceConfig(Strict):
@@ -24,8 +24,8 @@ class InferenceConfig(Strict):
     voting_threshold: Share = 0.0  # 0: no voting; only class-agnostic suppression votes
     voting_weight: Literal["score", "score-iou"] = "score"
     display_score: Share = 0.3  # what a person wants to see
-    chunk_length: Positive = 13824  # longest sequence computed at once
-    chunk_overlap: Annotated[int, Field(ge=0)] = 1024  # shared by neighbouring chunks
+    chunk_length: Length = 13824  # longest sequence computed at once
+    chunk_overlap: Annotated[int, Field(ge=0, le=1 << 20)] = 1024  # shared by neighbouring chunks
 
     @model_validator(mode="before")
     @classmethod

@@ -10,12 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler,
 from pydantic_core import PydanticKnownError
 
 from tal_cli.extractors.errors import OldName
+from tal_cli.extractors.features.contract import FASTEST, SLOWEST
 from tal_cli.extractors.plugins import Registry
 
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+# Bounds far above what anybody trains, and below what a machine could be asked for by a file.
+Positive = Annotated[int, Field(ge=1, le=1 << 24)]  # lengths, numbers of segments, steps
+Width = Annotated[int, Field(ge=1, le=1 << 16)]  # channels, classes
+Length = Annotated[int, Field(ge=1, le=1 << 20)]  # of a padded sequence
+Layers = Annotated[int, Field(ge=1, le=64)]
+Count = Annotated[int, Field(ge=0, le=64)]  # of blocks, of which there may be none
 OddKernel = Annotated[int, Field(ge=1, le=255)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Rate = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]  # frames per second
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 

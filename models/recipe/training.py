@@ -37,8 +37,8 @@ AnyAssignment = Annotated[CenterAssignment | CostAssignment, Field(discriminator
 class TrainingConfig(Strict):
     """How a detector is trained. Epochs total `warmup_epochs + epochs`; lengths in grid cells."""
 
-    epochs: Annotated[int, Field(ge=0)] = 30
-    warmup_epochs: Annotated[int, Field(ge=0)] = 5
+    epochs: Annotated[int, Field(ge=0, le=1 << 20)] = 30
+    warmup_epochs: Annotated[int, Field(ge=0, le=1 << 20)] = 5
     crops: Positive = 1  # of each video in an epoch
     batch_size: Positive = 2
     accumulate: Positive = 1  # passes that a process's share of a batch is split into

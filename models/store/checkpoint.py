@@ -72,10 +72,11 @@ def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> Tem
     Raises CheckpointError naming the first tensors that are missing, unknown or of another shape.
     """
     try:
-        detector = TemporalDetector.from_recipe(recipe).eval()
+        with torch.device("meta"):  # compared before memory is asked for
+            outline = TemporalDetector.from_recipe(recipe)
     except RecipeError as error:
         raise CheckpointError(f"{origin}: {error}") from error
-    expected = {key: tuple(value.shape) for key, value in detector.state_dict().items()}
+    expected = {key: tuple(value.shape) for key, value in outline.state_dict().items()}
     problems = [f"{key} is missing" for key in expected.keys() - state.keys()]
     problems += [f"{key} is unknown" for key in state.keys() - expected.keys()]
     problems += [
@@ -86,6 +87,7 @@ def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> Tem
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{origin}: weights do not fit the recipe: {'; '.join(sorted(problems)[:3])}{more}")
+    detector = TemporalDetector.from_recipe(recipe).eval()
     detector.load_state_dict(state)
     return detector
 

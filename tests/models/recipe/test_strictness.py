@@ -136,3 +136,29 @@ def test_a_run_has_an_epoch() -> None:
 def test_values_are_not_made_to_fit(assignment: str) -> None:
     with pytest.raises(RecipeError, match=assignment.partition("=")[0]):
         override(load_recipe("thumos-i3d"), parse_overrides([assignment]))
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "model.embedding_layers=100000",
+        "model.head_layers=100000",
+        "model.width=1000000000",
+        "model.head_width=1000000000",
+        "model.classes=1000000000",
+        "model.pad_length=1073741824",
+        "model.decoder.bins=1000000000",
+        "model.encoder.mlp_width=1000000000",
+        "model.encoder.stem_blocks=100000",
+        "model.encoder.windows=1000000001",
+        "features.channels=1000000000000",
+        "features.max_rate=1e-300",
+        "features.sampling_rate=1e300",
+        "training.epochs=1000000000000",
+        "inference.chunk_length=1000000000000",
+    ],
+)
+def test_numbers_that_no_machine_can_serve_are_rejected_by_their_path(assignment: str) -> None:
+    path = assignment.partition("=")[0]
+    with pytest.raises(RecipeError, match=path.replace(".", r"\.")):
+        override(load_recipe("thumos-i3d"), parse_overrides([assignment]))

@@ -13,7 +13,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.reading import read_state
-from tal_cli.models.store.checkpoint import load_model, save_model
+from tal_cli.models.store.checkpoint import build_detector, load_model, save_model
 from tal_cli.models.store.zoo import available_models, find_model, resolve_model
 
 
@@ -124,3 +124,10 @@ def test_a_broken_model_stands_in_nobody_elses_way(
     assert find_model("camera").runnable_now
     with pytest.raises(RecipeError, match="broken"):
         find_model("broken")
+
+
+def test_weights_are_compared_before_memory_is_asked_for() -> None:
+    largest = ["model.width=65536", "model.head_width=65536", "model.head_layers=64", "model.head_kernel=255"]
+    recipe = override(load_recipe("thumos-i3d"), parse_overrides(largest))  # a petabyte of weights
+    with pytest.raises(CheckpointError, match="weights do not fit the recipe"):
+        build_detector(recipe, {}, "model.safetensors")
