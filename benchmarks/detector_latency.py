@@ -27,8 +27,7 @@ from torch import Tensor
 from benchmarks.published_code import CONFIGS, Published, processor_or_wall
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.candidates import find_candidates
-from tal_cli.models.inference.device_nms import suppress_in_place
-from tal_cli.models.inference.nms import Candidates
+from tal_cli.models.inference.nms import ScoredSegments, suppress
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.recipe.loading import load_recipe
 from tal_cli.models.recipe.schema import Recipe
@@ -58,12 +57,12 @@ def timed(function: Callable[[], Any], clock: Callable[[], float]) -> tuple[floa
 @torch.inference_mode()
 def infer(
     detector: TemporalDetector, recipe: Recipe, features: Tensor, clock: Callable[[], float]
-) -> tuple[dict[str, float], Candidates]:
+) -> tuple[dict[str, float], ScoredSegments]:
     """Seconds per stage for features [T, C] that fill the detector's length, and the segments."""
     batch, mask = pad_batch([features], recipe.model.pad_length)
     forward, predictions = timed(lambda: detector(batch, mask), clock)
     candidates, found = timed(lambda: find_candidates(predictions, recipe.inference), clock)
-    nms, kept = timed(lambda: suppress_in_place(found, recipe.inference), clock)
+    nms, kept = timed(lambda: suppress(found, recipe.inference), clock)
     return {"forward": forward, "candidates": candidates, "nms": nms}, kept
 
 
@@ -91,7 +90,7 @@ def measure_inference(
     return ours, theirs, 2 * outputs * inputs * kernel * length / 1e9 / min(reference)
 
 
-def compare(kept: Candidates, result: dict[str, Tensor]) -> None:
+def compare(kept: ScoredSegments, result: dict[str, Tensor]) -> None:
     """Print how far our segments lie from theirs."""
     seconds = (kept.starts * 4 + 8) / 30
     scores = result["scores"].numpy()

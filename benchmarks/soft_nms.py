@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.published_code import compiled_nms, processor_or_wall
-from tal_cli.models.inference.nms import Candidates, suppress
+from tal_cli.models.inference.nms import ScoredSegments, suppress
 from tal_cli.models.recipe.inference import InferenceConfig
 
 # What, candidates, classes, sigma, most segments kept, log of the typical length, over all classes at once
@@ -35,11 +35,11 @@ CASES = (
 LENGTH = 2304  # grid cells
 
 
-def draw(count: int, classes: int, length: float) -> Candidates:
+def draw(count: int, classes: int, length: float) -> ScoredSegments:
     """Random segments: even over time and classes, log-normal lengths, many low scores."""
     generator = np.random.default_rng(0)
     middle, half = LENGTH * generator.random(count), np.exp(generator.normal(length, 1, count)) / 2
-    return Candidates(
+    return ScoredSegments(
         labels=generator.integers(0, classes, count),
         starts=(middle - half).astype(np.float32),
         ends=(middle + half).astype(np.float32),

@@ -22,6 +22,7 @@ from tal_cli.extractors.features.files import load_features
 from tal_cli.extractors.features.formats import is_feature_file
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.chunks import detect
+from tal_cli.models.inference.to_seconds import to_seconds
 from tal_cli.models.recipe.loading import override_trained
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import LoadedModel, load_model
@@ -30,9 +31,6 @@ from tal_cli.results.segments import Detections, Segment
 
 if TYPE_CHECKING:
     from tal_cli.extractors.features.contract import FeatureContract
-
-# What is shorter than this is no segment but an artefact of arithmetic; far below one frame.
-SHORTEST_SECONDS = 1e-4
 
 
 class VideoDetector:
@@ -185,14 +183,7 @@ class VideoDetector:
         features = torch.from_numpy(np.ascontiguousarray(sequence.features, dtype=np.float32))
         with torch.inference_mode(), precision(self._device, self._precision):
             found = detect(self._model.detector, features, self.recipe)
-        starts = sequence.seconds(np.asarray(found.starts))
-        ends = sequence.seconds(np.asarray(found.ends))
-        rows = zip(found.labels, starts, ends, found.scores, strict=True)
-        segments = tuple(
-            Segment(self._model.labels[int(label)], float(start), float(end), min(1.0, float(score)))
-            for label, start, end, score in rows
-            if end - start >= SHORTEST_SECONDS
-        )
+        segments = tuple(Segment(*each) for each in to_seconds(found, sequence, self.labels))
         return Detections(
             name,
             path,

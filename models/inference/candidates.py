@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from tal_cli.models.inference.device_nms import DeviceCandidates
+from tal_cli.models.inference.nms import ScoredSegments
 from tal_cli.models.layers.pyramid import pyramid_points
 from tal_cli.models.predictions import Predictions, decode_distances
 from tal_cli.models.recipe.inference import InferenceConfig
 
 
-@dataclass(frozen=True)
-class GridSegments:
-    """Segments found in one sequence, by falling score. Times are in grid cells and may reach beyond the sequence."""
-
-    labels: NDArray[np.int64]  # [n]
-    starts: NDArray[np.float64]  # [n]
-    ends: NDArray[np.float64]  # [n]
-    scores: NDArray[np.float32]  # [n], in [0, 1]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class Core:
-    """The cells [first, end) of a chunk whose points it answers for; neighbours answer for the others."""
-
-    first: int
-    end: int
-
-
 def find_candidates(
-    predictions: Predictions, config: InferenceConfig, core: Core | None = None, video: int = 0
-) -> DeviceCandidates:
+    predictions: Predictions, config: InferenceConfig, core: range | None = None, video: int = 0
+) -> ScoredSegments:
     """Candidates of one video of the batch, level after level, by falling score within a level.
 
-    `core` keeps only points inside it (grid cells). Starts and ends are in grid cells.
+    `core` keeps only points at these grid cells. Found on the predictions' device and copied to the host.
     """
     cells, labels, scores = _select(predictions, config, core, video)
     distances = decode_distances(predictions, torch.full_like(cells, video), cells, labels).refined
     points = pyramid_points(predictions.layout, cells.device)
     time, stride = points.time[cells], points.stride[cells]
     starts, ends = time - distances[:, 0] * stride, time + distances[:, 1] * stride
-    return DeviceCandidates(labels, starts, ends, scores).take(ends - starts > config.min_duration)
+    kept = ends - starts > config.min_duration
+    return ScoredSegments(*(values[kept].cpu().numpy() for values in (labels, starts, ends, scores)))
 
 
 def _select(
-    predictions: Predictions, config: InferenceConfig, core: Core | None, video: int
+    predictions: Predictions, config: InferenceConfig, core: range | None, video: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Packed cells, labels and scores of the best entries of every level above the score cut."""
     layout = predictions.layout
@@ -62,7 +38,7 @@ def _select(
     for level, start in enumerate(layout.starts):
         first, end = 0, layout.lengths[level]
         if core is not None:
-            first, end = (-(-edge // (1 << level)) for edge in (core.first, min(core.end, end << level)))
+            first, end = (-(-edge // (1 << level)) for edge in (core.start, min(core.stop, end << level)))
         values = scores[start + first : start + end].flatten()
         index = (values > config.pre_nms_threshold).nonzero()[:, 0]
         index = index[_largest(values[index], config.pre_nms_top_k)]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.inference.candidates import Core, GridSegments, find_candidates
-from tal_cli.models.inference.device_nms import DeviceCandidates, concatenate_on_device, suppress_in_place
-from tal_cli.models.inference.nms import Candidates
+from tal_cli.models.inference.candidates import find_candidates
+from tal_cli.models.inference.nms import ScoredSegments, suppress
 from tal_cli.models.inference.resampling import Resampling
 from tal_cli.models.layers.pyramid import pad_batch, padded_length
 from tal_cli.models.recipe.architecture import ModelConfig
@@ -21,17 +21,15 @@ from tal_cli.models.recipe.schema import Recipe
 
 BATCH_CELLS = 1024  # grid cells computed at once when chunks are shorter than this
 CHECKED_CELLS = 1 << 14  # cells looked through at once: the marks of ten hours would fill hundreds of megabytes
-NOTHING = GridSegments(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.float32))
+NOTHING = ScoredSegments(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Cells [first, end) computed together, answering for the points in [core_first, core_end)."""
+    """Grid cells computed together, and those among them whose points it answers for."""
 
-    first: int
-    end: int
-    core_first: int
-    core_end: int
+    cells: range
+    core: range
 
 
 def plan_chunks(length: int, config: InferenceConfig, *, multiple: int) -> list[Chunk]:
@@ -43,7 +41,7 @@ def plan_chunks(length: int, config: InferenceConfig, *, multiple: int) -> list[
     piece.
     """
     if length <= config.chunk_length:
-        return [Chunk(0, length, 0, length)]
+        return [Chunk(range(length), range(length))]
     size = max(config.chunk_length // multiple, 2) * multiple
     half = min(config.chunk_overlap // 2 // multiple * multiple, (size - multiple) // 2 // multiple * multiple)
     chunks: list[Chunk] = []
@@ -52,66 +50,54 @@ def plan_chunks(length: int, config: InferenceConfig, *, multiple: int) -> list[
         end = min(first + size, length)
         core_first = first + half if first else 0
         if end == length:
-            return [*chunks, Chunk(first, end, core_first, length)]
-        chunks.append(Chunk(first, end, core_first, end - half))
+            return [*chunks, Chunk(range(first, end), range(core_first, length))]
+        chunks.append(Chunk(range(first, end), range(core_first, end - half)))
         first = end - 2 * half
 
 
 @torch.inference_mode()
-def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> GridSegments:
+def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> ScoredSegments:
     """Segments in features float [T, C] after NMS, by falling score; none in an empty sequence.
 
     Runs on the detector's device and leaves it in evaluation mode. Features may lie elsewhere: they move chunk by
-    chunk. Raises ValueError for features of the wrong shape or with values that are not finite, naming the first bad
-    window.
+    chunk. Times, float64, are in the features' grid cells and may reach beyond the sequence. Raises ValueError for
+    features of the wrong shape or with values that are not finite, naming the first bad window.
     """
     check_features(features, detector.channels)
     if not len(features):
         return NOTHING
     resampling = Resampling.of(recipe, len(features)) if recipe.model.resample else None
     cells = features if resampling is None else resampling.features(features)
-    kept = suppress_in_place(_collect(detector, cells, recipe.inference), recipe.inference)
+    kept = suppress(collect_candidates(detector, cells, recipe.inference), recipe.inference)
     starts, ends = kept.starts.astype(np.float64), kept.ends.astype(np.float64)
     if resampling is not None:
         starts, ends = resampling.to_original(starts), resampling.to_original(ends)
-    return GridSegments(labels=kept.labels, starts=starts, ends=ends, scores=kept.scores)
+    return replace(kept, starts=starts, ends=ends)
 
 
 @torch.inference_mode()
-def collect_candidates(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> Candidates:
-    """All candidates of one sequence [T, C], T >= 1, before NMS, in its grid cells. Raises ValueError as `detect`."""
-    check_features(features, detector.channels)
-    return _collect(detector, features, config).to_host()
-
-
-def _collect(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> DeviceCandidates:
+def collect_candidates(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> ScoredSegments:
+    """All candidates of one sequence [T, C], T >= 1, before NMS, in its grid cells."""
     weights = next(detector.parameters())
     detector.eval()
     found = []
     multiple = 1 << (detector.config.levels - 1)
-    for group in _batches(plan_chunks(features.shape[0], config, multiple=multiple), detector.config):
-        pieces = [features[chunk.first : chunk.end].to(weights.device, weights.dtype) for chunk in group]
-        length = padded_length(detector.config, max(piece.shape[0] for piece in pieces))
-        predictions = detector(*pad_batch(pieces, length))
+    for group in _batches(plan_chunks(len(features), config, multiple=multiple), detector.config):
+        pieces = [features[chunk.cells.start : chunk.cells.stop].to(weights.device, weights.dtype) for chunk in group]
+        predictions = detector(*pad_batch(pieces, padded_length(detector.config, max(map(len, pieces)))))
         for video, chunk in enumerate(group):
-            core = Core(chunk.core_first - chunk.first, chunk.core_end - chunk.first)
+            first = chunk.cells.start
+            core = range(chunk.core.start - first, chunk.core.stop - first)
             candidates = find_candidates(predictions, config, core, video)
-            found.append(candidates.shift(chunk.first))
-    return concatenate_on_device(found)
+            found.append(replace(candidates, starts=candidates.starts + first, ends=candidates.ends + first))
+    return ScoredSegments.join(found)
 
 
 def _batches(chunks: list[Chunk], config: ModelConfig) -> Iterator[list[Chunk]]:
     """Neighbouring chunks of one padded length, as many at once as fill BATCH_CELLS."""
-    batch: list[Chunk] = []
-    previous = 0
-    for chunk in chunks:
-        length = padded_length(config, chunk.end - chunk.first)
-        if batch and (length != previous or len(batch) >= BATCH_CELLS // length):
+    for length, same in itertools.groupby(chunks, lambda chunk: padded_length(config, len(chunk.cells))):
+        while batch := list(itertools.islice(same, max(1, BATCH_CELLS // length))):
             yield batch
-            batch = []
-        batch.append(chunk)
-        previous = length
-    yield batch
 
 
 def check_features(features: Tensor, channels: int) -> None:

@@ -1,12 +1,12 @@
 """Non-maximum suppression of segments: Gaussian Soft-NMS (Bodla et al. 2017), hard NMS and segment voting.
 
-Compiled with numba at first use and cached on disk; arrays are float32 starts, ends, scores and int64 labels.
-`models/inference/device_nms.py` computes the same where the candidates lie on a GPU.
+Compiled with numba at first use and cached on disk; on the host, wherever the detector runs: copying some ten thousand
+candidates from a GPU takes less than the launches of one selection after the other there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,29 +21,36 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """n segments: labels int64 [n], starts and ends float32 [n] in grid cells, scores float32 [n]."""
+class ScoredSegments:
+    """n segments: labels int64 [n], scores in [0, 1] float32 [n], starts and ends [n] in grid cells, float32 where they
+    are to be suppressed."""
 
     labels: Integers
-    starts: Floats
-    ends: Floats
+    starts: NDArray[np.floating[Any]]
+    ends: NDArray[np.floating[Any]]
     scores: Floats
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: NDArray[Any]) -> Candidates:
+    def take(self, index: NDArray[Any]) -> ScoredSegments:
         """Those at an index array or mask."""
-        return Candidates(self.labels[index], self.starts[index], self.ends[index], self.scores[index])
+        return ScoredSegments(self.labels[index], self.starts[index], self.ends[index], self.scores[index])
+
+    @classmethod
+    def join(cls, parts: Sequence[ScoredSegments]) -> ScoredSegments:
+        """All of one or more parts, one after the other."""
+        columns = ((part.labels, part.starts, part.ends, part.scores) for part in parts)
+        return cls(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
-def suppress(candidates: Candidates, config: InferenceConfig) -> Candidates:
+def suppress(candidates: ScoredSegments, config: InferenceConfig) -> ScoredSegments:
     """Candidates after NMS and voting, by falling score, at most `max_segments`.
 
     Per class with `multiclass`, and then without voting, as published; over all classes otherwise.
     """
     if not len(candidates) or config.nms == "none":
-        return _best(candidates, config.max_segments) if config.nms != "none" else candidates
+        return candidates
     labels = candidates.labels if config.multiclass else np.zeros_like(candidates.labels)
     kept = _suppress_groups(candidates, labels, config)
     if not config.multiclass and config.voting_threshold > 0:
@@ -51,11 +58,11 @@ def suppress(candidates: Candidates, config: InferenceConfig) -> Candidates:
     return _best(kept, config.max_segments)
 
 
-def _best(candidates: Candidates, limit: int) -> Candidates:
+def _best(candidates: ScoredSegments, limit: int) -> ScoredSegments:
     return candidates.take(np.argsort(-candidates.scores, kind="stable")[:limit])
 
 
-def _suppress_groups(candidates: Candidates, labels: Integers, config: InferenceConfig) -> Candidates:
+def _suppress_groups(candidates: ScoredSegments, labels: Integers, config: InferenceConfig) -> ScoredSegments:
     """Suppression within each group of equal `labels`, at most `max_segments` of each, group after group."""
     hard = config.nms == "hard"
     if hard:
@@ -74,16 +81,16 @@ def _suppress_groups(candidates: Candidates, labels: Integers, config: Inference
         group.starts, group.ends, group.scores, bounds, sigma, least, config.max_segments
     )
     kept_group = group.take(index)
-    return Candidates(kept_group.labels, kept_group.starts, kept_group.ends, scores)
+    return ScoredSegments(kept_group.labels, kept_group.starts, kept_group.ends, scores)
 
 
-def vote(kept: Candidates, everyone: Candidates, threshold: float, *, by_overlap: bool) -> Candidates:
+def vote(kept: ScoredSegments, everyone: ScoredSegments, threshold: float, *, by_overlap: bool) -> ScoredSegments:
     """Move each kept segment to the mean of all candidates that overlap it by `threshold` or more, weighted by score
     (or score times IoU). A segment that overlaps nothing, not even itself (zero length), stays where it is."""
     starts, ends = compiled(_vote)(
         kept.starts, kept.ends, everyone.starts, everyone.ends, everyone.scores, np.float32(threshold), by_overlap
     )
-    return Candidates(kept.labels, starts, ends, kept.scores)
+    return ScoredSegments(kept.labels, starts, ends, kept.scores)
 
 
 @cache
@@ -113,7 +120,7 @@ def _soft_nms(
 
     Ties go to the one that stands first. Candidates are tested against `min_score` only after a selection, so that the
     best one always stays. One pass decays, drops and finds the next best; a place that falls free is taken by the
-    group's last candidate. The exponential is rounded once, from float64, so that every device finds the same one.
+    group's last candidate. The exponential is rounded once, from float64.
     """
     starts, ends, scores = starts.copy(), ends.copy(), scores.copy()
     lengths = ends - starts + np.float32(1e-6)

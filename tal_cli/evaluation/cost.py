@@ -18,8 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tal_cli.extractors.extraction.precision import precision
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.candidates import find_candidates
-from tal_cli.models.inference.device_nms import DeviceCandidates, suppress_in_place
-from tal_cli.models.inference.nms import Candidates
+from tal_cli.models.inference.nms import ScoredSegments, suppress
 from tal_cli.models.layers.pyramid import pad_batch, padded_length
 from tal_cli.models.predictions import Predictions
 from tal_cli.models.recipe.schema import Recipe
@@ -90,11 +89,11 @@ def measure(
             predictions: Predictions = forward(batch, mask)
         return predictions
 
-    def candidates(predictions: Predictions) -> list[DeviceCandidates]:
+    def candidates(predictions: Predictions) -> list[ScoredSegments]:
         return [find_candidates(predictions, recipe.inference, video=video) for video in range(conditions.batch)]
 
-    def segments(found: list[DeviceCandidates]) -> list[Candidates]:
-        return [suppress_in_place(one, recipe.inference) for one in found]
+    def segments(found: list[ScoredSegments]) -> list[ScoredSegments]:
+        return [suppress(one, recipe.inference) for one in found]
 
     times: dict[str, list[float]] = {"forward": [], "candidates": [], "nms": []}
     for run in range(WARM_UP + conditions.repeat):

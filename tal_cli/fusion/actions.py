@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tal_cli.evaluation.matching import overlaps
 from tal_cli.evaluation.predictions import Predictions
-from tal_cli.models.inference.nms import Candidates, suppress
+from tal_cli.models.inference.nms import ScoredSegments, suppress
 from tal_cli.models.recipe.inference import InferenceConfig
 
 Ints = NDArray[np.int64]
@@ -67,7 +67,7 @@ def _of_video(
     labels = np.asarray([names.setdefault(pair, len(names)) for pair in pairs], dtype=np.int64)
     starts = (verbs.starts[first] + nouns.starts[second]) / 2
     ends = (verbs.ends[first] + nouns.ends[second]) / 2
-    candidates = Candidates(labels, *(column.astype(np.float32) for column in (starts, ends, scores)))
+    candidates = ScoredSegments(labels, *(column.astype(np.float32) for column in (starts, ends, scores)))
     config = InferenceConfig(
         nms="soft", sigma=SIGMA, min_score=LEAST_SCORE, max_segments=most, multiclass=True, voting_threshold=0.0
     )

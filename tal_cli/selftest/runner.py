@@ -23,7 +23,7 @@ from tal_cli.extractors.backbones.internvideo2 import UNUSED, InternVideo2, Inte
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.files.weights import load_state
-from tal_cli.models.inference.nms import Candidates, suppress
+from tal_cli.models.inference.nms import ScoredSegments, suppress
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import decode_everywhere
 from tal_cli.models.recipe.inference import InferenceConfig
@@ -91,7 +91,7 @@ def detector_distance(recipe: Recipe, recorded: Mapping[str, Tensor], device: to
 def nms_distance(config: InferenceConfig, recorded: Mapping[str, Tensor]) -> float:
     """The largest distance of labels, starts, ends and scores of the kept segments, the columns of [n, 4]."""
     labels, *others = recorded["candidates"].t().contiguous().numpy()
-    kept = suppress(Candidates(labels.astype("int64"), *others), config)
+    kept = suppress(ScoredSegments(labels.astype("int64"), *others), config)
     if len(kept) != len(recorded["kept"]):
         return float("inf")
     columns = (torch.from_numpy(column) for column in (kept.labels, kept.starts, kept.ends, kept.scores))

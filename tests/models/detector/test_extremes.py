@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference import chunks
 from tal_cli.models.inference.chunks import collect_candidates, detect
-from tal_cli.models.inference.nms import Candidates
+from tal_cli.models.inference.nms import ScoredSegments
 from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 
@@ -44,7 +44,7 @@ def features(length: int, seed: int = 0) -> Tensor:
     return torch.randn(length, 4, generator=torch.Generator().manual_seed(seed))
 
 
-def described(found: Candidates) -> list[np.ndarray]:
+def described(found: ScoredSegments) -> list[np.ndarray]:
     """What tells sets of candidates apart and no order within them, which rounding decides."""
     mixed = 0.37 * found.starts + 0.61 * found.ends + 100 * found.scores + 1000 * found.labels
     return [np.sort(values) for values in (found.labels, found.starts, found.ends, found.scores, mixed)]

@@ -84,14 +84,14 @@ def test_an_empty_video_holds_nothing(detector: TemporalDetector, recipe: Recipe
 def test_chunks_share_the_points_out(length: int, size: int, overlap: int, multiple: int) -> None:
     config = InferenceConfig(chunk_length=size, chunk_overlap=min(overlap, size - 1))
     plan = plan_chunks(length, config, multiple=multiple)
-    assert plan[0].core_first == 0 and plan[-1].core_end == length
+    assert plan[0].core.start == 0 and plan[-1].core.stop == length
     for earlier, later in itertools.pairwise(plan):
-        assert earlier.core_end == later.core_first
-        assert later.first > earlier.first
+        assert earlier.core.stop == later.core.start
+        assert later.cells.start > earlier.cells.start
     for piece in plan:
-        assert piece.first % multiple == 0
-        assert piece.first <= piece.core_first < piece.core_end <= piece.end
-        assert piece.end - piece.first <= max(size, 2 * multiple)
+        assert piece.cells.start % multiple == 0
+        assert piece.cells.start <= piece.core.start < piece.core.stop <= piece.cells.stop
+        assert len(piece.cells) <= max(size, 2 * multiple)
 
 
 def test_chunks_find_the_points_of_the_whole(detector: TemporalDetector, recipe: Recipe) -> None:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tal_cli.models.inference.nms import Candidates, suppress, vote
+from tal_cli.models.inference.nms import ScoredSegments, suppress, vote
 from tal_cli.models.recipe.inference import InferenceConfig
 
 
-def candidates(rows: list[tuple[int, float, float, float]]) -> Candidates:
-    return Candidates(
+def candidates(rows: list[tuple[int, float, float, float]]) -> ScoredSegments:
+    return ScoredSegments(
         labels=np.array([row[0] for row in rows], np.int64),
         starts=np.array([row[1] for row in rows], np.float32),
         ends=np.array([row[1] + row[2] for row in rows], np.float32),

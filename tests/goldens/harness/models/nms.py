@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from harness.models.recorder import Recorder
-from tal_cli.models.inference.nms import Candidates, suppress
+from tal_cli.models.inference.nms import ScoredSegments, suppress
 from tal_cli.models.recipe.inference import InferenceConfig
 
 
@@ -15,7 +15,7 @@ def check_nms(description: dict[str, Any], recorder: Recorder) -> None:
     """Run every recorded configuration on its recorded candidates."""
     for run in description["runs"]:
         inputs = run["set"]
-        candidates = Candidates(
+        candidates = ScoredSegments(
             labels=recorder[f"{inputs}/labels"].numpy(),
             starts=recorder[f"{inputs}/segs"][:, 0].contiguous().numpy(),
             ends=recorder[f"{inputs}/segs"][:, 1].contiguous().numpy(),

@@ -8,7 +8,7 @@ from torch import Tensor
 from harness.models.recorder import Recorder
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.chunks import collect_candidates
-from tal_cli.models.inference.nms import Candidates, suppress
+from tal_cli.models.inference.nms import ScoredSegments, suppress
 from tal_cli.models.recipe.schema import Recipe
 
 STEP = 1e-4  # of a grid cell: tolerance of segments after NMS on recorded candidates
@@ -23,7 +23,7 @@ def check_segments(
     final = [recorder[f"{prefix}/final/{name}"] for name in ("segments", "scores", "labels")]
     ours = collect_candidates(detector, recorder[f"{prefix}/feats"].t(), recipe.inference)
     recorder.compare_segments(f"{prefix}/pre_nms", _tensors(ours), (recorded[0], recorded[1], recorded[2]), atol=1e-3)
-    theirs = Candidates(
+    theirs = ScoredSegments(
         labels=recorded[2].numpy(),
         starts=recorded[0][:, 0].contiguous().numpy(),
         ends=recorded[0][:, 1].contiguous().numpy(),
@@ -38,6 +38,6 @@ def check_segments(
         recorder.compare_segments(f"{prefix}/final of {name}", found, (final[0], final[1], final[2]), atol=atol)
 
 
-def _tensors(candidates: Candidates) -> tuple[Tensor, Tensor, Tensor]:
+def _tensors(candidates: ScoredSegments) -> tuple[Tensor, Tensor, Tensor]:
     segments = torch.stack((torch.from_numpy(candidates.starts), torch.from_numpy(candidates.ends)), -1)
     return segments, torch.from_numpy(candidates.scores), torch.from_numpy(candidates.labels)
