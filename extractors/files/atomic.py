@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +42,33 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
                 write(device)
         else:
             _replace(Path(os.path.realpath(path)), write)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@contextmanager
+def folder_written_atomically(path: Path) -> Iterator[Path]:
+    """Gives a folder beside the target to write several files into; it takes the target's place once all are there.
+
+    A folder that stands there is replaced, as is what a killed run left of it.
+
+    Raises:
+        InputError: the disk is full, or the path cannot be written to.
+    """
+    partial = path.with_name(f".{path.name[:LONGEST]}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(leftovers(path.parent).get(path.name[:LONGEST], ()))
+        partial.mkdir()
+        try:
+            yield partial
+            if path.is_symlink():
+                path.unlink()
+            elif path.exists():
+                shutil.rmtree(path)
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -84,11 +112,14 @@ def leftovers(folder: Path) -> dict[str, list[Path]]:
 
 
 def sweep(files: Iterable[Path]) -> None:
-    """Removes the partial files among `leftovers` whose process is gone."""
+    """Removes the partial files and folders among `leftovers` whose process is gone."""
     for file in files:
         match = LEFTOVER.match(file.name)
         if match is not None and match["process"] and not is_running(int(match["process"])):
-            file.unlink(missing_ok=True)
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file, ignore_errors=True)
+            else:
+                file.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.extractors.errors import InputError, MissingError, UsageError
-from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.files.atomic import folder_written_atomically, write_atomically
 from tal_cli.extractors.files.weights import file_sha256
 
 if TYPE_CHECKING:
@@ -58,9 +58,10 @@ def install(
     names, assumed = (read_labels(labels), None) if labels else _usual_labels(found)
     detector = build_detector(found, to_ours(state.tensors, found, str(checkpoint)), str(checkpoint))
     installed = found.model_copy(update={"name": name})
-    save_model(folder, detector, installed, names)
     card = _card(found, checkpoint, file_sha256(checkpoint), state, assumed)
-    write_atomically(folder / "card.md", card.encode())
+    with folder_written_atomically(folder) as partial:
+        save_model(partial, detector, installed, names)
+        write_atomically(partial / "card.md", card.encode())
     return Imported(folder, found, assumed)
 
 

@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from tal_cli.extractors.files.atomic import leftovers, sweep, write_atomically
+from tal_cli.extractors.files.atomic import folder_written_atomically, leftovers, sweep, write_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 KILLED = """
@@ -69,3 +69,36 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, fail)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["found.json"]
+
+
+def test_a_folder_appears_with_all_its_files(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    for content in ("old", "new"):
+        with folder_written_atomically(path) as partial:
+            (partial / "a").write_text(content)
+            assert not path.exists() or (path / "a").read_text() == "old"
+            (partial / "b").write_text(content)
+    assert {file.name: file.read_text() for file in path.iterdir()} == {"a": "new", "b": "new"}
+    with pytest.raises(KeyboardInterrupt), folder_written_atomically(path) as partial:
+        (partial / "a").write_text("broken")
+        raise KeyboardInterrupt
+    assert (path / "a").read_text() == "new" and os.listdir(tmp_path) == ["model"]
+
+
+FOLDER_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tal_cli.extractors.files.atomic import folder_written_atomically
+with folder_written_atomically(Path(sys.argv[1])) as partial:
+    (partial / "a").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_leaves_no_folder_and_the_next_one_removes_its_traces(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    assert subprocess.run([sys.executable, "-c", FOLDER_KILLED, str(path)]).returncode == -signal.SIGKILL
+    assert not path.exists() and len(os.listdir(tmp_path)) == 1
+    with folder_written_atomically(path) as partial:
+        (partial / "a").write_text("whole")
+    assert os.listdir(tmp_path) == ["model"] and (path / "a").read_text() == "whole"
