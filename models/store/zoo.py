@@ -46,7 +46,7 @@ def available_models() -> tuple[list[ModelEntry], list[RecipeError]]:
     problems = []
     for parent in (SHIPPED, home() / "models"):
         for folder in sorted(parent.iterdir()) if parent.is_dir() else []:
-            if _is_model(folder) and not folder.name.startswith("."):  # hidden: what a killed run left
+            if _is_model(folder):
                 try:
                     entries[folder.name] = _entry(folder.name, load_recipe(folder / "recipe.yaml"), folder)
                 except RecipeError as error:
@@ -58,7 +58,7 @@ def find_model(name: str) -> ModelEntry:
     """The entry of that name, or of the recipe that a short name stands for. Raises UnknownModel, RecipeError."""
     for known in (name, full_name(name)) if _is_name(name) else ():
         for folder in (installed_folder(known), SHIPPED / known):
-            if _is_model(folder) and not folder.name.startswith("."):  # hidden: what a killed run left
+            if _is_model(folder):
                 return _entry(known, load_recipe(folder / "recipe.yaml"), folder)
         if known in list_recipes():
             return _entry(known, load_recipe(known), None)
@@ -83,7 +83,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     if _is_name(text):
         for name in (text, full_name(text)):
             for folder in (SHIPPED / name, installed_folder(name)):
-                if _is_model(folder) and not folder.name.startswith("."):  # hidden: what a killed run left
+                if _is_model(folder):
                     return folder
         if full_name(text) in list_recipes():
             raise ModelMissing(f"the weights of {text} are not on this machine", _remedy(text))
@@ -114,7 +114,9 @@ def _is_name(text: str) -> bool:
 
 
 def _is_model(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in (WEIGHTS, "recipe.yaml", "labels.txt"))
+    """Whether a folder holds a model; a hidden one is what a killed run left of one."""
+    files = (WEIGHTS, "recipe.yaml", "labels.txt")
+    return not folder.name.startswith(".") and all((folder / name).is_file() for name in files)
 
 
 def _entry(name: str, recipe: Recipe, folder: Path | None) -> ModelEntry:
