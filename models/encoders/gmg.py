@@ -107,14 +107,6 @@ def create_global_branch(config: ModelConfig, branch: FilterBranch | AttentionBr
     return PaperGlobalFilter(config.width) if config.variant == "paper" else GlobalFilter(config.width)
 
 
-def halve(x: Tensor) -> Tensor:
-    """The maximum of three neighbouring cells at every other cell, [B, D, T] -> [B, D, T / 2]."""
-    if torch.compiler.is_compiling():
-        # The pooling of sequences takes their length for a constant, that of pictures does not; it is slower, though.
-        return F.max_pool2d(x[:, :, None], (1, 3), (1, 2), (0, 1))[:, :, 0]
-    return F.max_pool1d(x, 3, stride=2, padding=1)
-
-
 class GmgBlock(nn.Module):
     """One GMG block; `downsample` halves the length first (max pooling, kernel 3, stride 2)."""
 
@@ -149,7 +141,7 @@ class GmgBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """[B, D, T] -> [B, D, T or T/2]; mask is the output's validity, bool [B, 1, ...], None: all valid."""
         if self.downsample:
-            x = halve(x)
+            x = F.max_pool1d(x, 3, stride=2, padding=1)
         skip = apply_mask(x, mask)
         hidden = skip + self.drop_mix(self._mix_paper(skip, mask) if self.paper else self._mix_released(x, mask))
         hidden = hidden + self.drop_ffn(self.ffn_out(F.gelu(self.ffn_in(self.ffn_norm(hidden)))))

@@ -8,7 +8,6 @@ takes part in the backward scan, as published. A branch block mixes at its input
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from tal_cli.models.layers.selective_scan import selective_scan
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.encoders import MambaSettings
 
-Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 STEPS = (1e-3, 0.1)  # smallest and largest step that the step projection's bias starts at
 
 
@@ -38,7 +36,6 @@ class BidirectionalMamba(nn.Module):
         self.log_decay = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(width, 1))
         self.skip = nn.Parameter(torch.ones(width))
         self.project_out = nn.Linear(2 * width, width, bias=False)
-        self.scan: Scan = selective_scan
         self._initialise_steps()
 
     def _initialise_steps(self) -> None:
@@ -63,7 +60,7 @@ class BidirectionalMamba(nn.Module):
         x = F.silu(self._convolve(x))
         step, inputs, outputs = self.project_scan(x).split((self.rank, self.state, self.state), -1)
         delta = F.softplus(self.project_step(step).float())
-        return self.scan(x, delta, -torch.exp(self.log_decay.float()), inputs, outputs, self.skip)
+        return selective_scan(x, delta, -torch.exp(self.log_decay.float()), inputs, outputs, self.skip)
 
     def _convolve(self, x: Tensor) -> Tensor:
         """Depth-wise convolution over a cell and those before it, as one multiply-add per tap."""

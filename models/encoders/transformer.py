@@ -7,8 +7,6 @@ after the convolutions and in what a block gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +15,6 @@ from tal_cli.models.layers.common import ChannelNorm, DepthwiseRowConv1d, Scaled
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.encoders import FULL, TransformerSettings
 
-WindowedAttention = Callable[[Tensor, Tensor, Tensor, int, Tensor | None, Tensor | None], Tensor]
 EXPANSION = 4  # hidden channels of the feed-forward per channel
 NEVER = -1e4  # added to the score of a key that must not be attended to; finite, so that no row is without any key
 BLOCK = 64  # queries that share one matrix product with their keys
@@ -48,7 +45,6 @@ class Attention(nn.Module):
         self.query, self.key, self.value = (Projection(width, stride) for _ in range(3))
         self.out = nn.Linear(width, width)
         nn.init.zeros_(self.out.bias)
-        self.attend: WindowedAttention = windowed_attention
         self.positions: nn.Parameter | None = None
         if relative and window != FULL:
             self.positions = nn.Parameter(torch.zeros(heads, window))
@@ -62,7 +58,7 @@ class Attention(nn.Module):
             q, k, v = (part.transpose(1, 2) for part in (q, k, v))
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed).transpose(1, 2)
         else:
-            out = self.attend(q, k, v, self.window, mask, self.positions)
+            out = windowed_attention(q, k, v, self.window, mask, self.positions)
         return apply_mask(self.out(out.flatten(2)), mask)
 
 

@@ -5,7 +5,6 @@ follows every convolution they are "rows" [B, T, D] instead, so that norms read 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -197,14 +196,13 @@ class ConvEmbedding(nn.Module):
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
         table = None if table_length is None else sinusoid_table(table_length, width)
         self.register_buffer("positions", table, persistent=False)
-        self.resize: Callable[[Tensor, int], Tensor] = resize_table
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Features [B, T, C], mask bool [B, T, 1] (None: everything is valid) -> [B, T, D]."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(cast(ChannelNorm, norm).rows(apply_mask(conv(x), mask)))
         if self.positions is not None:
-            x = x + apply_mask(self.resize(self.positions, x.shape[1]).transpose(1, 2).to(x.dtype), mask)
+            x = x + apply_mask(resize_table(self.positions, x.shape[1]).transpose(1, 2).to(x.dtype), mask)
         return x
 
 

@@ -99,11 +99,7 @@ def pyramid_points(layout: PyramidLayout, device: torch.device) -> Points:
 
 def level_masks(mask_BT: Tensor, levels: int) -> list[Tensor]:
     """Validity per level, bool [B, T_l, 1]: cell i of level l is valid when input cell i * 2**l is."""
-    masks = [mask_BT[..., None]]
-    for _ in range(1, levels):
-        # Halved like the features, one level after the other, so that symbolic lengths stay equal to theirs.
-        masks.append(masks[-1][:, ::2])
-    return masks
+    return [mask_BT[:, :: 1 << level, None] for level in range(levels)]
 
 
 def padded_length(config: ModelConfig, length: int) -> int:

@@ -19,30 +19,29 @@ EXAMPLE = "Example: tal export camera --format onnx -o camera.onnx"
 class ExportFormat(str, Enum):
     onnx = "onnx"
     torch_export = "torch-export"
-    torchscript = "torchscript"
 
 
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or folder, or an extractor's name.")],
     format: Annotated[
-        ExportFormat, typer.Option("--format", "-f", metavar="onnx|torch-export|torchscript", help="Kind of file.")
+        ExportFormat, typer.Option("--format", "-f", metavar="onnx|torch-export", help="Kind of file.")
     ] = ExportFormat.onnx,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: the model's name with a suffix.")
     ] = None,
     length: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Fix the detector's input to N grid cells. Default: any number."),
+        typer.Option(min=1, metavar="N", help="Grid cells of a detector's input. Default: what its recipe pads to."),
     ] = None,
     weights: WeightsFile = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model for other programs: ONNX, torch.export or TorchScript.
+    """Write a model for other programs: ONNX or torch.export.
 
-    A detector's file takes features [1, C, T] and the number of cells that are not padding, and gives scores, starts
-    and ends of every proposal in grid cells; what is left to do is a threshold and Soft-NMS. An extractor's file takes
-    prepared windows [B, C, frames, H, W], an image model's pictures [B, C, H, W]. The file is compared with the model
-    before it is kept.
+    A detector's file takes features [1, C, N], padded with zeros, and the number of cells that are not padding, and
+    gives scores, starts and ends of every proposal in grid cells; what is left to do is a threshold and Soft-NMS. An
+    extractor's file takes prepared windows [B, C, frames, H, W], an image model's frames [B, C, H, W]. The file is
+    compared with the model before it is kept.
     """
     from tal_cli.extractors.backbones import create_backbone
     from tal_cli.extractors.catalog import find

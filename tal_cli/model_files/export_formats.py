@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,23 +20,13 @@ from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.store.checkpoint import LoadedModel
-from tal_cli.models.store.export import ExportedDetector
+from tal_cli.models.store.export import DECOMPOSITIONS, ExportedDetector
 from tal_cli.safe_text import one_line
 
 OPSET = 20
-LARGEST = 1 << 16  # grid cells, or windows in a batch, that an exported graph takes
+LARGEST_BATCH = 1 << 16
 TOLERANCE = 1e-3  # of a score, a grid cell or a value (of large ones a share), beyond which a graph is not the model
 LARGEST_ONNX = 2_000_000_000  # bytes of weights that fit into the one message that an ONNX file is
-
-
-@dataclass(frozen=True)
-class OpenSize:
-    """A size that a file leaves open: of one axis of an input, a multiple of a number, `least` times that or more."""
-
-    input: str
-    axis: int
-    multiple: int = 1
-    least: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +38,7 @@ class Exportable:
         module: in evaluation mode.
         inputs: name -> example.
         outputs: names.
-        open_size: what stays open, if anything does.
+        any_batch: whether the first axis of the inputs may have any size, and not the example's alone.
         metadata: what a user of the file must know, by key.
     """
 
@@ -57,25 +46,21 @@ class Exportable:
     module: nn.Module
     inputs: Mapping[str, Tensor]
     outputs: Sequence[str]
-    open_size: OpenSize | None
+    any_batch: bool
     metadata: Mapping[str, str]
 
 
-def of_detector(model: LoadedModel, length: int | None) -> Exportable:
-    """A detector up to Soft-NMS. `length`: a fixed number of grid cells, None: left open where a recipe leaves it open.
+def of_detector(model: LoadedModel, length: int | None = None) -> Exportable:
+    """A detector up to Soft-NMS, for sequences of `length` grid cells with their padding; None: the recipe's length.
 
     Raises:
         UsageError: a length that the recipe does not have.
     """
     config, channels = model.recipe.model, model.recipe.features.channels
-    if config.resample:
-        if length not in (None, config.pad_length):
-            raise UsageError(f"--length {length}: {model.name} brings every sequence to {config.pad_length} cells")
-        length = config.pad_length
-    top = 1 << (config.levels - 1)
-    least = config.pad_length // top  # shorter sequences are padded
-    cells = (least + 3) * top if length is None else length
-    if cells % top:
+    cells = config.pad_length if length is None else length
+    if config.resample and cells != config.pad_length:
+        raise UsageError(f"--length {length}: {model.name} brings every sequence to {config.pad_length} cells")
+    if cells % (top := 1 << (config.levels - 1)):
         raise UsageError(f"--length {length}: {config.levels} levels need a multiple of {top}")
     features = torch.randn(1, channels, cells, generator=torch.Generator().manual_seed(0))
     return Exportable(
@@ -84,32 +69,30 @@ def of_detector(model: LoadedModel, length: int | None) -> Exportable:
         # A cell of padding, so that tracing meets the arithmetic of masks.
         inputs={"features": features, "length": torch.tensor([cells - 1])},
         outputs=("scores", "starts", "ends"),
-        open_size=OpenSize("features", 2, top, least) if length is None else None,
+        any_batch=False,
         metadata={
             "labels": json.dumps(model.labels),
             "recipe": dump_recipe(model.recipe),
             "weights_sha256": model.sha256,
-            **_told_of_length(config, length),
+            **_length_metadata(config, cells),
         },
     )
 
 
-def _told_of_length(config: ModelConfig, length: int | None) -> dict[str, str]:
+def _length_metadata(config: ModelConfig, cells: int) -> dict[str, str]:
     """Metadata: what is done to a sequence before it goes in, and what a grid cell of the output means."""
     if config.resample:
         return {
-            "padding": f"none: sequences of N windows are interpolated linearly to {length} cells, as parts of equal "
+            "padding": f"none: sequences of N windows are interpolated linearly to {cells} cells, as parts of equal "
             "length whose values stand in their middles",
             "time": "grid cell g is (g + 0.5) * ((N - 1) * stride + window) / "
-            f"({length} * fps) seconds; window and stride are in the recipe",
+            f"({cells} * fps) seconds; window and stride are in the recipe",
         }
-    cells = str(config.pad_length if length is None else length)
-    time = "grid cell g is (g * stride + 0.5 * window) / fps seconds; window and stride are in the recipe"
-    told = {"time": time, "padding": f"zeros up to {cells} cells", "pad_length": cells}
-    if length is None:
-        told["length_multiple"] = str(config.length_multiple)
-        told["padding"] += f", or to a multiple of {config.length_multiple} where there are more"
-    return told
+    return {
+        "padding": f"zeros up to {cells} cells",
+        "time": "grid cell g is (g * stride + 0.5 * window) / fps seconds; window and stride are in the recipe",
+        "pad_length": str(cells),
+    }
 
 
 def of_backbone(name: str, backbone: Backbone) -> Exportable:
@@ -134,7 +117,7 @@ def of_backbone(name: str, backbone: Backbone) -> Exportable:
         module=backbone.network.eval().requires_grad_(False),
         inputs={kind: torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))},
         outputs=("features",),
-        open_size=OpenSize(kind, 0),
+        any_batch=True,
         metadata={"contract": json.dumps(vars(backbone.contract))},
     )
 
@@ -156,29 +139,22 @@ def export(model: Exportable, format: str, path: Path) -> float | None:
 
 
 def to_program(model: Exportable) -> torch.export.ExportedProgram:
-    """The graph of a model, with its open size open.
+    """The graph of a model, in operators of PyTorch alone.
 
     Raises:
         UsageError: something in it depends on what a graph cannot know.
     """
-    shapes: dict[str, dict[int, object] | None] = dict.fromkeys(model.inputs)
-    size = model.open_size
-    if size is not None:
-        count = torch.export.Dim("count", min=size.least, max=LARGEST // size.multiple)
-        shapes[size.input] = {size.axis: count * size.multiple if size.multiple > 1 else count}
+    shape = {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)} if model.any_batch else None
     try:
         with torch.no_grad():
             arguments = tuple(model.inputs.values())
-            return torch.export.export(model.module, arguments, dynamic_shapes=tuple(shapes.values()))
+            program = torch.export.export(model.module, arguments, dynamic_shapes=(shape,) * len(arguments))
+            return program.run_decompositions(DECOMPOSITIONS)
     except Exception as error:  # the exporter raises many kinds; what it found stands first, or in a list
         said = str(error).strip() or type(error).__name__
         _, _, listed = said.partition("\n  - ")
         reason = one_line((listed or said).splitlines()[0])
-        left = size is not None and size.input == "features"
-        raise UsageError(
-            f"{model.name}: cannot be exported{' with an open length' if left else ''}: {reason}",
-            "fix the length with --length" if left else "",
-        ) from error
+        raise UsageError(f"{model.name}: cannot be exported: {reason}") from error
 
 
 def write_onnx(model: Exportable) -> bytes:
@@ -218,18 +194,6 @@ def write_program(model: Exportable) -> bytes:
     return buffer.getvalue()
 
 
-def write_torchscript(model: Exportable) -> bytes:
-    """What `torch.jit.load` reads, in C++ too; it has the example's sizes for good."""
-    if model.open_size is not None and model.open_size.input == "features":
-        raise UsageError(f"{model.name}: torchscript cannot leave the length open", "fix it with --length")
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(model.module, tuple(model.inputs.values()), check_trace=False)
-        buffer = io.BytesIO()
-        torch.jit.save(traced, buffer, _extra_files=dict(model.metadata))
-    return buffer.getvalue()
-
-
 def compare_onnx(model: Exportable, data: bytes) -> float | None:
     """By onnxruntime, where it is installed."""
     try:
@@ -246,26 +210,11 @@ def compare_program(model: Exportable, data: bytes) -> float | None:
     return _largest(model, lambda inputs: _arrays(run(*inputs.values())))
 
 
-def compare_torchscript(model: Exportable, data: bytes) -> float | None:
-    """By torch itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is superseded, which whoever wants this format knows
-        run = torch.jit.load(io.BytesIO(data))
-    return _largest(model, lambda inputs: _arrays(run(*inputs.values())))
-
-
 def _largest(model: Exportable, run: Callable[[Mapping[str, Tensor]], Sequence[np.ndarray]]) -> float:
-    """The largest difference over the example, or over several sizes where one is open."""
+    """The largest difference, on batches of one to three entries where any size will do."""
     worst = 0.0
-    size = model.open_size
-    for count in (None,) if size is None else (size.least, size.least + 1, 2 * size.least + 1):
-        inputs = dict(model.inputs)
-        if count is not None and size is not None:
-            shape = list(inputs[size.input].shape)
-            shape[size.axis] = count * size.multiple
-            inputs[size.input] = torch.rand(*shape, generator=torch.Generator().manual_seed(count))
-        if "length" in inputs:
-            inputs["length"] = torch.tensor([inputs["features"].shape[2] - 1])
+    for count in (1, 2, 3) if model.any_batch else (1,):
+        inputs = {name: torch.cat([value] * count)[:count] for name, value in model.inputs.items()}
         with torch.no_grad():
             expected = _arrays(model.module(*inputs.values()))
         pairs = zip(expected, run(inputs), strict=True)
@@ -297,5 +246,4 @@ class Format:
 FORMATS = {
     "onnx": Format(".onnx", write_onnx, compare_onnx),
     "torch-export": Format(".pt2", write_program, compare_program),
-    "torchscript": Format(".ts", write_torchscript, compare_torchscript),
 }
