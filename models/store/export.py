@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import tal_cli.models.layers.selective_scan  # noqa: F401  defines its operator
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.gmg import SHRINK, GlobalFilter, PaperGlobalFilter
 from tal_cli.models.layers.pyramid import pyramid_points

@@ -26,16 +26,18 @@ from tal_cli.model_files import export_formats
 from tal_cli.model_files.export_formats import FORMATS, export, of_backbone, of_detector
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pyramid_points
+from tal_cli.models.layers.selective_scan import selective_scan
 from tal_cli.models.predictions import decode_everywhere
 from tal_cli.models.recipe.loading import list_recipes, load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import LoadedModel, save_model
-from tal_cli.models.store.export import ExportedDetector, fourier_basis, invert, transform
+from tal_cli.models.store.export import ExportedDetector, fourier_basis, invert, scan_by_doubling, transform
 from tal_cli.selftest.formula import filled
 
 SMALL = ("model.width=32", "model.head_width=32", "model.classes=2", "features.channels=8", "model.pad_length=64",
          "model.levels=2", "model.head_layers=2", "model.embedding_layers=1", "model.regression_ranges=[]")  # fmt: skip
-LENGTHS = ((64, 1), (66, 66), (190, 177))  # cells, and how many of them are no padding
+CELLS = 190  # longer than the recipe's own length, and neither a power of two nor whole blocks of attention
+LENGTHS = (1, 177, CELLS)  # how many of them are no padding
 # One recipe for each kind of detector that there is, and what makes it small.
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gmg": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1}",)),
@@ -92,14 +94,14 @@ def expected(model: LoadedModel, features: torch.Tensor, length: int) -> tuple[t
 
 
 def check(
-    model: LoadedModel, run: Callable[[torch.Tensor, int], Sequence[np.ndarray]], cells: int, length: int
+    model: LoadedModel, run: Callable[[torch.Tensor, int], Sequence[np.ndarray]], cells: int, lengths: Sequence[int]
 ) -> None:
     """Compare what an exported file gives with what `tal` computes."""
-    generator = torch.Generator().manual_seed(cells)
-    features = torch.randn(1, 8, cells, generator=generator)
-    features[..., length:] = 0
-    for ours, theirs in zip(expected(model, features, length), run(features, length), strict=True):
-        np.testing.assert_allclose(theirs, ours.numpy(), atol=2e-4, rtol=1e-4)
+    for length in lengths:
+        features = torch.randn(1, 8, cells, generator=torch.Generator().manual_seed(length))
+        features[..., length:] = 0
+        for ours, theirs in zip(expected(model, features, length), run(features, length), strict=True):
+            np.testing.assert_allclose(theirs, ours.numpy(), atol=2e-4, rtol=1e-4)
 
 
 def run_onnx(path: Path) -> Callable[[torch.Tensor, int], Sequence[np.ndarray]]:
@@ -125,45 +127,37 @@ def test_every_recipe_is_made_of_parts_that_are_tested() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_onnx_agrees_at_every_length(kind: str, tmp_path: Path) -> None:
+def test_onnx_agrees_whatever_is_padding(kind: str, tmp_path: Path) -> None:
     model = small(kind)
-    difference = export(of_detector(model, None), "onnx", tmp_path / "small.onnx")
+    difference = export(of_detector(model, CELLS), "onnx", tmp_path / "small.onnx")
     assert difference is not None and difference < 1e-4
-    run = run_onnx(tmp_path / "small.onnx")
-    for cells, length in LENGTHS:
-        check(model, run, cells, length)
+    check(model, run_onnx(tmp_path / "small.onnx"), CELLS, LENGTHS)
 
 
-@pytest.mark.parametrize(
-    ("format", "kind"),
-    [("torch-export", "mamba"), *(("torchscript", kind) for kind in ("gmg", "transformer", "mamba"))],
-)
-def test_torchs_own_formats(format: str, kind: str, tmp_path: Path) -> None:
-    model = small(kind)
-    path = tmp_path / f"m{FORMATS[format].suffix}"
-    exportable = of_detector(model, 64 if format == "torchscript" else None)
-    assert export(exportable, format, path) == pytest.approx(0, abs=1e-4)
+def test_a_program_of_pytorch_agrees_and_needs_no_operator_of_ours(tmp_path: Path) -> None:
+    model = small("mamba")
+    assert export(of_detector(model, CELLS), "torch-export", tmp_path / "m.pt2") == pytest.approx(0, abs=1e-4)
     extra = {"labels": ""}
-    if format == "torchscript":
-        module = torch.jit.load(path, _extra_files=extra)
-        # Whoever opens it has no operator of ours.
-        assert "tal::" not in str(module.inlined_graph)
-        lengths = ((64, 1), (64, 64))
-    else:
-        program = torch.export.load(path, extra_files=extra)
-        assert "tal." not in program.graph_module.code
-        module = program.module()
-        lengths = LENGTHS
+    program = torch.export.load(tmp_path / "m.pt2", extra_files=extra)
     assert json.loads(extra["labels"]) == ["a", "b"]
-    for cells, length in lengths:
-        check(model, lambda features, n: [x.numpy() for x in module(features, torch.tensor([n]))], cells, length)
+    assert "tal." not in program.graph_module.code
+    module = program.module()
+    check(model, lambda features, n: [x.numpy() for x in module(features, torch.tensor([n]))], CELLS, LENGTHS)
+
+
+@pytest.mark.parametrize("cells", [1, 2, 7, 64])
+def test_a_scan_by_doubling_is_the_scan(cells: int) -> None:
+    x, delta, decay = torch.randn(2, cells, 3), torch.rand(2, cells, 3), -torch.rand(3, 4)
+    inputs, outputs = torch.randn(2, 2, cells, 4).unbind()
+    ours, _ = scan_by_doubling(x, delta, decay, inputs, outputs)
+    torch.testing.assert_close(ours, selective_scan(x, delta, decay, inputs, outputs, torch.zeros(3)))
 
 
 def test_a_recipe_of_one_length_is_exported_with_it(tmp_path: Path) -> None:
     model = small("position table", "model.resample=true")
-    exportable = of_detector(model, None)
+    exportable = of_detector(model)
     export(exportable, "onnx", tmp_path / "m.onnx")
-    check(model, run_onnx(tmp_path / "m.onnx"), 64, 64)
+    check(model, run_onnx(tmp_path / "m.onnx"), 64, [64])
     assert "interpolated linearly to 64 cells" in exportable.metadata["padding"]
     assert "pad_length" not in exportable.metadata
     with pytest.raises(UsageError, match="brings every sequence to 64 cells"):
@@ -171,35 +165,31 @@ def test_a_recipe_of_one_length_is_exported_with_it(tmp_path: Path) -> None:
 
 
 def test_metadata_say_how_to_read_the_output(tmp_path: Path) -> None:
-    export(of_detector(small("max_pool"), None), "onnx", tmp_path / "m.onnx")
+    export(of_detector(small("max_pool")), "onnx", tmp_path / "m.onnx")
     metadata = {each.key: each.value for each in onnx.load(tmp_path / "m.onnx").metadata_props}
     assert json.loads(metadata["labels"]) == ["a", "b"]
-    assert "stride" in metadata["recipe"] and "multiple of 2" in metadata["padding"]
-    assert (metadata["pad_length"], metadata["length_multiple"]) == ("64", "2")
-    fixed = of_detector(small("max_pool"), 32).metadata
-    assert fixed["pad_length"] == "32" and "length_multiple" not in fixed
+    assert "stride" in metadata["recipe"]
+    assert (metadata["padding"], metadata["pad_length"]) == ("zeros up to 64 cells", "64")
+    assert of_detector(small("max_pool"), 32).metadata["pad_length"] == "32"
 
 
 def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="cannot leave the length open"):
-        export(of_detector(small("max_pool"), None), "torchscript", tmp_path / "m.ts")
     with pytest.raises(UsageError, match="2 levels need a multiple of 2"):
         of_detector(small("max_pool"), 63)
     monkeypatch.setattr(export_formats, "LARGEST_ONNX", 1000)
     with pytest.raises(UsageError, match="an ONNX file holds 2 GB"):
-        export(of_detector(small("max_pool"), None), "onnx", tmp_path / "m.onnx")
+        export(of_detector(small("max_pool")), "onnx", tmp_path / "m.onnx")
     monkeypatch.setattr(ExportedDetector, "forward", lambda self, features, length: (features[:, :, : int(length)],))
-    with pytest.raises(UsageError, match="cannot be exported with an open length: ") as caught:
-        export(of_detector(small("max_pool"), None), "torch-export", tmp_path / "m.pt2")
-    assert caught.value.remedy == "fix the length with --length"
+    with pytest.raises(UsageError, match="small: cannot be exported: "):
+        export(of_detector(small("max_pool")), "torch-export", tmp_path / "m.pt2")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_graph_is_not_kept(tmp_path: Path) -> None:
     exportable = of_detector(small("max_pool"), 64)
     wrong = replace(exportable, module=of_detector(small("conv"), 64).module)
-    data = FORMATS["torchscript"].write(wrong)
-    assert FORMATS["torchscript"].compare(exportable, data) > export_formats.TOLERANCE
+    data = FORMATS["torch-export"].write(wrong)
+    assert FORMATS["torch-export"].compare(exportable, data) > export_formats.TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "timm:test_vit", "videomaev2", "internvideo2"])
