@@ -32,7 +32,7 @@ from tal_cli.commands import (
     view,
 )
 from tal_cli.commands.options import current_spelling
-from tal_cli.error_report import exit_code_of, message_of, write_log
+from tal_cli.error_report import exit_code_of, message_of, remedy_of, write_log
 from tal_cli.extractors.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, OldName, PluginWarning
 from tal_cli.safe_text import one_line
 
@@ -141,7 +141,7 @@ def _report(error: Exception, arguments: list[str]) -> int:
         console.hint(f"the traceback is in {path}")
         return code
     console.error(message_of(error))
-    remedy = getattr(error, "remedy", "")
+    remedy = remedy_of(error)
     if remedy:
         console.hint(remedy)
     return code

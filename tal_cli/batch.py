@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from tal_cli import console
-from tal_cli.error_report import exit_code_of, message_of, write_log
+from tal_cli.error_report import exit_code_of, message_of, remedy_of, write_log
 from tal_cli.extractors.cpu import usable_cores
 from tal_cli.extractors.errors import EXIT_INPUT, EXIT_INTERNAL, EXIT_MISSING, EXIT_USAGE
 from tal_cli.inputs import Inputs, Source
@@ -58,7 +58,7 @@ class Run:
             return
         message = message_of(error)  # it may be about another path: a description beside the input, an output
         console.error(message if message.startswith(f"{name}: ") else f"{name}: {message}")
-        remedy = getattr(error, "remedy", "")
+        remedy = remedy_of(error)
         if remedy and remedy not in self._hints:
             self._hints.add(remedy)
             console.hint(remedy)

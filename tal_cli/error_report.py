@@ -13,6 +13,25 @@ from tal_cli.safe_text import one_line, printable
 
 # Errors of a disk that name no file.
 FAILING_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# What a machine runs out of, as Python, the system and torch word it, and what helps.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+LESS_AT_ONCE = "use fewer --workers or a smaller --batch-size, or free some memory"
+EXHAUSTED = {
+    errno.ENOMEM: ("out of memory", LESS_AT_ONCE),
+    errno.EMFILE: ("too many open files", "use fewer --workers, or raise the limit: ulimit -n 4096"),
+    errno.ENFILE: ("too many open files on this machine", "use fewer --workers, or close other programs"),
+    errno.EAGAIN: ("no more threads or processes can be started", "use fewer --workers, or raise the limit: ulimit -u"),
+}
+
+
+def exhausted(error: BaseException) -> tuple[str, str] | None:
+    """What the machine has run out of, and what helps, if that is what the error says."""
+    said = str(error).lower()
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(it in said for it in OUT_OF_MEMORY)):
+        return EXHAUSTED[errno.ENOMEM]
+    if isinstance(error, RuntimeError) and "can't start new thread" in said:
+        return EXHAUSTED[errno.EAGAIN]
+    return EXHAUSTED.get(error.errno or 0) if isinstance(error, OSError) else None
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -21,13 +40,22 @@ def exit_code_of(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, OSError) and (error.filename is not None or error.errno in FAILING_DISK):
         return EXIT_INPUT
-    return EXIT_INTERNAL
+    return EXIT_INTERNAL if exhausted(error) is None else EXIT_INPUT
 
 
 def reason_of(error: BaseException) -> str:
     """The reason alone, in one line, without the path that some errors carry as well."""
+    out_of = exhausted(error)
+    if out_of is not None:
+        return out_of[0]
     reason = error.strerror if isinstance(error, OSError) else getattr(error, "reason", None)
     return one_line(reason or error) or type(error).__name__
+
+
+def remedy_of(error: BaseException) -> str:
+    """What a user can do about an error; may be empty."""
+    out_of = exhausted(error)
+    return getattr(error, "remedy", "") if out_of is None else out_of[1]
 
 
 def message_of(error: BaseException) -> str:

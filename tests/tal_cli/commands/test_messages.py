@@ -20,7 +20,7 @@ from small_runs import TAL, Tal
 
 from tal_cli import console
 from tal_cli.batch import Run
-from tal_cli.error_report import exit_code_of, message_of
+from tal_cli.error_report import exit_code_of, message_of, remedy_of
 from tal_cli.extractors.errors import EXIT_INPUT, EXIT_INTERNAL, FeatureError, RecipeError, WeightsError
 from tal_cli.extractors.features.files import load_features
 from tal_cli.extractors.files.weights import read_state
@@ -116,6 +116,27 @@ def test_closed_streams_change_nothing(environment: dict[str, str], closed: str,
     done = subprocess.run(f"{TAL[0]} models info nothing {closed}", shell=True, env=environment, capture_output=True)
     assert (done.returncode, done.stdout) == (code, b"")
     assert done.stderr.startswith(b"error: no model named nothing") or "2>&-" in closed
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "remedy"),
+    [
+        (MemoryError(), "out of memory", "--batch-size"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+            "out of memory",
+            "-",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory", "--workers"),
+        (RuntimeError("can't start new thread"), "no more threads", "ulimit -u"),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "too many open files", "ulimit -n"),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.mp4"), "a.mp4: too many open files", "ulimit -n"),
+        (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "no more threads or processes", "--workers"),
+    ],
+)
+def test_what_a_machine_runs_out_of_is_one_line(error: Exception, reason: str, remedy: str) -> None:
+    assert exit_code_of(error) == EXIT_INPUT
+    assert message_of(error).startswith(reason) and remedy in remedy_of(error)
 
 
 def test_what_the_system_refuses_is_no_defect(capfd: pytest.CaptureFixture[str]) -> None:
