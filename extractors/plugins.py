@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tal_cli.extractors.errors import PluginError, PluginWarning
@@ -121,15 +117,3 @@ def installed() -> dict[str, dict[str, list[EntryPoint]]]:
         for offer in offers:
             groups.setdefault(offer.group, {}).setdefault(offer.name, []).append(offer)
     return groups
-
-
-def import_roots() -> list[str]:
-    """Folders that hold the plugins' packages. An editable install may lead there by an import hook, which a child
-    process without site-packages' start-up code lacks."""
-    roots = []
-    for offer in [offer for names in installed().values() for offers in names.values() for offer in offers]:
-        with suppress(Exception):  # a broken plugin is reported where it is used
-            spec = find_spec(offer.module.partition(".")[0])
-            place = next(iter(spec.submodule_search_locations or [spec.origin]))  # type: ignore[union-attr]
-            roots.append(str(Path(place).parent))
-    return [root for root in dict.fromkeys(roots) if root not in sys.path]

@@ -14,7 +14,6 @@ from tal_cli.extractors.corpus.run import Job, Outcome
 from tal_cli.extractors.corpus.worker_config import Setup, WorkerDefect, unpack
 from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.files.child import Child, Inbox, read_json
-from tal_cli.extractors.plugins import import_roots
 
 # Seconds in which a video must make progress; one forward pass of a large network on a CPU can take minutes.
 PATIENCE = 900.0
@@ -33,7 +32,7 @@ class Worker:
         self.jobs: dict[int, Job] = {}
         self.heard: dict[int, float] = {}
         self.ready = self.exclusive = False
-        self.child: Child[Json] = Child("tal_cli.extractors.corpus.worker", read_json, inbox, roots=import_roots())
+        self.child: Child[Json] = Child("tal_cli.extractors.corpus.worker", read_json, inbox, plugins=True)
         self._send({"setup": asdict(setup), "device": device, "shares": shares, "threads": threads})
 
     def send(self, number: int, job: Job) -> None:

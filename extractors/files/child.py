@@ -1,8 +1,8 @@
 """Child processes, seen by their parent: start, messages, time-out, kill, and how one ended.
 
 A child is started with `subprocess`, not `multiprocessing`: a user's script needs no `if __name__ == "__main__"`, and
-the child does not import the parent's main module. It runs without site-packages' start-up code and with the
-parent's module path, this package's home first, so that the working folder changes nothing. Standard output carries
+the child does not import the parent's main module. It runs with the parent's module path, this package's home first,
+so that the working folder changes nothing, and most run without site-packages' start-up code. Standard output carries
 its messages, standard error is kept for the post-mortem, and the end of standard input tells it to leave; its own side
 of that is in `child_side.py`.
 """
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +54,7 @@ class Child(Generic[Message]):
     """
 
     def __init__(
-        self, module: str, read: Read[Message], inbox: Inbox[Message] | None = None, *, roots: Sequence[str] = ()
+        self, module: str, read: Read[Message], inbox: Inbox[Message] | None = None, *, plugins: bool = False
     ) -> None:
         """Starts it.
 
@@ -63,13 +63,13 @@ class Child(Generic[Message]):
             read: takes one message from the child's output; None at its end. May raise OSError and ValueError.
             inbox: where messages are put, for `receive` or for others to take; None: one without a limit. A full inbox
                 makes the child wait.
-            roots: folders in which it looks for modules after those of this process.
+            plugins: whether it imports plugins, whose editable installs may need site-packages' start-up code.
         """
         self.number = next(_numbers)
         self._inbox: Inbox[Message] = queue.Queue() if inbox is None else inbox
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the child)
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", BOOTSTRAP, json.dumps([*module_path(), *roots]), module],
+            [sys.executable, "-I", *([] if plugins else ["-S"]), "-c", BOOTSTRAP, json.dumps(module_path()), module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

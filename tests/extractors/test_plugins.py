@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from plugin_packages import Install
 
 from tal_cli.extractors.errors import PluginError, PluginWarning, TalError
-from tal_cli.extractors.plugins import Registry, import_roots, load_object
+from tal_cli.extractors.plugins import Registry, load_object
 
 NUMBERS = Registry("tal.numbers", int, {"one": 1})
 
@@ -87,24 +86,3 @@ def test_an_address_of_our_own_fails_as_it_is() -> None:
     assert load_object("tal_cli.extractors.plugins:Registry") is Registry
     with pytest.raises(AttributeError):
         load_object("tal_cli.extractors.plugins:nothing")
-
-
-def test_where_an_import_hook_leads(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """setuptools' editable installs map names to folders by a finder, which a child process does not have."""
-    from importlib.machinery import PathFinder
-
-    package = tmp_path / "checkout" / "hooked"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("TWO = 2")
-
-    class Finder:
-        @staticmethod
-        def find_spec(name: str, path: object = None, target: object = None) -> object:
-            return PathFinder.find_spec(name, [str(package.parent)]) if name == "hooked" else None
-
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
-    install("tal-two", "[tal.numbers]\ntwo = hooked:TWO\nthree = no_such_module\nfour = :\n")
-    assert import_roots() == [str(package.parent)]
-    code = f"import sys; sys.path += {import_roots()}; import hooked; print(hooked.TWO)"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
-    assert done.stdout == "2\n", done.stderr

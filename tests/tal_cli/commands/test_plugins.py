@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,39 @@ def test_the_list_of_extractors_goes_past_a_broken_one(tal: Tal, elsewhere: dict
     (warning,) = done.err.splitlines()
     assert "tal.backbones mine (tal-mine 1.0) must be of type BackboneEntry" in warning
     assert tal("extractors", "info", "mine", env=elsewhere).code == 2
+
+
+HOOK = """\
+import importlib.util, sys
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        return importlib.util.spec_from_file_location(name, {place!r}) if name == "mine" else None
+
+sys.meta_path.append(Finder)
+"""
+BACKBONE = """\
+import dataclasses
+from tal_cli.extractors.catalog import find
+TINY = find("tiny")
+MINE = dataclasses.replace(TINY, name="mine", contract=dataclasses.replace(TINY.contract, extractor="mine"))
+"""
+
+
+def test_workers_see_a_backbone_that_an_import_hook_leads_to(environment: dict[str, str], tmp_path: Path) -> None:
+    """As some editable installs have it: the module path alone does not lead to the package."""
+    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (site / "others.pth").write_text("\n".join(path for path in sys.path if Path(path).is_dir()))
+    place = tmp_path / "checkout" / "not_its_name.py"
+    write_package(site, "tal-mine", "[tal.backbones]\nmine = mine:MINE\n", {"hook.py": HOOK.format(place=str(place))})
+    (site / "mine.pth").write_text("import hook\n")
+    place.parent.mkdir()
+    place.write_text(BACKBONE)
+    video = render_clip(tmp_path / "a.mp4")
+    command = [str(tmp_path / "venv" / "bin" / "python"), "-m", "tal_cli", "extract-features", str(video)]
+    done = subprocess.run(
+        [*command, "-x", "mine", "-o", str(tmp_path / "out")], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["contract"]["extractor"] == "mine"
