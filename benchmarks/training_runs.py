@@ -19,7 +19,8 @@ import torch
 from tal_cli import console
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.store.checkpoint import load_model
-from tal_cli.training.prepare import TrainingRequest, prepare
+from tal_cli.training.options import TrainingOptions
+from tal_cli.training.prepare import prepare
 from tal_cli.training.trainer import train
 from tal_cli.training.validation import validate
 
@@ -103,10 +104,10 @@ def _run(setting: Setting, seed: int, data: Data, folder: Path) -> Outcome:
     """Train and evaluate the last epoch's averaged weights; times are of an unbroken run."""
     shutil.rmtree(folder, ignore_errors=True)
     run = prepare(
-        TrainingRequest(
+        TrainingOptions(
             dataset=str(data.annotations),
             features=data.features,
-            out=folder,
+            output=folder,
             recipe=setting.recipe,
             overrides={**setting.overrides, "training.seed": seed},
             device="cpu",

@@ -76,19 +76,28 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             hint = did_you_mean(text, known, "they are named as the models of `tal models list`")
             raise RecipeError(f"no recipe named {text}; {hint}")
         path = RECIPES / f"{text}.yaml"
+    return _validated(read_yaml(path), str(path))
+
+
+def parse_recipe(content: str, origin: str) -> Recipe:
+    """Check YAML text against the schema; `origin` names it in errors. Raises RecipeError."""
+    return _validated(_parse_yaml(content, origin), origin)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Keys and values of a YAML file; nothing in it is executed. Raises RecipeError."""
     try:
         if path.stat().st_size > LARGEST_RECIPE:
-            raise RecipeError(f"{path}: larger than {LARGEST_RECIPE} bytes, not a recipe")
+            raise RecipeError(f"{path}: larger than {LARGEST_RECIPE} bytes")
         content = path.read_text(encoding="utf-8")
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 text") from error
-    return parse_recipe(content, str(path))
+    return _parse_yaml(content, str(path))
 
 
-def parse_recipe(content: str, origin: str) -> Recipe:
-    """Check YAML text against the schema; `origin` names it in errors. Raises RecipeError."""
+def _parse_yaml(content: str, origin: str) -> dict[str, Any]:
     try:
         # Aliases can blow a small file up into an enormous one, and no recipe needs them.
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content, Loader=yaml.SafeLoader)):
@@ -96,7 +105,9 @@ def parse_recipe(content: str, origin: str) -> Recipe:
         data = yaml.load(content, _Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{origin}: not YAML: {_yaml_reason(error)}") from error
-    return _validated(data, origin)
+    if not isinstance(data, dict):
+        raise RecipeError(f"{origin}: expected keys and values at the top")
+    return data
 
 
 def _yaml_reason(error: Exception) -> str:
@@ -164,9 +175,7 @@ def override_trained(recipe: Recipe, overrides: Mapping[str, object], model: str
     return changed
 
 
-def _validated(data: Any, origin: str) -> Recipe:
-    if not isinstance(data, dict):
-        raise RecipeError(f"{origin}: not a recipe (expected keys and values at the top)")
+def _validated(data: dict[str, Any], origin: str) -> Recipe:
     try:
         # Strict: a text is no number and a number no truth value. Sequences of the schema are tuples.
         return Recipe.model_validate(_with_tuples(data), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ PUBLIC = (
     ("tal_cli.models.detector", ("TemporalDetector",)),
     ("tal_cli.models.inference.chunks", ("detect",)),
     ("tal_cli.models.store.checkpoint", ("load_model", "save_model")),
+    ("tal_cli.training.options", ("TrainingOptions",)),
+    ("tal_cli.training.prepare", ("prepare",)),
+    ("tal_cli.training.trainer", ("train",)),
     ("tal_cli.extractors.extraction.extractor", ("extract_features",)),
     ("tal_cli.extractors.backbones", ("create_backbone", "Backbone")),
     ("tal_cli.extractors.features.contract", ("FeatureContract",)),
@@ -94,4 +98,6 @@ def _written(parameter: inspect.Parameter) -> str:
 
 
 def _type(annotation: Any) -> str:
+    if isinstance(annotation, str) and annotation.startswith("Annotated["):
+        annotation = ast.unparse(ast.parse(annotation, mode="eval").body.slice.elts[0])  # type: ignore[attr-defined]
     return annotation.strip("'\"") if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))

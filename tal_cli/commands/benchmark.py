@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import console
-from tal_cli.commands.options import Device, Format, Overrides, Precision, PrecisionChoice, Quiet, ResultFormat, Seed
+from tal_cli.commands.options import Device, Format, Overrides, Precision, Quiet, ResultFormat, Seed
 from tal_cli.commands.printing import print_json, print_table
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def benchmark(
     length: Annotated[int, typer.Option(min=1, metavar="N", help="Features per sequence, in grid cells.")] = 2304,
     repeat: Annotated[int, typer.Option(min=1, metavar="N", help="Warm runs to take the median of.")] = 5,
     device: Device = "auto",
-    precision: Precision = PrecisionChoice.auto,
+    precision: Precision = "auto",
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Sequences at once.")] = 1,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the forward pass with torch.compile.")] = False,
     cuda_graphs: Annotated[
@@ -71,7 +71,7 @@ def benchmark(
         torch.set_num_threads(threads)
     conditions = Conditions(
         device=resolve_device(device),
-        precision=precision.value,
+        precision=precision,
         length=length,
         batch=batch_size,
         repeat=repeat,
@@ -87,7 +87,7 @@ def benchmark(
             seed_everything(seed)
             detector = _detector(recipe, weights)
             costs.append(measure(name, detector, recipe, conditions, bar.advance))
-    _show(costs, conditions, precision.value, format)
+    _show(costs, conditions, precision, format)
 
 
 def _recipe(name: str, overrides: dict[str, object], *, table: bool) -> tuple[Recipe, str | None]:

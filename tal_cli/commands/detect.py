@@ -14,7 +14,6 @@ from tal_cli import __version__, console
 from tal_cli.commands.options import (
     BatchSize,
     Decoder,
-    DecoderChoice,
     Device,
     InputPaths,
     Labels,
@@ -22,7 +21,6 @@ from tal_cli.commands.options import (
     NullSeparated,
     Overrides,
     Precision,
-    PrecisionChoice,
     Quiet,
     Seed,
     TopK,
@@ -100,7 +98,7 @@ def detect(
     ] = None,
     top_k: TopK = None,
     label: Labels = None,
-    decoder: Decoder = DecoderChoice.auto,
+    decoder: Decoder = "auto",
     batch_size: BatchSize = "auto",
     workers: Workers = None,
     report: ReportFile = None,
@@ -120,7 +118,7 @@ def detect(
         bool, typer.Option("--force", help="Take features that are not what the model was trained on.")
     ] = False,
     device: Device = "auto",
-    precision: Precision = PrecisionChoice.auto,
+    precision: Precision = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -145,7 +143,7 @@ def detect(
     detector = VideoDetector.load(
         model,
         device=device,
-        precision=precision.value,
+        precision=precision,
         batch_size=batch_size_of(batch_size),
         overrides=parse_overrides(override or ()),
         force=force,
@@ -160,7 +158,7 @@ def detect(
                 min_score=min_score,
                 top_k=top_k,
                 labels=label,
-                decoder=decoder.value,
+                decoder=decoder,
                 fps=fps,
                 progress=progress,
             )

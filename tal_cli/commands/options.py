@@ -27,20 +27,6 @@ class ResultFormat(str, Enum):
     json = "json"
 
 
-class PrecisionChoice(str, Enum):
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class DecoderChoice(str, Enum):
-    auto = "auto"
-    pyav = "pyav"
-    decord = "decord"
-    torchcodec = "torchcodec"
-
-
 def _be_quiet(quiet: bool) -> bool:
     console.set_quiet(quiet)
     return quiet
@@ -67,14 +53,12 @@ Device = Annotated[
     ),
 ]
 Precision = Annotated[
-    PrecisionChoice,
+    Literal["auto", "fp32", "bf16", "fp16"],
     typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision of the forward pass; auto: fp32."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Seed of all random numbers.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value by dotted path (repeatable)."),
-]
+SET = typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value by dotted path (repeatable).")
+Overrides = Annotated[list[str] | None, SET]
 Model = Annotated[
     str,
     typer.Option(
@@ -91,7 +75,7 @@ InputPaths = Annotated[
 ]
 NullSeparated = Annotated[bool, typer.Option("--null", "-0", help="Paths on standard input end in NUL, not newline.")]
 Decoder = Annotated[
-    DecoderChoice,
+    Literal["auto", "pyav", "decord", "torchcodec"],
     typer.Option(metavar="auto|pyav|decord|torchcodec", help="Video decoder (decord and torchcodec where installed)."),
 ]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Windows per forward pass.")]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,35 +22,15 @@ from tal_cli.safe_text import counted
 from tal_cli.training.auto_recipe import data_shape, derive_recipe, summary
 from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data, name_of
 from tal_cli.training.distributed import join
-from tal_cli.training.init_weights import initial_weights
+from tal_cli.training.options import TrainingOptions
 from tal_cli.training.run import TrainingRun, write_record
-from tal_cli.training.state import FILE, FOLDER
+from tal_cli.training.state import FILE, FOLDER, initial_weights
 from tal_cli.training.trackers import open_board
 
 ONE_LABEL = "action"  # of a detector that does not tell labels apart
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingRequest:
-    """The options of `tal train`; see its help."""
-
-    dataset: str
-    features: Path | None = None
-    out: Path | None = None
-    recipe: str | None = None
-    overrides: Mapping[str, object] = field(default_factory=dict)
-    train_subset: str | None = None
-    test_subset: str | None = None
-    evaluate_every: int = 5
-    resume: bool = False
-    init: str | None = None
-    log: str = "none"
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-
-
-def prepare(request: TrainingRequest) -> TrainingRun:
+def prepare(options: TrainingOptions) -> TrainingRun:
     """Find and check everything that a run needs, in seconds rather than after hours.
 
     Raises:
@@ -59,21 +39,23 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         InputError: a file that cannot be read, an empty subset, an unknown label, features that are not finite.
         CheckpointError: labels that could not be kept.
     """
-    processes = join(request.device)
+    if options.precision == "fp16":
+        raise UsageError("--precision fp16: training would lose small gradients", "use fp32 or bf16")
+    processes = join(options.device)
     console.set_quiet(console.is_quiet() or not processes.leads)
-    device = processes.device or resolve_device(request.device)
-    out = processes.agree(run_folder(request) if processes.leads else None)
-    initial = initial_weights(request.init)
-    data = find_data(request.dataset, request.features, request.train_subset, request.test_subset)
-    recipe = choose_recipe(request, data)
-    spec = recipe.features if recipe is not None else feature_spec(data, request.overrides)
+    device = processes.device or resolve_device(options.device)
+    out = processes.agree(run_folder(options) if processes.leads else None)
+    initial = initial_weights(options.init)
+    data = find_data(options.dataset, options.features, options.train_subset, options.test_subset)
+    recipe = choose_recipe(options, data)
+    spec = recipe.features if recipe is not None else feature_spec(data, options.recipe_overrides)
     check_data(data, spec, speak=processes.leads)
     if recipe is not None and recipe.training.class_agnostic:
         data = replace(data, annotations=data.annotations.with_one_label(ONE_LABEL))
     videos, validation = load_subsets(data, spec)
     check_instances(videos, data.train)
     if recipe is None:
-        recipe = derive(request, data, spec, videos, speak=processes.leads)
+        recipe = derive(options, data, spec, videos, speak=processes.leads)
     if recipe.model.resample:
         videos = [resampled(video, recipe) for video in videos]
     check_labels(data.annotations.labels, recipe, str(data.path))
@@ -88,32 +70,32 @@ def prepare(request: TrainingRequest) -> TrainingRun:
         out=out,
         tiou=data.tiou,
         device=device,
-        evaluate_every=request.evaluate_every,
-        precision=request.precision,
-        threads=request.threads,
-        resume=request.resume,
+        evaluate_every=options.evaluate_every,
+        precision=options.precision,
+        threads=options.threads,
+        resume=options.resume,
         initial=initial,
-        board=open_board(request.log, out, request.resume) if processes.leads else None,
+        board=open_board(options.log, out, options.resume) if processes.leads else None,
         processes=processes,
     )
     if processes.leads:
-        write_record(run)
+        write_record(run, options)
     return run
 
 
-def choose_recipe(request: TrainingRequest, data: TrainingData) -> Recipe | None:
+def choose_recipe(options: TrainingOptions, data: TrainingData) -> Recipe | None:
     """The recipe asked for, or the data set's usual one, with overrides; None: one is to be derived.
 
     It gets as many classes as the annotations have, unless it learns all labels as one.
     """
-    name = request.recipe or (data.recipe if data.recipe in list_recipes() else None)
+    name = options.recipe or (data.recipe if data.recipe in list_recipes() else None)
     if name is None:
         return None
-    recipe = override(load_recipe(name), request.overrides)
+    recipe = override(load_recipe(name), options.recipe_overrides)
     classes = 1 if recipe.training.class_agnostic else len(data.annotations.labels)
     if recipe.model.classes != classes:
         console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: taking {classes}")
-    return override(recipe, {"model.classes": classes, **request.overrides})
+    return override(recipe, {"model.classes": classes, **options.recipe_overrides})
 
 
 def load_subsets(data: TrainingData, spec: FeatureSpec) -> tuple[list[FeatureVideo], list[FeatureVideo]]:
@@ -126,7 +108,7 @@ def load_subsets(data: TrainingData, spec: FeatureSpec) -> tuple[list[FeatureVid
 
 
 def derive(
-    request: TrainingRequest, data: TrainingData, spec: FeatureSpec, videos: Sequence[FeatureVideo], *, speak: bool
+    options: TrainingOptions, data: TrainingData, spec: FeatureSpec, videos: Sequence[FeatureVideo], *, speak: bool
 ) -> Recipe:
     """A recipe for these videos, with overrides; what came of what is said, if `speak`.
 
@@ -134,7 +116,7 @@ def derive(
         UsageError: overrides that say other features than there are, or learn other labels.
     """
     shape = data_shape(videos)
-    recipe = override(derive_recipe(data.name, spec, shape, len(data.annotations.labels)), request.overrides)
+    recipe = override(derive_recipe(data.name, spec, shape, len(data.annotations.labels)), options.recipe_overrides)
     if recipe.features != spec:
         raise UsageError("--set features: without a recipe the features are what the files say")
     if recipe.training.class_agnostic:
@@ -160,22 +142,22 @@ def check_instances(videos: Sequence[FeatureVideo], subset: str) -> None:
         raise UsageError(f"subset {subset!r} has no instance to train on", "name another with --train-subset")
 
 
-def run_folder(request: TrainingRequest) -> Path:
+def run_folder(options: TrainingOptions) -> Path:
     """The run's folder: `--output`, or `runs/NAME-DATE`; when resuming without `--output`, the newest of that name.
 
     Raises:
         UsageError: the folder holds another run, or there is none to resume.
     """
-    name = request.dataset if request.dataset in BENCHMARKS else name_of(Path(request.dataset))
-    out = request.out
-    if out is None and request.resume:
+    name = options.dataset if options.dataset in BENCHMARKS else name_of(Path(options.dataset))
+    out = options.output
+    if out is None and options.resume:
         found = sorted(Path("runs").glob(f"{name}-*/{FOLDER}/{FILE}"), key=lambda path: path.stat().st_mtime)
         if not found:
             raise UsageError(f"no run of {name} in runs/ to resume", "name the run folder with --output")
         out = found[-1].parents[1]
     out = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     check_folder(out)
-    if not request.resume and (out / FOLDER / FILE).exists():
+    if not options.resume and (out / FOLDER / FILE).exists():
         raise UsageError(f"{out} holds a run already", "continue it with --resume, or choose another --output")
     return out
 

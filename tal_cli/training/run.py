@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.training.distributed import ALONE, Processes
+from tal_cli.training.options import TrainingOptions
 from tal_cli.training.trackers import Board
 
 RECORD = "run.json"
@@ -48,10 +49,10 @@ class TrainingRun:
     out: Path
     tiou: tuple[float, ...]
     device: torch.device
-    evaluate_every: int = 5
-    precision: str = "auto"
-    threads: int | None = None
-    resume: bool = False
+    evaluate_every: int
+    precision: str
+    threads: int | None
+    resume: bool
     initial: dict[str, Tensor] | None = None
     board: Board | None = None
     processes: Processes = ALONE
@@ -73,15 +74,16 @@ class TrainingResult:
         return f"the averaged weights of epoch {self.epoch}, those {chosen}{reached}"
 
 
-def write_record(run: TrainingRun) -> None:
-    """Write `run.json` in the run folder: the command, versions, seed, and the videos in the order that the seed
-    permutes. Recipe and overrides are in `recipe.yaml` beside it."""
+def write_record(run: TrainingRun, options: TrainingOptions) -> None:
+    """Write `run.json` in the run folder: the command and its options, versions, seed, and the videos in the order that
+    the seed permutes. Recipe and overrides are in `recipe.yaml` beside it."""
     config = run.recipe.training
     record = {
         "tal": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "command": sys.argv[1:],
+        "options": asdict(options),
         "device": str(run.device),
         "precision": run.precision,
         "processes": run.processes.count,
@@ -94,4 +96,4 @@ def write_record(run: TrainingRun) -> None:
         "training": [video.annotation.name for video in run.videos],
         "validation": [video.annotation.name for video in run.validation],
     }
-    write_atomically(run.out / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    write_atomically(run.out / RECORD, (json.dumps(record, indent=1, default=str) + "\n").encode())

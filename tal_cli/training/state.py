@@ -1,4 +1,4 @@
-"""What a killed run needs to go on to the same weights: written whole, read without running anything."""
+"""What a run begins with: a model's weights, or what a killed run needs to go on to the same ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from tal_cli import console
 from tal_cli.datasets.training_data import FeatureVideo
-from tal_cli.extractors.errors import InputError
+from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.recipe.schema import Recipe
+from tal_cli.models.store.checkpoint import load_model
+from tal_cli.models.store.zoo import resolve_model
 
 FOLDER = "state"
 FILE = "latest.pt"
@@ -106,3 +111,23 @@ def _done_by(line: bytes, step: int) -> bool:
         return line.endswith(b"\n") and int(json.loads(line)["step"]) <= step
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def initial_weights(name: str | None) -> dict[str, Tensor] | None:
+    """Weights of a model in the zoo or in a folder, by parameter name."""
+    return None if name is None else load_model(resolve_model(name)).detector.state_dict()
+
+
+def load_matching(detector: TemporalDetector, weights: dict[str, Tensor]) -> None:
+    """Take over the tensors that fit by name and shape, and say how many do not.
+
+    Raises:
+        UsageError: none fits.
+    """
+    own = detector.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise UsageError("--init: no tensor of these weights fits the model")
+    detector.load_state_dict(fitting, strict=False)
+    if len(fitting) < len(own):
+        console.note(f"--init: {len(own) - len(fitting)} of {len(own)} tensors do not fit and start from scratch")

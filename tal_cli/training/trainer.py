@@ -26,10 +26,9 @@ from tal_cli.models.recipe.training import CenterAssignment
 from tal_cli.models.store.checkpoint import save_model
 from tal_cli.models.training.loss import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
 from tal_cli.training.batches import Batches, Parts, split_batch
-from tal_cli.training.init_weights import load_matching
 from tal_cli.training.run import TrainingResult, TrainingRun
 from tal_cli.training.schedule import Schedule
-from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_state, save_state
+from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_matching, load_state, save_state
 from tal_cli.training.validation import validate
 
 VALUES_PER_THREAD = 1 << 16

@@ -13,7 +13,8 @@ from tal_cli.models.recipe.encoders import GmgSettings
 from tal_cli.models.recipe.loading import dump_recipe, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.recipe.training import TrainingConfig
-from tal_cli.training.prepare import TrainingRequest, prepare
+from tal_cli.training.options import TrainingOptions
+from tal_cli.training.prepare import prepare
 from tal_cli.training.run import TrainingRun
 
 LABELS = ("hop", "skip", "jump")
@@ -55,14 +56,14 @@ def write_small_data(folder: Path) -> None:
     (folder / "small.yaml").write_text(dump_recipe(RECIPE))
 
 
-def request(data: Path, out: Path, *assignments: str) -> TrainingRequest:
+def request(data: Path, out: Path, *assignments: str) -> TrainingOptions:
     overrides: dict[str, object] = {}
     for assignment in assignments:
         overrides |= parse_overrides([assignment])
-    return TrainingRequest(
+    return TrainingOptions(
         dataset=str(data / "annotations.json"),
         recipe=str(data / "small.yaml"),
-        out=out,
+        output=out,
         device="cpu",
         overrides=overrides,
     )

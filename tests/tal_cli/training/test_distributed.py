@@ -21,7 +21,8 @@ from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, pa
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.training.batches import split_batch
 from tal_cli.training.distributed import Processes
-from tal_cli.training.prepare import TrainingRequest, prepare
+from tal_cli.training.options import TrainingOptions
+from tal_cli.training.prepare import prepare
 from tal_cli.training.trainer import Trainer
 
 CHANNELS = 8
@@ -81,10 +82,10 @@ def together(folder: Path, out: Path, *more: str) -> None:
     assert done.stdout.split() == [str(out)], "one process speaks"
 
 
-def request(folder: Path, out: Path) -> TrainingRequest:
+def request(folder: Path, out: Path) -> TrainingOptions:
     """The same as `arguments`."""
     annotations, small = str(folder / "annotations.json"), str(folder / "small.yaml")
-    return TrainingRequest(dataset=annotations, recipe=small, out=out, device="cpu")
+    return TrainingOptions(dataset=annotations, recipe=small, output=out, device="cpu")
 
 
 def test_two_processes_give_the_loss_curve_of_one(folder: Path, alone: tuple[list[float], float]) -> None:

@@ -16,7 +16,8 @@ from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.recipe.training import TrainingConfig
 from tal_cli.models.store.checkpoint import load_model
-from tal_cli.training.prepare import TrainingRequest, prepare
+from tal_cli.training.options import TrainingOptions
+from tal_cli.training.prepare import prepare
 from tal_cli.training.trainer import train
 
 CHANNELS, STRIDE = 4, 8
@@ -32,7 +33,7 @@ RECIPE = Recipe(
 
 
 @pytest.fixture
-def request_(tmp_path: Path) -> TrainingRequest:
+def request_(tmp_path: Path) -> TrainingOptions:
     rng = np.random.default_rng(0)
     segments = (GroundTruth("hop", 1.0, 3.0), GroundTruth("skip", 2.0, 4.0))
     videos = []
@@ -43,12 +44,12 @@ def request_(tmp_path: Path) -> TrainingRequest:
     write_annotations(tmp_path, videos, ("hop", "skip"))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(dump_recipe(RECIPE))
-    return TrainingRequest(
-        dataset=str(tmp_path / "annotations.json"), recipe=str(recipe), out=tmp_path / "run", device="cpu"
+    return TrainingOptions(
+        dataset=str(tmp_path / "annotations.json"), recipe=str(recipe), output=tmp_path / "run", device="cpu"
     )
 
 
-def test_features_of_one_length_and_one_label(request_: TrainingRequest) -> None:
+def test_features_of_one_length_and_one_label(request_: TrainingOptions) -> None:
     run = prepare(request_)
     assert run.labels == ("action",) and run.recipe == RECIPE
     for video in run.videos:
@@ -61,7 +62,7 @@ def test_features_of_one_length_and_one_label(request_: TrainingRequest) -> None
     assert [video.length for video in run.validation] == [50]
 
 
-def test_trains_and_evaluates_proposals(request_: TrainingRequest) -> None:
+def test_trains_and_evaluates_proposals(request_: TrainingOptions) -> None:
     run = prepare(request_)
     result = train(run)
     assert result.average is not None and 0 <= result.average <= 1

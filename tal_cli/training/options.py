@@ -1,0 +1,71 @@
+"""The options of a training run, for the command line, YAML files and Python alike. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Option
+
+from tal_cli.commands.options import SET, Device, FeaturesPath, Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What to train, on what, and where to: the options of `tal train`, explained by their help.
+
+    >>> options = TrainingOptions(dataset="mine.json", overrides={"model.encoder": "sgp"})   # doctest: +SKIP
+    >>> train(prepare(options))                                                              # doctest: +SKIP
+
+    Everything that defines the detector and its training is in the recipe; None keeps the recipe's value.
+    """
+
+    dataset: Annotated[
+        str,
+        Option(metavar="NAME|ANNOTATIONS.json", help="A name of `tal datasets list`, or an ActivityNet-style JSON."),
+    ]
+    features: FeaturesPath = None
+    output: Annotated[
+        Path | None, Option("--output", "-o", metavar="RUN", help="Run folder. Default: runs/NAME-DATE.")
+    ] = None
+    recipe: Annotated[
+        str | None,
+        Option(metavar="NAME|FILE.yaml", help="Default: the data set's; for own data, one derived from the durations."),
+    ] = None
+    overrides: Annotated[Mapping[str, object], SET] = field(default_factory=dict)
+    epochs: Annotated[
+        int | None, Option(min=0, metavar="N", help="Epochs after the warm-up (training.epochs of the recipe).")
+    ] = None
+    batch_size: Annotated[
+        int | None, Option(min=1, metavar="N", help="Videos per step (training.batch_size of the recipe).")
+    ] = None
+    train_subset: Annotated[str | None, Option(metavar="NAME", help="Subset to train on.")] = None
+    test_subset: Annotated[str | None, Option(metavar="NAME", help="Subset to evaluate on.")] = None
+    evaluate_every: Annotated[int, Option(min=1, metavar="N", help="Epochs between evaluations.")] = 5
+    resume: Annotated[bool, Option("--resume", help="Continue a killed run, to the same result.")] = False
+    init: Annotated[str | None, Option(metavar="WEIGHTS", help="Model or run folder to begin with.")] = None
+    log: Annotated[
+        Literal["none", "tensorboard", "wandb"],
+        Option(metavar="none|tensorboard|wandb", help="Experiment tracker beside metrics.jsonl."),
+    ] = "none"
+    threads: Annotated[
+        int | None,
+        Option(min=1, metavar="N", help="CPU threads of PyTorch. Default: as many as pay off for this recipe."),
+    ] = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+    seed: Annotated[
+        int | None, Option(min=0, metavar="N", help="Seed of all random numbers (training.seed of the recipe).")
+    ] = None
+
+    @property
+    def recipe_overrides(self) -> dict[str, object]:
+        """`overrides`, and the recipe's values that have an option of their own."""
+        own = {
+            "training.epochs": self.epochs,
+            "training.batch_size": self.batch_size,
+            "training.seed": self.seed,
+        }
+        return {**self.overrides, **{path: value for path, value in own.items() if value is not None}}
