@@ -30,7 +30,8 @@ class Registry(Mapping[str, T]):
 
     Args:
         group: the entry points' group.
-        kind: what a plugin must be, an instance or a subclass of this; one that has a name must have the entry point's.
+        kind: what a plugin must be: a subclass of this where the built-in parts are classes, else an instance. One that
+            has a name must have the entry point's.
         built_in: the parts that come with tal.
     """
 
@@ -68,8 +69,9 @@ class Registry(Mapping[str, T]):
     def _load(self, offer: EntryPoint) -> T:
         title = f"{self.group} {offer.name} ({package_of(offer)})"
         part = load_object(offer.value, title)
-        fits = issubclass(part, self.kind) if inspect.isclass(part) else isinstance(part, self.kind)
-        if not fits or getattr(part, "name", offer.name) != offer.name:
+        classes = any(map(inspect.isclass, self.built_in.values()))
+        fits = self.kind in part.__mro__ if inspect.isclass(part) else isinstance(part, self.kind)
+        if inspect.isclass(part) != classes or not fits or getattr(part, "name", offer.name) != offer.name:
             raise PluginError(f"{title} must be of type {self.kind.__name__} and have that name", UPDATE)
         return part
 

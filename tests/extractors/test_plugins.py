@@ -33,6 +33,7 @@ def test_a_plugin_is_imported_when_it_is_used(install: Install) -> None:
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("", "has no attribute 'TWO'"),
         ("TWO = 'two'", "must be of type int and have that name"),
+        ("class TWO(int): pass", "must be of type int and have that name"),
         ("class TWO: pass", "must be of type int and have that name"),
         ("class Int(int): name = 'three'\nTWO = Int(2)", "must be of type int and have that name"),
     ],

@@ -84,9 +84,13 @@ def test_its_settings_are_checked(install: Install, assignment: str, reason: str
         small("model.encoder=every-second", assignment)
 
 
-def test_one_that_cannot_be_used(install: Install) -> None:
+OTHER = "from tal_cli.models.recipe.architecture import TridentSettings\nSettings = TridentSettings()\n"
+
+
+@pytest.mark.parametrize("other", ["Settings = 1", OTHER])
+def test_one_that_cannot_be_used(install: Install, other: str) -> None:
     install("tal-every", ENTRY, {"every_second.py": "import no_such_module"})
-    install("tal-other", "[tal.decoders]\nplain = other:Settings\n", {"other.py": "Settings = 1"})
+    install("tal-other", "[tal.decoders]\nplain = other:Settings\n", {"other.py": other})
     with pytest.raises(PluginError, match=r"tal\.encoders every-second \(tal-every 1\.0\) cannot be imported"):
         small("model.encoder=every-second")
     with pytest.raises(PluginError, match=r"plain \(tal-other 1\.0\) must be of type DecoderSettings"):
