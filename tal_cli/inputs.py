@@ -42,8 +42,8 @@ class Source:
     url: str | None = None
 
     @property
-    def place(self) -> str:
-        """Where it is: a path or a URL."""
+    def path_or_url(self) -> str:
+        """Where it is."""
         return self.url or os.fspath(self.path)
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tal_cli.extractors.corpus.run import Job, Outcome
-from tal_cli.extractors.corpus.worker_config import Setup, WorkerDefect, unpack
+from tal_cli.extractors.corpus.worker_config import Setup, WorkerError, unpack
 from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.files.child import Child, Inbox, read_json
 
@@ -27,13 +27,13 @@ Json = dict[str, Any]
 class Worker:
     """One process. `jobs`: what it is at, by number. `heard`: when each last made progress. `ready`: it has begun."""
 
-    def __init__(self, setup: Setup, device: str, shares: int, threads: int | None, inbox: Inbox[Json]) -> None:
+    def __init__(self, setup: Setup, device: str, videos_each: int, threads: int | None, inbox: Inbox[Json]) -> None:
         self.device = device
         self.jobs: dict[int, Job] = {}
         self.heard: dict[int, float] = {}
         self.ready = self.exclusive = False
         self.child: Child[Json] = Child("tal_cli.extractors.corpus.worker", read_json, inbox, plugins=True)
-        self._send({"setup": asdict(setup), "device": device, "shares": shares, "threads": threads})
+        self._send({"setup": asdict(setup), "device": device, "videos_each": videos_each, "threads": threads})
 
     def send(self, number: int, job: Job) -> None:
         """Give it a job."""
@@ -53,7 +53,8 @@ class Worker:
 class LocalEngine:
     """Worker processes, started when there is work for them.
 
-    devices: one worker each. shares: videos at a time per worker. threads: of torch, per worker. patience: see above.
+    devices: one worker each. videos_each: how many a worker processes at once. threads: of torch, per worker.
+    patience: see above.
     progress: called with a job, frames done and frames expected.
     """
 
@@ -62,15 +63,15 @@ class LocalEngine:
         setup: Setup,
         devices: Sequence[str],
         *,
-        shares: int = 1,
+        videos_each: int = 1,
         threads: int | None = None,
         patience: float = PATIENCE,
         progress: JobProgress | None = None,
     ) -> None:
-        self._setup, self._shares, self._threads = setup, shares, threads
+        self._setup, self._videos_each, self._threads = setup, videos_each, threads
         self._patience, self._progress = patience, progress
         self._free = deque(devices)
-        self._room = len(devices) * shares
+        self._room = len(devices) * videos_each
         self._workers: dict[int, Worker] = {}  # by the number of the process
         self._inbox: Inbox[Json] = queue.Queue()
         self._waiting: deque[tuple[int, Job]] = deque()
@@ -96,7 +97,7 @@ class LocalEngine:
     def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes of jobs that have ended, after at most that many seconds.
 
-        Raises what keeps workers from beginning at all (WeightsError, WorkerDefect, ...).
+        Raises what keeps workers from beginning at all (WeightsError, WorkerError, ...).
         """
         until = time.monotonic() + timeout
         outcomes = self._end_hanging()
@@ -125,7 +126,7 @@ class LocalEngine:
             worker.exclusive = True
             worker.send(*self._alone.popleft())
         while self._waiting and not self._alone:
-            worker = self._worker(lambda worker: len(worker.jobs) < self._shares and not worker.exclusive)
+            worker = self._worker(lambda worker: len(worker.jobs) < self._videos_each and not worker.exclusive)
             if worker is None:
                 break
             worker.send(*self._waiting.popleft())
@@ -134,7 +135,7 @@ class LocalEngine:
         """The least busy worker that fits; a new one where the others are busy and a device is free."""
         found = min(filter(fits, self.workers), key=lambda worker: len(worker.jobs), default=None)
         if self._free and (found is None or found.jobs):
-            found = Worker(self._setup, self._free.popleft(), self._shares, self._threads, self._inbox)
+            found = Worker(self._setup, self._free.popleft(), self._videos_each, self._threads, self._inbox)
             self._workers[found.child.number] = found
         return found
 
@@ -158,11 +159,11 @@ class LocalEngine:
         return []
 
     def _ended(self, worker: Worker) -> list[Outcome]:
-        """A worker is gone. What it was at is tried once more, one by one: one of them may be the reason."""
+        """A worker is gone. Its videos are tried again, one by one: one of them may be the reason."""
         how = worker.child.post_mortem()
         self._retire(worker)
         if not worker.ready:
-            raise WorkerDefect(f"a worker process on {worker.device} could not begin: it {how}")
+            raise WorkerError(f"a worker process on {worker.device} could not begin: it {how}")
         outcomes = []
         for number, job in worker.jobs.items():
             self._attempts[number] += 1

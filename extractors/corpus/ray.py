@@ -29,7 +29,7 @@ from tal_cli.extractors.video.stream import FrameChunk, read_frames
 # A video is given up when its processes have died that often.
 ATTEMPTS = 3
 # Videos at a time per actor: one is decoded or written while another is computed.
-SHARES = 2
+VIDEOS_EACH = 2
 # Chunks (of at most 2 MB) that a decoding task may be ahead of its actor.
 CHUNKS_AHEAD = 8
 # Seconds in which a cluster must answer.
@@ -177,7 +177,7 @@ class RayEngine:
         self._ray = connect(address)
         number, resources = layout(self._ray.cluster_resources(), workers)
         self._actor = self._ray.remote(Model).options(
-            max_concurrency=4 * SHARES, scheduling_strategy="SPREAD", **resources
+            max_concurrency=4 * VIDEOS_EACH, scheduling_strategy="SPREAD", **resources
         )
         self._models: list[Any] = []
         self._beginning: set[Any] = set()
@@ -187,7 +187,7 @@ class RayEngine:
 
     def has_room(self) -> bool:
         """Whether another job would begin soon."""
-        return len(self._running) < SHARES * len(self._models)
+        return len(self._running) < VIDEOS_EACH * len(self._models)
 
     def submit(self, job: Job) -> None:
         """Give a job to the least busy actor."""
@@ -268,7 +268,7 @@ def connect(address: str | None) -> Any:
 
 
 def knock(address: str | None) -> None:
-    """Find out in seconds what Ray takes minutes to find out. Raises ConnectionError where nobody answers."""
+    """Find out in seconds what Ray takes minutes to find out. Raises ConnectionError where nothing answers."""
     host, _, port = (address or "").rpartition("://")[2].rpartition(":")
     if not host or not port.isdecimal():
         return

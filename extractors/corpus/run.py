@@ -147,7 +147,7 @@ def save(sequence: FeatureSequence, target: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tal-") as folder:
         file = Path(folder, name_of(target))
         save_features(sequence, file)
-        remove(description)  # an old description must not vouch for new features
+        remove(description)  # an old description must not stand beside new features
         send(file, target)
         send(Path(folder, name_of(description)), description)
 

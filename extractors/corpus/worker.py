@@ -81,7 +81,7 @@ def main() -> None:
         say(failed=pack(error))
         os._exit(0)
     say(ready=asdict(extractor.backbone.contract))
-    pool = ThreadPoolExecutor(first["shares"], thread_name_prefix="video")
+    pool = ThreadPoolExecutor(first["videos_each"], thread_name_prefix="video")
     for line in sys.stdin.buffer:
         message = json.loads(line)
         pool.submit(work, message["number"], Job(message["video"], message["target"]), extractor, setup, say)

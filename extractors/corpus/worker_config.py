@@ -44,7 +44,7 @@ class Setup:
     def extractor_on(self, device: str) -> Extractor:
         """The backbone on a device, ready for any number of videos at a time.
 
-        Raises SettingsError for settings that the network itself refuses, and as `create_backbone` for its weights.
+        Raises SettingsError for settings that the network itself rejects, and as `create_backbone` for its weights.
         """
         try:
             return self._extractor_on(device)
@@ -69,8 +69,8 @@ class Setup:
         )
 
 
-class WorkerDefect(Exception):
-    """An error inside a worker that nobody foresaw. trace: where it happened, shown with this error's own."""
+class WorkerError(Exception):
+    """An internal error inside a worker. trace: where it happened, shown with this error's own."""
 
     def __init__(self, message: str, trace: str = "") -> None:
         super().__init__(message)
@@ -78,7 +78,7 @@ class WorkerDefect(Exception):
 
 
 def pack(error: Exception) -> dict[str, Any]:
-    """An error as JSON: one that a user can do something about, from its parts; else a defect with its traceback."""
+    """An error as JSON: its parts where it is one for the user, else an internal error with its traceback."""
     if isinstance(error, TalError):
         return {"kind": type(error).__name__, "parts": [error.reason, error.remedy, error.path]}
     if isinstance(error, ValueError):
@@ -86,11 +86,11 @@ def pack(error: Exception) -> dict[str, Any]:
     if isinstance(error, OSError):
         return {"kind": "OSError", "parts": [error.errno, error.strerror or str(error), error.filename]}
     trace = "".join(traceback.format_exception(error))
-    return {"kind": "WorkerDefect", "parts": [f"{type(error).__name__}: {error}", trace]}
+    return {"kind": "WorkerError", "parts": [f"{type(error).__name__}: {error}", trace]}
 
 
 def unpack(packed: dict[str, Any]) -> Exception:
     """The error that was packed."""
     kind, parts = packed["kind"], packed["parts"]
-    plain: dict[str, type[Exception]] = {"ValueError": ValueError, "OSError": OSError, "WorkerDefect": WorkerDefect}
+    plain: dict[str, type[Exception]] = {"ValueError": ValueError, "OSError": OSError, "WorkerError": WorkerError}
     return plain[kind](*parts) if kind in plain else errors.remake(getattr(errors, kind), *parts)

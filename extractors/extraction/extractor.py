@@ -33,7 +33,7 @@ from tal_cli.extractors.extraction.precision import check_precision
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.features.sequence import FeatureSequence, FileClock
-from tal_cli.extractors.files.prefetch import ahead
+from tal_cli.extractors.files.prefetch import prefetch
 from tal_cli.extractors.video.clock import decimation
 from tal_cli.extractors.video.info import VideoInfo
 from tal_cli.extractors.video.messages import VideoSummary
@@ -210,7 +210,7 @@ class Extractor:
         """On an accelerator: frames are copied there ahead of the forward pass, features fetched behind it."""
         passes = self.forward_passes
         behind: deque[PendingFeatures] = deque()
-        with closing(ahead(map(passes.load, chunks), CHUNKS_AHEAD)) as loaded:
+        with closing(prefetch(map(passes.load, chunks), CHUNKS_AHEAD)) as loaded:
             for block in window_blocks(map(passes.prepare, loaded), passes.grid, passes.windows_per_block):
                 behind.append(passes.forward(block))
                 if len(behind) > BLOCKS_BEHIND:

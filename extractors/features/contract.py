@@ -63,7 +63,7 @@ class FeatureContract:
         """This contract with some fields changed, given as text or as values of their type.
 
         Preparations are written canonically, so that the same preparation is the same contract. Raises ValueError for
-        a field that cannot be set, a value that it cannot have, or a crop larger than the picture it is cut from.
+        a field that cannot be set, a value that it cannot have, or a crop larger than the image it is cut from.
         """
         values: dict[str, object] = {}
         for key, value in settings.items():
@@ -77,13 +77,13 @@ class FeatureContract:
 
 
 def fit(resize: Resize, crop: Crop) -> None:
-    """Raises ValueError where a crop is larger than every picture that a resize gives."""
+    """Raises ValueError where a crop is larger than every image that a resize gives."""
     if resize.method is None or crop.size is None:
         return
     if isinstance(resize.size, tuple):
         crop.box(*resize.size)
     elif min(crop.size) > resize.size:
-        raise ValueError(f"crop={crop} does not fit into pictures made by resize={resize}")
+        raise ValueError(f"crop={crop} does not fit into images made by resize={resize}")
 
 
 def shown(value: object) -> str:
@@ -91,7 +91,7 @@ def shown(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def whole(key: str, value: object) -> int:
+def positive_integer(key: str, value: object) -> int:
     try:
         number = float(str(value))
     except ValueError:
@@ -124,8 +124,8 @@ def words(key: str, value: object) -> str:
 READERS: dict[str, Callable[[str, object], object]] = {
     "sampling_rate": rate,
     "max_rate": rate,
-    "window": whole,
-    "stride": whole,
+    "window": positive_integer,
+    "stride": positive_integer,
     "resize": lambda key, value: str(Resize.parse(str(value))),
     "crop": lambda key, value: str(Crop.parse(str(value))),
     "value_range": lambda key, value: str(ValueRange.parse(str(value))),

@@ -59,7 +59,7 @@ def save_features(sequence: FeatureSequence, path: str | os.PathLike[str]) -> No
         raise FeatureError(target, "features without a contract are not written")
     description = description_path(target)
     try:
-        description.unlink(missing_ok=True)  # an old description must not vouch for new features
+        description.unlink(missing_ok=True)  # an old description must not stand beside new features
     except OSError as error:
         raise unwritable(description, error) from error
     features = np.ascontiguousarray(sequence.features, np.float32)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-# A small picture of extreme aspect, enlarged with its aspect kept, would fill the memory.
+# A small image of extreme aspect, enlarged with its aspect kept, would fill the memory.
 MAX_PIXELS = 1 << 22
 FLOW_METHODS = ("tvl1", "raft", "dis")
 METHODS = ("area", "bilinear", "bicubic")
@@ -22,9 +22,9 @@ class Resize:
 
     method: `area` is done by the decoder (FFmpeg, always rounded to 8 bits); `bilinear` and `bicubic` sample at pixel
     centres on the frames as decoded. antialias: widen the filter when shrinking, as Pillow does. eight_bit: round to
-    whole values from 0 to 255 again, as whoever keeps frames as pictures does. SIZE: `WxH` whatever the aspect;
+    whole values from 0 to 255 again, as in pipelines that store frames as image files. SIZE: `WxH` whatever the aspect;
     `short N`: the short side becomes N, the long one keeps the aspect, cut to a whole number; `enlarge N`: as
-    `short N`, but only for pictures whose short side is below N.
+    `short N`, but only for images whose short side is below N.
     """
 
     method: str | None
@@ -64,14 +64,14 @@ class Resize:
 
     @property
     def by_decoder(self) -> bool:
-        """Whether the decoder makes pictures of this size."""
+        """Whether the decoder makes images of this size."""
         return self.method == "area"
 
     def result(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) after resizing. Raises ValueError for a picture so long that it would not fit in memory."""
+        """(width, height) after resizing. Raises ValueError for an image so long that it would not fit in memory."""
         size = self._result(width, height)
         if size[0] * size[1] > MAX_PIXELS and size[0] * size[1] > width * height:
-            raise ValueError(f"pictures of {width}x{height} pixels become {size[0]}x{size[1]} by resize={self}")
+            raise ValueError(f"images of {width}x{height} pixels become {size[0]}x{size[1]} by resize={self}")
         return size
 
     def _result(self, width: int, height: int) -> tuple[int, int]:
@@ -115,11 +115,11 @@ class Crop:
         return f"center {self.size[0]}x{self.size[1]} {self.rounding}".rstrip()
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """(left, top, width, height) of what is kept. Raises ValueError for a picture smaller than that."""
+        """(left, top, width, height) of what is kept. Raises ValueError for an image smaller than that."""
         if self.size is None:
             return 0, 0, width, height
         if self.size[0] > width or self.size[1] > height:
-            raise ValueError(f"crop={self} does not fit into pictures of {width}x{height} pixels")
+            raise ValueError(f"crop={self} does not fit into images of {width}x{height} pixels")
         return self._offset(width - self.size[0]), self._offset(height - self.size[1]), *self.size
 
     def _offset(self, rest: int) -> int:

@@ -27,7 +27,7 @@ class FileClock:
 class FeatureSequence:
     """The features of one video.
 
-    features: float32 [T, C], one row per window. contract: None for someone else's, of which nothing is known.
+    features: float32 [T, C], one row per window. contract: None for features of other origin.
     fps: the video's own rate, frames per second; frames: decoded; duration: seconds (all 0 where unknown).
     feature_fps: the rate windows count in, after resampling or decimation; None: the video's own.
     window_times: float64 [T] seconds at which grid positions 0..T-1 lie; None at a constant rate, where they follow

@@ -1,5 +1,5 @@
-"""Taking items ahead in a thread, for work that is done in C without the interpreter's lock: two cores, or a core and
-an accelerator, share what one would do in turn."""
+"""Prefetching items in a thread, for work that is done in C without the interpreter's lock: two cores, or a core and
+an accelerator, then work at the same time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-# A queue's lock costs as much as a small picture takes to scale; groups share it.
+# A queue's lock costs as much as a small image takes to scale; groups share it.
 GROUP = 8
 
 
-def ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
+def prefetch(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
     """The same items in the same order, about `depth` of them taken before they are asked for.
 
     What taking them raises is raised here, after the items that came before. Closing this iterator ends the taking.

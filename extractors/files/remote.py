@@ -1,8 +1,8 @@
-"""Places of files: paths of this machine, or URLs of object stores and the like (`s3://bucket/videos`), by fsspec.
+"""Paths of this machine, and URLs of object stores and the like (`s3://bucket/videos`), read through fsspec.
 
-A place is a string. Whatever begins with `SCHEME://` is a URL, but for `file://`, which is a path. Videos from URLs
-are copied to this machine before they are decoded, for FFmpeg opens local files only; results are written here and
-then copied whole, so that no reader ever meets half of one.
+Whatever begins with `SCHEME://` is a URL, except `file://`, which is a path. Videos from URLs are copied to this
+machine before they are decoded, because FFmpeg opens local files only; results are written here and then copied in
+one piece, so that no reader ever sees a partial file.
 """
 
 from __future__ import annotations
@@ -25,33 +25,41 @@ EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
 GLOB = re.compile(r"[*?\[]")
 
 
-def is_url(place: str | os.PathLike[str]) -> bool:
-    """Whether a place is a URL and no path of this machine."""
-    return isinstance(place, str) and URL.match(place) is not None and not place.lower().startswith("file://")
+def is_url(path_or_url: str | os.PathLike[str]) -> bool:
+    """Whether it is a URL and not a path of this machine."""
+    return (
+        isinstance(path_or_url, str)
+        and URL.match(path_or_url) is not None
+        and not path_or_url.lower().startswith("file://")
+    )
 
 
-def local_path(place: str | os.PathLike[str]) -> Path:
-    """A place of this machine as a path; `file:///a%20b` is /a b."""
-    if isinstance(place, str) and place.lower().startswith("file://"):
-        return Path(unquote(urlsplit(place).path))
-    return Path(place)
+def local_path(path_or_url: str | os.PathLike[str]) -> Path:
+    """The path that a path or a `file://` URL means; `file:///a%20b` is /a b."""
+    if isinstance(path_or_url, str) and path_or_url.lower().startswith("file://"):
+        return Path(unquote(urlsplit(path_or_url).path))
+    return Path(path_or_url)
 
 
-def join(place: str | os.PathLike[str], *names: str) -> str:
-    """The place of a file inside a folder."""
-    if is_url(place):
-        return "/".join([str(place).rstrip("/"), *names])
-    return os.path.join(local_path(place), *names)
+def join(path_or_url: str | os.PathLike[str], *names: str) -> str:
+    """The path or URL of a file inside a folder."""
+    if is_url(path_or_url):
+        return "/".join([str(path_or_url).rstrip("/"), *names])
+    return os.path.join(local_path(path_or_url), *names)
 
 
-def sibling(place: str, name: str) -> str:
-    """The place of another file in the same folder."""
-    return place.rpartition("/")[0] + "/" + name if is_url(place) else os.fspath(local_path(place).with_name(name))
+def sibling(path_or_url: str, name: str) -> str:
+    """The path or URL of another file in the same folder."""
+    return (
+        path_or_url.rpartition("/")[0] + "/" + name
+        if is_url(path_or_url)
+        else os.fspath(local_path(path_or_url).with_name(name))
+    )
 
 
-def name_of(place: str) -> str:
-    """The last part of a place."""
-    return place.rstrip("/").rpartition("/")[2] if is_url(place) else local_path(place).name
+def name_of(path_or_url: str) -> str:
+    """The last part: a file's name."""
+    return path_or_url.rstrip("/").rpartition("/")[2] if is_url(path_or_url) else local_path(path_or_url).name
 
 
 def find_files(url: str) -> list[str]:
@@ -67,27 +75,27 @@ def find_files(url: str) -> list[str]:
         return sorted(str(system.unstrip_protocol(name)) for name in found)
 
 
-def exists(place: str) -> bool:
+def exists(path_or_url: str) -> bool:
     """Whether a file is there. Raises RemoteError, PackageMissing."""
-    if not is_url(place):
-        return local_path(place).is_file()
-    with remote(place) as (system, path):
+    if not is_url(path_or_url):
+        return local_path(path_or_url).is_file()
+    with remote(path_or_url) as (system, path):
         return bool(system.isfile(path))
 
 
-def read(place: str) -> bytes:
+def read(path_or_url: str) -> bytes:
     """A small file's content. Raises RemoteError, PackageMissing."""
-    if not is_url(place):
+    if not is_url(path_or_url):
         try:
-            return local_path(place).read_bytes()
+            return local_path(path_or_url).read_bytes()
         except OSError as error:
-            raise RemoteError(place, error.strerror or str(error)) from None
-    with remote(place) as (system, path):
+            raise RemoteError(path_or_url, error.strerror or str(error)) from None
+    with remote(path_or_url) as (system, path):
         return bytes(system.cat_file(path))
 
 
 def fetch(url: str, folder: Path) -> Path:
-    """Copy a file from a URL into a folder of this machine, under its own name. Raises RemoteError, PackageMissing."""
+    """Copies a file from a URL into a folder of this machine. Raises RemoteError, PackageMissing."""
     target = folder / (re.sub(r"[^\w.-]", "_", name_of(url))[-100:] or "file")
     with remote(url) as (system, path), system.open(path, "rb") as source, target.open("wb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
@@ -95,19 +103,19 @@ def fetch(url: str, folder: Path) -> Path:
 
 
 def send(file: Path, url: str) -> None:
-    """Copy a file of this machine to a URL; it appears there whole. Raises RemoteError, PackageMissing."""
+    """Copies a file of this machine to a URL, where it appears in one piece. Raises RemoteError, PackageMissing."""
     with remote(url) as (system, path):
         if system.protocol in ("sftp", "smb") or "local" in system.protocol:
             system.makedirs(system._parent(path), exist_ok=True)
         system.put_file(os.fspath(file), path)
 
 
-def remove(place: str) -> None:
-    """Remove a file, if it is there. Raises RemoteError, PackageMissing."""
-    if not is_url(place):
-        local_path(place).unlink(missing_ok=True)
+def remove(path_or_url: str) -> None:
+    """Removes a file, if it is there. Raises RemoteError, PackageMissing."""
+    if not is_url(path_or_url):
+        local_path(path_or_url).unlink(missing_ok=True)
         return
-    with remote(place) as (system, path):
+    with remote(path_or_url) as (system, path):
         if system.exists(path):
             system.rm_file(path)
 

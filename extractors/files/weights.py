@@ -28,7 +28,7 @@ WRAPPERS = ("model", "module", "state_dict", "model_state")
 # Blobs of Caffe2's optimiser, and the end of the names of others.
 CAFFE2_TRAINING, CAFFE2_MOMENTUM = ("lr", "model_iter"), "_momentum"
 
-DIGITS = 64  # of a whole SHA-256
+DIGITS = 64  # of a complete SHA-256
 INDEX = ".safetensors.index.json"  # how the names of indices of weights in parts end
 
 
@@ -56,7 +56,7 @@ def home() -> Path:
 
 
 def weights_path(source: WeightsSource) -> Path:
-    """Where a published file is looked for; backbones that share a file share the place."""
+    """Where a published file is looked for; backbones that share a file find it at one path."""
     return home() / "extractors" / source.file
 
 
@@ -68,8 +68,8 @@ def locate(source: WeightsSource) -> Path | None:
 
 def pin_path(path: Path) -> Path:
     """Where the SHA-256 of a file under `home()` is kept that was pinned when it was first downloaded."""
-    place = path.relative_to(home()) if path.is_relative_to(home()) else Path(path.name)
-    return home() / "pins" / place.with_name(f"{place.name}.sha256")
+    relative = path.relative_to(home()) if path.is_relative_to(home()) else Path(path.name)
+    return home() / "pins" / relative.with_name(f"{relative.name}.sha256")
 
 
 def pinned(path: Path) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
-Picture = TypeVar("Picture")
+Image = TypeVar("Image")
 
 # A step backwards by less than this is a frame out of order, by more it is a new clock (joined recordings).
 DISCONTINUITY = 1.0
@@ -109,11 +109,11 @@ class Holds:
         self.times = array("d")
         self.repeated = 0
 
-    def fill(self, frames: Iterable[tuple[float, Picture]]) -> Iterator[tuple[float, Picture]]:
+    def fill(self, frames: Iterable[tuple[float, Image]]) -> Iterator[tuple[float, Image]]:
         """The frames, and each held one again at every nominal step until the next one is shown."""
-        held: Picture | None = None
+        held: Image | None = None
         last = 0.0
-        for time, picture in frames:
+        for time, image in frames:
             if held is not None and time - last > max(SHORTEST_HOLD, HELD_STEPS * self._step):
                 # The last repetition is at least half a step away from the next frame.
                 for number in range(1, math.floor((time - last) / self._step - 0.5 + 1e-6) + 1):
@@ -123,8 +123,8 @@ class Holds:
                     self.times.append(last + number * self._step)
                     yield self.times[-1], held
             self.times.append(time)
-            yield time, picture
-            held, last = picture, time
+            yield time, image
+            held, last = image, time
 
 
 def decimation(fps: float, max_rate: float | None) -> int:
@@ -132,30 +132,30 @@ def decimation(fps: float, max_rate: float | None) -> int:
     return 1 if max_rate is None else max(1, math.ceil(fps / (max_rate * RATE_NOISE)))
 
 
-def decimate(frames: Iterable[tuple[float, Picture]], factor: int) -> Iterator[tuple[float, Picture | None]]:
-    """Replace the pictures that are not kept by None, so that whoever listens knows that decoding goes on."""
-    for index, (time, picture) in enumerate(frames):
-        yield time, (picture if index % factor == 0 else None)
+def decimate(frames: Iterable[tuple[float, Image]], factor: int) -> Iterator[tuple[float, Image | None]]:
+    """Replace the frames that are not kept by None, so that the receiver knows that decoding goes on."""
+    for index, (time, image) in enumerate(frames):
+        yield time, (image if index % factor == 0 else None)
 
 
 def resample(
-    frames: Iterable[tuple[float, Picture]], rate: float, shown: Callable[[], float]
-) -> Iterator[tuple[float, Picture | None]]:
+    frames: Iterable[tuple[float, Image]], rate: float, shown: Callable[[], float]
+) -> Iterator[tuple[float, Image | None]]:
     """Frames at k / rate seconds: each time goes to its nearest tick, a tick shows the last frame that came to it or
     before it (the rule of FFmpeg's `fps` filter, with which the published features were resampled).
 
     shown: how long the last frame is shown, in seconds; asked after it has come. Yields None for a dropped frame.
     """
-    held: Picture | None = None
+    held: Image | None = None
     tick, last = 0, 0.0
-    for time, picture in frames:
+    for time, image in frames:
         until = nearest_tick(time, rate)
         if held is not None:
             for missing in range(tick, until):
                 yield missing / rate, held
             if until <= tick:
                 yield time, None
-        held, tick, last = picture, max(tick, until), time
+        held, tick, last = image, max(tick, until), time
     if held is not None:
         for missing in range(tick, max(1, nearest_tick(last + shown(), rate))):
             yield missing / rate, held

@@ -1,4 +1,4 @@
-"""What is known of a video before its frames are decoded."""
+"""Information about a video that is known before all its frames are decoded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class VideoInfo:
 
     width, height: pixels as displayed, after rotation (the sample aspect ratio is left alone).
     fps, frames, duration (seconds): the container's claims; None where it makes none.
-    rotation: degrees counter-clockwise (0, 90, 180, 270) by which stored pictures are turned to be upright.
+    rotation: degrees counter-clockwise (0, 90, 180, 270) by which stored frames are turned to be upright.
     streams: how many video streams the file has; stream: which of them, from 0, is read.
     origin: the container's time at which the file begins, seconds; timecode: of the first frame, `HH:MM:SS:FF`, if any.
     """
@@ -35,7 +35,7 @@ class VideoInfo:
 
 
 def info_of(path: str, opened: Opened) -> VideoInfo:
-    """What the decoder says of a video, its size turned upright."""
+    """A video's information from the decoder, its size turned upright."""
     width, height = turned((opened.width, opened.height), opened.rotation)
     return VideoInfo(
         path=path,

@@ -18,7 +18,7 @@ from typing import Any
 
 OPENED, FRAMES, SUMMARY, FAILED = b"O", b"F", b"S", b"E"
 
-# kind, frames in the message, bytes of one picture row, bytes that follow
+# kind, frames in the message, bytes per row of a frame, bytes that follow
 HEADER = struct.Struct("<cIIQ")
 
 
@@ -49,7 +49,7 @@ class Opened:
     the stream ends, seconds, None where it does not say. joinable: whether its clock may start again in the middle.
     origin: the container's time at which the file begins, seconds; timecode: of the first frame, `HH:MM:SS:FF`, if any.
     streams: how many video streams there are; stream: which of them, from 0, is read. rotation is in degrees
-    counter-clockwise, one of 0, 90, 180, 270: what has to be done to a stored picture to show it upright.
+    counter-clockwise, one of 0, 90, 180, 270: what has to be done to a stored frame to show it upright.
     """
 
     width: int

@@ -2,13 +2,13 @@
 
 Decoding happens in a child process (`worker.py`): a file that crashes, hangs or floods the decoder costs
 that one video, and decoding runs beside whatever the parent computes. Scaling happens there too, inside FFmpeg
-(area averaging), so that only small pictures cross the pipe.
+(area averaging), so that only small frames cross the pipe.
 
 Times are seconds since the first frame of the first video stream; where the container's clock starts later (mpeg-ts,
 cut recordings), `VideoSummary.start` says so.
 
 Pixels are taken as stored, whatever aspect the container wants them shown in (anamorphic DVDs, some broadcasts): the
-programs that made the published features took them so, and a network does not mind a picture that is a little wide.
+programs that made the published features took them so, and a network tolerates a frame that is a little wide.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from tal_cli.extractors.files.child_side import limit_memory, over_limit, take_output, write_all
-from tal_cli.extractors.files.prefetch import ahead
+from tal_cli.extractors.files.prefetch import prefetch
 from tal_cli.extractors.video import messages
 from tal_cli.extractors.video.clock import (
     LONGEST_STEP,
@@ -35,7 +35,7 @@ SOURCES = {
 CHUNK_FRAMES = 64
 CHUNK_BYTES = 2 << 20
 SIGN_OF_LIFE = 1.0
-# Decoded pictures that wait to be scaled, as many as fit.
+# Decoded frames that wait to be scaled, as many as fit.
 FRAMES_AHEAD = 32
 PIXELS_AHEAD = 1 << 25
 
@@ -82,7 +82,7 @@ class Chunk:
         self._sent = time.monotonic()
 
     def add(self, at: float, pixels: memoryview, row: int) -> None:
-        """Append one picture, and send all when that is enough for one message."""
+        """Append one frame, and send all when that is enough for one message."""
         self._times.append(at)
         self._pixels += pixels
         self._row = row
@@ -109,7 +109,7 @@ def send_frames(source: Source, request: Request, opened: Opened, size: tuple[in
     """Decode to the end and send every frame that is asked for."""
     clock = Clock(opened.fps, LONGEST_STEP_IN_STREAMS if opened.joinable else LONGEST_STEP)
     depth = max(2, min(FRAMES_AHEAD, PIXELS_AHEAD // (opened.width * opened.height)))
-    timed = ((clock.tick(stamp), picture) for stamp, picture in ahead(source.frames(), depth))
+    timed = ((clock.tick(stamp), image) for stamp, image in prefetch(source.frames(), depth))
     holds = Holds(opened.nominal_fps)
     factor = 1
 
@@ -124,11 +124,11 @@ def send_frames(source: Source, request: Request, opened: Opened, size: tuple[in
     chunk = Chunk(output)
 
     def scaled(item: tuple[float, Any]) -> tuple[float, tuple[memoryview, int] | None]:
-        at, picture = item
-        return at, None if picture is None else source.scale(picture, *size)
+        at, image = item
+        return at, None if image is None else source.scale(image, *size)
 
     # Decoding, scaling and sending go on at the same time.
-    for at, small in ahead(map(scaled, selected), depth):
+    for at, small in prefetch(map(scaled, selected), depth):
         if small is not None:
             chunk.add(at, *small)
         chunk.keep_alive()

@@ -87,7 +87,7 @@ class Corpus:
     def extract(self, found: Inputs, summary: Path | None) -> int:
         """Make what is not there, say what came of it, and give the exit code."""
         run, total = Run(found), Summary()
-        jobs = {Job(source.place, self._target(source.name)): source for source in found.sources}
+        jobs = {Job(source.path_or_url, self._target(source.name)): source for source in found.sources}
         outcomes = run_corpus(jobs, self._contract, lambda: self._engine(len(jobs)), overwrite=self._overwrite)
         try:
             with console.progress("videos", total=len(jobs), unit="videos") as progress, self._bars:
@@ -130,9 +130,14 @@ class Corpus:
                 raise UsageError(f"no Ray cluster answers at {self._where.address} ({one_line(error)[:200]})") from None
         from tal_cli.extractors.corpus.local import LocalEngine
 
-        devices, shares, threads = layout(self._where.device, self._where.workers, jobs)
+        devices, videos_each, threads = layout(self._where.device, self._where.workers, jobs)
         return LocalEngine(
-            self._setup, devices, shares=shares, threads=threads, patience=self._where.patience, progress=self._bars
+            self._setup,
+            devices,
+            videos_each=videos_each,
+            threads=threads,
+            patience=self._where.patience,
+            progress=self._bars,
         )
 
     def _facts(self, total: Summary) -> dict[str, object]:

@@ -12,25 +12,25 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from tal_cli.media.encode import Film, Sound, Turner
+from tal_cli.media.encode import Sound, Turner, VideoWriter
 from tal_cli.media.packet_index import PacketIndex, packet_index
 from tal_cli.media.reader import Reader
 from tal_cli.media.tasks import Progress
 
 # Further ahead than this it is quicker to look for a key frame than to decode on.
 JUMP_SECONDS = 12.0
-# Each holds dozens of pictures.
+# Each holds dozens of images.
 MOST_ENCODERS = 8
 
 
 @dataclass
 class Cut:
-    """One clip: from start to end (seconds) into `target`, which has no suffix yet; `film` while it is encoded."""
+    """One clip: from start to end (seconds) into `target`, which has no suffix yet; `writer` while it is encoded."""
 
     start: float
     end: float
     target: str
-    film: Film | None = field(default=None)
+    writer: VideoWriter | None = field(default=None)
     unfinished: Path = field(default=Path())
 
 
@@ -38,7 +38,7 @@ def cut(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any
     """The task `cut`: `cuts`, a list of {start, end, target}; `scratch`, a folder for unfinished files.
 
     A clip has the frames shown nearest to [start, end), at least one. Where they are a run of packets that begins
-    with a key frame they are copied as they are, else they are encoded anew, upright and in 8 bits; sound comes along.
+    with a key frame they are copied as they are, else they are encoded again, upright and in 8 bits; sound comes along.
 
     Result: `copied` and `encoded`, the paths written.
     """
@@ -79,7 +79,7 @@ def at_once(cuts: list[Cut]) -> tuple[list[Cut], list[Cut]]:
 
 def copy_out(reader: Reader, index: PacketIndex, item: Cut, scratch: Path, progress: Progress) -> str | None:
     """Copy a clip's packets, if they can stand alone; the path written, or None."""
-    packets = index.whole(item.start, item.end)
+    packets = index.packets_within(item.start, item.end)
     if packets is None:
         return None
     suffix = ".mp4" if reader.container.format.name.startswith("mov") else Path(reader.path).suffix.lower()
@@ -139,20 +139,20 @@ def encode_out(reader: Reader, cuts: list[Cut], scratch: Path, progress: Progres
 
     def begin(item: Cut) -> None:
         item.unfinished = scratch / f"{len(written) + len(running)}-{len(waiting)}.mp4"
-        item.film = Film(item.unfinished, reader, turner, time)
+        item.writer = VideoWriter(item.unfinished, reader, turner, time)
         running.append(item)
 
     def finish(item: Cut) -> None:
-        assert item.film is not None
-        item.film.finish(item.end)
-        item.film.close()
+        assert item.writer is not None
+        item.writer.finish(item.end)
+        item.writer.close()
         running.remove(item)
         written.append(_put(item.unfinished, f"{item.target}.mp4"))
 
     for time, frame in _walk(reader, waiting, running):
         while waiting and waiting[0].start <= time:
             begin(waiting.popleft())
-        for item in [item for item in running if item.film is not None and item.film.frames and time >= item.end]:
+        for item in [item for item in running if item.writer is not None and item.writer.frames and time >= item.end]:
             finish(item)
         _add(running, time, frame, turner)
         progress(min(time, last), last)
@@ -167,14 +167,14 @@ def encode_out(reader: Reader, cuts: list[Cut], scratch: Path, progress: Progres
 
 
 def _add(running: list[Cut], time: float, frame: av.VideoFrame, turner: Turner) -> None:
-    picture = turner(frame) if running else None
+    image = turner(frame) if running else None
     for item in running:
-        assert item.film is not None and picture is not None
-        item.film.add(time, picture)
+        assert item.writer is not None and image is not None
+        item.writer.add(time, image)
 
 
 def _walk(reader: Reader, waiting: deque[Cut], running: list[Cut]) -> Iterator[tuple[float, av.VideoFrame]]:
-    """The reader's frames, without long stretches that no clip wants."""
+    """The reader's frames, without long parts that no clip needs."""
     frames = reader.frames()
     jumped_to: Cut | None = None
     while (item := next(frames, None)) is not None:
@@ -187,7 +187,7 @@ def _walk(reader: Reader, waiting: deque[Cut], running: list[Cut]) -> Iterator[t
 
 
 def _put(unfinished: Path, target: str) -> str:
-    """Move a film that is whole to where it belongs."""
+    """Moves a complete clip to its target."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     os.replace(unfinished, target)
     return target

@@ -1,4 +1,4 @@
-"""Writing a film: H.264 in MP4, upright, with the sound of a part of another film."""
+"""Writing a video: H.264 in MP4, upright, with the sound of a part of another video."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TURNS = {90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=cl
 
 
 def even(pixels: int) -> int:
-    """The even number at or below, at least 2: pictures with colour at half width have even sizes."""
+    """The even number at or below, at least 2: images with colour at half width have even sizes."""
     return max(2, pixels - pixels % 2)
 
 
@@ -47,7 +47,7 @@ def matrix_of(reader: Reader) -> Colorspace:
 
 
 class Turner:
-    """Makes pictures upright, of one even size, in one pixel format of 8 bits, yuv420p (limited range) or rgb24."""
+    """Makes images upright, of one even size, in one pixel format of 8 bits, yuv420p (limited range) or rgb24."""
 
     def __init__(self, reader: Reader, format: str) -> None:
         self._rotation = reader.rotation
@@ -66,9 +66,9 @@ class Turner:
             return frame.reformat(self.width, self.height, format="rgb24", src_colorspace=self._matrix)
         return self._encodable(frame)
 
-    def back(self, picture: NDArray[np.uint8]) -> av.VideoFrame:
+    def back(self, image: NDArray[np.uint8]) -> av.VideoFrame:
         """uint8 [height, width, 3] RGB as yuv420p, by the matrix that the video has."""
-        return self._encodable(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+        return self._encodable(av.VideoFrame.from_ndarray(image, format="rgb24"))
 
     def _encodable(self, frame: av.VideoFrame) -> av.VideoFrame:
         return frame.reformat(
@@ -99,7 +99,7 @@ class Turner:
 
 
 class Sound:
-    """The sound of a film from a moment on, as packets for another film; silence where there is none.
+    """The sound of a video from a moment on, as packets for another video; silence where there is none.
 
     start: the moment, seconds on the container's clock; it becomes time 0.
     """
@@ -119,7 +119,7 @@ class Sound:
             return
         self._source: Any = stream
         try:
-            # Tags and time bases of other containers, avi's for one, are refused by MP4.
+            # Tags and time bases of other containers, avi's for one, are rejected by MP4.
             related = self._container.format.name in INDEXED
             if suffix != ".mp4" or (related and self._source.codec_context.name.removesuffix("float") in SOUND_IN_MP4):
                 self._stream: Any = output.add_stream_from_template(self._source)
@@ -161,7 +161,7 @@ class Sound:
                 continue
             packet.pts -= round(self._start / base)
             if last is not None and packet.pts <= last:
-                continue  # damaged: a film's sound only goes on
+                continue  # damaged: a video's sound only goes on
             last = packet.dts = packet.pts
             packet.stream = self._stream
             yield packet
@@ -172,7 +172,7 @@ class Sound:
         try:
             yield from (packet for packet in self._container.demux(self._source) if packet.size)
         except (FFmpegError, ValueError):
-            return  # damaged sound ends; the film goes on
+            return  # damaged sound ends; the video goes on
 
     def _transcode(self, packet: av.Packet | None) -> Iterator[av.Packet]:
         try:
@@ -198,14 +198,14 @@ class Sound:
                 yield packet
 
 
-class Film:
-    """One film that is being written, as a context manager: frames go in by `add`, in the order of time.
+class VideoWriter:
+    """One video that is being written, as a context manager: frames go in by `add`, in the order of time.
 
     Args:
         target: the file.
-        reader: where the pictures come from; says size and rate.
-        turner: what makes pictures fit; its result is what `add` takes.
-        start: seconds in the reader's film that are this one's time 0, where its sound begins as well.
+        reader: where the images come from; says size and rate.
+        turner: what makes images fit; its result is what `add` takes.
+        start: seconds in the reader's video that are this one's time 0, where its sound begins as well.
     """
 
     def __init__(self, target: Path, reader: Reader, turner: Turner, start: float) -> None:
@@ -228,7 +228,7 @@ class Film:
         self.frames = 0
 
     def add(self, time: float, frame: av.VideoFrame) -> None:
-        """One picture, yuv420p or rgb24, shown from `time` on (seconds in the reader's film)."""
+        """One image, yuv420p or rgb24, shown from `time` on (seconds in the reader's video)."""
         now = max(0.0, time - self._start)
         frame.pts, frame.time_base = round(now / CLOCK), CLOCK
         frame.pict_type = 0  # the encoder decides where key frames are
@@ -238,12 +238,12 @@ class Film:
         self.frames += 1
 
     def finish(self, end: float) -> None:
-        """Write what is left of pictures, and of sound before `end` (seconds in the reader's film)."""
+        """Write what is left of images, and of sound before `end` (seconds in the reader's video)."""
         self._output.mux(self._stream.encode(None))
         for packet in self._sound.until(end - self._start):
             self._output.mux(packet)
 
-    def __enter__(self) -> Film:
+    def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(

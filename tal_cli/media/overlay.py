@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from tal_cli.media.encode import Film, Turner
+from tal_cli.media.encode import Turner, VideoWriter
 from tal_cli.media.reader import Reader
 from tal_cli.media.tasks import Progress
 
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc")
 SMALLEST_FONT = 9
-# Shares of the picture's height.
+# Shares of the image's height.
 FONT, TIMELINE, CHIPS = 1 / 24, 1 / 4, 0.6
 GROUND = (16, 17, 20, 200)
 
@@ -33,15 +33,15 @@ def draw(path: str, request: dict[str, Any], progress: Progress) -> str:
     turner = Turner(reader, "rgb24")
     segments: list[Segment] = [tuple(item) for item in request["segments"]]
     painter = Painter(turner.width, turner.height, segments, request["colours"], request["duration"])
-    unfinished = Path(request["scratch"], "film.mp4")
-    with Film(unfinished, reader, turner, 0.0) as film:
+    unfinished = Path(request["scratch"], "video.mp4")
+    with VideoWriter(unfinished, reader, turner, 0.0) as writer:
         time = 0.0
         for time, frame in reader.frames():
-            picture: NDArray[np.uint8] = np.asarray(turner(frame).to_ndarray(), np.uint8)
-            painter.paint(picture, time)
-            film.add(time, turner.back(picture))
+            image: NDArray[np.uint8] = np.asarray(turner(frame).to_ndarray(), np.uint8)
+            painter.paint(image, time)
+            writer.add(time, turner.back(image))
             progress(time, request["duration"])
-        film.finish(max(request["duration"], time))
+        writer.finish(max(request["duration"], time))
     target: str = request["target"]
     os.makedirs(os.path.dirname(target), exist_ok=True)
     os.replace(unfinished, target)
@@ -49,7 +49,7 @@ def draw(path: str, request: dict[str, Any], progress: Progress) -> str:
 
 
 class Painter:
-    """Draws on pictures of one size; what stays the same between them is drawn once."""
+    """Draws on images of one size; what stays the same between them is drawn once."""
 
     def __init__(
         self, width: int, height: int, segments: list[Segment], colours: dict[str, str], duration: float
@@ -63,18 +63,18 @@ class Painter:
         self._shown: tuple[int, ...] = ()
         self._chips: NDArray[np.uint8] | None = None
 
-    def paint(self, picture: NDArray[np.uint8], time: float) -> None:
+    def paint(self, image: NDArray[np.uint8], time: float) -> None:
         """Draw on uint8 [height, width, 3], in place."""
         now = tuple(index for index, (_, start, end, _) in enumerate(self._segments) if start <= time < end)
         if now != self._shown:
             self._shown, self._chips = now, self._draw_chips(now) if now else None
         if self._chips is not None:
-            _blend(picture[: len(self._chips), : self._chips.shape[1]], self._chips)
+            _blend(image[: len(self._chips), : self._chips.shape[1]], self._chips)
         top = self._height - len(self._timeline)
-        _blend(picture[top:], self._timeline)
+        _blend(image[top:], self._timeline)
         thick = max(1, self._height // 240)
         left = min(round(self._width * min(1.0, time / self._duration)), self._width - thick)
-        picture[top:, left : left + thick] = 255
+        image[top:, left : left + thick] = 255
 
     def _draw_chips(self, now: tuple[int, ...]) -> NDArray[np.uint8]:
         """The labels of this moment, one under the other, best first; as many as fit."""
@@ -107,15 +107,15 @@ class Painter:
         return text
 
     def _draw_timeline(self) -> NDArray[np.uint8]:
-        """All segments in lanes by label, fainter the less certain; the more lanes, the thinner."""
-        lanes = sorted({label for label, *_ in self._segments})
+        """All segments in rows by label, fainter the less certain; the more rows, the thinner."""
+        rows = sorted({label for label, *_ in self._segments})
         room = max(1, int(self._height * TIMELINE))
-        pitch = max(1, min(self._height // 40, room // max(1, len(lanes))))
-        tall = min(self._height, max(2, min(room, pitch * len(lanes)) + 2))
+        pitch = max(1, min(self._height // 40, room // max(1, len(rows))))
+        tall = min(self._height, max(2, min(room, pitch * len(rows)) + 2))
         image = Image.new("RGBA", (self._width, tall), GROUND)
         for label, start, end, score in reversed(self._segments):
-            lane = lanes.index(label)
-            top = 1 + (lane * pitch if len(lanes) <= room else lane * room // len(lanes))
+            row = rows.index(label)
+            top = 1 + (row * pitch if len(rows) <= room else row * room // len(rows))
             left = self._width * start / self._duration
             right = max(left + 1, self._width * end / self._duration)
             bar = Image.new("RGBA", (max(1, round(right - left)), max(1, pitch - (pitch > 2))), self._colours[label])
@@ -124,11 +124,11 @@ class Painter:
         return np.asarray(image)
 
 
-def _blend(picture: NDArray[np.uint8], drawing: NDArray[np.uint8]) -> None:
+def _blend(image: NDArray[np.uint8], drawing: NDArray[np.uint8]) -> None:
     """Put uint8 [h, w, 4] with opacity over uint8 [h, w, 3], in place."""
     opacity = drawing[..., 3:].astype(np.uint16)
-    mixed = picture * (255 - opacity) + drawing[..., :3] * opacity
-    picture[:] = (mixed + 127) // 255
+    mixed = image * (255 - opacity) + drawing[..., :3] * opacity
+    image[:] = (mixed + 127) // 255
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -26,7 +26,7 @@ class PacketIndex:
     keys: tuple[bool, ...]
     times: tuple[float, ...]
 
-    def whole(self, first: float, end: float) -> range | None:
+    def packets_within(self, first: float, end: float) -> range | None:
         """The packets of the frames shown in [first, end) seconds, if they can stand alone: they follow each other in
         the file, the first shown is the first decoded and a key frame. Nothing before them is then needed, and
         nothing of them after. None if not."""

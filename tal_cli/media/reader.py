@@ -31,7 +31,7 @@ class Reader:
     """One open video.
 
     rate: frames per second, as the container claims. start: the container's time of the first frame, seconds; all
-    times that are given out count from it. rotation: degrees counter-clockwise that make pictures upright.
+    times that are given out count from it. rotation: degrees counter-clockwise that make frames upright.
     Raises DecodeError where there is nothing to decode.
     """
 
@@ -41,7 +41,7 @@ class Reader:
         self.stream = main_video_stream(self.container)
         context = self.stream.codec_context
         if context is None or context.width * context.height > MAX_PIXELS:
-            raise DecodeError("its pictures cannot be decoded")
+            raise DecodeError("its frames cannot be decoded")
         context.options = {"max_pixels": str(MAX_PIXELS)}
         context.thread_type = "AUTO"
         context.thread_count = max(1, min(4, os.cpu_count() or 1))
@@ -64,7 +64,7 @@ class Reader:
         return max(0.0, self.start)
 
     def frames(self) -> Iterator[tuple[float, VideoFrame]]:
-        """(seconds, picture) on from where the reader is, in the order of time."""
+        """(seconds, frame) on from where the reader is, in the order of time."""
         frame, self._first = self._first, None
         frame = frame or next(self._frames, None)
         while frame is not None:

@@ -1,4 +1,4 @@
-"""Small pictures of moments in a video, as JPEG."""
+"""Small images of moments in a video, as JPEG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JUMP_SECONDS = 12.0
 
 
 def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """The task `look`: `times` (ascending seconds), `width` and `quality` of the pictures, `poster_width`.
+    """The task `look`: `times` (ascending seconds), `width` and `quality` of the images, `poster_width`.
 
     Result: `thumbnails`, a JPEG data URI or None for each time; `poster`, the middle one in `poster_width`; and of
     the video `width`, `height` (upright), `offset` (see Reader.player_offset), and FFmpeg's names of `container` and
@@ -26,22 +26,22 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
     reader = Reader(path)
     times: list[float] = request["times"]
     poster_at = len(times) // 2
-    pictures: list[str | None] = [None] * len(times)
+    images: list[str | None] = [None] * len(times)
     poster = None
     for index, frame in moments(reader, times, progress):
-        # As wide as needed and no wider: FFmpeg scales before anything else sees the picture.
+        # As wide as needed and no wider: FFmpeg scales before anything else sees the image.
         wide = request["poster_width"] if index == poster_at else request["width"]
-        picture = upright(frame, reader.rotation, wide)
+        image = upright(frame, reader.rotation, wide)
         if index == poster_at:
-            poster = data_uri(picture, request["quality"])
-            picture.thumbnail((request["width"], 10 * request["width"]))
-        pictures[index] = data_uri(picture, request["quality"])
+            poster = data_uri(image, request["quality"])
+            image.thumbnail((request["width"], 10 * request["width"]))
+        images[index] = data_uri(image, request["quality"])
     turned = reader.rotation % 180 == 90
     width, height = (reader.height, reader.width) if turned else (reader.width, reader.height)
     codec = reader.stream.codec_context.codec
     names = {"container": reader.container.format.name, "codec": codec.canonical_name, "codec_name": codec.long_name}
     facts = {"width": width, "height": height, "offset": reader.player_offset}
-    return {"thumbnails": pictures, "poster": poster, **facts, **names}
+    return {"thumbnails": images, "poster": poster, **facts, **names}
 
 
 def moments(reader: Reader, times: list[float], progress: Progress) -> Iterator[tuple[int, Any]]:
@@ -65,17 +65,17 @@ def moments(reader: Reader, times: list[float], progress: Progress) -> Iterator[
 
 
 def upright(frame: Any, rotation: int, width: int) -> Image.Image:
-    """A picture turned upright and at most `width` pixels wide."""
+    """An image turned upright and at most `width` pixels wide."""
     turned = rotation % 180 == 90
     across = frame.height if turned else frame.width
     factor = min(1.0, width / across)
     size = (max(1, round(frame.width * factor)), max(1, round(frame.height * factor)))
-    picture = frame.reformat(*size, format="rgb24", interpolation="AREA").to_image()
-    return picture.rotate(rotation, expand=True) if rotation else picture
+    image = frame.reformat(*size, format="rgb24", interpolation="AREA").to_image()
+    return image.rotate(rotation, expand=True) if rotation else image
 
 
-def data_uri(picture: Image.Image, quality: int) -> str:
-    """A picture as a JPEG data URI."""
+def data_uri(image: Image.Image, quality: int) -> str:
+    """An image as a JPEG data URI."""
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality, optimize=True)
+    image.save(file, "JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

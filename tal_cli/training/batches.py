@@ -10,7 +10,7 @@ import torch
 
 from tal_cli.datasets.training_data import Batch, FeatureVideo, collate, crop
 from tal_cli.extractors.errors import UsageError
-from tal_cli.extractors.files.prefetch import ahead
+from tal_cli.extractors.files.prefetch import prefetch
 from tal_cli.models.layers.pyramid import padded_length
 from tal_cli.models.layers.shared_random import BatchPart
 from tal_cli.models.recipe.schema import Recipe
@@ -60,7 +60,7 @@ class Batches:
         Not on the processor: a second thread that computes makes every operation of the first a third slower there.
         """
         prepared = (self.parts(step, ranges) for step in steps)
-        return prepared if device.type == "cpu" else ahead(prepared, 1)
+        return prepared if device.type == "cpu" else prefetch(prepared, 1)
 
     def _video(self, draw: int) -> FeatureVideo:
         return self._videos[draw % len(self._videos)]

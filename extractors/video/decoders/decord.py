@@ -1,6 +1,6 @@
 """decord as the decoder, for parity with features published with it. Runs in the decoding child.
 
-decord brings an FFmpeg of its own that would follow playlists, so PyAV opens every file first and refuses those.
+decord brings an FFmpeg of its own that would follow playlists, so PyAV opens every file first and rejects those.
 It deadlocks and grows without bound on some files; the child's memory limit and the parent's patience end that.
 Its times are 32 bit floats that count from the first frame: good to a millisecond for four hours, and exact again once
 they are put on the stream's units while those are coarser than the floats.
@@ -30,12 +30,12 @@ class DecordSource:
         if not self._gate.first_stream_is_best:
             raise DecodeError("decord would read another of its video streams")
         if self._gate.format == "mpegts":
-            raise DecodeError("decord repeats and skips pictures of transport streams")
+            raise DecodeError("decord repeats and skips frames of transport streams")
         self._start = self._gate.first_stamp or 0.0
         known = self._gate.opened()
         turned = known.rotation % 180 == 90
         width, height = (known.height, known.width) if turned else (known.width, known.height)
-        # decord turns pictures itself.
+        # decord turns frames upright itself.
         self._opened = replace(known, width=width, height=height, rotation=0)
         self._decoded = 0
         try:
@@ -58,7 +58,7 @@ class DecordSource:
         return self._opened
 
     def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
-        """Time stamp in seconds and picture, in picture order, up to the first error: decord cannot go on after one."""
+        """Time stamp in seconds and image, in display order, up to the first error: decord cannot go on after one."""
         for index in range(len(self._reader)):
             try:
                 pixels = self._reader.next().asnumpy()
@@ -67,7 +67,7 @@ class DecordSource:
                     raise DecodeError(f"decord decodes no frame of it ({last_line(error)})") from None
                 return
             if pixels.shape[2] != 3:
-                raise DecodeError(f"decord gives pictures of {pixels.shape[2]} channels")
+                raise DecodeError(f"decord gives frames of {pixels.shape[2]} channels")
             self._decoded += 1
             stamp = float(self._reader.get_frame_timestamp(index)[0])
             possible = self._gate.stores_times and POSSIBLE_TIMES[0] < stamp < POSSIBLE_TIMES[1]

@@ -14,19 +14,19 @@ from tal_cli.extractors.cpu import usable_cores
 from tal_cli.extractors.video.clock import nominal_rate
 from tal_cli.extractors.video.messages import DecodeError, Opened
 
-# Formats that hold their own pictures. Whatever can name other files or addresses (hls, concat, dash, image2, sdp,
+# Formats that hold their own frames. Whatever can name other files or addresses (hls, concat, dash, image2, sdp,
 # ...) is left out, and `file` is the only protocol, so that a hostile file cannot make FFmpeg open anything else.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,vc1,flv,asf,ogg,mxf,nut,dv,"
     "rm,wtv,mjpeg,gif,yuv4mpegpipe"
 )
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-# Titles that are not UTF-8 are no reason to refuse a video. From version 19 on PyAV takes them by itself.
+# Titles that are not UTF-8 are no reason to reject a video. From version 19 on PyAV takes them by itself.
 METADATA: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # Area averaging, with colour at full width: without it swscale shares one chroma value between two columns of the
-# small picture, which costs 1 to 4 grey levels of mean error and saves 30 us per frame.
+# small image, which costs 1 to 4 grey levels of mean error and saves 30 us per frame.
 SCALING = 0x20 | 0x2000 | 0x40000  # SWS_AREA, SWS_FULL_CHR_H_INT, SWS_ACCURATE_RND
-# 16k x 8k; a picture that claims more is a decompression bomb.
+# 16k x 8k; a frame that claims more is a decompression bomb.
 MAX_PIXELS = 1 << 27
 # Up to here half of the cores decode faster than any backbone computes, and hand over less between them.
 SMALL_PICTURE = 640 * 480
@@ -53,7 +53,7 @@ class PyavSource:
             raise DecodeError("its codec is not known")
         pixels = context.width * context.height
         if pixels > MAX_PIXELS:
-            raise DecodeError(f"its pictures claim {context.width}x{context.height} pixels, more than is accepted")
+            raise DecodeError(f"its frames claim {context.width}x{context.height} pixels, more than is accepted")
         context.options = {"max_pixels": str(MAX_PIXELS)}
         context.thread_type = "AUTO"
         context.thread_count = decoding_threads(pixels)
@@ -64,7 +64,7 @@ class PyavSource:
         self._decoded = 0
         self.last_shown: float | None = None
         # avi stores no display times: what FFmpeg makes up there is out of order as soon as there are B-frames,
-        # while the pictures come in order, one per packet.
+        # while the frames come in order, one per packet.
         self.stores_times = self._container.format.name != "avi"
         self._frames = self._decode()
         self._first: VideoFrame | None = next(self._frames, None)
@@ -128,7 +128,7 @@ class PyavSource:
         )
 
     def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
-        """Time stamp in seconds (None: the file has none) and picture, in picture order."""
+        """Time stamp in seconds (None: the file has none) and image, in display order."""
         frame, self._first = self._first, None
         while frame is not None:
             self.last_shown = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else None
@@ -136,7 +136,7 @@ class PyavSource:
             frame = next(self._frames, None)
 
     def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
-        """The picture as RGB of that size: its bytes and the bytes per row (rows may be padded)."""
+        """The frame as RGB of that size: its bytes and the bytes per row (rows may be padded)."""
         small = self._reformatter.reformat(frame, width, height, "gbrp", interpolation=SCALING, threads=1)
         # In planes of their own swscale writes the same values in half the time.
         green, blue, red = small.planes
@@ -251,7 +251,7 @@ def open_container(path: str) -> av.container.InputContainer:
 
 
 def decoding_threads(pixels: int) -> int:
-    """Threads for pictures of that many pixels."""
+    """Threads for frames of that many pixels."""
     cores = usable_cores()
     if pixels <= SMALL_PICTURE:
         cores //= 2

@@ -1,6 +1,6 @@
 """torchcodec as the decoder. Runs in the decoding child, which imports torch for it.
 
-torchcodec uses the FFmpeg of the machine, which would follow playlists, so PyAV opens every file first and refuses
+torchcodec uses the FFmpeg of the machine, which would follow playlists, so PyAV opens every file first and rejects
 those.
 """
 
@@ -33,7 +33,7 @@ class TorchcodecSource:
             height, width = self._reader.get_frame_at(0).data.shape[:2]
         except (RuntimeError, ValueError, IndexError) as error:
             raise DecodeError(f"torchcodec cannot open it ({first_line(error)})") from None
-        # torchcodec turns pictures itself.
+        # torchcodec turns frames upright itself.
         self._opened = replace(known, width=width, height=height, rotation=0)
 
     @property
@@ -51,7 +51,7 @@ class TorchcodecSource:
         return self._opened
 
     def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
-        """Time stamp in seconds and picture, in picture order; a frame that does not decode is left out."""
+        """Time stamp in seconds and image, in display order; a frame that does not decode is left out."""
         for index in range(len(self._reader)):
             try:
                 frame = self._reader.get_frame_at(index)

@@ -18,7 +18,7 @@ import pytest
 
 from tal_cli.extractors.corpus.local import LocalEngine
 from tal_cli.extractors.corpus.run import Job, Outcome, Summary, is_done, run_corpus
-from tal_cli.extractors.corpus.worker_config import Setup, WorkerDefect, pack, unpack
+from tal_cli.extractors.corpus.worker_config import Setup, WorkerError, pack, unpack
 from tal_cli.extractors.errors import (
     DecoderUnavailable,
     PackageMissing,
@@ -39,12 +39,12 @@ def jobs_for(videos: Sequence[Path], folder: Path) -> list[Job]:
     return [Job(os.fspath(video), os.fspath(folder / f"{index}.npy")) for index, video in enumerate(videos)]
 
 
-def run(jobs: Sequence[Job], *, overwrite: bool = False, shares: int = 1, patience: float = 60.0) -> list[Outcome]:
+def run(jobs: Sequence[Job], *, overwrite: bool = False, videos_each: int = 1, patience: float = 60.0) -> list[Outcome]:
     """The jobs' outcomes, in their order, by one local worker."""
     outcomes = run_corpus(
         jobs,
         TINY.contract(),
-        lambda: LocalEngine(TINY, ["cpu"], shares=shares, patience=patience),
+        lambda: LocalEngine(TINY, ["cpu"], videos_each=videos_each, patience=patience),
         overwrite=overwrite,
     )
     found = {outcome.job: outcome for outcome in outcomes}
@@ -59,7 +59,7 @@ def test_one_failure_costs_one_video(plain: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"broken")
     out = tmp_path / "out"
     jobs = jobs_for([plain, tmp_path / "broken.mp4", tmp_path / "absent.mp4", plain], out)
-    outcomes = run(jobs, shares=2)
+    outcomes = run(jobs, videos_each=2)
     assert kinds(outcomes) == ["done", "failed", "failed", "done"]
     assert isinstance(outcomes[1].error, VideoError)
     assert outcomes[1].error.path == os.fspath(tmp_path / "broken.mp4")
@@ -127,20 +127,20 @@ worker.prepared, worker.run_job = prepared, run_job
 def test_crashes_hangs_and_defects_cost_one_video_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_before(monkeypatch, STUB)
     names = ["a", "crash", "b", "hang", "c", "defect", "d", "crash again"]
-    outcomes = run(jobs_for([Path(name) for name in names], tmp_path / "out"), shares=3, patience=4.0)
+    outcomes = run(jobs_for([Path(name) for name in names], tmp_path / "out"), videos_each=3, patience=4.0)
     assert kinds(outcomes) == ["done", "failed", "done", "failed", "done", "failed", "done", "failed"]
     said = [str(outcome.error) for outcome in outcomes]
     for index in (1, 7):
         assert said[index] == f"{names[index]}: its worker process failed twice: it crashed (SIGSEGV)"
     assert said[3] == "hang: it made no progress for 4 s"
     assert said[5] == "KeyError: 'unforeseen'"
-    assert isinstance(outcomes[5].error, WorkerDefect)
+    assert isinstance(outcomes[5].error, WorkerError)
     assert "in run_job" in str(outcomes[5].error.__cause__)
 
 
 def test_every_device_has_a_worker_when_there_is_work_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_before(monkeypatch, STUB.replace("return Outcome", "time.sleep(0.2); return Outcome"))
-    engine = LocalEngine(TINY, ["cpu", "cpu", "cpu"], shares=2)
+    engine = LocalEngine(TINY, ["cpu", "cpu", "cpu"], videos_each=2)
     jobs = jobs_for([Path(str(index)) for index in range(6)], tmp_path)
     engine.submit(jobs[0])
     assert len(engine.workers) == 1
@@ -160,7 +160,7 @@ def test_every_device_has_a_worker_when_there_is_work_for_it(tmp_path: Path, mon
 
 def test_workers_that_cannot_begin_end_the_run(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_before(monkeypatch, "raise SystemExit('no room')")
-    with pytest.raises(WorkerDefect, match=r"process on cpu could not begin: it ended early with code 1 \(no room"):
+    with pytest.raises(WorkerError, match=r"process on cpu could not begin: it ended early with code 1 \(no room"):
         run(jobs_for([plain], tmp_path))
     assert not list(tmp_path.glob(".*"))
 
@@ -236,8 +236,8 @@ def start(folder: Path, *statements: str) -> subprocess.Popen[str]:
 @pytest.fixture
 def many(encode: Encode, tmp_path: Path) -> list[str]:
     """Names of videos in the test's folder."""
-    pictures = np.random.default_rng(0).integers(0, 255, (50, 32, 48, 3), np.uint8)
-    first = encode(tmp_path / "00.mp4", pictures)
+    images = np.random.default_rng(0).integers(0, 255, (50, 32, 48, 3), np.uint8)
+    first = encode(tmp_path / "00.mp4", images)
     names = [f"{index:02}" for index in range(24)]
     for name in names[1:]:
         (tmp_path / f"{name}.mp4").write_bytes(first.read_bytes())

@@ -19,8 +19,8 @@ def chunks(frames: int, cuts: list[int]) -> list[FrameChunk]:
     """Frames whose only pixel counts them, in chunks that end at the cuts."""
     edges = sorted({0, frames, *(cut for cut in cuts if cut < frames)})
     values = np.arange(frames)
-    pictures = np.stack([values // 256, values % 256, values * 0], -1).astype(np.uint8)[:, None, None]
-    return [FrameChunk(pictures[start:stop], values[start:stop] / 10) for start, stop in itertools.pairwise(edges)]
+    images = np.stack([values // 256, values % 256, values * 0], -1).astype(np.uint8)[:, None, None]
+    return [FrameChunk(images[start:stop], values[start:stop] / 10) for start, stop in itertools.pairwise(edges)]
 
 
 def prepared(chunks: list[FrameChunk]) -> list[PreparedFrames]:

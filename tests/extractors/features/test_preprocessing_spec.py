@@ -94,7 +94,7 @@ def test_resizing_gives_the_size_it_says_and_keeps_the_range(spec: Resize, width
 
 
 @given(RESIZES, SIDES, SIDES)
-def test_a_plain_picture_stays_plain(spec: Resize, width: int, height: int) -> None:
+def test_a_plain_frame_stays_plain(spec: Resize, width: int, height: int) -> None:
     assume(spec.result(width, height)[0] * spec.result(width, height)[1] < 40_000)
     made = resize(torch.full((1, 3, height, width), 77, dtype=torch.uint8), spec)
     assert (made.float() - 77).abs().max() < 1e-3

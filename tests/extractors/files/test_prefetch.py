@@ -1,4 +1,4 @@
-"""Taking items ahead: the same items, the same errors, never far ahead."""
+"""Prefetching: the same items, the same errors, never far ahead."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tal_cli.extractors.files.prefetch import ahead
+from tal_cli.extractors.files.prefetch import prefetch
 
 
 @given(st.integers(0, 100), st.integers(1, 40))
 def test_items_come_in_order(count: int, depth: int) -> None:
-    assert list(ahead(range(count), depth)) == list(range(count))
+    assert list(prefetch(range(count), depth)) == list(range(count))
 
 
 def test_errors_come_after_the_items_before_them() -> None:
@@ -24,7 +24,7 @@ def test_errors_come_after_the_items_before_them() -> None:
 
     seen = []
     with pytest.raises(MemoryError, match="full"):
-        for item in ahead(items(), 6):
+        for item in prefetch(items(), 6):
             seen.append(item)
     assert seen == list(range(11))
 
@@ -40,7 +40,7 @@ def test_it_stays_within_its_depth(depth: int) -> None:
             taken += 1
             yield item
 
-    stream = ahead(items(), depth)
+    stream = prefetch(items(), depth)
     for index in range(100):
         assert next(stream) == index
         stalled.wait(0.001)
@@ -56,7 +56,7 @@ def test_leaving_early_ends_the_taking() -> None:
         finally:
             ended.set()
 
-    stream = ahead(items(), 4)
+    stream = prefetch(items(), 4)
     assert next(stream) == 0
     stream.close()
     assert ended.wait(10)

@@ -121,7 +121,7 @@ def test_decimation_is_the_smallest_factor(fps: float, limit: float | None, fact
 
 def test_decimate_keeps_the_first_of_each_group() -> None:
     kept = list(decimate(((index / 60, index) for index in range(7)), 3))
-    assert [picture for _, picture in kept] == [0, None, None, 3, None, None, 6]
+    assert [image for _, image in kept] == [0, None, None, 3, None, None, 6]
 
 
 def resampled(times: list[float], rate: float, step: float) -> list[tuple[float, int]]:
@@ -146,15 +146,15 @@ def test_resampling_up_repeats_frames_over_gaps() -> None:
     st.lists(st.floats(0.001, 2.0), min_size=1, max_size=40),
     st.floats(1.0, 60.0),
 )
-def test_resampled_times_are_regular_and_pictures_in_order(steps: list[float], rate: float) -> None:
+def test_resampled_times_are_regular_and_frames_in_order(steps: list[float], rate: float) -> None:
     times = [0.0]
     for step in steps:
         times.append(times[-1] + step)
     found = resampled(times, rate, 0.04)
     assert [time for time, _ in found] == pytest.approx([index / rate for index in range(len(found))])
-    pictures = [index for _, index in found]
-    assert pictures == sorted(pictures)
+    images = [index for _, index in found]
+    assert images == sorted(images)
     for time, index in found:
-        # The picture is the last that came to this tick or before it.
+        # The image is the last that came to this tick or before it.
         assert times[index] <= time + 0.5 / rate
     assert abs(len(found) - (times[-1] + 0.04) * rate) < 2

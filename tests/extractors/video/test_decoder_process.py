@@ -107,9 +107,9 @@ def test_too_much_memory_costs_this_video(long_video: Path, monkeypatch: pytest.
         list(read_frames(long_video, frame_size=lambda width, height: (8000, 6000)))
 
 
-def test_pictures_that_claim_to_be_huge_cost_this_video(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_that_claim_to_be_huge_cost_this_video(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_after(monkeypatch, "import tal_cli.extractors.video.decoders.pyav as source; source.MAX_PIXELS = 76_799")
-    with pytest.raises(VideoError, match="its pictures claim 320x240 pixels"):
+    with pytest.raises(VideoError, match="its frames claim 320x240 pixels"):
         read_frames(long_video, frame_size=stay)
 
 

@@ -16,12 +16,12 @@ from tal_cli.extractors.video.stream import read_frames
 # What decord 0.6 cannot read, and why.
 NOT_BY_DECORD = {
     "decord_corrupted.mp4": "it stops at the first error",
-    "moviepy_1x1_pixel.mp4": "it pads pictures that narrow",
+    "moviepy_1x1_pixel.mp4": "it pads images that narrow",
     "moviepy_no_duration.webm": "it needs a duration",
     "torchcodec_av1_video.mkv": "it has no AV1",
     "torchcodec_nasa_13013.mp4": "it reads another stream",
 }
-# Ten bit pictures are rounded to eight before scaling by the one and after it by the other.
+# Ten bit images are rounded to eight before scaling by the one and after it by the other.
 FAR = {"torchcodec_h264_10bits.mp4": 4.5, "torchcodec_h265_10bits.mp4": 4.5}
 
 
@@ -46,7 +46,7 @@ def differences(path: Path, decoder: str) -> str:
     if summary.constant_rate != other_summary.constant_rate or abs(summary.duration - other_summary.duration) > 1e-3:
         return f"{other_summary}, not {summary}"
     distance = abs(frames.astype(float) - others).mean((1, 2, 3)).max()
-    return f"pictures off by {distance}" if distance > FAR.get(path.name, 2.5) else ""
+    return f"images off by {distance}" if distance > FAR.get(path.name, 2.5) else ""
 
 
 @pytest.mark.parametrize("decoder", ["decord", "torchcodec"])

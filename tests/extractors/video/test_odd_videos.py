@@ -1,4 +1,4 @@
-"""Videos that few cameras make: every decoder gives the same pictures at the same times, or says that it cannot."""
+"""Videos that few cameras make: every decoder gives the same images at the same times, or says that it cannot."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ODD = {
 }
 
 
-def pictures() -> NDArray[np.uint8]:
+def images() -> NDArray[np.uint8]:
     """uint8 [FRAMES, 48, 64, 3]: each brighter than the one before it, by more than compression changes."""
     ramp = np.linspace(0, 60, 64, dtype=np.uint8)
     return np.stack([np.broadcast_to((ramp + 6 * index)[None, :, None], (48, 64, 3)) for index in range(FRAMES)])
@@ -64,8 +64,8 @@ def make(odd: Odd, folder: Path) -> Path:
         stream.width, stream.height, stream.pix_fmt = 64, 48, odd.pixels
         base = Fraction(1, 25) if odd.file.endswith((".avi", ".ts")) else Fraction(1, 1000)
         stream.codec_context.time_base = base
-        for stamp, picture in zip(odd.stamps, pictures(), strict=True):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for stamp, image in zip(odd.stamps, images(), strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = int(Fraction(stamp, 1000) / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -82,14 +82,14 @@ def read(
 
 
 def shown(frames: NDArray[np.uint8]) -> list[int]:
-    """Which of the pictures each frame is."""
+    """Which of the images each frame is."""
     means = frames.astype(float).mean((1, 2, 3))
-    return [int(number) for number in np.rint((means - pictures()[0].mean()) / 6)]
+    return [int(number) for number in np.rint((means - images()[0].mean()) / 6)]
 
 
 @pytest.mark.parametrize("decoder", ["pyav", "decord", "torchcodec"])
 @pytest.mark.parametrize("kind", ODD)
-def test_every_decoder_gives_the_pictures_at_their_times(kind: str, decoder: str, tmp_path: Path) -> None:
+def test_every_decoder_gives_the_frames_at_their_times(kind: str, decoder: str, tmp_path: Path) -> None:
     if decoder == "torchcodec" and find_spec("torchcodec") is None:
         pytest.skip("torchcodec is not installed")
     odd = ODD[kind]
@@ -117,12 +117,12 @@ def test_every_decoder_gives_the_pictures_at_their_times(kind: str, decoder: str
 
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 @pytest.mark.parametrize("rate", [5.0, 12.5, 30.0])
-def test_resampling_goes_by_the_times_of_the_pictures(decoder: str, rate: float, tmp_path: Path) -> None:
+def test_resampling_goes_by_the_times_of_the_frames(decoder: str, rate: float, tmp_path: Path) -> None:
     frames, times, summary = read(make(ODD["variable rate"], tmp_path), decoder, rate)
     assert times == pytest.approx(np.arange(len(times)) / rate)
     assert summary.delivered_fps == rate
     stamps = np.array(UNEVEN) / 1000
-    # A tick shows the last picture whose own nearest tick it is, or was before it.
+    # A tick shows the last image whose own nearest tick it is, or was before it.
     nearest = np.floor(stamps * rate + 0.5 + 1e-6)
     expected = [int(np.flatnonzero(nearest <= tick)[-1]) for tick in range(len(times))]
     assert shown(frames) == expected
@@ -136,8 +136,8 @@ def test_the_shape_of_pixels_is_left_alone(decoder: str, tmp_path: Path) -> None
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
-        for picture in pictures():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for image in images():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     with av.open(str(path)) as container:
         assert container.streams.video[0].codec_context.sample_aspect_ratio == 2

@@ -1,4 +1,4 @@
-"""Videos as streams of frames: right pictures at right times, and one clear line for what is no video."""
+"""Videos as streams of frames: right images at right times, and one clear line for what is no video."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_frames_times_and_summary_of_a_plain_video(plain: Path) -> None:
     )
 
 
-def test_pictures_are_area_averages(plain: Path) -> None:
+def test_frames_are_area_averages(plain: Path) -> None:
     with av.open(str(plain)) as container:
         full = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(float)
     expected = full.reshape(60, 12, 4, 16, 4, 3).mean((2, 4))
@@ -70,7 +70,7 @@ def test_rows_of_any_width_arrive_whole(plain: Path) -> None:
     assert abs(odd.mean((1, 2)) - wide.mean((1, 2))).max() < 1.5
 
 
-def test_the_question_for_a_size_is_asked_for_the_upright_picture(shared: Path) -> None:
+def test_the_question_for_a_size_is_asked_for_the_upright_frame(shared: Path) -> None:
     asked: list[tuple[int, int]] = []
 
     def size(width: int, height: int) -> tuple[int, int]:
@@ -115,7 +115,7 @@ def test_late_starts_begin_at_zero(broken: object, name: str, start: float) -> N
     assert summary.start == pytest.approx(start)
 
 
-def test_pictures_out_of_order_in_avi_keep_their_order_and_an_even_rate(shared: Path) -> None:
+def test_frames_out_of_order_in_avi_keep_their_order_and_an_even_rate(shared: Path) -> None:
     _, times, summary = read(shared / "videos" / "mmaction2_test.avi")
     assert times == pytest.approx(np.arange(164) / 25)
     assert summary.constant_rate

@@ -126,20 +126,20 @@ def test_file_urls_are_paths(tal: Tal, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clip.json", "clip.npy"]
 
 
-@pytest.mark.parametrize("folder", ["", "memory://places/"])
-def test_places_are_joined_and_parted(tmp_path: Path, folder: str) -> None:
-    place = remote.join(folder or str(tmp_path), "deep", "a.b.npy")
-    assert remote.name_of(place) == "a.b.npy"
-    assert remote.name_of(remote.sibling(place, "c")) == "c"
-    assert not remote.exists(place)
+@pytest.mark.parametrize("folder", ["", "memory://paths/"])
+def test_paths_and_urls_are_joined_and_parted(tmp_path: Path, folder: str) -> None:
+    target = remote.join(folder or str(tmp_path), "deep", "a.b.npy")
+    assert remote.name_of(target) == "a.b.npy"
+    assert remote.name_of(remote.sibling(target, "c")) == "c"
+    assert not remote.exists(target)
     with pytest.raises(remote.RemoteError):
-        remote.read(place)
+        remote.read(target)
     (tmp_path / "x").write_bytes(b"content")
     if folder:
-        remote.send(tmp_path / "x", place)
-        assert remote.read(place) == b"content"
-        assert remote.fetch(place, tmp_path).read_bytes() == b"content"
-        remote.remove(place)
-        remote.remove(place)
-        assert not remote.exists(place)
-    assert Job(place, place).video == place
+        remote.send(tmp_path / "x", target)
+        assert remote.read(target) == b"content"
+        assert remote.fetch(target, tmp_path).read_bytes() == b"content"
+        remote.remove(target)
+        remote.remove(target)
+        assert not remote.exists(target)
+    assert Job(target, target).video == target

@@ -45,7 +45,7 @@ def clips_of(folder: Path, detections: Detections) -> list[tuple[Path, Seen]]:
     return [(path, see(path)) for path in files]
 
 
-def pictures(path: Path) -> list[bytes]:
+def images(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
         return [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
 
@@ -53,7 +53,7 @@ def pictures(path: Path) -> list[bytes]:
 def test_between_key_frames_packets_are_copied(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ((path, seen),) = clips_of(tmp_path / "clips", found(film, (1.0, 3.0)))
     assert seen.numbers == list(range(25, 75))
-    assert pictures(path) == pictures(film)[25:75]  # to the last bit
+    assert images(path) == images(film)[25:75]  # to the last bit
     assert np.allclose(np.diff(seen.times), 0.04)
     assert "1 clip in" in capsys.readouterr().err
     assert abs(len(seen.sound) / 44_100 + seen.sound_start - 2.0) < 0.05
@@ -63,9 +63,9 @@ def test_between_key_frames_packets_are_copied(film: Path, tmp_path: Path, capsy
 def test_packets_of_matroska_are_copied_and_sound_stays_with_them(tmp_path: Path) -> None:
     source = write_film(tmp_path / "late.mkv", stamps=[500 + 40 * number for number in range(100)])
     ((path, seen),) = clips_of(tmp_path / "clips", found(source, (1.0, 3.0)))
-    assert path.suffix == ".mkv" and pictures(path) == pictures(source)[25:75]
+    assert path.suffix == ".mkv" and images(path) == images(source)[25:75]
     assert np.allclose(np.diff(seen.times), 0.04, atol=1.1e-3)
-    # The film's first picture is half a second late: the pitch changes in the middle of seconds.
+    # The film's first image is half a second late: the pitch changes in the middle of seconds.
     assert abs(pitch(seen, seen.times[0] + 0.35) - 600) < 15 and abs(pitch(seen, seen.times[0] + 0.55) - 900) < 15
 
 
@@ -216,7 +216,7 @@ def frame_at(path: Path, number: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [3, 300])
-def test_a_timeline_leaves_most_of_the_picture_free(film: Path, tmp_path: Path, count: int) -> None:
+def test_a_timeline_leaves_most_of_the_frame_free(film: Path, tmp_path: Path, count: int) -> None:
     segments = tuple(Segment(f"label {number} {'x' * 500}", 0.0, 4.0, 1.0) for number in range(count))
     draw_overlay(replace(found(film), segments=segments), tmp_path / "out", RUN)
     made, original = (frame_at(path, 30).astype(int) for path in ((tmp_path / "out" / "film.overlay.mp4"), film))
@@ -275,7 +275,7 @@ def test_what_a_killed_run_has_not_finished_goes_with_it(tmp_path: Path) -> None
     )
     out = tmp_path / "out"
     with subprocess.Popen([sys.executable, "-c", script, str(film), str(out)]) as run:
-        until(lambda: bool(list(out.glob(".tal-*/film.mp4"))))
+        until(lambda: bool(list(out.glob(".tal-*/video.mp4"))))
         run.kill()
     until(lambda: list(out.iterdir()) == [])
 
