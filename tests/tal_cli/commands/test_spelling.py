@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from small_runs import Tal
 
 from tal_cli.app import app
 from tal_cli.commands.options import OLD_SPELLINGS
@@ -76,6 +78,32 @@ def test_earlier_spellings_are_read(old: str, new: str) -> None:
 def test_what_is_written_goes_to_output_or_as_ever_to_out(command: str) -> None:
     assert str(parsed(command, "--out", "there")["output"]) == "there"
     assert parsed(command, "-o", "there") == parsed(command, "--output", "there") == parsed(command, "--out", "there")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("detect", "first.mp4", "--model", "small"),
+        ("extract-features", "first.mp4", "-x", "tiny"),
+        ("train", "--dataset", "absent.json"),
+        ("benchmark", "small"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_set_is_one_language(run: Tal, clips: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
+    monkeypatch.chdir(clips)
+    for words, reason in (
+        (("--set", "a.b"), "error: --set a.b: expected KEY=VALUE\n"),
+        (("--set", "a=["), "error: --set a=[: '[' is not a value\n"),
+        (("--set", "a=1", "--set", "a=2"), "error: --set a=2: a is given twice\n"),
+    ):
+        done = run(*command, *words)
+        assert (done.code, done.out) == (2, "") and reason in done.err
+
+
+def test_commands_that_take_set() -> None:
+    takers = {command for command, option in OPTIONS if "--set" in option.opts}
+    assert takers == {"detect", "extract-features", "train", "benchmark"}
 
 
 def test_a_video_of_the_diagnosis_is_named_as_ever() -> None:
