@@ -1,4 +1,4 @@
-"""The `tal` command: its sub-commands, its global habits, and the way from errors to exit codes. Imports no torch."""
+"""The `tal` command: sub-commands, streams and signals, and the mapping of errors to exit codes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ WrongCommandLine: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 class ClosedPipe(Exception):
-    """Whoever read standard output has gone."""
+    """The reader of standard output has closed it."""
 
 
 class TalGroup(TyperGroup):
-    """The top command; keeps a closed pipe from typer, which would call it a failure."""
+    """The top-level command; raises ClosedPipe, as typer would report a closed pipe as a failure."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -80,7 +80,7 @@ def tal(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Find what happens in videos, from when to when."""
+    """Temporal action localization: find labelled segments in videos."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -102,10 +102,10 @@ app.add_typer(combine.app, name="combine")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; every error has been reported on standard error by then.
+    """Run one command line and return its exit code, after reporting errors on standard error.
 
     Raises:
-        ClosedPipe: whoever read standard output has gone.
+        ClosedPipe: the reader of standard output has closed it.
     """
     try:
         result = typer.main.get_command(app).main(list(arguments), prog_name="tal", standalone_mode=False)
@@ -137,7 +137,7 @@ def _report(error: Exception, arguments: list[str]) -> int:
     code = exit_code_of(error)
     if code == EXIT_INTERNAL:
         path = write_log(error, arguments)
-        console.error(f"a defect in tal: {type(error).__name__}: {error}")
+        console.error(f"internal error (a bug in tal): {type(error).__name__}: {error}")
         console.hint(f"the traceback is in {path}")
         return code
     console.error(message_of(error))
@@ -148,7 +148,7 @@ def _report(error: Exception, arguments: list[str]) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, except inside an import: libraries swallow it there and go on half imported."""
+    """Raise KeyboardInterrupt, but not during an import: libraries catch it there and stay partially imported."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             _leave(EXIT_INTERRUPTED)
@@ -161,15 +161,15 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: objec
 
 
 def _leave(code: int) -> NoReturn:
-    # Without waiting for videos that other threads are still busy with, and without writing what nobody reads.
+    # Without joining threads that still process videos, and without flushing to a closed standard output.
     console.end_progress()
     sys.stderr.flush()
     os._exit(code)
 
 
 def _open_streams() -> None:
-    """Let standard streams that whoever started us has closed lead nowhere: else the next file gets their number, and
-    what is meant for the stream. A name that is no text in the terminal's encoding appears escaped."""
+    """Open closed standard streams on the null device: otherwise the next opened file takes over their descriptor and
+    receives their output. Characters outside the terminal's encoding are escaped."""
     for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
@@ -181,11 +181,12 @@ def _open_streams() -> None:
 def main() -> None:
     """Entry point of the console script."""
     _open_streams()
-    # Before torch loads: threads that wait shall sleep, not spin, or a busy machine slows each step tenfold.
+    # Set before torch loads: waiting OpenMP threads sleep instead of spinning; on a busy machine, spinning slows each
+    # step tenfold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGINT, _interrupt)
     if not sys.warnoptions:
-        # What libraries tell their programmers is nothing that a user can act on.
+        # Deprecation warnings of libraries are nothing that a user can act on.
         warnings.simplefilter("ignore")
         warnings.simplefilter("default", OldName)
         warnings.simplefilter("default", PluginWarning)

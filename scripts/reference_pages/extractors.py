@@ -19,7 +19,7 @@ window."""
 
 def write() -> str:
     """The page."""
-    lines = [*table(("name", "what it is", "channels", "window / stride"), map(row, ENTRIES)), ""]
+    lines = [*table(("name", "description", "channels", "window / stride"), map(row, ENTRIES)), ""]
     for entry in ENTRIES:
         lines += card(entry)
     return page("Extractors", INTRO, lines)

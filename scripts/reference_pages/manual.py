@@ -12,7 +12,7 @@ def write() -> str:
     lines = [
         f'.TH TAL 1 "" "tal {__version__}" "User Commands"',
         ".SH NAME",
-        "tal \\- find what happens in videos, from when to when",
+        "tal \\- temporal action localization: find labelled segments in videos",
         ".SH SYNOPSIS",
         ".B tal",
         "COMMAND [OPTIONS] [ARGUMENTS]",

@@ -1,4 +1,4 @@
-"""`tal benchmark`: what models cost, side by side, on one device in one run."""
+"""`tal benchmark`: size, latency and memory of models, compared on one device in one run."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def benchmark(
             help="Models, model folders, runs, or recipes (with random weights). Default: the paper's table 15.",
         ),
     ] = None,
-    length: Annotated[int, typer.Option(min=1, metavar="N", help="Features per sequence, in grid cells.")] = 2304,
-    repeat: Annotated[int, typer.Option(min=1, metavar="N", help="Warm runs to take the median of.")] = 5,
+    length: Annotated[int, typer.Option(min=1, metavar="N", help="Sequence length, in grid cells.")] = 2304,
+    repeat: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of timed runs after warm-up; the median is shown.")
+    ] = 5,
     device: Device = "auto",
     precision: Precision = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Sequences at once.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Sequences per forward pass.")] = 1,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the forward pass with torch.compile.")] = False,
     cuda_graphs: Annotated[
-        bool, typer.Option("--cuda-graphs", help="Compile it and replay it as a CUDA graph (mode reduce-overhead).")
+        bool, typer.Option("--cuda-graphs", help="Compile and replay as a CUDA graph (mode reduce-overhead).")
     ] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads of the processor. Default: PyTorch's.")
-    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads. Default: PyTorch's.")] = None,
     format: Format = ResultFormat.table,
     override: Overrides = None,
     seed: Seed = 0,
@@ -57,10 +57,10 @@ def benchmark(
 ) -> None:
     """Measure parameters, operations, latency and peak memory of detectors, one after the other on one device.
 
-    One sequence of random features goes through each model: the forward pass, the candidates and NMS are timed apart,
-    warm, and the median of several runs is given. Reading features and making them from video are not in these times.
+    Each model processes random features. Forward pass, candidate selection and NMS are timed separately after warm-up;
+    the median of several runs is shown. Reading features and extracting them from video are not included.
     """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler chats on standard error
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler logs to standard error
     import torch
 
     from tal_cli.devices import resolve_device, seed_everything
@@ -91,7 +91,7 @@ def benchmark(
 
 
 def _recipe(name: str, overrides: dict[str, object], *, table: bool) -> tuple[Recipe, str | None]:
-    """The recipe that a name stands for, and its model folder; None where it has none and weights are random."""
+    """The recipe of a name and its model folder; None for a recipe without weights, which are then random."""
     from tal_cli.extractors.errors import ModelMissing, UnknownModel
     from tal_cli.models.recipe.loading import full_name, list_recipes, load_recipe, override, override_trained
     from tal_cli.models.store.zoo import resolve_model

@@ -1,4 +1,4 @@
-"""`tal combine`: detections and other scores made into the results that benchmarks ask for."""
+"""`tal combine`: fuses detections with other scores into the results that benchmarks ask for."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ LEVELS = ("sls_pt", "sls_tl", "sls_td")
 DECIMALS = 6
 
 app = typer.Typer(
-    help="Combine detections: proposals with scores of whole videos, verbs with nouns.",
+    help="Combine detections: proposals with video-level scores, verbs with nouns.",
     epilog="Example: tal combine actions verbs.json nouns.json -o actions.json",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-Out = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The JSON to write.")]
+Out = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="JSON file to write.")]
 
 
 @app.command("video-scores", epilog="Example: tal combine video-scores proposals.json cuhk.json -o predictions.json")
 def video_scores(
     proposals: Annotated[Path, typer.Argument(metavar="PROPOSALS", help="Results of `tal detect --min-score 0`.")],
     scores: Annotated[
-        Path, typer.Argument(metavar="SCORES", help="Class scores of whole videos: JSON, or UntrimmedNet's .npy.")
+        Path, typer.Argument(metavar="SCORES", help="Video-level class scores: JSON, or UntrimmedNet's .npy.")
     ],
     output: Out,
-    classes: Annotated[int, typer.Option(min=1, metavar="N", help="A video's best classes that are used.")] = 2,
+    classes: Annotated[int, typer.Option(min=1, metavar="N", help="Use the N best classes of each video.")] = 2,
     top_k: Annotated[
         int, typer.Option(min=1, metavar="N", help="Use at most N proposals per video, best first.")
     ] = 200,
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Names of the classes, one a line, if SCORES lacks them."),
+        typer.Option(metavar="FILE", help="Class names, one per line, if SCORES lacks them."),
     ] = None,
-    softmax: Annotated[bool, typer.Option("--softmax", help="SCORES are raw outputs: softmax them first.")] = False,
+    softmax: Annotated[bool, typer.Option("--softmax", help="SCORES are logits: apply softmax first.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Label proposals by a classifier of whole videos: score = sqrt(class score x proposal score).
+    """Label proposals with a video-level classifier: score = sqrt(class score x proposal score).
 
-    The way of published results on ActivityNet, whose detectors find segments without labels.
+    This is how published results on ActivityNet are made, where detectors find segments without labels.
     """
     from tal_cli.evaluation.predictions import load_predictions
     from tal_cli.extractors.files.json_files import read_text
@@ -64,10 +64,10 @@ def video_scores(
     result, missing = label_proposals(found, load_video_scores(scores, names, softmax=softmax), classes, top_k)
     if missing:
         some = ", ".join(missing[:NAMED_AT_MOST])
-        console.warn(f"{scores} has no scores for {len(missing)} videos, which are left out: {some}")
+        console.warn(f"{scores} has no scores for {len(missing)} videos, which are skipped: {some}")
     if found.videos and not result.videos:
         raise MissingError(
-            f"{scores} has scores for none of the videos", "are its videos named as those of the proposals?"
+            f"{scores} has scores for none of the videos", "check that videos have the same names in both files"
         )
     _write(output, {"version": __version__, "results": _results(result), "external_data": {"tool": "tal"}})
 
@@ -75,31 +75,31 @@ def video_scores(
 @app.command("actions", epilog="Example: tal combine actions verbs.json nouns.json -o actions.json")
 def actions(
     verbs: Annotated[Path, typer.Argument(metavar="VERBS", help="Results of `tal detect --min-score 0`.")],
-    nouns: Annotated[Path, typer.Argument(metavar="NOUNS", help="The same videos' nouns.")],
+    nouns: Annotated[Path, typer.Argument(metavar="NOUNS", help="Nouns of the same videos.")],
     output: Out,
     verb_classes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="EPIC_100_verb_classes.csv, which numbers the names.")
+        Path | None, typer.Option(metavar="FILE", help="EPIC_100_verb_classes.csv, which maps names to class numbers.")
     ] = None,
     noun_classes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="EPIC_100_noun_classes.csv, which numbers the names.")
+        Path | None, typer.Option(metavar="FILE", help="EPIC_100_noun_classes.csv, which maps names to class numbers.")
     ] = None,
     tiou: Annotated[
         float,
         typer.Option(
-            min=0.0, max=1.0, metavar="X", callback=finite, help="tIoU threshold for a verb and a noun to be paired."
+            min=0.0, max=1.0, metavar="X", callback=finite, help="tIoU threshold for pairing a verb with a noun."
         ),
     ] = 0.5,
     top_k: Annotated[
         int, typer.Option(min=1, metavar="N", help="Keep at most N actions per video, best first.")
     ] = 2000,
     supervision: Annotated[
-        str | None, typer.Option(metavar="PT,TL,TD", help="Supervision levels (0 to 5) that a submission declares.")
+        str | None, typer.Option(metavar="PT,TL,TD", help="Supervision levels to declare (0 to 5 each).")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """EPIC-KITCHENS: combine verbs and nouns into actions, as a submission that `tal eval --protocol epic` reads.
+    """Combine verbs and nouns into actions: an EPIC-KITCHENS submission, which `tal eval --protocol epic` reads.
 
-    A pair's segment is the mean of both, its score sqrt(verb score x noun score).
+    The segment of a pair is the mean of both segments, its score sqrt(verb score x noun score).
     """
     from tal_cli.evaluation.predictions import load_predictions
     from tal_cli.fusion.actions import combine_actions
@@ -111,12 +111,12 @@ def actions(
     for action in pairs:
         results.setdefault(action.video, []).append(_submitted(action, numbers))
     if not results:
-        console.warn("no verb and noun overlap; are both files of the same videos?")
+        console.warn("no verb overlaps a noun; check that both files are of the same videos")
     _write(output, {"version": "0.2", "challenge": "action_detection", **levels, "results": results})
 
 
 def _levels(text: str | None) -> dict[str, int]:
-    """The entries of a submission that say how much supervision went into it."""
+    """The supervision levels of a submission, by their keys."""
     if text is None:
         return {}
     levels = text.split(",")
@@ -141,7 +141,7 @@ def _number(name: str, known: dict[str, int], kind: str) -> int:
     if name.isdecimal():
         return int(name)
     remedy = f"give EPIC_100_{kind}_classes.csv with --{kind}-classes"
-    raise UsageError(f"submissions have class numbers, and nothing says that of the {kind} {name!r}", remedy)
+    raise UsageError(f"submissions need class numbers, and the number of the {kind} {name!r} is unknown", remedy)
 
 
 def _numbers(path: Path | None) -> dict[str, int]:

@@ -37,7 +37,7 @@ def compare(
     format: Format = ResultFormat.table,
     quiet: Quiet = False,
 ) -> None:
-    """What B does better and worse than A: mAP, each label, each kind of error."""
+    """Compare two prediction files: mAP, AP of each label, each type of error."""
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.comparison import compare as lay_side_by_side
 

@@ -1,4 +1,4 @@
-"""`tal datasets`: the data sets that have a name, and annotations of one's own."""
+"""`tal datasets`: built-in data sets, and the user's own annotations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tal_cli.datasets.checks import Problem
 
 app = typer.Typer(
-    help="Data sets: what they are, whether their files are right, and making one's own.",
+    help="List, check, convert and render data sets.",
     epilog="Example: tal datasets info thumos",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 @app.command("list", epilog="Example: tal datasets list")
 def list_datasets(format: Format = ResultFormat.table) -> None:
-    """List the data sets that have a name."""
+    """List the built-in data sets."""
     from tal_cli.datasets.catalog import BENCHMARKS
 
     header = ("name", "data set", "labels", "trained on", "tested on", "tIoU")
@@ -75,19 +75,22 @@ def info(
 def check(
     name: Annotated[str, typer.Argument(metavar="NAME|ANNOTATIONS", help="A data set's name, or an annotation file.")],
     root: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where its files are. Default: $TAL_DATA/NAME or data/NAME.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of its files. Default: $TAL_DATA/NAME or data/NAME.")
     ] = None,
     features: FeaturesPath = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Whose features they should be. Default: the data set's.")
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Recipe that the features should fit. Default: the data set's."),
     ] = None,
-    thorough: Annotated[bool, typer.Option("--thorough", help="Read every value, however long that takes.")] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Read all feature values, not a sample of the files.")
+    ] = False,
     format: Format = ResultFormat.table,
     quiet: Quiet = False,
 ) -> None:
-    """Look for what would spoil a training.
+    """Check annotations and features before training.
 
-    Missing or unfitting features and videos, bad segments, unknown labels, empty subsets.
+    Finds missing videos and features, features that do not fit, invalid segments, unknown labels and empty subsets.
     """
     from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
     from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, check_videos
@@ -132,27 +135,34 @@ def check(
 )
 def convert(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE... OUT.json", help="Annotation files of any form; what to write.")
+        list[Path],
+        typer.Argument(metavar="FILE... OUT.json", help="Annotation files in any format, then the file to write."),
     ],
     label_key: Annotated[
-        str, typer.Option(metavar="KEY", help="Which class is the label; EPIC-KITCHENS: verb, noun, action.")
+        str, typer.Option(metavar="KEY", help="Column to use as the label; EPIC-KITCHENS: verb, noun, action.")
     ] = "label",
     fps: Annotated[
         float | None,
-        typer.Option(metavar="X", min=0.001, callback=finite, help="Rate of frame numbers (Label Studio's frameRate)."),
+        typer.Option(
+            metavar="X", min=0.001, callback=finite, help="Frame rate of frame numbers (Label Studio's frameRate)."
+        ),
     ] = None,
     videos: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Video files, to take durations and frame rates from.")
+        Path | None, typer.Option(metavar="DIR", help="Video files to read durations and frame rates from.")
     ] = None,
     validation: Annotated[
         float,
         typer.Option(
-            metavar="SHARE", min=0, max=0.9, callback=finite, help="Share of training videos to keep for validation."
+            metavar="SHARE",
+            min=0,
+            max=0.9,
+            callback=finite,
+            help="Fraction of training videos held out for validation.",
         ),
     ] = 0.0,
     quiet: Quiet = False,
 ) -> None:
-    """Bring annotations into the one form that training and evaluation read.
+    """Convert annotations to the JSON that training and evaluation read.
 
     Reads ActivityNet-style JSON, EPIC-KITCHENS-100's CSV, THUMOS14's and MultiTHUMOS' text files, CSV with the columns
     video, label, start, end, ELAN documents and Label Studio's JSON export.
@@ -165,7 +175,7 @@ def convert(
     if not inputs:
         raise UsageError("name at least one file to read, then the one to write")
     if not out.name.endswith(".json"):
-        raise UsageError(f"{out}: what is written is JSON", "name it OUT.json")
+        raise UsageError(f"{out}: the output is JSON", "name it OUT.json")
     if videos is not None and not videos.is_dir():
         raise InputError(videos, "no such folder")
     result = merge(inputs, label_key, fps)
@@ -181,12 +191,12 @@ def convert(
 
 @app.command("make", epilog="Example: tal datasets make camera -o data/camera --videos 40 --seed 1")
 def make(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="camera is the one that can be made.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Data set to render; only camera can be rendered.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder to fill. Default: $TAL_DATA/NAME or data/NAME."),
+        typer.Option("--output", "-o", metavar="DIR", help="Output folder. Default: $TAL_DATA/NAME or data/NAME."),
     ] = None,
-    videos: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 300,
+    videos: Annotated[int, typer.Option(min=1, metavar="N", help="Number of videos.")] = 300,
     seed: Seed = 0,
     workers: Workers = None,
     quiet: Quiet = False,
@@ -197,7 +207,7 @@ def make(
 
     benchmark = find_benchmark(name)
     if benchmark.name != "camera":
-        raise UsageError(f"{name} cannot be made, only got from {benchmark.source}", "tal datasets make camera")
+        raise UsageError(f"{name} cannot be rendered; get it from {benchmark.source}", "tal datasets make camera")
 
     from tal_cli.camera.render import render_dataset
 

@@ -55,7 +55,7 @@ def _format_names() -> list[str]:
 
 
 class DetectCommand(TyperCommand):
-    """Its help names the formats of installed packages, too; they are looked up for that alone."""
+    """Lists the formats of installed plug-in packages in its help; they are looked up only when help is shown."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         for option in self.params:
@@ -73,7 +73,7 @@ def detect(
             "--output",
             "-o",
             metavar="PATH",
-            help="A file, - for standard output, or a folder: one file per video (repeatable).  [default: -]",
+            help="Output file, - for standard output, or a folder for one file per video (repeatable).  [default: -]",
         ),
     ] = None,
     format: Annotated[
@@ -83,7 +83,7 @@ def detect(
             "-f",
             metavar="|".join(FORMATS.built_in),
             autocompletion=_format_names,
-            help="Default: by the file's suffix; else table on a terminal, json elsewhere.",
+            help="Output format. Default: by the file's suffix; else table on a terminal, json elsewhere.",
         ),
     ] = None,
     min_score: Annotated[
@@ -110,22 +110,25 @@ def detect(
     fps: Annotated[
         float | None,
         typer.Option(
-            min=0.001, metavar="X", callback=finite, help="Frame rate of feature files with no description beside them."
+            min=0.001,
+            metavar="X",
+            callback=finite,
+            help="Frame rate of the videos of feature files that have no VIDEO.json.",
         ),
     ] = None,
     null: NullSeparated = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Take features that are not what the model was trained on.")
+        bool, typer.Option("--force", help="Use features that differ from those the model was trained on.")
     ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Find what happens in videos, from when to when.
+    """Find labelled segments in videos.
 
-    Takes videos, folders of them, glob patterns, paths on standard input (-), and feature files of
-    `tal extract-features`. A rerun overwrites what an earlier run wrote.
+    Reads videos, folders of videos, glob patterns, paths on standard input (-), and feature files of
+    `tal extract-features`. Existing output files are overwritten.
     """
     paths = dict.fromkeys(output or [STANDARD_OUTPUT])
     outputs = [Output(path, choose_format(path, format)) for path in paths]
@@ -170,15 +173,15 @@ def detect(
 
 
 def choose_format(output: str, name: str | None) -> Format:
-    """The format asked for by name or by the output's suffix; a table on a terminal; json elsewhere.
+    """The format given by name or by the output's suffix; by default table on a terminal, json elsewhere.
 
     Raises:
         UsageError: an unknown format or suffix, or an output that is a video's name.
     """
     if Path(output).suffix.lower() in VIDEO_SUFFIXES and not is_folder(output):
-        # What `-o *.mp4` comes to: results over somebody's recording.
+        # The shell expands `-o *.mp4` to video files: writing results would destroy a recording.
         raise UsageError(
-            f"--output {output}: this is the name of a video", "name the inputs first, and the output last"
+            f"--output {output}: results cannot be written to a video file", "give the inputs first and the output last"
         )
     if name is not None:
         if name not in FORMATS:
@@ -192,10 +195,10 @@ def choose_format(output: str, name: str | None) -> Format:
 
 
 def check_output(output: Output, videos: int) -> None:
-    """Find out before hours of work that an output could not hold the result.
+    """Check before the work begins that an output can hold the result.
 
     Raises:
-        UsageError: several videos for a file that can hold only one, or a place that cannot be written to.
+        UsageError: several videos for a file that can hold only one, or a path that cannot be written to.
         MissingError: the format's package is not installed.
     """
     output.format.check_installed()
@@ -217,9 +220,9 @@ def run_all(
     steps: Sequence[Callable[[Detections], None]],
     workers: int | None,
 ) -> int:
-    """Do the work on every source and write what comes; the exit code of it all.
+    """Process every source, write the results and return the exit code of the run.
 
-    The steps follow when a video's results are out; one that fails on a video fails on that video alone.
+    The steps run after a video's results are written; a step that fails does so for that video only.
     """
     from tal_cli.batch import Run
 

@@ -1,4 +1,4 @@
-"""`tal diagnose`: what a detector does wrong, and what that costs."""
+"""`tal diagnose`: error analysis of a detector's predictions."""
 
 from __future__ import annotations
 
@@ -44,22 +44,25 @@ def diagnose(
         typer.Option("--output", "-o", metavar="DIR", help="Folder for figures, diagnosis.json and index.html."),
     ] = None,
     subset: Subset = None,
-    tiou: Annotated[str, typer.Option(metavar="A:STEP:B", help="Overlap thresholds.")] = DEFAULT_TIOU,
+    tiou: Annotated[str, typer.Option(metavar="A:STEP:B", help="tIoU thresholds.")] = DEFAULT_TIOU,
     scale: Annotated[
         Scale,
-        typer.Option(metavar="auto|thumos|activitynet", help="Buckets; auto: those that spread instances most evenly."),
+        typer.Option(
+            metavar="auto|thumos|activitynet",
+            help="Buckets of characteristics; auto picks those that divide the instances most evenly.",
+        ),
     ] = Scale.auto,
     video: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The video whose scores are drawn against overlaps. Default: all."),
+        typer.Option(metavar="NAME", help="Video whose scores are plotted against tIoU. Default: all."),
     ] = None,
     task: OneEpicTask = None,
     format: Format = ResultFormat.table,
     quiet: Quiet = False,
 ) -> None:
-    """Error analysis after Alwassel et al. (2018): false positives, sensitivity, false negatives.
+    """Analyse errors after Alwassel et al. (2018): false positives, sensitivity, false negatives.
 
-    Characteristics of instances (coverage, length, number) are computed from the annotations, whatever the data set.
+    Characteristics of instances (coverage, length, number) are computed from the annotations of any data set.
     """
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.diagnosis.analysis import diagnose as analyse
@@ -71,15 +74,15 @@ def diagnose(
     found, known, chosen = truth.load(predictions)
     diagnosis = analyse(found, known, chosen, thresholds, scale.value, video)
     if diagnosis.left_out:
-        console.warn(f"{counted(diagnosis.left_out, 'prediction')} in videos or of labels without instances left out")
+        console.warn(f"{counted(diagnosis.left_out, 'prediction')} skipped: no instances in the video or of the label")
     if diagnosis.unusable:
-        console.warn(f"{counted(diagnosis.unusable, 'instance')} without length, or longer than their video, left out")
+        console.warn(f"{counted(diagnosis.unusable, 'instance')} skipped: empty, or longer than the video")
     document = as_json(diagnosis)
     if output is not None:
         _write_page(diagnosis, output, predictions.name, truth.path.name)
         text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
         write_atomically(output / "diagnosis.json", text.encode())
-        console.note(f"figures and {output / 'index.html'} are written")
+        console.note(f"wrote figures and {output / 'index.html'}")
     if format is ResultFormat.json:
         print_json(document)
     else:

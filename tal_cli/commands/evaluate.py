@@ -50,24 +50,24 @@ def evaluate(
     tiou: Tiou = None,
     protocol: Annotated[
         Protocol,
-        typer.Option(metavar="activitynet|actionformer|epic", help="Whose rules are followed to the last digit."),
+        typer.Option(metavar="activitynet|actionformer|epic", help="Evaluation protocol."),
     ] = Protocol.activitynet,
     task: Annotated[
-        EpicTask, typer.Option(metavar="verb|noun|action|all", help="What EPIC's protocol evaluates.")
+        EpicTask, typer.Option(metavar="verb|noun|action|all", help="Labels that the EPIC protocol evaluates.")
     ] = EpicTask.all,
     format: Format = ResultFormat.table,
     quiet: Quiet = False,
 ) -> None:
-    """Mean average precision and recall, as the official evaluators compute them.
+    """Compute mean average precision and recall exactly as the official evaluators do.
 
-    Files may be gzipped. ActionFormer's protocol leaves out annotations that repeat another or have no length. EPIC's
-    reads its submission form (verb, noun, action) and class numbers.
+    Files may be gzipped. The actionformer protocol ignores duplicate and empty annotations. The epic protocol reads
+    EPIC-KITCHENS submissions (verb, noun, action) and class numbers.
     """
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, evaluate_files
 
     if task is not EpicTask.all and protocol is not Protocol.epic:
-        raise UsageError(f"--task {task.value} belongs to --protocol epic")
+        raise UsageError(f"--task {task.value} requires --protocol epic")
     truth = find_ground_truth(dataset, annotations, subset, None)
     is_epic = protocol is Protocol.epic
     tasks = EPIC_TASKS if is_epic else {"": replace(truth.task, counts_repeats=protocol is Protocol.activitynet)}

@@ -1,4 +1,4 @@
-"""What `tal eval`, `tal diagnose` and `tal compare` ask alike: which ground truth, which labels, which thresholds."""
+"""Options shared by `tal eval`, `tal diagnose` and `tal compare`: ground truth, labels and tIoU thresholds."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from tal_cli.evaluation.predictions import Predictions
     from tal_cli.evaluation.protocols import Task
 
-Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="A name of `tal datasets list`.")]
+Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="Data set from `tal datasets list`.")]
 AnnotationFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Annotations in any form that `tal datasets convert` reads.")
+    Path | None, typer.Option(metavar="FILE", help="Annotations in any format that `tal datasets convert` reads.")
 ]
-Subset = Annotated[str | None, typer.Option(metavar="S", help="`all`, or one; default: the one predicted.")]
+Subset = Annotated[
+    str | None, typer.Option(metavar="S", help="Subset, or `all`. Default: the subset of the predictions.")
+]
 Tiou = Annotated[
-    str | None, typer.Option(metavar="A:STEP:B", help="Overlap thresholds. Default: 0.3:0.1:0.7, or the data set's.")
+    str | None, typer.Option(metavar="A:STEP:B", help="tIoU thresholds. Default: 0.3:0.1:0.7, or the data set's.")
 ]
 PredictionFile = Annotated[
     Path,
@@ -40,13 +42,13 @@ class EpicTask(str, Enum):
 
 
 OneEpicTask = Annotated[
-    EpicTask | None, typer.Option(metavar="verb|noun|action", help="Files in EPIC's submission form: what to look at.")
+    EpicTask | None, typer.Option(metavar="verb|noun|action", help="Labels to use from EPIC-KITCHENS submissions.")
 ]
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Where the ground truth is, what its labels are called there and in predictions, and its usual thresholds."""
+    """Path of the ground truth, names of its labels there and in predictions, and its default tIoU thresholds."""
 
     path: Path
     task: Task
@@ -69,7 +71,7 @@ class GroundTruth:
 def find_ground_truth(
     dataset: str | None, annotations: Path | None, subset: str | None, task: EpicTask | None
 ) -> GroundTruth:
-    """The ground truth that a command line names.
+    """The ground truth given by the options.
 
     Raises:
         UsageError: neither or both of data set and file, or no such data set.

@@ -1,4 +1,4 @@
-"""`tal export`: a model or an extractor's network as a file that runs without `tal`."""
+"""`tal export`: writes a model or an extractor's network to a file that runs without `tal`."""
 
 from __future__ import annotations
 
@@ -24,24 +24,29 @@ class ExportFormat(str, Enum):
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or folder, or an extractor's name.")],
     format: Annotated[
-        ExportFormat, typer.Option("--format", "-f", metavar="onnx|torch-export", help="Kind of file.")
+        ExportFormat, typer.Option("--format", "-f", metavar="onnx|torch-export", help="File format.")
     ] = ExportFormat.onnx,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: the model's name with a suffix.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Output file. Default: the model's name with the format's suffix."
+        ),
     ] = None,
     length: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Grid cells of a detector's input. Default: what its recipe pads to."),
+        typer.Option(
+            min=1, metavar="N", help="Input length of a detector, in grid cells. Default: the recipe's padded length."
+        ),
     ] = None,
     weights: WeightsFile = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a model for other programs: ONNX or torch.export.
 
-    A detector's file takes features [1, C, N], padded with zeros, and the number of cells that are not padding, and
-    gives scores, starts and ends of every proposal in grid cells; what is left to do is a threshold and Soft-NMS. An
-    extractor's file takes prepared windows [B, C, frames, H, W], an image model's frames [B, C, H, W]. The file is
-    compared with the model before it is kept.
+    An exported detector takes features [1, C, N], padded with zeros, and the number of cells that are not padding; it
+    returns scores, starts and ends (grid cells) of all proposals. Thresholding and Soft-NMS are left to the caller. An
+    exported extractor takes preprocessed windows [B, C, frames, H, W], or frames [B, C, H, W] for an image model. The
+    output of the file is compared with that of the model before the file is kept.
     """
     from tal_cli.extractors.backbones import create_backbone
     from tal_cli.extractors.catalog import find
@@ -60,11 +65,11 @@ def export(
         except UnknownExtractor:
             raise unknown_name(model) from None
         if length is not None:
-            raise UsageError("--length is for detectors; an extractor's windows have one length") from None
+            raise UsageError("--length is for detectors; an extractor's windows have a fixed length") from None
         exportable = of_backbone(model, create_backbone(model, weights))
     else:
         if weights is not None:
-            raise UsageError(f"--weights is for extractors; {model} is a model that has its own")
+            raise UsageError(f"--weights is for extractors; the model {model} has its own weights")
         exportable = of_detector(load_model(folder), length)
     path = output or Path(Path(exportable.name).name + FORMATS[format.value].suffix)
     with console.progress("exporting", unit="steps"):

@@ -1,4 +1,4 @@
-"""`tal extract-features` over many videos: which backbone, which machines, and what a person hears of it."""
+"""`tal extract-features` over many videos: choice of backbone, choice of engine and workers, and progress messages."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tal_cli.safe_text import counted, one_line, printable
 if TYPE_CHECKING:
     from tal_cli.models.recipe.features import FeatureSpec
 
-# Cores that one worker process can use; more processes than that would each load the network for little.
+# Cores that one worker process can keep busy; each further process loads the network again.
 CORES_EACH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """On what to compute. workers: videos at a time, None: by the cores. patience: seconds without progress that count
-    as a hang."""
+    """Device, engine and workers. workers: videos processed in parallel, None: by the cores. patience: seconds without
+    progress after which a video counts as hung."""
 
     engine: str
     address: str | None
@@ -43,7 +43,7 @@ class Where:
 
 
 def choose(extractor: str | None, model: str | None, asked: Mapping[str, object]) -> tuple[str, dict[str, object]]:
-    """The backbone's name and its settings: as asked for, else as the model has it."""
+    """The backbone's name and settings: those given, else those of the model."""
     settings = dict(asked)
     if extractor is None:
         spec = feature_spec(model or os.environ.get("TAL_MODEL") or "camera")
@@ -53,7 +53,7 @@ def choose(extractor: str | None, model: str | None, asked: Mapping[str, object]
 
 
 def feature_spec(model: str) -> FeatureSpec:
-    """What features a model takes; a shipped recipe is enough, so features can be made before there are weights."""
+    """The features that a model reads; a bundled recipe is enough, so features can be extracted without its weights."""
     from tal_cli.models.recipe.loading import full_name, list_recipes, load_recipe
     from tal_cli.models.store.zoo import resolve_model
 
@@ -74,7 +74,7 @@ class Corpus:
         self._setup, self._where = setup, where
         self._output, self._format, self._overwrite = output, format, overwrite
         if output.startswith("memory://"):
-            raise UsageError(f"--output {output}: it would be gone with this command")
+            raise UsageError(f"--output {output}: memory is freed when this command ends")
         if not is_url(output):
             check_folder(Path(join(output)))
         self._contract = setup.contract()
@@ -85,7 +85,7 @@ class Corpus:
         self._bars = _Bars()
 
     def extract(self, found: Inputs, summary: Path | None) -> int:
-        """Make what is not there, say what came of it, and give the exit code."""
+        """Extract the missing features, report the outcome, and return the exit code."""
         run, total = Run(found), Summary()
         jobs = {Job(source.path_or_url, self._target(source.name)): source for source in found.sources}
         outcomes = run_corpus(jobs, self._contract, lambda: self._engine(len(jobs)), overwrite=self._overwrite)
@@ -155,7 +155,7 @@ class Corpus:
 
 
 def layout(device: str, workers: int | None, jobs: int) -> tuple[list[str], int, int | None]:
-    """Worker processes: the device of each, videos at a time in each, torch's threads in each (None: torch decides).
+    """Devices of the worker processes, videos in parallel in each, and torch threads in each (None: torch decides).
 
     Raises:
         UsageError: no such device.
@@ -178,7 +178,7 @@ def layout(device: str, workers: int | None, jobs: int) -> tuple[list[str], int,
 
 
 def sentence(total: Summary, out: str) -> str:
-    """What a run came to, for a person."""
+    """Summary of a run, as a sentence."""
     parts = [f"{counted(total.done, 'feature file')} written to {out}"]
     parts += [f"{total.kept} kept"] if total.kept else []
     parts += [f"{len(total.failed)} failed"] if total.failed else []
@@ -189,7 +189,7 @@ def sentence(total: Summary, out: str) -> str:
 
 
 class _Bars:
-    """One bar of progress for each video that is worked on."""
+    """One progress bar for each video in progress."""
 
     def __init__(self) -> None:
         self._bars: dict[Job, tuple[ExitStack, console.ProgressBar]] = {}
@@ -202,7 +202,7 @@ class _Bars:
         self._bars[job][1](done, expected)
 
     def end(self, job: Job) -> None:
-        """Take a video's bar away."""
+        """Remove a video's bar."""
         if job in self._bars:
             self._bars.pop(job)[0].close()
 

@@ -1,4 +1,4 @@
-"""`tal extractors`: which backbones there are, how each makes features, and where its weights come from."""
+"""`tal extractors`: the backbones, their feature contracts, and the sources of their weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tal_cli.extractors.files.weights import WeightsSource
 
 app = typer.Typer(
-    help="Show the backbones that make features, and download their weights.",
+    help="Show feature extractors, and download their weights.",
     epilog="Example: tal extractors info videomaev2-g",
     invoke_without_command=True,
     rich_markup_mode=None,
@@ -33,8 +33,8 @@ def _list_by_default(context: typer.Context) -> None:
 
 @app.command("list", epilog="Example: tal extractors list --format json")
 def list_extractors(format: Format = ResultFormat.table) -> None:
-    """List the extractors, and whether the weights of each are on this machine. Any timm image model is one as well,
-    as timm:NAME."""
+    """List the extractors, and whether their weights are on this machine. Any timm image model can be used as
+    timm:NAME."""
     from tal_cli.extractors.catalog import BACKBONES, timm_frames
 
     users, entries = _users(), list(BACKBONES.usable().values())
@@ -53,7 +53,7 @@ def list_extractors(format: Format = ResultFormat.table) -> None:
         for entry in entries
     ]
     rows.append((f"{timm_frames.PREFIX}NAME", "-", "-", "16 / 4", "-", timm_frames.DESCRIPTION))
-    print_table(("name", "weights", "channels", "window / stride", "models", "what it is"), rows)
+    print_table(("name", "weights", "channels", "window / stride", "models", "description"), rows)
 
 
 @app.command("info", epilog="Example: tal extractors info internvideo2-6b")
@@ -62,7 +62,7 @@ def info(
     weights: WeightsFile = None,
     format: Format = ResultFormat.table,
 ) -> None:
-    """Show how an extractor makes features, where its weights come from, and what is unsettled about them."""
+    """Show an extractor's feature contract, the source of its weights, and open questions about them."""
     from tal_cli.extractors.catalog import find
 
     entry = find(name)
@@ -73,10 +73,10 @@ def info(
     print_facts(
         [
             ("name", entry.name),
-            ("what it is", entry.description),
+            ("description", entry.description),
             *((f"contract.{key}", value) for key, value in document["contract"].items()),
-            ("may be set", ", ".join(entry.settable) or None),
-            *((f"{key} may be", "; ".join(values)) for key, values in entry.choices.items()),
+            ("settable", ", ".join(entry.settable) or None),
+            *((f"values of {key}", "; ".join(values)) for key, values in entry.choices.items()),
             ("models", ", ".join(document["models"]) or None),
             *([("needs", f"pip install 'tal-cli[{entry.extra}]'")] if entry.extra else []),
             *(fact for source in document["weights"] for fact in _weights_facts(source)),
@@ -89,7 +89,7 @@ app.command("pull", epilog="Example: tal extractors pull videomaev2-b")(pull.pul
 
 
 def _document(entry: BackboneEntry, models: list[str], given: Path | None = None) -> dict[str, Any]:
-    """An entry and the state of its files as JSON. Raises UsageError for a file that is not there."""
+    """An entry and the state of its files as JSON. Raises UsageError for a missing file."""
     from tal_cli.extractors.catalog import weights_of
     from tal_cli.extractors.files.weights import weights_sha256
 
@@ -124,11 +124,11 @@ def _weights_facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     unknown = "not known" + ("; pinned at the first download" if state["url"] else "")
     return [
         ("weights", state["file"]),
-        ("  from", state["url"] or f"no public download; ask for it at {state['page']}"),
-        ("  described at", state["page"]),
+        ("  from", state["url"] or f"no public download; request it at {state['page']}"),
+        ("  page", state["page"]),
         ("  licence", state["licence"]),
         ("  SHA-256", f"{digits} ({whose})" if digits else unknown),
-        ("  on this machine", state["path"] if state["here"] else f"no; it belongs at {state['path']}"),
+        ("  on this machine", state["path"] if state["here"] else f"no; expected at {state['path']}"),
     ]
 
 
@@ -145,7 +145,7 @@ def _whether_here(entry: BackboneEntry) -> str:
 
 
 def _users() -> dict[str, list[str]]:
-    """Which recipes are made for each extractor's features."""
+    """Names of the recipes that read each extractor's features."""
     from tal_cli.models.recipe.loading import list_recipes, load_recipe
 
     users: dict[str, list[str]] = {}

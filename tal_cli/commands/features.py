@@ -46,18 +46,18 @@ def extract_features(
             "-x",
             metavar="NAME",
             autocompletion=extractor_names,
-            help="Which backbone: see `tal extractors`.",
+            help="Extractor from `tal extractors list`.",
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="NAME|PATH", help="The backbone that this model needs. Default: camera."),
+        typer.Option("--model", "-m", metavar="NAME|PATH", help="Use the extractor of this model. Default: camera."),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Window length, frames. Default: the extractor's.")
+        int | None, typer.Option(min=1, metavar="N", help="Window length in frames. Default: the extractor's.")
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Step between windows, frames. Default: the extractor's.")
+        int | None, typer.Option(min=1, metavar="N", help="Feature stride in frames. Default: the extractor's.")
     ] = None,
     fps: Annotated[
         float | None,
@@ -65,7 +65,7 @@ def extract_features(
             min=0.001,
             metavar="X",
             callback=finite,
-            help="Resample to this many frames per second first, by display time.",
+            help="Resample videos to this frame rate first, by presentation time.",
         ),
     ] = None,
     override: Annotated[
@@ -74,21 +74,24 @@ def extract_features(
     ] = None,
     weights: Annotated[
         list[Path] | None,
-        typer.Option("--weights", metavar="FILE", help="Weights of the extractor (once per file that it needs)."),
+        typer.Option(
+            "--weights", metavar="FILE", help="Weights file of the extractor (repeatable, if it needs several)."
+        ),
     ] = None,
     format: Annotated[str, typer.Option("--format", "-f", metavar="|".join(WRITTEN), help="File format.")] = "npy",
     overwrite: Overwrite = False,
     shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Only the I-th of N shards of the inputs (from 1).")
+        str, typer.Option(metavar="I/N", help="Process only the I-th of N shards of the inputs (I from 1).")
     ] = "1/1",
     engine: Annotated[
-        str, typer.Option(metavar="|".join(ENGINES), help="This machine's processes, or a Ray cluster.")
+        str, typer.Option(metavar="|".join(ENGINES), help="Processes on this machine, or a Ray cluster.")
     ] = "local",
     address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster's; without it one is found or started.")
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Address of the Ray cluster. Default: a running one, else a new one."),
     ] = None,
     summary: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what became of all videos there, as JSON.")
+        Path | None, typer.Option(metavar="FILE", help="JSON file for the outcome of each video.")
     ] = None,
     timeout: Annotated[
         float,
@@ -96,10 +99,10 @@ def extract_features(
             min=0.1,
             metavar="SECONDS",
             callback=finite,
-            help="Local engine: give a video up when it makes no progress for so long.",
+            help="Local engine: seconds without progress after which a video fails.",
         ),
     ] = 900.0,
-    compiled: Annotated[bool, typer.Option("--compile", help="Let torch compile the network first.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
     decoder: Decoder = "auto",
     batch_size: BatchSize = "auto",
     workers: Workers = None,
@@ -109,22 +112,22 @@ def extract_features(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Turn videos into feature files.
+    """Extract features from videos.
 
-    Each holds one row per window; VIDEO.json beside it says under which contract it was made. A run that was
-    interrupted goes on where it stopped: finished files are kept, those of another contract are redone. Several runs
-    on one folder, on one machine or many, share the work. Inputs and DIR may be URLs such as s3://bucket/videos;
-    URLs have no locks, so give each run a --shard there.
+    A feature file has one row per window; VIDEO.json beside it is its feature contract. An interrupted run resumes
+    when started again: finished files are kept, files with another contract are replaced. Several runs on one folder,
+    on one or more machines, share the work. Inputs and DIR may be URLs such as s3://bucket/videos; there are no locks
+    on URLs, so give each run a --shard.
     """
     for option, value, known in (("format", format, WRITTEN), ("engine", engine, ENGINES)):
         if value not in known:
             raise UsageError(f"--{option} {value}: no such {option}", f"use one of {', '.join(known)}")
     if extractor is not None and model is not None:
-        raise UsageError("--extractor and --model exclude each other")
+        raise UsageError("--extractor and --model cannot be used together")
     if address is not None and engine != "ray":
-        raise UsageError("--address belongs to --engine ray")
+        raise UsageError("--address requires --engine ray")
     if engine == "ray" and device != "auto":
-        raise UsageError(f"--device {device}: with --engine ray the cluster says what there is")
+        raise UsageError(f"--device {device}: with --engine ray the cluster assigns devices")
     size = batch_size_of(batch_size)
     found = gather(inputs or [], null_separated=null, remote=True).shard(*shard_of(shard))
 

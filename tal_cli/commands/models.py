@@ -1,4 +1,4 @@
-"""`tal models`: what there is to detect with, and how more gets there."""
+"""`tal models`: lists, imports, downloads, removes and exports models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `tal models list`.")]
 
 app = typer.Typer(
-    help="Show the models to detect with; add published ones, remove them, write them as their authors do.",
+    help="Show, import, download, remove and export models.",
     epilog="Example: tal models add thumos --checkpoint epoch_057.pth.tar",
     invoke_without_command=True,
     rich_markup_mode=None,
@@ -36,12 +36,12 @@ def _list_by_default(context: typer.Context) -> None:
 
 @app.command("list", epilog="Example: tal models list")
 def list_models() -> None:
-    """List the models that run now, then published ones whose weights are missing."""
+    """List the available models, then published ones whose weights are missing."""
     from tal_cli.models.store.zoo import available_models
 
     entries, problems = available_models()
     print_table(
-        ("name", "runs now", "can be pulled", "data set", "size", "licence", "published mAP", "what it is"),
+        ("name", "available", "downloadable", "dataset", "size", "licence", "published mAP", "description"),
         [
             (
                 entry.name,
@@ -57,12 +57,12 @@ def list_models() -> None:
         ],
     )
     for problem in problems:
-        console.warn(f"left out, {problem}")
+        console.warn(f"skipped: {problem}")
 
 
 @app.command("info", epilog="Example: tal models info camera")
 def info(name: Name) -> None:
-    """Show a model's labels, the features it takes, and its card: what it was trained on and what it cannot do."""
+    """Show a model's labels, feature contract and card: training data and limits."""
     from tal_cli.models.store.zoo import find_model
 
     entry = find_model(name)
@@ -70,15 +70,15 @@ def info(name: Name) -> None:
     print_facts(
         [
             ("name", entry.name),
-            ("what it is", entry.description),
+            ("description", entry.description),
             ("source", recipe.source or None),
-            ("data set", entry.dataset),
+            ("dataset", entry.dataset),
             ("licence", entry.licence),
-            ("runs now", "yes" if entry.runnable_now else "no: its weights are not on this machine"),
+            ("available", "yes" if entry.runnable_now else "no: its weights are not on this machine"),
             ("size", _size(entry.size)),
             ("published weights", _published_weights(entry)),
             ("published mAP", _figures(entry.published)),
-            ("shown from score", recipe.inference.display_score),
+            ("display threshold", recipe.inference.display_score),
             ("detector", _architecture(entry)),
             *((f"features.{key}", value) for key, value in recipe.features.model_dump().items()),
             ("labels", _labels(entry)),
@@ -94,23 +94,25 @@ def info(name: Name) -> None:
 
 @app.command("add", epilog="Example: tal models add thumos --checkpoint epoch_057.pth.tar")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the model is to be called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name for the model.")],
     checkpoint: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help="A checkpoint of CLTDR-GMG, TriDet, ActionFormer, TemporalMaxer, ActionMamba."
+            metavar="FILE", help="Checkpoint of CLTDR-GMG, TriDet, ActionFormer, TemporalMaxer or ActionMamba."
         ),
     ],
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE.yaml", help="Its settings. Default: what the weights' shapes and NAME tell."),
+        typer.Option(
+            metavar="NAME|FILE.yaml", help="Recipe. Default: inferred from NAME and the shapes of the weights."
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="One label a line, in class order (or EPIC-KITCHENS' CSV of classes). Default: the data set's usual "
-            "order, alphabetical for THUMOS14, ActivityNet and HACS, by number for MultiTHUMOS.",
+            help="Labels in class order, one per line (or EPIC-KITCHENS' CSV of classes). Default: the usual order of "
+            "the data set: alphabetical for THUMOS14, ActivityNet and HACS, by number for MultiTHUMOS.",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -118,8 +120,8 @@ def add(
 ) -> None:
     """Import a released checkpoint. It is read as plain data: nothing in it is executed.
 
-    Averaged (EMA) weights are taken where there are any. A checkpoint does not say what its classes are called, so the
-    usual order of the data set is assumed unless --labels says otherwise.
+    Averaged (EMA) weights are preferred. Checkpoints do not contain class names, so the usual order of the data set is
+    assumed unless --labels is given.
     """
     from tal_cli.model_files.released import install
 
@@ -135,11 +137,11 @@ app.command("pull", epilog=pull.EXAMPLE)(pull.pull)
 
 @app.command("remove", epilog="Example: tal models remove thumos")
 def remove(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model that was added or pulled.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Model that was added or pulled.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove an imported or pulled model from this machine. Models that travel with tal stay."""
+    """Remove an imported or downloaded model from this machine. Bundled models cannot be removed."""
     from tal_cli.model_files.released import removable_folder, uninstall
 
     folder = removable_folder(name)
@@ -149,7 +151,9 @@ def remove(
         except typer.Abort as error:
             if isinstance(error.__context__, EOFError):
                 typer.echo(err=True)
-                raise UsageError(f"nobody answered whether to remove {folder}", "give --yes to do it unasked") from None
+                raise UsageError(
+                    f"no answer whether to remove {folder}", "use --yes to remove it without asking"
+                ) from None
             raise
     uninstall(name)
     console.note(f"removed {folder}")
@@ -160,11 +164,11 @@ def export_released(
     name: Annotated[
         str, typer.Argument(metavar="NAME|PATH", help="A model's name, its folder, or a run of `tal train`.")
     ],
-    target: Annotated[Path, typer.Argument(metavar="FILE.pth.tar", help="The file to write.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE.pth.tar", help="File to write.")],
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model as its authors' code writes checkpoints, so that their evaluation scripts load it."""
+    """Write a model in the checkpoint format of its authors' code, for their evaluation scripts."""
     from tal_cli.model_files.released import export_released as write
 
     write(name, target, overwrite=overwrite)
@@ -173,7 +177,7 @@ def export_released(
 
 def _architecture(entry: ModelEntry) -> str:
     model = entry.recipe.model
-    return f"{model.encoder.name} + {model.decoder.name}, {model.levels} levels, {model.variant} arithmetic"
+    return f"{model.encoder.name} + {model.decoder.name}, {model.levels} levels, {model.variant} variant"
 
 
 def _labels(entry: ModelEntry) -> str:
@@ -188,16 +192,16 @@ def _labels(entry: ModelEntry) -> str:
 
 
 def _limits(entry: ModelEntry) -> list[str]:
-    """What follows from the settings; the card says what only measuring tells."""
+    """Limits that follow from the recipe; those found by measurement are in the card."""
     from tal_cli.extractors.catalog import BACKBONES
 
     model, features = entry.recipe.model, entry.recipe.features
-    limits = ["find anything but its labels, or say that a video holds none of them"]
+    limits = ["find anything but its labels, or report that a video contains none of them"]
     if model.classes == 1:
-        limits = ["name actions: it proposes segments, which a classifier of whole videos has to name"]
+        limits = ["label actions: it proposes segments, which a video-level classifier has to label"]
     if features.extractor not in BACKBONES:
         limits.append(
-            f"read video files: tal has no extractor named {features.extractor}, only ready-made features work"
+            f"read video files: tal has no extractor named {features.extractor}, only extracted features work"
         )
     limits.append(f"take features other than {features.extractor}'s ({features.channels} channels)")
     return limits
@@ -206,7 +210,7 @@ def _limits(entry: ModelEntry) -> list[str]:
 def _published_weights(entry: ModelEntry) -> str | None:
     if entry.weights is None:
         return None
-    where = f"`tal models pull {entry.name}`" if entry.weights.url else "by hand, then `tal models add`"
+    where = f"`tal models pull {entry.name}`" if entry.weights.url else "manual download, then `tal models add`"
     return f"{entry.weights.page} ({where})"
 
 

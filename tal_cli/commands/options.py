@@ -1,4 +1,4 @@
-"""Options that several commands share, each with one spelling and one explanation."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import typer
 from tal_cli import console
 from tal_cli.extractors.errors import UsageError
 
-LARGEST_SEED = 2**64 - 1  # that torch takes
-# Earlier names of options, without dashes, and the names they have now: still read, and not shown in help.
+LARGEST_SEED = 2**64 - 1  # largest that torch accepts
+# Former option names and their current names, without dashes: still accepted, hidden from help.
 OLD_SPELLINGS = {"out": "output", "batch": "batch-size", "best": "top-k", "overlap": "tiou", "video": "videos"}
 
 
 def current_spelling(name: str) -> str:
-    """The name that an option has now; click asks for it with every option that it defines or reads."""
+    """The current name of an option; click calls this for every option that it defines or parses."""
     return OLD_SPELLINGS.get(name, name)
 
 
@@ -33,16 +33,16 @@ def _be_quiet(quiet: bool) -> bool:
 
 
 def finite(value: float | None) -> float | None:
-    """Callback of options that are numbers: `nan` and `inf` are within no range and pass as if they were."""
+    """Callback of numeric options: click's range checks let `nan` and `inf` through."""
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number")
     return value
 
 
-Format = Annotated[ResultFormat, typer.Option("--format", "-f", metavar="table|json", help="How to print the result.")]
+Format = Annotated[ResultFormat, typer.Option("--format", "-f", metavar="table|json", help="Output format.")]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="No progress, no notes.", callback=_be_quiet, is_eager=True),
+    typer.Option("--quiet", "-q", help="Hide progress bars and notes.", callback=_be_quiet, is_eager=True),
 ]
 Device = Annotated[
     str,
@@ -54,9 +54,9 @@ Device = Annotated[
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
-    typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision of the forward pass; auto: fp32."),
+    typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision of the forward pass; auto is fp32."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Seed of all random numbers.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Random seed.")]
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value by dotted path (repeatable).")
 Overrides = Annotated[list[str] | None, SET]
 Model = Annotated[
@@ -66,14 +66,16 @@ Model = Annotated[
         "-m",
         envvar="TAL_MODEL",
         metavar="NAME|PATH",
-        help="A name from `tal models list`, a model folder or a run.",
+        help="Name from `tal models list`, model folder or run folder.",
     ),
 ]
 InputPaths = Annotated[
     list[str] | None,
     typer.Argument(metavar="INPUT...", help="Video files, folders, glob patterns, or - for paths on standard input."),
 ]
-NullSeparated = Annotated[bool, typer.Option("--null", "-0", help="Paths on standard input end in NUL, not newline.")]
+NullSeparated = Annotated[
+    bool, typer.Option("--null", "-0", help="Paths on standard input are separated by NUL, not newline.")
+]
 Decoder = Annotated[
     Literal["auto", "pyav", "decord", "torchcodec"],
     typer.Option(metavar="auto|pyav|decord|torchcodec", help="Video decoder (decord and torchcodec where installed)."),
@@ -86,7 +88,9 @@ WeightsFile = Annotated[Path | None, typer.Option("--weights", metavar="FILE", h
 FeaturesPath = Annotated[
     Path | None,
     typer.Option(
-        "--features", metavar="DIR|FILE", help="Feature files, or one file with all. Default: beside the annotations."
+        "--features",
+        metavar="DIR|FILE",
+        help="Folder of feature files, or one file with all. Default: beside the annotations.",
     ),
 ]
 TopK = Annotated[int | None, typer.Option(min=1, metavar="N", help="Keep at most N segments per video, best first.")]
@@ -95,7 +99,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing f
 
 
 def extractor_names() -> list[str]:
-    """Names that the shell completes, those of installed packages too."""
+    """Names for shell completion, including those of installed plug-in packages."""
     from tal_cli.extractors.catalog import BACKBONES
 
     return list(BACKBONES)

@@ -1,4 +1,4 @@
-"""Tables, lists of facts, paths and JSON on standard output; no name and no label in them moves a cursor."""
+"""Tables, lists of facts, paths and JSON on standard output, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tal_cli.safe_text import printable
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows in columns: with colours and within the screen's width on a terminal, else whole lines of aligned text."""
+    """Print rows in columns: coloured and fitted to the width of a terminal, else as aligned lines of any length."""
     from rich.table import Table
     from rich.text import Text
 
@@ -25,7 +25,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
-    """One `name  value` per line; a value that is None appears as a dash."""
+    """Print one `name  value` per line; None appears as a dash."""
     from rich.table import Table
     from rich.text import Text
 
@@ -38,7 +38,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 
 def print_json(document: object) -> None:
-    """JSON, in which characters that cannot be shown are escaped."""
+    """Print JSON with unprintable characters escaped."""
     text = json.dumps(document, ensure_ascii=False, indent=1)
     if not text.isascii():
         text = "".join(item if item.isprintable() or item == "\n" else json.dumps(item)[1:-1] for item in text)
@@ -46,7 +46,7 @@ def print_json(document: object) -> None:
 
 
 def print_path(path: object) -> None:
-    """Where something was written."""
+    """Print the path of a written file."""
     print(printable(str(path)), flush=True)
 
 
@@ -55,9 +55,9 @@ def _print(renderable: object) -> None:
 
     terminal = sys.stdout.isatty()
     text = io.StringIO()
-    # Nobody's pipe has a right margin: what is cut or wrapped there cannot be searched.
+    # Lines in a pipe are neither cut nor wrapped, so that they can be searched.
     width = shutil.get_terminal_size().columns if terminal else 10_000
     Console(file=text, force_terminal=terminal, width=width).print(renderable)
-    # Not printed by rich itself, which would turn a closed pipe into a failure.
+    # rich's own print turns a closed pipe into a failure.
     sys.stdout.write("\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n")
     sys.stdout.flush()

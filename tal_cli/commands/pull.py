@@ -16,14 +16,17 @@ EXAMPLE = "Example: tal models pull thumos-videomae"
 
 def pull(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Names from `tal models list` or `tal extractors list`.")
+        list[str],
+        typer.Argument(
+            metavar="NAME...", help="Models or extractors, as listed by `tal models list` and `tal extractors list`."
+        ),
     ],
     quiet: Quiet = False,
 ) -> None:
-    """Download weights: an extractor's, or a model's and those of the extractor that it needs.
+    """Download the weights of an extractor, or of a model and its extractor.
 
-    What is there already is checked and kept. A download that broke off is resumed. TAL_OFFLINE=1 or
-    HF_HUB_OFFLINE=1 disable downloads; proxies are those of the environment.
+    Files that are already there are verified and kept. An interrupted download is resumed. TAL_OFFLINE=1 or
+    HF_HUB_OFFLINE=1 disables downloads; proxies are taken from the environment.
     """
     from tal_cli.model_files.pull import steps_for
 

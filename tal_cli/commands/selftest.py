@@ -1,4 +1,4 @@
-"""`tal selftest`: is this installation, on this device, numerically right?"""
+"""`tal selftest`: numerical check of this installation on this device."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ EXAMPLE = "Example: tal selftest --device cpu"
 
 
 def selftest(device: Device = "auto", quiet: Quiet = False) -> None:
-    """Recompute recorded outputs of the published code.
+    """Check that this installation reproduces reference outputs of the published code.
 
-    A detector, Soft-NMS, and the backbones on weights and a clip made by formula. Prints the relative distance to the
-    reference and ends with exit code 1 if one is too large.
+    Runs a detector, Soft-NMS, and the backbones on synthetic weights and a synthetic clip. Prints the relative error
+    of each and exits with code 1 if one is too large.
     """
     from tal_cli.devices import resolve_device
     from tal_cli.selftest.runner import LIMIT, count_cases, run_cases
@@ -33,5 +33,5 @@ def selftest(device: Device = "auto", quiet: Quiet = False) -> None:
     )
     off = [result.case for result in results if not result.ok]
     if off:
-        console.error(f"on {where} this installation is more than {LIMIT:g} from the reference: {', '.join(off)}")
+        console.error(f"on {where} the relative error exceeds {LIMIT:g}: {', '.join(off)}")
         raise typer.Exit(EXIT_INTERNAL)

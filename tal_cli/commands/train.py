@@ -1,4 +1,4 @@
-"""`tal train`: from annotations and features to a model."""
+"""`tal train`: trains a detector on annotations and features."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ EXAMPLE = "Example: tal train --dataset mine/annotations.json --features mine/fe
 
 @takes(TrainingOptions)
 def train(options: TrainingOptions, file: OptionsFile = None, quiet: Quiet = False) -> None:
-    """Train a detector on annotated videos' features; the run folder works as a model.
+    """Train a detector on features of annotated videos. The run folder can be used as a model.
 
-    The last epoch's averaged weights are the result, unless the recipe says `training.select: best-test`.
+    The result is the averaged weights of the last epoch, unless the recipe sets `training.select: best-test`.
     """
     from tal_cli.training.prepare import prepare
     from tal_cli.training.trainer import train as run_training
 
     run = prepare(options)
     result = run_training(run)
-    console.note(f"{run.out} holds {result.description(run)}")
+    console.note(f"{run.out} contains {result.description(run)}")
     if run.processes.leads:
         print_path(run.out)

@@ -1,4 +1,4 @@
-"""`tal view`: the page of results that are already there."""
+"""`tal view`: report page of existing results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def view(
     ],
     videos: Annotated[
         Path | None,
-        typer.Option(metavar="DIR|FILE", help="Where the videos are, if not where the results say; or one video."),
+        typer.Option(metavar="DIR|FILE", help="Folder of the videos, if they have moved, or one video."),
     ] = None,
     annotations: AnnotationsFile = None,
     output: Annotated[
@@ -48,7 +48,7 @@ def view(
             "--output",
             "-o",
             metavar="FILE.html",
-            help="The page.  [default: RESULTS with the suffix .html; of several files report.html beside them]",
+            help="Page to write.  [default: RESULTS with the suffix .html; for several files report.html beside them]",
         ),
     ] = None,
     min_score: Annotated[
@@ -89,7 +89,7 @@ def view(
             progress.advance()
     report.finish()
     if not all(os.path.exists(detections.path) for detections in shown):
-        console.hint("--videos DIR says where the videos are")
+        console.hint("give the folder of the videos with --videos DIR")
     print_path(page)
     if open_page:
         webbrowser.open(page.resolve().as_uri())
@@ -97,7 +97,7 @@ def view(
 
 
 def load_all(files: Iterable[Path], failures: Run) -> Iterator[tuple[Path, Results, tuple[Detections, ...]]]:
-    """Each file with what it says and its videos; one that is not a results file is reported."""
+    """Each file with its results and their videos; a file that is not a results file is reported and skipped."""
     from tal_cli.results.readers import read_results
 
     for path in files:
@@ -109,7 +109,7 @@ def load_all(files: Iterable[Path], failures: Run) -> Iterator[tuple[Path, Resul
 
 
 def gather_results(arguments: Iterable[str]) -> tuple[list[Path], list[InputError]]:
-    """The files that arguments mean: a file, whatever its suffix, a folder, searched for results, or a pattern."""
+    """The files given by arguments: files of any suffix, folders (searched for results) and glob patterns."""
     files: dict[Path, None] = {}
     problems = []
     for argument in arguments:
@@ -121,13 +121,13 @@ def gather_results(arguments: Iterable[str]) -> tuple[list[Path], list[InputErro
             inside = list(results_in(path)) if path.is_dir() else [path]
             if not inside:
                 names = ", ".join(RESULT_SUFFIXES)
-                problems.append(InputError(path, "no results in this folder", f"their names end in {names}"))
+                problems.append(InputError(path, "no results in this folder", f"results have the suffixes {names}"))
             files |= dict.fromkeys(inside)
     return list(files), problems
 
 
 def results_in(folder: Path) -> Iterator[Path]:
-    """Files in a folder, at any depth, whose names are those of results."""
+    """Files in a folder, at any depth, that have a suffix of results."""
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
@@ -136,7 +136,7 @@ def results_in(folder: Path) -> Iterator[Path]:
 
 
 def run_of(results: Iterable[Results]) -> RunInfo:
-    """What the page says of the runs that made the results."""
+    """The runs that made the results, for the head of the page."""
     models = dict.fromkeys(made.model for made in results if made.model)
     versions = dict.fromkeys(made.version for made in results if made.version)
     labels = dict.fromkeys(label for made in results for label in made.labels)
@@ -146,7 +146,7 @@ def run_of(results: Iterable[Results]) -> RunInfo:
 def placed(
     results: Iterable[tuple[Path, Results, tuple[Detections, ...]]], places: dict[str, Path]
 ) -> Iterator[Detections]:
-    """Every video with its place; where several files speak of the same one, the file's name tells them apart."""
+    """Every video with its path; if several files contain the same video, the file's name is added to the video's."""
     names: set[str] = set()
     for path, _, videos in results:
         for detections in videos:
@@ -157,7 +157,7 @@ def placed(
 
 
 def default_page(results: list[Path], first: Path) -> Path:
-    """`found.html` beside `found.json`, `found.jsonl.gz`, ...; of several files `report.html` in the first folder."""
+    """`found.html` beside `found.json`, `found.jsonl.gz`, ...; for several files `report.html` in the first folder."""
     if len(results) > 1:
         return (first if first.is_dir() else results[0].parent) / "report.html"
     return results[0].with_name(Path(results[0].name.removesuffix(".gz")).stem + ".html")
@@ -167,7 +167,7 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
     """Videos in a folder by stem, name and path within it, or one file as the video of any name.
 
     Raises:
-        InputError: there is no such folder or file.
+        InputError: no such folder or file.
     """
     if folder.is_file():
         return {"": folder}
@@ -181,7 +181,7 @@ def videos_by_name(folder: Path) -> dict[str, Path]:
 
 
 def place_of(detections: Detections, results: Path, places: dict[str, Path]) -> str:
-    """Where a video is: in the folder given, else where the results say, also seen from where they lie."""
+    """Path of a video: in the given folder, else as recorded in the results, also relative to the results file."""
     said = detections.path
     name = detections.video
     for key in (name, Path(said).name, Path(name).name, Path(said).stem, f"v_{name}", ""):
@@ -192,7 +192,7 @@ def place_of(detections: Detections, results: Path, places: dict[str, Path]) -> 
 
 
 def completed(detections: Detections) -> Detections:
-    """With duration and rate from the file where the results do not tell, and long enough for what was found."""
+    """Detections with missing duration and frame rate read from the video, and a duration that covers all segments."""
     last = max((segment.end for segment in detections.segments), default=0.0)
     if detections.duration > 0 and detections.fps > 0:
         return replace(detections, duration=max(detections.duration, last))

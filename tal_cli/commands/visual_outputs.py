@@ -1,4 +1,4 @@
-"""Options for what people look at, `--report`, `--clips`, `--overlay`, and the steps that make it."""
+"""Visual outputs: the options `--report`, `--clips` and `--overlay`, and the steps that write them."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ PAGE_SUFFIXES = (".html", ".htm")
 
 ReportFile = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE.html", help="One self-contained page: player, timeline, filter, table."),
+    typer.Option("--report", metavar="FILE.html", help="Self-contained report page: player, timeline, filter, table."),
 ]
-Embed = Annotated[bool, typer.Option("--embed", help="Put the videos themselves into the page.")]
+Embed = Annotated[bool, typer.Option("--embed", help="Embed the videos in the page.")]
 AnnotationsFile = Annotated[
     Path | None,
-    typer.Option("--annotations", metavar="FILE", help="Ground truth to show on the page beside what was found."),
+    typer.Option("--annotations", metavar="FILE", help="Ground truth to show on the page beside the predictions."),
 ]
-ClipsFolder = Annotated[
-    Path | None, typer.Option("--clips", metavar="DIR", help="Cut one file per segment out of the videos.")
-]
+ClipsFolder = Annotated[Path | None, typer.Option("--clips", metavar="DIR", help="Folder for one clip per segment.")]
 OverlayFolder = Annotated[
-    Path | None, typer.Option("--overlay", metavar="DIR", help="The videos with labels and a timeline drawn on them.")
+    Path | None,
+    typer.Option(
+        "--overlay", metavar="DIR", help="Folder for copies of the videos with labels and a timeline drawn on them."
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class VisualOutputs:
-    """What is asked for besides the results themselves.
+    """Outputs besides the results themselves.
 
-    report: the page, with the videos in it if `embed`, beside ground truth from `annotations`.
-    clips, overlay: folders for the videos that are made.
+    report: the page, with embedded videos if `embed`, and ground truth from `annotations`.
+    clips, overlay: folders for clips and for videos with drawn labels.
     """
 
     report: Path | None = None
@@ -51,14 +52,14 @@ class VisualOutputs:
     overlay: Path | None = None
 
     def check(self) -> None:
-        """Find out before hours of work what could not be written.
+        """Check before the work begins that all outputs can be written.
 
         Raises:
-            UsageError: an option without the one it belongs to, or a place that cannot be written to.
+            UsageError: an option without the one it requires, or a path that cannot be written to.
         """
         if self.report is None and (self.embed or self.annotations):
             name = "--embed" if self.embed else "--annotations"
-            raise UsageError(f"{name}: there is no page to put it on", "add --report FILE.html")
+            raise UsageError(f"{name} requires a report page", "add --report FILE.html")
         if self.report is not None:
             check_page(self.report)
         for folder in (self.clips, self.overlay):
@@ -67,7 +68,7 @@ class VisualOutputs:
 
     @contextmanager
     def steps(self, run: RunInfo) -> Iterator[list[Callable[[Detections], None]]]:
-        """What is done with each video once its results are out; the page is written when all went well."""
+        """Steps to run on each video after its results are written; the page is written when no exception is raised."""
         steps: list[Callable[[Detections], None]] = []
         page = None
         if self.report is not None:
@@ -94,11 +95,11 @@ def check_page(path: Path) -> Path:
     """The path of a page that can be written.
 
     Raises:
-        UsageError: its name is not that of a page, or the place cannot be written to.
+        UsageError: its suffix is not .html, or the path cannot be written to.
     """
     if path.suffix.lower() not in PAGE_SUFFIXES and not is_device(path):
-        raise UsageError(f"{path}: not the name of a page", "its name ends in .html")
+        raise UsageError(f"{path}: not the name of a page", "use the suffix .html")
     if path.is_dir():
-        raise UsageError(f"{path}: this is a folder", "name a file: all videos go into one page")
+        raise UsageError(f"{path}: this is a folder", "give a file name: all videos are on one page")
     check_writable(path)
     return path

@@ -1,4 +1,4 @@
-"""The options of a training run, for the command line, YAML files and Python alike. Imports no torch."""
+"""Options of a training run, for the command line, YAML files and Python. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tal_cli.commands.options import SET, Device, FeaturesPath, Precision
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """What to train, on what, and where to: the options of `tal train`, explained by their help.
+    """Options of `tal train`, documented by their help: data, recipe, run folder and training settings.
 
     >>> options = TrainingOptions(dataset="mine.json", overrides={"model.encoder": "sgp"})   # doctest: +SKIP
     >>> train(prepare(options))                                                              # doctest: +SKIP
 
-    Everything that defines the detector and its training is in the recipe; None keeps the recipe's value.
+    Everything else that defines the detector and its training is in the recipe; None keeps the recipe's value.
     """
 
     dataset: Annotated[
         str,
-        Option(metavar="NAME|ANNOTATIONS.json", help="A name of `tal datasets list`, or an ActivityNet-style JSON."),
+        Option(metavar="NAME|ANNOTATIONS.json", help="Data set from `tal datasets list`, or ActivityNet-style JSON."),
     ]
     features: FeaturesPath = None
     output: Annotated[
@@ -32,32 +32,32 @@ class TrainingOptions:
     ] = None
     recipe: Annotated[
         str | None,
-        Option(metavar="NAME|FILE.yaml", help="Default: the data set's; for own data, one derived from the durations."),
+        Option(metavar="NAME|FILE.yaml", help="Recipe. Default: the data set's, or one derived from the annotations."),
     ] = None
     overrides: Annotated[Mapping[str, object], SET] = field(default_factory=dict)
     epochs: Annotated[
-        int | None, Option(min=0, metavar="N", help="Epochs after the warm-up (training.epochs of the recipe).")
+        int | None, Option(min=0, metavar="N", help="Epochs after warm-up. Default: training.epochs of the recipe.")
     ] = None
     batch_size: Annotated[
-        int | None, Option(min=1, metavar="N", help="Videos per step (training.batch_size of the recipe).")
+        int | None, Option(min=1, metavar="N", help="Videos per step. Default: training.batch_size of the recipe.")
     ] = None
     train_subset: Annotated[str | None, Option(metavar="NAME", help="Subset to train on.")] = None
     test_subset: Annotated[str | None, Option(metavar="NAME", help="Subset to evaluate on.")] = None
-    evaluate_every: Annotated[int, Option(min=1, metavar="N", help="Epochs between evaluations.")] = 5
-    resume: Annotated[bool, Option("--resume", help="Continue a killed run, to the same result.")] = False
-    init: Annotated[str | None, Option(metavar="WEIGHTS", help="Model or run folder to begin with.")] = None
+    evaluate_every: Annotated[int, Option(min=1, metavar="N", help="Number of epochs between evaluations.")] = 5
+    resume: Annotated[bool, Option("--resume", help="Resume an interrupted run; the result is the same.")] = False
+    init: Annotated[str | None, Option(metavar="WEIGHTS", help="Model or run folder with initial weights.")] = None
     log: Annotated[
         Literal["none", "tensorboard", "wandb"],
-        Option(metavar="none|tensorboard|wandb", help="Experiment tracker beside metrics.jsonl."),
+        Option(metavar="none|tensorboard|wandb", help="Experiment tracker, besides metrics.jsonl."),
     ] = "none"
     threads: Annotated[
         int | None,
-        Option(min=1, metavar="N", help="CPU threads of PyTorch. Default: as many as pay off for this recipe."),
+        Option(min=1, metavar="N", help="CPU threads of PyTorch. Default: chosen for the recipe."),
     ] = None
     device: Device = "auto"
     precision: Precision = "auto"
     seed: Annotated[
-        int | None, Option(min=0, metavar="N", help="Seed of all random numbers (training.seed of the recipe).")
+        int | None, Option(min=0, metavar="N", help="Random seed. Default: training.seed of the recipe.")
     ] = None
 
     @property

@@ -67,7 +67,7 @@ def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -
     [
         (["-x", "tinny"], 2, "did you mean tiny?"),
         (["-x", "tiny", "--frames", "32"], 2, "window cannot be set"),
-        (["-x", "tiny", "--model", "small"], 2, "exclude each other"),
+        (["-x", "tiny", "--model", "small"], 2, "cannot be used together"),
         (["-x", "r3d_18"], 4, "--weights"),
         (["-x", "r3d_18", "--weights", __file__], 2, "no weights can be read"),
         (["--shard", "0/2"], 2, "I/N with I from 1 to N"),

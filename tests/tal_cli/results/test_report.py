@@ -268,7 +268,7 @@ def test_view_shows_what_other_tools_write(run: Tal, film: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--report", "film.mp4"), "its name ends in .html"),
+        (("--report", "film.mp4"), "use the suffix .html"),
         (("--report", "."), "all videos go into one page"),
         (("--embed",), "add --report"),
         (("--annotations", "x.json"), "add --report"),
