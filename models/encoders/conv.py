@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tal_cli.models.encoders.block_pyramid import BlockPyramid
 from tal_cli.models.layers.common import RowConv1d, apply_mask
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.encoders import ConvSettings
@@ -29,19 +30,11 @@ class ConvBlock(nn.Module):
         return F.relu(apply_mask(self.conv_out(hidden), mask) + skip)
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(BlockPyramid):
     """Stem blocks at full length, then one halving block per further level."""
 
     def __init__(self, config: ModelConfig, settings: ConvSettings, drop_path: float) -> None:
-        super().__init__()
-        self.stem = nn.ModuleList(ConvBlock(config.width, 1) for _ in range(settings.stem_blocks))
-        self.branch = nn.ModuleList(ConvBlock(config.width, 2) for _ in range(config.levels - 1))
-
-    def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
-        """x rows [B, T, D], masks per level (bool [B, T_l, 1], None: all valid) -> rows [B, T_l, D] per level."""
-        for block in self.stem:
-            x = block(x, masks[0])
-        levels = [x]
-        for block, mask in zip(self.branch, masks[1:], strict=True):
-            levels.append(block(levels[-1], mask))
-        return levels
+        super().__init__(
+            (ConvBlock(config.width, 1) for _ in range(settings.stem_blocks)),
+            (ConvBlock(config.width, 2) for _ in range(config.levels - 1)),
+        )

@@ -17,12 +17,13 @@ there is; without gates (table 7); with self-attention as the global branch (tab
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tal_cli.models.encoders.block_pyramid import BlockPyramid
 from tal_cli.models.layers.common import ChannelNorm, ColumnLinear, DepthwiseConv1d, ScaledDropPath, apply_mask
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.encoders import NORM_GROUPS, AttentionBranch, FilterBranch, GmgSettings
@@ -167,32 +168,26 @@ class GmgBlock(nn.Module):
         return functools.reduce(torch.add, reversed(found))
 
 
-class GmgEncoder(nn.Module):
+class GmgEncoder(BlockPyramid):
     """Stem blocks at full length, then one pooling block per further level."""
 
     def __init__(self, config: ModelConfig, settings: GmgSettings, drop_path: float) -> None:
-        super().__init__()
         windows = settings.level_windows(config.levels)
         stem_window = windows[0] if config.variant == "paper" else 1
-        self.stem = nn.ModuleList(
-            GmgBlock(config, settings, window=stem_window, downsample=False, drop_path=drop_path)
-            for _ in range(settings.stem_blocks)
-        )
-        self.branch = nn.ModuleList(
-            GmgBlock(config, settings, window=window, downsample=True, drop_path=drop_path) for window in windows[1:]
+        super().__init__(
+            (
+                GmgBlock(config, settings, window=stem_window, downsample=False, drop_path=drop_path)
+                for _ in range(settings.stem_blocks)
+            ),
+            (GmgBlock(config, settings, window=window, downsample=True, drop_path=drop_path) for window in windows[1:]),
         )
 
-    def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
+    def forward(self, x: Tensor, masks: Sequence[Tensor | None]) -> list[Tensor]:
         """x rows [B, T, D], masks per level (bool [B, T_l, 1], None: all valid) -> rows [B, T_l, D] per level."""
         # Transforms over time want each channel's cells side by side.
         x = x.transpose(1, 2).contiguous()
         column_masks = [None if mask is None else mask.transpose(1, 2) for mask in masks]
-        for block in self.stem:
-            x = block(x, column_masks[0])
-        levels = [x]
-        for block, mask in zip(self.branch, column_masks[1:], strict=True):
-            levels.append(block(levels[-1], mask))
-        return [level.transpose(1, 2) for level in levels]
+        return [level.transpose(1, 2) for level in super().forward(x, column_masks)]
 
 
 def _zero_biases(*modules: nn.Conv1d | nn.Linear) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tal_cli.models.encoders.block_pyramid import BlockPyramid
 from tal_cli.models.layers.common import (
     ChannelNorm,
     DepthwiseRowConv1d,
@@ -95,27 +96,19 @@ class SgpBlock(nn.Module):
         return torch.addcmul(near, far, self.gate(x))
 
 
-class SgpEncoder(nn.Module):
+class SgpEncoder(BlockPyramid):
     """Stem blocks at full length, then one pooling block per further level."""
 
     def __init__(self, config: ModelConfig, settings: SgpSettings, drop_path: float) -> None:
-        super().__init__()
         windows = settings.level_windows(config.levels)
         pool = POOLS[settings.downsample]
-        self.stem = nn.ModuleList(
-            SgpBlock(config, settings, window=1, pool=nn.Identity(), drop_path=drop_path)
-            for _ in range(settings.stem_blocks)
+        super().__init__(
+            (
+                SgpBlock(config, settings, window=1, pool=nn.Identity(), drop_path=drop_path)
+                for _ in range(settings.stem_blocks)
+            ),
+            (
+                SgpBlock(config, settings, window=window, pool=pool(config.width), drop_path=drop_path)
+                for window in windows[1:]
+            ),
         )
-        self.branch = nn.ModuleList(
-            SgpBlock(config, settings, window=window, pool=pool(config.width), drop_path=drop_path)
-            for window in windows[1:]
-        )
-
-    def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
-        """x rows [B, T, D], masks per level (bool [B, T_l, 1], None: all valid) -> rows [B, T_l, D] per level."""
-        for block in self.stem:
-            x = block(x, masks[0])
-        levels = [x]
-        for block, mask in zip(self.branch, masks[1:], strict=True):
-            levels.append(block(levels[-1], mask))
-        return levels

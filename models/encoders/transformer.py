@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tal_cli.models.encoders.block_pyramid import BlockPyramid
 from tal_cli.models.layers.common import ChannelNorm, DepthwiseRowConv1d, ScaledDropPath, apply_mask, max_pool_rows
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.encoders import FULL, TransformerSettings
@@ -124,25 +125,18 @@ class TransformerBlock(nn.Module):
         return self.drop_ffn.add(hidden, apply_mask(out, mask))
 
 
-class TransformerEncoder(nn.Module):
+class TransformerEncoder(BlockPyramid):
     """Stem blocks at full length, then one halving block per further level."""
 
     def __init__(self, config: ModelConfig, settings: TransformerSettings, drop_path: float) -> None:
-        super().__init__()
         windows = settings.level_windows(config.levels)
-        self.stem = nn.ModuleList(
-            TransformerBlock(config, settings, window=windows[0], stride=1, drop_path=drop_path)
-            for _ in range(settings.stem_blocks)
+        super().__init__(
+            (
+                TransformerBlock(config, settings, window=windows[0], stride=1, drop_path=drop_path)
+                for _ in range(settings.stem_blocks)
+            ),
+            (
+                TransformerBlock(config, settings, window=window, stride=2, drop_path=drop_path)
+                for window in windows[1:]
+            ),
         )
-        self.branch = nn.ModuleList(
-            TransformerBlock(config, settings, window=window, stride=2, drop_path=drop_path) for window in windows[1:]
-        )
-
-    def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
-        """x rows [B, T, D], masks per level (bool [B, T_l, 1], None: all valid) -> rows [B, T_l, D] per level."""
-        for block in self.stem:
-            x = block(x, masks[0])
-        levels = [x]
-        for block, mask in zip(self.branch, masks[1:], strict=True):
-            levels.append(block(levels[-1], mask))
-        return levels
