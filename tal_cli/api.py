@@ -27,6 +27,7 @@ from tal_cli.models.recipe.loading import override_trained
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import LoadedModel, load_model
 from tal_cli.models.store.zoo import resolve_model
+from tal_cli.results.run_videos import RunVideos, read_run_videos
 from tal_cli.results.segments import Detections, Segment
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class VideoDetector:
         precision: str = "auto",
         batch_size: BatchSize = "auto",
         force: bool = False,
+        run_videos: RunVideos | None = None,
     ) -> None:
         check_precision(precision)
         self._model = model
@@ -56,6 +58,7 @@ class VideoDetector:
         self._precision = precision
         self._batch_size = batch_size
         self._force = force
+        self._run_videos = run_videos
         self._extractor: Extractor | None = None
         self._making_extractor = Lock()
         if device.type == "cpu":
@@ -90,13 +93,15 @@ class VideoDetector:
             CheckpointError: the weights cannot be read.
         """
         where = resolve_device(device)
-        loaded = load_model(resolve_model(str(model)), where)
+        folder = resolve_model(str(model))
+        loaded = load_model(folder, where)
         return cls(
             replace(loaded, recipe=override_trained(loaded.recipe, overrides or {}, loaded.name)),
             device=where,
             precision=precision,
             batch_size=batch_size,
             force=force,
+            run_videos=read_run_videos(folder),
         )
 
     @property
@@ -118,6 +123,11 @@ class VideoDetector:
     def weights_sha256(self) -> str:
         """Hex digest of the weights."""
         return self._model.sha256
+
+    @property
+    def run_videos(self) -> RunVideos | None:
+        """Which videos the model was trained on and which its run held out; None where that is not recorded."""
+        return self._run_videos
 
     @property
     def extractor(self) -> Extractor:

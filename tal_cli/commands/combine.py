@@ -69,7 +69,8 @@ def video_scores(
         raise MissingError(
             f"{scores} has scores for none of the videos", "check that videos have the same names in both files"
         )
-    _write(output, {"version": __version__, "results": _results(result), "external_data": {"tool": "tal"}})
+    about = {"tool": "tal"} | (found.run_videos.as_json() if found.run_videos else {})
+    _write(output, {"version": __version__, "results": _results(result), "external_data": about})
 
 
 @app.command("actions", epilog="Example: tal combine actions verbs.json nouns.json -o actions.json")

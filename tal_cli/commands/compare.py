@@ -43,8 +43,7 @@ def compare(
 
     truth = find_ground_truth(dataset, annotations, subset, task)
     thresholds = parse_tiou(tiou or truth.tiou or DEFAULT_TIOU)
-    one, known, chosen = truth.load(first)
-    other = truth.task.predictions(second, known)
+    (one, other), known, chosen = truth.load(first, second)
     result = lay_side_by_side(one, other, known, chosen, thresholds)
     if format is ResultFormat.json:
         print_json(result.as_json())

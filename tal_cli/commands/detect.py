@@ -166,7 +166,7 @@ def detect(
                 progress=progress,
             )
 
-    run = RunInfo(__version__, detector.name, detector.weights_sha256, detector.labels)
+    run = RunInfo(__version__, detector.name, detector.weights_sha256, detector.labels, detector.run_videos)
     with visuals.steps(run) as steps:
         code = run_all(found, work, outputs, run, steps, workers)
     raise typer.Exit(code)

@@ -71,7 +71,7 @@ def diagnose(
 
     thresholds = parse_tiou(tiou)
     truth = find_ground_truth(dataset, annotations, subset, task)
-    found, known, chosen = truth.load(predictions)
+    (found,), known, chosen = truth.load(predictions)
     diagnosis = analyse(found, known, chosen, thresholds, scale.value, video)
     if diagnosis.left_out:
         console.warn(f"{counted(diagnosis.left_out, 'prediction')} skipped: no instances in the video or of the label")

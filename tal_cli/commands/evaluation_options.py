@@ -21,7 +21,10 @@ AnnotationFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Annotations in any format that `tal datasets convert` reads.")
 ]
 Subset = Annotated[
-    str | None, typer.Option(metavar="S", help="Subset, or `all`. Default: the subset of the predictions.")
+    str | None,
+    typer.Option(
+        metavar="S", help="Subset, `all`, or `held-out` (by training). Default: the subset of the predictions."
+    ),
 ]
 Tiou = Annotated[
     str | None, typer.Option(metavar="A:STEP:B", help="tIoU thresholds. Default: 0.3:0.1:0.7, or the data set's.")
@@ -55,17 +58,11 @@ class GroundTruth:
     subset: str | None
     tiou: str | None
 
-    def load(self, predictions: Path) -> tuple[Predictions, Annotations, str]:
-        """Both files, and the subset to look at.
+    def load(self, *predictions: Path) -> tuple[list[Predictions], Annotations, str]:
+        """Prediction files, ground truth and the subset to look at; see `load_files`."""
+        from tal_cli.evaluation.protocols import load_files
 
-        Raises:
-            InputError: a file cannot be read.
-        """
-        from tal_cli.evaluation.protocols import predicted_subset
-
-        truth = self.task.truth(self.path)
-        found = self.task.predictions(predictions, truth)
-        return found, truth, self.subset or predicted_subset(found, truth, self.path)
+        return load_files(predictions, self.path, self.task, self.subset)
 
 
 def find_ground_truth(

@@ -73,6 +73,7 @@ def view(
     if page is None or not found:
         raise typer.Exit(failures.exit_code)
     from tal_cli.datasets.formats import load_annotations
+    from tal_cli.evaluation.held_out import warn_of_training
     from tal_cli.evaluation.names import unmatched
     from tal_cli.results.report.builder import Report
 
@@ -81,6 +82,8 @@ def view(
         told = unmatched((video.video for _, _, videos in found for video in videos), truth.videos)
         if told:
             console.warn(f"{annotations}: {told}")
+        for path, made, parts in found:
+            warn_of_training(path, made.run_videos, {video.video for video in parts} & truth.videos.keys())
     report = Report(page, run_of([made for _, made, _ in found]), annotations=truth, embed=embed)
     shown = list(placed(found, videos_by_name(videos) if videos else {}))
     with console.progress("videos", total=len(shown), unit="videos") as progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.results.readers import read_results
+from tal_cli.results.run_videos import RunVideos
 
 Row = tuple[str, str, float, float, float]
 
@@ -25,6 +26,7 @@ class Predictions:
         labels: label names, [n].
         starts, ends: seconds, float64 [n]; in no way checked, as the evaluators do not either.
         scores: float64 [n].
+        run_videos: what the model was trained on; None where unknown.
     """
 
     videos: tuple[str, ...]
@@ -32,6 +34,7 @@ class Predictions:
     starts: NDArray[np.float64]
     ends: NDArray[np.float64]
     scores: NDArray[np.float64]
+    run_videos: RunVideos | None = None
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> Predictions:
@@ -52,10 +55,12 @@ class Predictions:
             self.starts[rows],
             self.ends[rows],
             self.scores[rows],
+            self.run_videos,
         )
 
 
 def load_predictions(path: str | Path, label_key: str = "label") -> Predictions:
     """Read a results file; see `tal_cli.results.readers` for the formats and what is raised."""
-    videos = read_results(path, label_key).videos
-    return Predictions.from_rows((part.video, *row) for part in videos for row in part.rows)
+    results = read_results(path, label_key)
+    found = Predictions.from_rows((part.video, *row) for part in results.videos for row in part.rows)
+    return replace(found, run_videos=results.run_videos)

@@ -15,7 +15,9 @@ from pathlib import Path
 from tal_cli import console
 from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, GroundTruth, split_names
 from tal_cli.datasets.formats import load_annotations
+from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
+from tal_cli.evaluation.held_out import keep_held_out, warn_of_training
 from tal_cli.evaluation.names import unmatched
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 from tal_cli.extractors.errors import InputError
@@ -97,17 +99,37 @@ EPIC_TASKS = {
 def evaluate_files(
     predictions: Path, annotations: Path, task: Task, subset: str | None, tiou: Sequence[float]
 ) -> Evaluation:
-    """Evaluate a file on another; without a subset on the one whose videos are predicted, on `all` if several are.
+    """Evaluate a file on another; subset and errors are those of `load_files`.
+
+    Raises:
+        UsageError: the subset has no instance.
+    """
+    (found,), truth, chosen = load_files([predictions], annotations, task, subset)
+    return evaluate(found, truth, chosen, tiou)
+
+
+def load_files(
+    predictions: Sequence[Path], annotations: Path, task: Task, subset: str | None
+) -> tuple[list[Predictions], Annotations, str]:
+    """Predictions, ground truth, and the subset to look at: `held-out` is what the model's run held out; without one it
+    is that whose videos the first file predicts, `all` if several are. Warns of videos that were trained on.
 
     Raises:
         InputError: a file cannot be read.
-        UsageError: the subset has no instance.
+        UsageError: nothing tells what was held out.
     """
     truth = task.truth(annotations)
     if not task.counts_repeats:
         truth = without_repeats(truth)
-    found = task.predictions(predictions, truth)
-    return evaluate(found, truth, subset or predicted_subset(found, truth, annotations), tiou)
+    found = [task.predictions(path, truth) for path in predictions]
+    if subset == HELD_OUT:
+        found, truth = keep_held_out(predictions, found, truth)
+    chosen = subset or predicted_subset(found[0], truth, annotations)
+    evaluated = [video.name for video in truth.of(chosen)]
+    warned = [warn_of_training(path, each.run_videos, evaluated) for path, each in zip(predictions, found, strict=True)]
+    if any(warned) and chosen != HELD_OUT and any(each.run_videos and each.run_videos.held_out for each in found):
+        console.hint(f"--subset {HELD_OUT} evaluates on the videos that the model's run held out")
+    return found, truth, chosen
 
 
 def without_repeats(annotations: Annotations) -> Annotations:

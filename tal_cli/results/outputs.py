@@ -59,9 +59,11 @@ def write_results(detections: Iterable[Detections], outputs: Sequence[Output], r
 
         def each() -> Iterator[Detections]:
             for found in detections:
+                # A file per video with the names of all would grow with the square of their number.
+                within = run.run_videos and run.run_videos.within(found.video)
                 for folder in folders:
                     path = file_for(Path(folder.path), found.video, folder.format.suffix)
-                    _write_file([found], path, folder.format, run)
+                    _write_file([found], path, folder.format, replace(run, run_videos=within))
                 if late:
                     waiting.add(found)
                 yield found

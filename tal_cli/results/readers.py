@@ -27,6 +27,7 @@ from urllib.parse import unquote_to_bytes
 
 from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.files.json_files import parse_json, read_text
+from tal_cli.results.run_videos import RunVideos
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS
 from tal_cli.spreadsheets import header, lines, separator, with_point
@@ -65,12 +66,14 @@ class Results:
         videos: in file order; read as they are iterated over, which can be done once and raises InputError.
         model, version: of the run that made it; empty where unknown.
         labels: what the model could find; may be empty.
+        run_videos: what the model was trained on; None where unknown.
     """
 
     videos: Iterator[VideoSegments]
     model: str = ""
     version: str = ""
     labels: tuple[str, ...] = ()
+    run_videos: RunVideos | None = None
 
     def detections(self) -> tuple[Detections, ...]:
         """All videos, each once; segments without length are left out, and none starts before 0.
@@ -138,6 +141,7 @@ def _from_activitynet(path: str | Path, content: Any, label_key: str) -> Results
         str(about.get("model", "")),
         str(about.get("version", "")) if about.get("tool") == "tal" else "",
         tuple(map(str, labels)) if isinstance(labels, list) else (),
+        RunVideos.from_json(about),
     )
 
 
@@ -204,7 +208,12 @@ def _from_parquet(path: str | Path, label_key: str) -> Results:
         except (ArrowException, OSError) as error:
             raise InputError(path, f"damaged: {error}") from error
 
-    return Results(_by_video(path, rows()), facts.get("tal.model", ""), facts.get("tal.version", ""))
+    run_videos = None
+    if "tal.run_videos" in facts:
+        run_videos = RunVideos.from_json(_dict(parse_json(path, facts["tal.run_videos"])))
+    return Results(
+        _by_video(path, rows()), facts.get("tal.model", ""), facts.get("tal.version", ""), run_videos=run_videos
+    )
 
 
 def _by_video(path: str | Path, rows: Iterable[Sequence[Any]]) -> Iterator[VideoSegments]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.datasets.catalog import BENCHMARKS
+from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.datasets.training_data import FeatureVideo, load_videos, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.extractors.errors import UsageError
@@ -18,15 +19,17 @@ from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import check_labels
 from tal_cli.results.output_paths import check_folder
+from tal_cli.results.run_videos import RUN_RECORD
 from tal_cli.safe_text import counted
 from tal_cli.training.auto_recipe import data_shape, derive_recipe, summary
 from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data, name_of
 from tal_cli.training.distributed import join
 from tal_cli.training.options import TrainingOptions
-from tal_cli.training.run import TrainingRun, write_record
-from tal_cli.training.state import FILE, FOLDER, initial_weights
+from tal_cli.training.run import TrainingRun
+from tal_cli.training.state import FILE, FOLDER, initial_weights, videos_before
 from tal_cli.training.trackers import open_board
 
+NAMED = 12  # held-out videos that are listed; more are only counted
 ONE_LABEL = "action"  # of a detector that does not tell labels apart
 
 
@@ -59,10 +62,10 @@ def prepare(options: TrainingOptions) -> TrainingRun:
     if recipe.model.resample:
         videos = [resampled(video, recipe) for video in videos]
     check_labels(data.annotations.labels, recipe, str(data.path))
-    describe(data, recipe, videos, validation)
+    describe(data, recipe, videos, validation, out)
     if processes.leads:
         make_folder(out)
-    run = TrainingRun(
+    return TrainingRun(
         recipe=recipe,
         labels=data.annotations.labels,
         videos=videos,
@@ -75,12 +78,11 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         threads=options.threads,
         resume=options.resume,
         initial=initial,
+        options=options,
+        trained_before=videos_before(options.init, out if options.resume else None),
         board=open_board(options.log, out, options.resume) if processes.leads else None,
         processes=processes,
     )
-    if processes.leads:
-        write_record(run, options)
-    return run
 
 
 def choose_recipe(options: TrainingOptions, data: TrainingData) -> Recipe | None:
@@ -163,7 +165,7 @@ def run_folder(options: TrainingOptions) -> Path:
 
 
 def describe(
-    data: TrainingData, recipe: Recipe, videos: Sequence[FeatureVideo], validation: Sequence[FeatureVideo]
+    data: TrainingData, recipe: Recipe, videos: Sequence[FeatureVideo], validation: Sequence[FeatureVideo], out: Path
 ) -> None:
     """Say what is trained on what."""
     instances = sum(len(video.labels) for video in videos)
@@ -171,7 +173,9 @@ def describe(
     console.note(f"{counted(len(videos), 'video')} in {data.train} with {taught}")
     if validation:
         kept = f"model kept: {recipe.training.select}"
+        names = f": {', '.join(video.annotation.name for video in validation)}" if len(validation) <= NAMED else ""
         console.note(f"evaluating on {counted(len(validation), 'video')} in {data.test}; {kept}")
+        console.note(f"held out{names}; recorded in {out / RUN_RECORD}, for `tal eval --subset {HELD_OUT}`")
     else:
         console.note("no subset to evaluate on; the last epoch's model is kept")
     if len(videos) < recipe.training.batch_size:

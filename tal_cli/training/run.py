@@ -16,11 +16,10 @@ from tal_cli import __version__
 from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.recipe.schema import Recipe
+from tal_cli.results.run_videos import RUN_RECORD
 from tal_cli.training.distributed import ALONE, Processes
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.trackers import Board
-
-RECORD = "run.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,9 @@ class TrainingRun:
         precision: `auto`, `fp32`, `bf16` of the forward pass; auto is fp32.
         threads: of torch on a CPU; None: as many as a step's work is worth, see `useful_threads`.
         resume: go on from the folder's state where it has one.
+        options: what was asked for, for the record.
         initial: weights to begin with, by parameter name; those of another shape are left out.
+        trained_before: names of the videos that these were trained on, as far as recorded.
         processes: who trains together; every process has a share of each batch.
     """
 
@@ -53,7 +54,9 @@ class TrainingRun:
     precision: str
     threads: int | None
     resume: bool
+    options: TrainingOptions
     initial: dict[str, Tensor] | None = None
+    trained_before: tuple[str, ...] = ()
     board: Board | None = None
     processes: Processes = ALONE
 
@@ -74,7 +77,7 @@ class TrainingResult:
         return f"the averaged weights of epoch {self.epoch}, those {chosen}{reached}"
 
 
-def write_record(run: TrainingRun, options: TrainingOptions) -> None:
+def write_record(run: TrainingRun) -> None:
     """Write `run.json` in the run folder: the command and its options, versions, seed, and the videos in the order that
     the seed permutes. Recipe and overrides are in `recipe.yaml` beside it."""
     config = run.recipe.training
@@ -83,7 +86,7 @@ def write_record(run: TrainingRun, options: TrainingOptions) -> None:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "command": sys.argv[1:],
-        "options": asdict(options),
+        "options": asdict(run.options),
         "device": str(run.device),
         "precision": run.precision,
         "processes": run.processes.count,
@@ -95,5 +98,6 @@ def write_record(run: TrainingRun, options: TrainingOptions) -> None:
         "schedule": f"linear warm-up over {config.warmup_epochs} epochs, cosine over {config.epochs}, by the step",
         "training": [video.annotation.name for video in run.videos],
         "validation": [video.annotation.name for video in run.validation],
+        "trained_before": sorted(set(run.trained_before) - {video.annotation.name for video in run.videos}),
     }
-    write_atomically(run.out / RECORD, (json.dumps(record, indent=1, default=str) + "\n").encode())
+    write_atomically(run.out / RUN_RECORD, (json.dumps(record, indent=1, default=str) + "\n").encode())

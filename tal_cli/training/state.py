@@ -22,6 +22,7 @@ from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import load_model
 from tal_cli.models.store.zoo import resolve_model
+from tal_cli.results.run_videos import read_run_videos
 
 FOLDER = "state"
 FILE = "latest.pt"
@@ -116,6 +117,13 @@ def _done_by(line: bytes, step: int) -> bool:
 def initial_weights(name: str | None) -> dict[str, Tensor] | None:
     """Weights of a model in the zoo or in a folder, by parameter name."""
     return None if name is None else load_model(resolve_model(name)).detector.state_dict()
+
+
+def videos_before(name: str | None, resumed: Path | None) -> tuple[str, ...]:
+    """Names of the videos that initial weights were trained on, and those that the record of a resumed run names."""
+    folders = [*([] if name is None else [resolve_model(name)]), *([] if resumed is None else [resumed])]
+    known = [each.trained_on for each in map(read_run_videos, folders) if each is not None]
+    return tuple(dict.fromkeys(video for names in known for video in names))
 
 
 def load_matching(detector: TemporalDetector, weights: dict[str, Tensor]) -> None:

@@ -26,7 +26,7 @@ from tal_cli.models.recipe.training import CenterAssignment
 from tal_cli.models.store.checkpoint import save_model
 from tal_cli.models.training.loss import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
 from tal_cli.training.batches import Batches, Parts, split_batch
-from tal_cli.training.run import TrainingResult, TrainingRun
+from tal_cli.training.run import TrainingResult, TrainingRun, write_record
 from tal_cli.training.schedule import Schedule
 from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_matching, load_state, save_state
 from tal_cli.training.validation import validate
@@ -42,13 +42,16 @@ class TrainingDiverged(TalError):
 
 
 def train(run: TrainingRun) -> TrainingResult:
-    """Train; leaves `model.safetensors`, `recipe.yaml`, `labels.txt`, `metrics.jsonl` and `state/` in the run folder.
+    """Train; leaves `model.safetensors`, `recipe.yaml`, `labels.txt`, `metrics.jsonl`, `run.json` and `state/` in the
+    run folder.
 
     Raises:
         TrainingDiverged: a loss or a gradient that is no number.
         UsageError: the folder's state belongs to another recipe or other data.
     """
     trainer = Trainer(run)
+    if run.processes.leads:
+        write_record(run)  # not before: a run that cannot be resumed keeps the record it has
     try:
         return trainer.fit()
     finally:

@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 
 from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.extractors.plugins import Registry, load_object
+from tal_cli.results.run_videos import RunVideos
 from tal_cli.results.segments import Detections
 
 
@@ -27,6 +28,7 @@ class RunInfo:
         model: the model's name.
         weights_sha256: hex digest of its weights.
         labels: what the model can find, where that is known.
+        run_videos: what the model was trained on, where that is known; formats with a place for it write it.
         terminal: whether a person looks at it: the only case in which colours are written.
         file: the file that is written; None for standard output.
     """
@@ -35,6 +37,7 @@ class RunInfo:
     model: str
     weights_sha256: str
     labels: tuple[str, ...] = ()
+    run_videos: RunVideos | None = None
     terminal: bool = False
     file: Path | None = None
 

@@ -48,6 +48,7 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
             "model": run.model,
             "weights_sha256": run.weights_sha256,
             "labels": run.labels,
+            **(run.run_videos.as_json() if run.run_videos else {}),
         }
         lines = "".join(f"\n  {_dump(key)}: {_dump(value)}," for key, value in about.items())
         end = "\n " if begun else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
@@ -24,8 +25,10 @@ COLUMNS = {
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """Row by row in the order of the videos, best segment first; model and version are the file's metadata."""
+    """Row by row in the order of the videos, best segment first; the file's metadata tell of the model and its run."""
     facts = {"tal.version": run.version, "tal.model": run.model, "tal.weights_sha256": run.weights_sha256}
+    if run.run_videos is not None:
+        facts["tal.run_videos"] = json.dumps(run.run_videos.as_json())
     schema = pa.schema(COLUMNS, metadata=facts)
     rows: list[tuple[Any, ...]] = []
     with parquet.ParquetWriter(_Counting(file), schema, compression="zstd") as table:
