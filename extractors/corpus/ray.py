@@ -154,7 +154,7 @@ class Model:
             stream: Any = task.remote(job.video, self._setup, myself, rates)
             frames = ClusterFrames(stream)
             sequence = self._extractor.extract_frames(frames, job.video)
-            save(sequence, job.target)
+            save(sequence, job)
         except ray.exceptions.RayError as error:
             return Lost(" ".join(str(error).split())[:300])
         except Exception as error:

@@ -12,13 +12,14 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tal_cli.extractors.errors import FeatureError, InputError, VideoError
 from tal_cli.extractors.features.contract import FeatureContract
-from tal_cli.extractors.features.files import description_of, parse_contract, save_features
+from tal_cli.extractors.features.files import description_of, parse_contract, parse_source, save_features
+from tal_cli.extractors.features.identity import identity_of
 from tal_cli.extractors.files.atomic import LONGEST, leftovers
 from tal_cli.extractors.files.locks import Locks, lock_path
 from tal_cli.extractors.files.remote import exists, fetch, is_url, local_path, name_of, read, remove, send
@@ -110,16 +111,27 @@ class Summary:
         return self.seconds / max(self.elapsed, 1e-9)
 
 
-def is_done(target: str, contract: FeatureContract) -> bool:
-    """Whether complete features are there, made under this very contract. Raises RemoteError."""
-    description = description_of(target)
-    if not exists(target) or not exists(description):
+def is_done(job: Job, contract: FeatureContract) -> bool:
+    """Whether complete features of this very video are there, extracted under this very contract.
+
+    Raises:
+        FeatureError: they are those of another video of the same name.
+        RemoteError: a file cannot be read.
+    """
+    description = description_of(job.target)
+    if not exists(job.target) or not exists(description):
         return False
     try:
         content = json.loads(read(description))
-        return isinstance(content, dict) and parse_contract(Path(name_of(description)), content) == contract
+        if not isinstance(content, dict) or parse_contract(Path(name_of(description)), content) != contract:
+            return False
     except (FeatureError, ValueError):
         return False
+    known = parse_source(content)
+    if known is not None and known != identity_of(job.video):
+        reason = f"it holds the features of another video than {job.video}, or of an earlier one under that name"
+        raise FeatureError(job.target, reason, "write to another --output, or give --overwrite to replace it")
+    return True
 
 
 def run_job(
@@ -130,7 +142,7 @@ def run_job(
         with tempfile.TemporaryDirectory(prefix="tal-") as folder:
             path = fetch(job.video, Path(folder)) if is_url(job.video) else local_path(job.video)
             sequence = extractor.extract(path, decoder=decoder, timeout=timeout, progress=progress)
-        save(sequence, job.target)
+        save(sequence, job)
     except VideoError as error:
         return Outcome(job, error=VideoError(job.video, error.reason))
     except (InputError, OSError) as error:
@@ -138,8 +150,10 @@ def run_job(
     return Outcome(job, frames=sequence.frames, duration=sequence.duration, warnings=sequence.warnings)
 
 
-def save(sequence: FeatureSequence, target: str) -> None:
-    """Writes features and description atomically to a path or a URL. Raises InputError."""
+def save(sequence: FeatureSequence, job: Job) -> None:
+    """Writes features and description atomically to the job's path or URL. Raises InputError."""
+    target = job.target
+    sequence = replace(sequence, source=identity_of(job.video))
     if not is_url(target):
         save_features(sequence, local_path(target))
         return
@@ -201,7 +215,7 @@ class _Corpus:
     def _begin(self, job: Job, overwrite: bool) -> Outcome | bool:
         """Give a job to the engine (True), unless it is done, cannot be, or another run is at it (False)."""
         try:
-            if not overwrite and not self._left(job) and is_done(job.target, self._contract):
+            if not overwrite and not self._left(job) and is_done(job, self._contract):
                 return Outcome(job, kept=True)
         except (InputError, OSError) as error:
             return Outcome(job, error=error)
@@ -212,7 +226,7 @@ class _Corpus:
                 self._forget(job)
                 return False
             self._sweep(job)
-            if not overwrite and is_done(job.target, self._contract):  # finished between the look and the lock
+            if not overwrite and is_done(job, self._contract):  # finished between the look and the lock
                 self._locks.release(job.target)
                 return Outcome(job, kept=True)
         except (InputError, OSError) as error:

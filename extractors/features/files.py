@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tal_cli.extractors.errors import FeatureError, MissingError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.formats import FORMATS, WRITTEN, suffix_of
+from tal_cli.extractors.features.identity import VideoIdentity
 from tal_cli.extractors.features.sequence import FeatureSequence, FileClock
 from tal_cli.extractors.files.atomic import unwritable, write_atomically
 from tal_cli.extractors.files.error_text import library_message
@@ -104,6 +105,7 @@ def describe(sequence: FeatureSequence) -> dict[str, Any]:
             "duration": sequence.duration,
             "start": sequence.start,
             "file_clock": asdict(sequence.file_clock),
+            "source": None if sequence.source is None else asdict(sequence.source),
             "warnings": list(sequence.warnings),
         },
         "feature_fps": sequence.feature_fps,
@@ -119,6 +121,16 @@ def version() -> str:
         return metadata.version("tal-cli")
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def parse_source(content: dict[str, Any]) -> VideoIdentity | None:
+    """The video that a description's features were extracted from; None where it does not say."""
+    video = content.get("video")
+    source = video.get("source") if isinstance(video, dict) else None
+    if not isinstance(source, dict):
+        return None
+    size, sha256 = source.get("size"), source.get("sha256")
+    return VideoIdentity(size, sha256) if isinstance(size, int) and isinstance(sha256, str) else None
 
 
 def parse_file_clock(values: Any) -> FileClock:
@@ -143,6 +155,7 @@ def parse_description(path: Path, features: NDArray[np.float32]) -> FeatureSeque
             frames=int(video["frames"]),
             duration=float(video["duration"]),
             start=float(video["start"]),
+            source=parse_source(content),
             file_clock=parse_file_clock(video.get("file_clock", {})),
             warnings=tuple(map(str, video.get("warnings", ()))),
             feature_fps=None if content["feature_fps"] is None else float(content["feature_fps"]),

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
+from tal_cli.extractors.features.identity import VideoIdentity
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class FeatureSequence:
     window_times: float64 [T] seconds at which grid positions 0..T-1 lie; None at a constant rate, where they follow
     from it. start: the container's time of the first frame; file_clock: what players make of it. warnings: what a user
     should know of how the video was read, one line each: frames lost, streams left out, a frame rate that is too low.
+    source: the identity of the video file; None where it is not known.
     """
 
     features: NDArray[np.float32]
@@ -45,6 +47,7 @@ class FeatureSequence:
     start: float = 0.0
     file_clock: FileClock = FileClock()
     warnings: tuple[str, ...] = ()
+    source: VideoIdentity | None = None
 
     def seconds(self, grid: ArrayLike) -> NDArray[np.float64]:
         """Grid positions (float, any shape) -> seconds on the video's clock, clipped to [0, duration].

@@ -94,6 +94,24 @@ def read(path_or_url: str) -> bytes:
         return bytes(system.cat_file(path))
 
 
+def read_ends(path_or_url: str, most: int) -> tuple[int, bytes, bytes]:
+    """A file's size, its first `most` bytes and its last ones. Raises RemoteError, PackageMissing."""
+    if not is_url(path_or_url):
+        try:
+            with local_path(path_or_url).open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                first = file.read(most)
+                file.seek(max(0, size - most))
+                return size, first, file.read(most)
+        except OSError as error:
+            raise RemoteError(path_or_url, error.strerror or str(error)) from None
+    with remote(path_or_url) as (system, path):
+        size = int(system.size(path))
+        start = max(0, size - most)
+        return size, bytes(system.cat_file(path, 0, min(most, size))), bytes(system.cat_file(path, start, size))
+
+
 def fetch(url: str, folder: Path) -> Path:
     """Copies a file from a URL into a folder of this machine. Raises RemoteError, PackageMissing."""
     target = folder / (re.sub(r"[^\w.-]", "_", name_of(url))[-100:] or "file")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tal_cli.extractors.corpus.run import Job, Outcome, Summary, is_done, run_co
 from tal_cli.extractors.corpus.worker_config import Setup, WorkerError, pack, unpack
 from tal_cli.extractors.errors import (
     DecoderUnavailable,
+    FeatureError,
     PackageMissing,
     RemoteError,
     VideoError,
@@ -74,19 +76,33 @@ def test_one_failure_costs_one_video(plain: Path, tmp_path: Path) -> None:
     (out / ".other.npy.5.part").write_bytes(b"not of this run")
     assert kinds(run([jobs[0], jobs[3]])) == ["kept", "done"]
     assert sorted(os.listdir(out)) == [".other.npy.5.part", "0.json", "0.npy", "3.json", "3.npy"]
-    assert is_done(jobs[3].target, TINY.contract())
+    assert is_done(jobs[3], TINY.contract())
     assert kinds(run([jobs[0]], overwrite=True)) == ["done"]
 
 
 def test_what_is_done_needs_no_worker(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "0.npy").write_bytes(b"x")
     job = Job(os.fspath(plain), os.fspath(tmp_path / "0.npy"))
-    assert not is_done(job.target, TINY.contract())
+    assert not is_done(job, TINY.contract())
     (tmp_path / "0.json").write_text("[]")
-    assert not is_done(job.target, TINY.contract())
+    assert not is_done(job, TINY.contract())
     run([job])
     monkeypatch.setattr(child, "BOOTSTRAP", "raise SystemExit('never')")
     assert kinds(run([job])) == ["kept"]
+
+
+def test_features_of_another_video_of_that_name_are_not_taken_for_its_own(plain: Path, tmp_path: Path) -> None:
+    video = tmp_path / "GOPR0001.mp4"
+    job = Job(os.fspath(video), os.fspath(tmp_path / "out" / "GOPR0001.npy"))
+    shutil.copy(plain, video)
+    assert kinds(run([job])) == ["done"] and kinds(run([job])) == ["kept"]
+    content = bytearray(video.read_bytes())
+    content[-1] ^= 1
+    video.write_bytes(content)  # as long as it was
+    (outcome,) = run([job])
+    assert isinstance(outcome.error, FeatureError) and "features of another video" in str(outcome.error)
+    assert "--overwrite" in outcome.error.remedy
+    assert kinds(run([job], overwrite=True)) == ["done"] and kinds(run([job])) == ["kept"]
 
 
 def test_a_target_that_cannot_be_written_costs_one_video(plain: Path, tmp_path: Path) -> None:
@@ -267,7 +283,7 @@ WRITE = """
     contract = Setup(extractor="tiny").contract()
     features = np.ones((9, contract.channels), np.float32)
     time.sleep(0.1)
-    save(FeatureSequence(features=features, contract=contract, fps=25.0, frames=50, duration=2.0), job.target)
+    save(FeatureSequence(features=features, contract=contract, fps=25.0, frames=50, duration=2.0), job)
 """
 
 

@@ -93,7 +93,8 @@ def test_videos_and_features_may_live_in_a_store(tal: Tal, access: dict[str, str
     remote.send(tmp_path / "b.json", "s3://bucket/out/b.json")
     redone = tal(*arguments[:1], "s3://bucket/in/deep/b.mp4", "s3://bucket/in/a.mp4", *arguments[4:], env=access)
     assert (redone.code, "1 feature file written to s3://bucket/out, 1 kept" in redone.err) == (0, True), redone.err
-    assert is_done("s3://bucket/out/b.npy", Setup(extractor="tiny").contract())
+    job = Job("s3://bucket/in/deep/b.mp4", "s3://bucket/out/b.npy")
+    assert is_done(job, Setup(extractor="tiny").contract())
 
 
 def test_what_is_wrong_with_a_store_is_one_line(tal: Tal, access: dict[str, str], tmp_path: Path) -> None:
