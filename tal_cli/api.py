@@ -237,8 +237,7 @@ class VideoDetector:
                 "say it with --fps, or make features with `tal extract-features`",
             )
         console.note(f"{path}: no description beside it; taken to follow the contract of model {self.name}")
-        frames = (len(sequence.features) - 1) * contract.stride + contract.window
-        return replace(sequence, contract=contract, fps=fps, frames=frames, duration=frames / fps)
+        return sequence.following(contract, fps)
 
     def _check_sequence(self, sequence: FeatureSequence, path: str) -> None:
         for warning in sequence.warnings:

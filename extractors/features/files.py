@@ -68,7 +68,7 @@ def save_features(sequence: FeatureSequence, path: str | os.PathLike[str]) -> No
     write_atomically(description, json.dumps(describe(sequence), indent=1, ensure_ascii=False).encode())
 
 
-def load_features(path: str | os.PathLike[str], key: str | None = None) -> FeatureSequence:
+def load_features(path: str | os.PathLike[str], key: str | None = None, *, mapped: bool = False) -> FeatureSequence:
     """Reads what `save_features` wrote, or features of other origin (contract None, fps, frames and duration 0).
 
     Nothing in a file is executed.
@@ -76,13 +76,14 @@ def load_features(path: str | os.PathLike[str], key: str | None = None) -> Featu
     Args:
         path: a file in any format that features come in: npy, npz, safetensors, pt, pkl, h5, hdf5.
         key: the video's name in a file that holds many.
+        mapped: leave the values in the file and map them into memory, where the format can be mapped.
 
     Raises:
         FeatureError: the file is missing or damaged, or holds something else than finite numbers [T, C].
         MissingError: a package that reads the format is not installed.
     """
     source = Path(path)
-    return with_description(read_array(source, key), source, key)
+    return with_description(read_array(source, key, mapped=mapped), source, key)
 
 
 def with_description(features: NDArray[np.float32], path: Path, key: str | None) -> FeatureSequence:
@@ -202,12 +203,13 @@ def parse_contract(path: Path, content: dict[str, Any]) -> FeatureContract:
         raise FeatureError(path, "its feature contract makes no sense (a value in it is of the wrong kind)") from None
 
 
-def read_array(path: Path, key: str | None = None) -> NDArray[np.float32]:
+def read_array(path: Path, key: str | None = None, *, mapped: bool = False) -> NDArray[np.float32]:
     """float32 [T, C] from a feature file. Raises FeatureError, MissingError."""
     if suffix_of(path) not in FORMATS:
         raise FeatureError(path, f"features are read from {', '.join(FORMATS)}")
+    format = FORMATS[suffix_of(path)]
     with reading(path):
-        array = FORMATS[suffix_of(path)].read(path, key)
+        array = format.map(path) if mapped and format.map is not None else format.read(path, key)
     return as_features(array, path)
 
 

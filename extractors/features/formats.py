@@ -33,12 +33,14 @@ class Format:
     read: the array of the video of that name, or without a name the only video's.
     names: the names in a file; None where there is one array without a name.
     shape: the array's shape without its values; None where only reading it tells.
+    map: the array in the file's memory map, private to this process; None where the format cannot be mapped.
     write: writes features [T, C]; None where the format is only read.
     """
 
     read: Callable[[Path, str | None], NDArray[Any]]
     names: Callable[[Path], Iterable[str]] | None = None
     shape: Callable[[Path, str | None], tuple[int, ...]] | None = None
+    map: Callable[[Path], NDArray[Any]] | None = None
     write: Callable[[NDArray[np.float32], BinaryIO], object] | None = None
 
 
@@ -83,10 +85,15 @@ def read_npy(path: Path, name: str | None) -> NDArray[Any]:
         return values
 
 
-def npy_shape(path: Path, name: str | None) -> tuple[int, ...]:
+def map_npy(path: Path) -> NDArray[Any]:
     import numpy as np
 
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    # A plain array, so that a copy of it is one, too, and no `memmap` without a map.
+    return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+
+
+def npy_shape(path: Path, name: str | None) -> tuple[int, ...]:
+    array = map_npy(path)
     return tuple(array.shape) if array.dtype.kind in "iuf" else ()
 
 
@@ -242,7 +249,7 @@ def _h5_child(group: Any, name: str) -> Any:
 
 # By suffix, the first choice first where a video has several files.
 FORMATS = {
-    "npy": Format(read_npy, shape=npy_shape, write=write_npy),
+    "npy": Format(read_npy, shape=npy_shape, map=map_npy, write=write_npy),
     "npz": Format(read_npz, npz_names, write=write_npz),
     "safetensors": Format(read_safetensors, safetensors_names, write=write_safetensors),
     "pt": Format(read_loaded, loaded_names, write=write_pt),

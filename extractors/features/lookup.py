@@ -9,7 +9,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tal_cli.extractors.errors import FeatureError
-from tal_cli.extractors.features.files import load_features, reading, with_description
+from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.features.files import (
+    description_path,
+    load_features,
+    parse_contract,
+    read_description,
+    reading,
+    with_description,
+)
 from tal_cli.extractors.features.formats import ARCHIVES, FORMATS, suffix_of
 from tal_cli.extractors.features.sequence import FeatureSequence
 
@@ -25,6 +33,17 @@ class FeatureFile:
 
     def __str__(self) -> str:
         return f"{self.path}" if self.key is None else f"{self.path}[{self.key}]"
+
+    def contract(self) -> FeatureContract | None:
+        """What the description beside the file says, if there is one; the features are not looked at.
+
+        Raises:
+            FeatureError: the description is damaged.
+        """
+        description = description_path(self.path)
+        if self.key is not None or not description.exists():
+            return None
+        return parse_contract(description, read_description(description))
 
     def outline(self) -> FeatureSequence:
         """The same as `load`, without reading values where the format allows it: all features are then zero.
@@ -45,14 +64,15 @@ class FeatureFile:
         except Exception:  # whatever is wrong, reading says it
             return ()
 
-    def load(self) -> FeatureSequence:
-        """Reads them; the contract is None where nothing beside the file tells it.
+    def load(self, *, mapped: bool = False) -> FeatureSequence:
+        """Reads them, or with `mapped` maps them into memory where the format can be mapped; the contract is None
+        where nothing beside the file tells it.
 
         Raises:
             FeatureError: missing, damaged, or no finite numbers [T, C].
             MissingError: a package that reads this format is not installed.
         """
-        return load_features(self.path, self.key)
+        return load_features(self.path, self.key, mapped=mapped)
 
 
 def find_features(source: Path, name: str, subset: str | None = None) -> FeatureFile | None:

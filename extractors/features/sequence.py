@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,13 @@ class FeatureSequence:
     file_clock: FileClock = FileClock()
     warnings: tuple[str, ...] = ()
     source: VideoIdentity | None = None
+
+    def following(self, contract: FeatureContract, fps: float, duration: float | None = None) -> FeatureSequence:
+        """The same features, of which nothing is known, taken to follow a contract: of a video of `fps` frames per
+        second that lasts `duration` seconds, by default as long as the windows."""
+        if duration is None:
+            duration = ((len(self.features) - 1) * contract.stride + contract.window) / fps
+        return replace(self, contract=contract, fps=fps, frames=round(duration * fps), duration=duration)
 
     def seconds(self, grid: ArrayLike) -> NDArray[np.float64]:
         """Grid positions (float, any shape) -> seconds on the video's clock, clipped to [0, duration].

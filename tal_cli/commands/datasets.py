@@ -115,17 +115,17 @@ def check(
         expected = Expected(subsets, benchmark.labels, names if len(names) == benchmark.labels else (), spec or usual)
     videos = [video for subset, _ in expected.subsets for video in annotations.of(subset)]
     base = root or file.parent
-    looked = FeatureCheck(features or default_source(base), expected.features, thorough)
     problems = list(check_annotations(annotations, expected))
     if (base / "videos").is_dir():
         problems += check_videos(videos, base / "videos")
+    found = FeatureCheck(features or default_source(base), expected.features, problems)
     with console.progress("checking", len(videos), "videos") as progress:
-        problems += looked.problems(videos, progress)
+        read = found.look_through(videos, thorough=thorough, progress=progress)
     _report(problems, format)
     console.note(
         f"{counted(len(videos), 'video')} in {', '.join(subset for subset, _ in expected.subsets)}, "
         f"{counted(len(annotations.labels), 'label')}; "
-        f"values of {counted(looked.read, 'feature file')} read: {counted(len(problems), 'problem')}"
+        f"values of {counted(read, 'feature file')} read: {counted(len(problems), 'problem')}"
     )
     raise typer.Exit(EXIT_INPUT if problems else 0)
 

@@ -1,17 +1,12 @@
-"""What is wrong with annotations, features and videos, found before a day of training is lost.
-
-Shapes and descriptions of all feature files are looked at; their values, which may be hundreds of gigabytes, only as
-far as that takes seconds, unless everything is asked for.
-"""
+"""Problems of annotations, features and videos, found by `tal datasets check` and before a training begins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
-from tal_cli.datasets.described import transposed
 from tal_cli.datasets.formats.values import last_end
 from tal_cli.extractors.errors import FeatureError
 from tal_cli.extractors.features.contract import FeatureContract
@@ -26,6 +21,16 @@ SLACK_SECONDS = 0.5  # durations of containers, streams and annotations differ b
 SLACK_SHARE = 0.01
 NAMED_AT_MOST = 5
 QUICK_BYTES = 1 << 30  # of values that are read when not everything is asked for
+
+# Kinds of problems that end a training.
+EMPTY_SUBSET = "subset without instances"
+UNKNOWN_LABEL = "unknown label"
+UNTAUGHT_LABEL = "label that is not in the training subset"
+NO_FEATURES = "no features"
+UNUSABLE_FEATURES = "features that cannot be used"
+OTHER_CHANNELS = "another number of channels"
+OTHER_FEATURES = "features made differently"
+NO_FRAME_RATE = "unknown frame rate"
 
 Progress = Callable[[int, int], None]
 
@@ -61,7 +66,7 @@ def check_annotations(annotations: Annotations, expected: Expected) -> Iterator[
     for subset, count in expected.subsets:
         videos = annotations.of(subset)
         if not any(video.segments for video in videos):
-            yield Problem("subset without instances", subset)
+            yield Problem(EMPTY_SUBSET, subset)
         elif len(videos) < count:
             yield Problem("fewer videos than the data set has", subset, f"{len(videos)} of {count}")
     yield from _check_labels(annotations, expected)
@@ -83,14 +88,14 @@ def _check_labels(annotations: Annotations, expected: Expected) -> Iterator[Prob
     unknown = [label for label in everywhere if label not in known]
     for label in unknown:
         where = next(name for name, labels in found.items() if label in labels)
-        yield Problem("unknown label", where, label)
+        yield Problem(UNKNOWN_LABEL, where, label)
     if expected.labels is not None and not unknown and not expected.label_names and len(everywhere) > expected.labels:
         yield Problem("more labels than the data set has", "all", f"{len(everywhere)}, expected {expected.labels}")
     taught = found[expected.subsets[0][0]] if expected.subsets else set()
     for name, _ in expected.subsets[1:]:
         for label in sorted(found[name] - taught - set(unknown)):
             if taught:
-                yield Problem("label that is not in the training subset", name, label)
+                yield Problem(UNTAUGHT_LABEL, name, label)
     for label in expected.label_names:
         if taught and label not in taught:
             yield Problem("label without a training instance", label)
@@ -104,48 +109,78 @@ def check_videos(videos: Sequence[VideoAnnotation], folder: Path) -> Iterator[Pr
             yield Problem("no video file", video.name)
 
 
+Pair = tuple[VideoAnnotation, FeatureFile]
+
+
 @dataclass
 class FeatureCheck:
-    """Goes through the feature files of videos; `read` counts those whose values were looked at, too."""
+    """Goes through the feature files of videos, each once.
 
-    place: Path
+    Attributes:
+        source: a folder, or a file that holds all.
+        spec: what features must be; None: what the first file is.
+        problems: missing and unreadable files, other channels or another making than wanted, lengths that fit no
+            duration, as far as they have been found.
+    """
+
+    source: Path
     spec: FeatureSpec | None
-    everything: bool = False
-    read: int = 0
+    problems: list[Problem] = field(default_factory=list)
 
-    def problems(self, videos: Sequence[VideoAnnotation], progress: Progress | None = None) -> Iterator[Problem]:
-        """Missing and unreadable files, other channels or another making than wanted, lengths that fit no duration."""
+    def find(self, videos: Sequence[VideoAnnotation]) -> list[Pair]:
+        """The videos that have a feature file, with it."""
+        found = [(video, find_features(self.source, video.name, video.subset)) for video in videos]
+        self.problems += [Problem(NO_FEATURES, video.name) for video, file in found if file is None]
+        return [(video, file) for video, file in found if file is not None]
+
+    def read(
+        self, pairs: Sequence[Pair], load: Callable[[FeatureFile], FeatureSequence], progress: Progress | None = None
+    ) -> Iterator[tuple[Pair, FeatureSequence, list[Problem]]]:
+        """The sequences that can be read, by `load`, each with what is wrong with it."""
         first: FeatureSequence | None = None
-        room = QUICK_BYTES
-        for number, video in enumerate(videos):
-            file = find_features(self.place, video.name, video.subset)
+        for number, (video, file) in enumerate(pairs):
             if progress is not None:
-                progress(number + 1, len(videos))
-            if file is None:
-                yield Problem("no features", video.name)
-                continue
+                progress(number + 1, len(pairs))
             try:
-                sequence = self._sequence(file, room)
+                sequence = load(file)
             except FeatureError as error:
-                yield Problem("features that cannot be used", video.name, error.reason)
+                self.problems.append(Problem(UNUSABLE_FEATURES, video.name, error.reason))
                 continue
-            room -= sequence.features.size * 4
             first = first or sequence
-            yield from self._compare(video, sequence, first)
+            found = list(self._compare(video, sequence, first))
+            self.problems += found
+            yield (video, file), sequence, found
 
-    def _sequence(self, file: FeatureFile, room: int) -> FeatureSequence:
-        if self.everything or room > 0:
-            self.read += 1
-            return file.load()
-        return file.outline()
+    def look_through(
+        self, videos: Sequence[VideoAnnotation], *, thorough: bool = False, progress: Progress | None = None
+    ) -> int:
+        """Finds the problems of all videos; gives how many files' values were read.
+
+        Values, which may be hundreds of gigabytes, are read only as far as that takes seconds, unless `thorough`.
+        """
+        read, room = 0, QUICK_BYTES
+
+        def load(file: FeatureFile) -> FeatureSequence:
+            nonlocal read, room
+            if not thorough and room <= 0:
+                return file.outline()
+            read += 1
+            sequence = file.load()
+            room -= sequence.features.nbytes
+            return sequence
+
+        for _ in self.read(self.find(videos), load, progress):
+            pass
+        return read
 
     def _compare(self, video: VideoAnnotation, sequence: FeatureSequence, first: FeatureSequence) -> Iterator[Problem]:
         channels = sequence.features.shape[1]
         wanted = self.spec.channels if self.spec else first.features.shape[1]
         if channels != wanted:
             whose = "the recipe" if self.spec else "the first file"
-            detail = f"{channels}, {whose} has {wanted}{transposed(sequence.features.shape, wanted)}"
-            yield Problem("another number of channels", video.name, detail)
+            windows = len(sequence.features)
+            hint = f"; it is [{windows}, {channels}], transposed?" if windows == wanted else ""
+            yield Problem(OTHER_CHANNELS, video.name, f"{channels}, {whose} has {wanted}{hint}")
         elif sequence.contract is not None:
             differences = []
             if self.spec is not None:
@@ -153,7 +188,7 @@ class FeatureCheck:
             elif first.contract is not None:
                 differences = first.contract.differences(sequence.contract)
             if differences:
-                yield Problem("features made differently", video.name, "; ".join(differences))
+                yield Problem(OTHER_FEATURES, video.name, "; ".join(differences))
         if sequence.contract is None:
             yield from self._compare_foreign(video, sequence)
         else:
@@ -161,11 +196,12 @@ class FeatureCheck:
 
     def _compare_foreign(self, video: VideoAnnotation, sequence: FeatureSequence) -> Iterator[Problem]:
         """Features that nothing describes are taken to follow the recipe; their length then tells their duration."""
-        if self.spec is None or video.duration <= 0:
+        if self.spec is None:
             return
         rate = self.spec.sampling_rate or video.fps
         if rate is None:
-            yield Problem("unknown frame rate", video.name, "neither the annotations nor the recipe tell it")
+            yield Problem(NO_FRAME_RATE, video.name, "neither the annotations nor the recipe tell it")
+        if rate is None or video.duration <= 0:
             return
         if self.spec.sampling_rate is None and self.spec.max_rate is not None and rate > self.spec.max_rate:
             rate /= -(-rate // self.spec.max_rate)

@@ -1,4 +1,4 @@
-"""Training data: feature files and the instances in them, cropped at random and collated into batches.
+"""Training data: feature files and the instances in them, and random crops of both.
 
 Shapes: B videos, C channels, T grid cells, n instances. Segments are [n, 2] in grid cells of their (cropped) sequence.
 """
@@ -6,7 +6,7 @@ Shapes: B videos, C channels, T grid cells, n instances. Segments are [n, 2] in 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,21 +16,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tal_cli.datasets.annotations import VideoAnnotation
-from tal_cli.datasets.described import described
-from tal_cli.extractors.errors import MissingError
-from tal_cli.extractors.features.lookup import FeatureFile, find_features
+from tal_cli.datasets.checks import (
+    NO_FRAME_RATE,
+    OTHER_CHANNELS,
+    OTHER_FEATURES,
+    UNUSABLE_FEATURES,
+    FeatureCheck,
+    Problem,
+    Progress,
+    summarise,
+)
+from tal_cli.extractors.errors import InputError, MissingError, UsageError
+from tal_cli.extractors.features.lookup import FeatureFile
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.resampling import Resampling
-from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.recipe.training import TrainingConfig
 
 MOST_CROPS = 200  # tries for a crop that holds an action
-PRELOAD_SHARE = 0.5  # of the machine's memory that features may fill
-NAMED_AT_MOST = 5
-
-Progress = Callable[[int, int], None]
+MEMORY_SHARE = 0.5  # of the machine's memory that features may fill
+FIT = "make them with `tal extract-features`, or change the recipe's `features` with --set"
+REMEDIES = {
+    OTHER_CHANNELS: FIT,
+    OTHER_FEATURES: FIT,
+    NO_FRAME_RATE: "add fps to the annotations, or --set features.sampling_rate=FPS",
+}
 
 
 @dataclass(frozen=True)
@@ -39,9 +50,8 @@ class FeatureVideo:
 
     Attributes:
         annotation: its ground truth in seconds.
-        sequence: its clock; its features are empty where they are not held in memory.
+        sequence: its features and its clock; no features where they are read again when needed.
         file: where its features are.
-        features: float32 [T, C], or None where they are read when needed.
         length: T.
         segments: float32 [n, 2], grid cells; instances without length are left out.
         labels: int64 [n].
@@ -51,7 +61,6 @@ class FeatureVideo:
     annotation: VideoAnnotation
     sequence: FeatureSequence
     file: FeatureFile
-    features: Tensor | None
     length: int
     segments: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -59,7 +68,8 @@ class FeatureVideo:
 
     def load(self) -> Tensor:
         """The features, float32 [T, C]."""
-        rows = self.features if self.features is not None else torch.from_numpy(self.file.load().features)
+        held = self.sequence.features
+        rows = torch.from_numpy(held if len(held) else self.file.load().features)
         return rows if self.resampling is None else self.resampling.features(rows)
 
 
@@ -73,59 +83,62 @@ class Crop:
     labels: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Padded sequences: rows float32 [B, T, C], mask bool [B, T], and per video segments [n, 2] and labels [n]."""
-
-    videos: tuple[str, ...]
-    rows: Tensor
-    mask: Tensor
-    segments: list[Tensor]
-    labels: list[Tensor]
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        if device.type == "cpu":
-            return self
-        lists = ([item.to(device) for item in items] for items in (self.segments, self.labels))
-        return Batch(self.videos, self.rows.to(device), self.mask.to(device), *lists)
-
-
 def load_videos(
     annotations: Sequence[VideoAnnotation],
-    folder: Path,
+    source: Path,
     labels: Sequence[str],
     spec: FeatureSpec,
     *,
     progress: Progress | None = None,
-) -> list[FeatureVideo]:
-    """Read and check the feature files of these videos, and keep them in memory where they fit.
+) -> tuple[list[FeatureVideo], list[Problem]]:
+    """The videos, and what is wrong with their features that does not keep anybody from training on them.
 
-    Features are taken to follow `spec` where nothing beside them says what they are; their frame rate is then the
-    recipe's or the annotation's.
+    Every feature file is read once, which checks it and leaves it in memory as far as there is room; beyond that files
+    are mapped into memory, and those whose format cannot be mapped are read again when needed. Features are taken to
+    follow `spec` where nothing beside them says what they are; their frame rate is then the recipe's or the
+    annotation's.
 
     Raises:
         MissingError: there is no feature file for some videos; the first ones are named.
         UsageError: features that are not what `spec` asks for.
-        FeatureError: a file cannot be read or holds values that are not finite.
+        InputError: files that cannot be read or hold values that are not finite; the first ones are named.
     """
-    files = [find_features(folder, video.name, video.subset) for video in annotations]
-    absent = [video.name for video, file in zip(annotations, files, strict=True) if file is None]
-    if absent:
-        more = f" and {len(absent) - NAMED_AT_MOST} more" if len(absent) > NAMED_AT_MOST else ""
-        reason = f"no features in {folder} for {', '.join(absent[:NAMED_AT_MOST])}{more}"
-        raise MissingError(reason, "make them with `tal extract-features VIDEOS --output DIR`")
+    check = FeatureCheck(source, spec)
+    pairs = check.find(annotations)
+    if check.problems:
+        reason = "; ".join(summarise(check.problems))
+        raise MissingError(f"{source}: {reason}", "make them with `tal extract-features VIDEOS --output DIR`")
     index = {label: number for number, label in enumerate(labels)}
     room = _memory()
+
+    def load(file: FeatureFile) -> FeatureSequence:
+        return file.load(mapped=room <= 0)
+
     videos = []
-    for number, (annotation, file) in enumerate(zip(annotations, files, strict=True)):
-        assert file is not None
-        sequence = described(file.load(), spec, annotation, file)
+    for (annotation, file), sequence, found in check.read(pairs, load, progress):
+        for problem in found:
+            if problem.kind in REMEDIES:
+                raise UsageError(f"{file}: {problem.kind}: {problem.detail}", REMEDIES[problem.kind])
+        held = room > 0 or is_mapped(sequence.features)
         room -= sequence.features.nbytes
-        videos.append(_video(annotation, sequence, file, index, keep=room > 0))
-        if progress is not None:
-            progress(number + 1, len(annotations))
-    return videos
+        videos.append(_video(annotation, clocked(sequence, spec, annotation), file, index, held=held))
+    unusable = [problem for problem in check.problems if problem.kind == UNUSABLE_FEATURES]
+    if unusable:
+        raise InputError(source, "; ".join(summarise(unusable)), "`tal datasets check` lists all problems")
+    return videos, check.problems
+
+
+def is_mapped(array: object) -> bool:
+    """Whether an array's values lie in a file that is mapped into memory."""
+    return isinstance(array, np.memmap) or (isinstance(array, np.ndarray) and is_mapped(array.base))
+
+
+def clocked(sequence: FeatureSequence, spec: FeatureSpec, video: VideoAnnotation) -> FeatureSequence:
+    """A sequence with a contract and a clock: its own, or those that recipe and annotation say."""
+    fps = spec.sampling_rate or video.fps
+    if sequence.contract is not None or fps is None:
+        return sequence
+    return sequence.following(spec.contract(), fps, video.duration)
 
 
 def resampled(video: FeatureVideo, recipe: Recipe) -> FeatureVideo:
@@ -160,32 +173,17 @@ def crop(video: FeatureVideo, config: TrainingConfig, spec: FeatureSpec, rng: np
     return Crop(int(first), int(first) + size, segments.astype(np.float32), video.labels[kept])
 
 
-def collate(videos: Sequence[FeatureVideo], crops: Sequence[Crop], length: int) -> Batch:
-    """Cropped videos as one batch, padded with zeros to `length` cells."""
-    rows, mask = pad_batch(
-        [video.load()[part.start : part.end] for video, part in zip(videos, crops, strict=True)], length
-    )
-    return Batch(
-        videos=tuple(video.annotation.name for video in videos),
-        rows=rows,
-        mask=mask,
-        segments=[torch.from_numpy(part.segments) for part in crops],
-        labels=[torch.from_numpy(part.labels) for part in crops],
-    )
-
-
 def _video(
-    annotation: VideoAnnotation, sequence: FeatureSequence, file: FeatureFile, index: dict[str, int], *, keep: bool
+    annotation: VideoAnnotation, sequence: FeatureSequence, file: FeatureFile, index: dict[str, int], *, held: bool
 ) -> FeatureVideo:
     bounds = np.asarray([(item.start, item.end) for item in annotation.segments], dtype=np.float64).reshape(-1, 2)
     labels = np.asarray([index[item.label] for item in annotation.segments], dtype=np.int64)
-    length, channels = sequence.features.shape
+    length = len(sequence.features)
     # Instances beyond the video's end, which published files have, are cut to what can be seen.
     segments = sequence.grid(np.clip(bounds, 0, sequence.duration))
     real = segments[:, 1] > segments[:, 0]
-    features = torch.from_numpy(sequence.features) if keep else None
-    clock = replace(sequence, features=np.empty((0, channels), dtype=np.float32))
-    return FeatureVideo(annotation, clock, file, features, length, segments[real].astype(np.float32), labels[real])
+    kept = sequence if held else replace(sequence, features=sequence.features[:0].copy())
+    return FeatureVideo(annotation, kept, file, length, segments[real].astype(np.float32), labels[real])
 
 
 def _memory() -> float:
@@ -194,4 +192,4 @@ def _memory() -> float:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         total = 8 << 30
-    return PRELOAD_SHARE * total
+    return MEMORY_SHARE * total

@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from tal_cli.datasets.training_data import Batch, FeatureVideo, collate, crop
+from tal_cli.datasets.training_data import Crop, FeatureVideo, crop
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.prefetch import prefetch
-from tal_cli.models.layers.pyramid import padded_length
+from tal_cli.models.layers.pyramid import pad_batch, padded_length
 from tal_cli.models.layers.shared_random import BatchPart
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.training.distributed import Processes
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences: rows float32 [B, T, C], mask bool [B, T], and per video segments [n, 2] and labels [n]."""
+
+    videos: tuple[str, ...]
+    rows: Tensor
+    mask: Tensor
+    segments: list[Tensor]
+    labels: list[Tensor]
+
+    @classmethod
+    def of(cls, cropped: Sequence[tuple[FeatureVideo, Crop]], length: int) -> Batch:
+        """Cropped videos, padded with zeros to `length` cells."""
+        rows, mask = pad_batch([video.load()[part.start : part.end] for video, part in cropped], length)
+        return cls(
+            videos=tuple(video.annotation.name for video, _ in cropped),
+            rows=rows,
+            mask=mask,
+            segments=[torch.from_numpy(part.segments) for _, part in cropped],
+            labels=[torch.from_numpy(part.labels) for _, part in cropped],
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        if device.type == "cpu":
+            return self
+        lists = ([item.to(device) for item in items] for items in (self.segments, self.labels))
+        return Batch(self.videos, self.rows.to(device), self.mask.to(device), *lists)
+
 
 Parts = list[tuple[BatchPart, Batch]]
 
@@ -47,12 +80,11 @@ class Batches:
         seeds = (np.random.default_rng([config.seed, step // self.per_epoch, 1 + draw]) for draw in chosen)
         crops = [crop(self._video(draw), config, spec, rng) for draw, rng in zip(chosen, seeds, strict=True)]
         length = padded_length(self._recipe.model, max(part.end - part.start for part in crops))
-        parts = []
-        for places in ranges:
-            videos = [self._video(chosen[place]) for place in places]
-            batch = collate(videos, [crops[place] for place in places], length)
-            parts.append((BatchPart(places.start, self.size), batch))
-        return parts
+        cropped = [(self._video(draw), part) for draw, part in zip(chosen, crops, strict=True)]
+        return [
+            (BatchPart(places.start, self.size), Batch.of(cropped[places.start : places.stop], length))
+            for places in ranges
+        ]
 
     def each(self, steps: range, ranges: Sequence[range], device: torch.device) -> Iterator[Parts]:
         """`parts` of consecutive steps; beside a GPU the next ones are prepared while one is worked on.

@@ -9,9 +9,17 @@ from pathlib import Path
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, split_names
 from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
-from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, summarise
+from tal_cli.datasets.checks import (
+    EMPTY_SUBSET,
+    UNKNOWN_LABEL,
+    UNTAUGHT_LABEL,
+    Expected,
+    check_annotations,
+    summarise,
+)
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import split_own
+from tal_cli.datasets.training_data import FeatureVideo, load_videos
 from tal_cli.evaluation.average_precision import parse_tiou
 from tal_cli.extractors.errors import InputError, MissingError, UsageError
 from tal_cli.extractors.features.lookup import default_source, find_features
@@ -23,10 +31,6 @@ from tal_cli.models.recipe.schema import Recipe
 OWN_DATA_TIOU = "0.3:0.1:0.7"
 USUAL_NAME = "annotations"
 MAKE_FEATURES = "make them with `tal extract-features VIDEOS --output DIR`, or say with --features where they are"
-UNTAUGHT = "label that is not in the training subset"
-# Kinds of `tal datasets check` that end a run. The features' making is checked again, and said in full, on loading.
-FATAL = ("subset without instances", "unknown label", "features that cannot be used")
-CHECKED_ON_LOADING = ("no features", "another number of channels", "features made differently", "unknown frame rate")
 
 
 @dataclass(frozen=True)
@@ -133,26 +137,34 @@ def _benchmark_data(name: str, features: Path | None, train: str | None, test: s
     )
 
 
-def check_data(data: TrainingData, spec: FeatureSpec, *, speak: bool = True) -> None:
-    """What `tal datasets check` looks for, before a day is lost; what does not end the run is said, if `speak`.
+def check_ground_truth(data: TrainingData, *, speak: bool = True) -> None:
+    """Check the annotations as `tal datasets check` does; what does not end the run is said, if `speak`.
 
     Raises:
-        InputError: an empty subset, a label that nothing teaches, features that cannot be read or are not finite.
+        InputError: a subset without instances, an unknown label, one's own label that is missing from the training set.
     """
-    fatal = FATAL if data.name in BENCHMARKS else (*FATAL, UNTAUGHT)
+    fatal = (EMPTY_SUBSET, UNKNOWN_LABEL) if data.name in BENCHMARKS else (EMPTY_SUBSET, UNKNOWN_LABEL, UNTAUGHT_LABEL)
     found = list(check_annotations(data.annotations, data.expected))
-    _refuse(data.path, summarise([problem for problem in found if problem.kind in fatal]))
-    videos = [video for subset in data.subsets for video in data.annotations.of(subset)]
-    with console.progress("checking", len(videos), "videos") as progress:
-        found += FeatureCheck(data.features, spec).problems(videos, progress)
-    _refuse(data.features, summarise([problem for problem in found if problem.kind in fatal]))
-    for line in summarise([problem for problem in found if problem.kind not in CHECKED_ON_LOADING]) if speak else ():
+    ends = summarise([problem for problem in found if problem.kind in fatal])
+    if ends:
+        raise InputError(data.path, "; ".join(ends), "`tal datasets check` lists all problems")
+    for line in summarise(found) if speak else ():
         console.warn(line)
 
 
-def _refuse(path: Path, lines: list[str]) -> None:
-    if lines:
-        raise InputError(path, "; ".join(lines), "`tal datasets check` lists all that is wrong")
+def load_subsets(
+    data: TrainingData, spec: FeatureSpec, *, speak: bool = True
+) -> tuple[list[FeatureVideo], list[FeatureVideo]]:
+    """The videos to train on, and those to evaluate on, of which there may be none; raises as `load_videos`."""
+    subsets = [data.annotations.of(name) for name in data.subsets]
+    every = list({video.name: video for subset in subsets for video in subset}.values())
+    with console.progress("reading features", len(every), "videos") as progress:
+        loaded, found = load_videos(every, data.features, data.annotations.labels, spec, progress=progress)
+    for line in summarise(found) if speak else ():
+        console.warn(line)
+    videos = {video.annotation.name: video for video in loaded}
+    train, *rest = ([videos[video.name] for video in subset] for subset in subsets)
+    return train, rest[0] if rest else []
 
 
 def feature_spec(data: TrainingData, overrides: Mapping[str, object]) -> FeatureSpec:
@@ -167,15 +179,15 @@ def feature_spec(data: TrainingData, overrides: Mapping[str, object]) -> Feature
     file = find_features(data.features, video.name, video.subset)
     if file is None:
         raise MissingError(f"no features of {video.name} in {data.features}", MAKE_FEATURES)
-    found = file.outline()
-    if found.contract is not None:
-        return FeatureSpec.of(found.contract)
+    contract = file.contract()
+    if contract is not None:
+        return FeatureSpec.of(contract)
     said = {path: value for path, value in overrides.items() if path.startswith("features.")}
     if not {"features.window", "features.stride"} <= said.keys():
         raise MissingError(
             f"{file}: nothing beside it says its window and stride",
             "say them with --set features.window=16 --set features.stride=4, or name a --recipe that does",
         )
-    unsaid = FeatureSpec(extractor=UNKNOWN, channels=found.features.shape[1], window=1, stride=1)
+    unsaid = FeatureSpec(extractor=UNKNOWN, channels=file.outline().features.shape[1], window=1, stride=1)
     blank = Recipe(name=data.name, features=unsaid, model=ModelConfig(classes=1))
     return override(blank, said).features

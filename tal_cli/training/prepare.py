@@ -10,7 +10,7 @@ from pathlib import Path
 from tal_cli import console
 from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.datasets.splits import HELD_OUT
-from tal_cli.datasets.training_data import FeatureVideo, load_videos, resampled
+from tal_cli.datasets.training_data import FeatureVideo, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.atomic import leftovers, sweep
@@ -22,7 +22,14 @@ from tal_cli.results.output_paths import check_folder
 from tal_cli.results.run_videos import RUN_RECORD
 from tal_cli.safe_text import counted
 from tal_cli.training.auto_recipe import data_shape, derive_recipe, summary
-from tal_cli.training.data import TrainingData, check_data, feature_spec, find_data, name_of
+from tal_cli.training.data import (
+    TrainingData,
+    check_ground_truth,
+    feature_spec,
+    find_data,
+    load_subsets,
+    name_of,
+)
 from tal_cli.training.distributed import join
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.run import TrainingRun
@@ -52,10 +59,10 @@ def prepare(options: TrainingOptions) -> TrainingRun:
     data = find_data(options.dataset, options.features, options.train_subset, options.test_subset)
     recipe = choose_recipe(options, data)
     spec = recipe.features if recipe is not None else feature_spec(data, options.recipe_overrides)
-    check_data(data, spec, speak=processes.leads)
+    check_ground_truth(data, speak=processes.leads)
     if recipe is not None and recipe.training.class_agnostic:
         data = replace(data, annotations=data.annotations.with_one_label(ONE_LABEL))
-    videos, validation = load_subsets(data, spec)
+    videos, validation = load_subsets(data, spec, speak=processes.leads)
     check_instances(videos, data.train)
     if recipe is None:
         recipe = derive(options, data, spec, videos, speak=processes.leads)
@@ -98,15 +105,6 @@ def choose_recipe(options: TrainingOptions, data: TrainingData) -> Recipe | None
     if recipe.model.classes != classes:
         console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: taking {classes}")
     return override(recipe, {"model.classes": classes, **options.recipe_overrides})
-
-
-def load_subsets(data: TrainingData, spec: FeatureSpec) -> tuple[list[FeatureVideo], list[FeatureVideo]]:
-    """The videos to train on, and those to evaluate on, of which there may be none; raises as `load_videos`."""
-    subsets = [data.annotations.of(name) for name in data.subsets]
-    with console.progress("reading features", unit="videos") as progress:
-        labels = data.annotations.labels
-        loaded = [load_videos(videos, data.features, labels, spec, progress=progress) for videos in subsets]
-    return loaded[0], loaded[1] if len(loaded) > 1 else []
 
 
 def derive(

@@ -159,7 +159,8 @@ def test_a_duration_that_the_features_know_better(tmp_path: Path) -> None:
     segments = (GroundTruth("hop", 1.0, 50.0),)
     for duration, kinds in ((50.0, []), (60.0, ["another duration"]), (100.0, [])):
         video = VideoAnnotation("v", "training", duration, None, segments)
-        assert [problem.kind for problem in FeatureCheck(tmp_path, None).problems([video])] == kinds
+        check = FeatureCheck(tmp_path, None)
+        assert check.look_through([video]) == 1 and [problem.kind for problem in check.problems] == kinds
 
 
 def test_features_the_wrong_way_round(thumos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,8 +191,8 @@ def test_values_are_read_only_as_far_as_is_quick(
     assert "features that cannot be used" not in found(thumos, capsys)
     assert "features that cannot be used" in found(thumos, capsys, "--thorough")
     videos = load_annotations(thumos / "annotations.json").of("test")
-    looked = FeatureCheck(thumos / "features", None)
-    assert list(looked.problems(videos)) == [] and looked.read == 1
+    check = FeatureCheck(thumos / "features", None)
+    assert check.look_through(videos) == 1 and check.problems == []
 
 
 def test_frame_rates_that_nothing_tells(thumos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,11 @@ from made_up import FPS, contract_of
 from small_training import RECIPE, STRIDE, short_run
 
 from tal_cli.datasets.annotations import VideoAnnotation
-from tal_cli.datasets.training_data import FeatureVideo, collate, crop
+from tal_cli.datasets.training_data import FeatureVideo, crop
+from tal_cli.extractors.features.lookup import FeatureFile
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.recipe.loading import override
-from tal_cli.training.batches import Batches
+from tal_cli.training.batches import Batch, Batches
 from tal_cli.training.schedule import Schedule
 from tal_cli.training.trainer import useful_threads
 
@@ -41,16 +42,17 @@ def test_batches_depend_on_seed_and_step_alone(small_data: Path, tmp_path: Path)
 
 def fake_video(length: int, segments: np.ndarray) -> FeatureVideo:
     sequence = FeatureSequence(
-        features=np.zeros((0, 2), dtype=np.float32),
+        features=np.arange(2.0 * length, dtype=np.float32).reshape(length, 2),
         contract=contract_of(2, STRIDE),
         fps=FPS,
         frames=length * STRIDE,
         duration=length * STRIDE / FPS,
     )
-    features = torch.arange(2.0 * length).reshape(length, 2)
     labels = np.arange(len(segments), dtype=np.int64)
     annotation = VideoAnnotation("fake", "training", length / 7.5, 30.0, ())
-    return FeatureVideo(annotation, sequence, Path("fake.npy"), features, length, segments.astype(np.float32), labels)
+    return FeatureVideo(
+        annotation, sequence, FeatureFile(Path("fake.npy")), length, segments.astype(np.float32), labels
+    )
 
 
 @given(
@@ -74,7 +76,7 @@ def test_crops_lie_in_the_video_and_keep_what_they_should(
     whole = video.segments[part.labels]
     kept = np.diff(part.segments, axis=1)
     assert (kept >= config.truncate_threshold * np.diff(whole, axis=1) - 1e-3).all()
-    batch = collate([video], [part], part.end - part.start + 3)
+    batch = Batch.of([(video, part)], part.end - part.start + 3)
     assert batch.rows.shape == (1, part.end - part.start + 3, 2)
     assert torch.equal(batch.rows[0, :-3], video.load()[part.start : part.end])
     assert int(batch.mask.sum()) == part.end - part.start and batch.mask.dtype == torch.bool

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,7 +111,7 @@ def test_missing_and_unfitting_features_end_the_run_at_once(
 ) -> None:
     with pytest.raises(MissingError, match="video0"):
         prepare(replace(request(small_data, tmp_path), features=tmp_path))
-    with pytest.raises(UsageError, match="16 channels, the recipe has 8"):
+    with pytest.raises(UsageError, match="channels: 16, the recipe has 8"):
         prepare(request(small_data, tmp_path, "features.channels=8"))
     with pytest.raises(UsageError, match="stride: wanted 8, found 4"):
         prepare(request(small_data, tmp_path, "features.stride=8"))
@@ -133,14 +135,43 @@ def test_features_that_are_not_finite_name_their_file(small_data: Path, tmp_path
 def test_foreign_features_take_their_clock_from_annotations(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((30, CHANNELS), dtype=np.float32))
     annotation = VideoAnnotation("a", "training", 5.0, 25.0, (GroundTruth("hop", 1.0, 9.0),))
-    video = load_videos([annotation], tmp_path, LABELS, RECIPE.features)[0]
+    video = load_videos([annotation], tmp_path, LABELS, RECIPE.features)[0][0]
     # (t * fps - window / 2) / stride; the end is cut to the video's.
     np.testing.assert_allclose(video.segments, [[(25 - 8) / 4, (5 * 25 - 8) / 4]])
     unknown = replace(annotation, fps=None)
-    with pytest.raises(UsageError, match="frames per second"):
+    with pytest.raises(UsageError, match="unknown frame rate"):
         load_videos([unknown], tmp_path, LABELS, RECIPE.features)
 
 
 def test_overrides_reach_the_run(small_data: Path, tmp_path: Path) -> None:
     run = short_run(small_data, tmp_path, "model.decoder.bins=4")
     assert run.recipe == override(RECIPE, {"model.decoder.bins": 4, "training.epochs": 2, "training.warmup_epochs": 1})
+
+
+class Opens:
+    """Which files were opened while it was on: an audit hook, which Python keeps for good."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.on = False
+        sys.addaudithook(self._note)
+
+    def _note(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.on and event == "open" and isinstance(arguments[0], str | Path):
+            self.counts[Path(arguments[0]).name] += 1
+
+
+@pytest.mark.parametrize("recipe", ["small.yaml", None])
+def test_every_feature_file_is_read_once(small_data: Path, tmp_path: Path, recipe: str | None) -> None:
+    """From the checks to the last evaluation."""
+    asked = replace(request(small_data, tmp_path), recipe=recipe and str(small_data / recipe))
+    short = {"training.epochs": 1, "training.warmup_epochs": 1, "training.crops": 1, "model.width": 16}
+    opens = Opens()
+    opens.on = True
+    try:
+        train(replace(prepare(replace(asked, overrides=short)), evaluate_every=1))
+    finally:
+        opens.on = False
+    assert {name: opens.counts[name] for name in opens.counts if name.endswith(".npy")} == {
+        f"video{number}.npy": 1 for number in range(10)
+    }
