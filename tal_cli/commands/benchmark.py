@@ -50,7 +50,7 @@ def benchmark(
         bool, typer.Option("--cuda-graphs", help="Compile and replay as a CUDA graph (mode reduce-overhead).")
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads. Default: PyTorch's.")] = None,
-    format: Format = ResultFormat.table,
+    format: Format = "table",
     override: Overrides = None,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -123,7 +123,7 @@ def _show(costs: list[Cost], conditions: Conditions, precision: str, format: Res
 
     device = conditions.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    if format is ResultFormat.json:
+    if format == "json":
         document = {
             "version": __version__,
             "torch": torch.__version__,

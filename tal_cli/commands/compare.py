@@ -16,7 +16,7 @@ from tal_cli.commands.evaluation_options import (
     Tiou,
     find_ground_truth,
 )
-from tal_cli.commands.options import Format, Quiet, ResultFormat
+from tal_cli.commands.options import Format, Quiet
 from tal_cli.commands.printing import print_json, print_table
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def compare(
     subset: Subset = None,
     tiou: Tiou = None,
     task: OneEpicTask = None,
-    format: Format = ResultFormat.table,
+    format: Format = "table",
     quiet: Quiet = False,
 ) -> None:
     """Compare two prediction files: mAP, AP of each label, each type of error."""
@@ -45,7 +45,7 @@ def compare(
     thresholds = parse_tiou(tiou or truth.tiou or DEFAULT_TIOU)
     (one, other), known, chosen = truth.load(first, second)
     result = lay_side_by_side(one, other, known, chosen, thresholds)
-    if format is ResultFormat.json:
+    if format == "json":
         print_json(result.as_json())
         return
     _print("mAP at tIoU", result.precision)

@@ -63,8 +63,8 @@ def read_options_file(context: typer.Context, path: Path | None) -> Path | None:
         name = str(key).replace("-", "_")
         if name not in known:
             raise UsageError(f"{path}: {key}: unknown option", did_you_mean(name, known))
-        texts = [f"{path}={json.dumps(value)}" for path, value in value.items()] if isinstance(value, dict) else None
-        defaults[name] = value if texts is None else texts
+        is_mapping = isinstance(value, dict)
+        defaults[name] = [f"{each}={json.dumps(value[each])}" for each in value] if is_mapping else value
     context.default_map = defaults
     return path
 

@@ -26,7 +26,7 @@ app = typer.Typer(
 
 
 @app.command("list", epilog="Example: tal datasets list")
-def list_datasets(format: Format = ResultFormat.table) -> None:
+def list_datasets(format: Format = "table") -> None:
     """List the built-in data sets."""
     from tal_cli.datasets.catalog import BENCHMARKS
 
@@ -35,7 +35,7 @@ def list_datasets(format: Format = ResultFormat.table) -> None:
         (item.name, item.title, str(item.labels), item.train[0], item.test[0], item.tiou)
         for item in BENCHMARKS.values()
     ]
-    if format is ResultFormat.json:
+    if format == "json":
         print_json([dict(zip(header, row, strict=True)) for row in rows])
         return
     print_table(header, rows)
@@ -43,7 +43,7 @@ def list_datasets(format: Format = ResultFormat.table) -> None:
 
 @app.command("info", epilog="Example: tal datasets info epic-verb")
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set's name.")], format: Format = ResultFormat.table
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set's name.")], format: Format = "table"
 ) -> None:
     """Show a data set's size, splits, metric, source, and where its files are expected."""
     from tal_cli.datasets.catalog import find_benchmark
@@ -62,7 +62,7 @@ def info(
         **{f"features {number}": text for number, text in enumerate(item.features, start=1)},
         **({"note": item.note} if item.note else {}),
     }
-    if format is ResultFormat.json:
+    if format == "json":
         print_json({**facts, "label_names": item.label_names, "layout": item.layout})
         return
     print_facts(facts.items())
@@ -85,7 +85,7 @@ def check(
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Read all feature values, not a sample of the files.")
     ] = False,
-    format: Format = ResultFormat.table,
+    format: Format = "table",
     quiet: Quiet = False,
 ) -> None:
     """Check annotations and features before training.
@@ -220,7 +220,7 @@ def make(
 def _report(problems: Sequence[Problem], format: ResultFormat) -> None:
     from tal_cli.datasets.checks import by_kind, summarise
 
-    if format is ResultFormat.json:
+    if format == "json":
         found = [
             {
                 "kind": kind,

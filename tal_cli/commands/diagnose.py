@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,7 +17,7 @@ from tal_cli.commands.evaluation_options import (
     Subset,
     find_ground_truth,
 )
-from tal_cli.commands.options import Format, Quiet, ResultFormat
+from tal_cli.commands.options import Format, Quiet
 from tal_cli.commands.printing import print_facts, print_json, print_table
 from tal_cli.safe_text import counted
 
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: tal diagnose predictions.json --dataset thumos -o diagnosis"
 DEFAULT_TIOU = "0.5"
-
-
-class Scale(str, Enum):
-    auto = "auto"
-    thumos = "thumos"
-    activitynet = "activitynet"
 
 
 def diagnose(
@@ -46,18 +39,18 @@ def diagnose(
     subset: Subset = None,
     tiou: Annotated[str, typer.Option(metavar="A:STEP:B", help="tIoU thresholds.")] = DEFAULT_TIOU,
     scale: Annotated[
-        Scale,
+        Literal["auto", "thumos", "activitynet"],
         typer.Option(
             metavar="auto|thumos|activitynet",
             help="Buckets of characteristics; auto picks those that divide the instances most evenly.",
         ),
-    ] = Scale.auto,
+    ] = "auto",
     video: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Video whose scores are plotted against tIoU. Default: all."),
     ] = None,
     task: OneEpicTask = None,
-    format: Format = ResultFormat.table,
+    format: Format = "table",
     quiet: Quiet = False,
 ) -> None:
     """Analyse errors after Alwassel et al. (2018): false positives, sensitivity, false negatives.
@@ -72,7 +65,7 @@ def diagnose(
     thresholds = parse_tiou(tiou)
     truth = find_ground_truth(dataset, annotations, subset, task)
     (found,), known, chosen = truth.load(predictions)
-    diagnosis = analyse(found, known, chosen, thresholds, scale.value, video)
+    diagnosis = analyse(found, known, chosen, thresholds, scale, video)
     if diagnosis.left_out:
         console.warn(f"{counted(diagnosis.left_out, 'prediction')} skipped: no instances in the video or of the label")
     if diagnosis.unusable:
@@ -83,7 +76,7 @@ def diagnose(
         text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
         write_atomically(output / "diagnosis.json", text.encode())
         console.note(f"wrote figures and {output / 'index.html'}")
-    if format is ResultFormat.json:
+    if format == "json":
         print_json(document)
     else:
         _print(diagnosis)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,19 +28,6 @@ EXAMPLE = "Example: tal eval predictions.json.gz --annotations annotations.json 
 DEFAULT_TIOU = "0.3:0.1:0.7"
 
 
-class Protocol(str, Enum):
-    activitynet = "activitynet"
-    actionformer = "actionformer"
-    epic = "epic"
-
-
-class EpicTask(str, Enum):
-    all = "all"
-    verb = "verb"
-    noun = "noun"
-    action = "action"
-
-
 def evaluate(
     predictions: PredictionFile,
     dataset: Dataset = None,
@@ -49,13 +35,14 @@ def evaluate(
     subset: Subset = None,
     tiou: Tiou = None,
     protocol: Annotated[
-        Protocol,
+        Literal["activitynet", "actionformer", "epic"],
         typer.Option(metavar="activitynet|actionformer|epic", help="Evaluation protocol."),
-    ] = Protocol.activitynet,
+    ] = "activitynet",
     task: Annotated[
-        EpicTask, typer.Option(metavar="verb|noun|action|all", help="Labels that the EPIC protocol evaluates.")
-    ] = EpicTask.all,
-    format: Format = ResultFormat.table,
+        Literal["verb", "noun", "action", "all"],
+        typer.Option(metavar="verb|noun|action|all", help="Labels that the EPIC protocol evaluates."),
+    ] = "all",
+    format: Format = "table",
     quiet: Quiet = False,
 ) -> None:
     """Compute mean average precision and recall exactly as the official evaluators do.
@@ -66,12 +53,12 @@ def evaluate(
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, evaluate_files
 
-    if task is not EpicTask.all and protocol is not Protocol.epic:
-        raise UsageError(f"--task {task.value} requires --protocol epic")
+    is_epic = protocol == "epic"
+    if task != "all" and not is_epic:
+        raise UsageError(f"--task {task} requires --protocol epic")
     truth = find_ground_truth(dataset, annotations, subset, None)
-    is_epic = protocol is Protocol.epic
-    tasks = EPIC_TASKS if is_epic else {"": replace(truth.task, counts_repeats=protocol is Protocol.activitynet)}
-    chosen = {name: entry for name, entry in tasks.items() if task.value in ("all", name)}
+    tasks = EPIC_TASKS if is_epic else {"": replace(truth.task, counts_repeats=protocol == "activitynet")}
+    chosen = {name: entry for name, entry in tasks.items() if task in ("all", name)}
     thresholds = parse_tiou(tiou or (EPIC_TIOU if is_epic else truth.tiou or DEFAULT_TIOU))
     results = {
         name: evaluate_files(predictions, truth.path, entry, truth.subset, thresholds) for name, entry in chosen.items()
@@ -84,7 +71,7 @@ def _report(results: dict[str, Evaluation], format: ResultFormat) -> None:
     for result in results.values():
         if result.ignored:
             console.warn(f"{counted(result.ignored, 'prediction')} of labels without ground truth in {result.subset}")
-    if format is ResultFormat.json:
+    if format == "json":
         documents = {name: result.as_json() for name, result in results.items()}
         document = documents if len(documents) > 1 else next(iter(documents.values()))
         print_json(document)

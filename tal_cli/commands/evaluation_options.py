@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,12 +37,7 @@ PredictionFile = Annotated[
 ]
 
 
-class EpicTask(str, Enum):
-    verb = "verb"
-    noun = "noun"
-    action = "action"
-
-
+EpicTask = Literal["verb", "noun", "action"]
 OneEpicTask = Annotated[
     EpicTask | None, typer.Option(metavar="verb|noun|action", help="Labels to use from EPIC-KITCHENS submissions.")
 ]
@@ -79,10 +73,10 @@ def find_ground_truth(
 
     if dataset is not None and annotations is None:
         benchmark = find_benchmark(dataset)
-        chosen = EPIC_TASKS[task.value] if task else Task(benchmark.label_key, "label")
+        chosen = EPIC_TASKS[task] if task else Task(benchmark.label_key, "label")
         return GroundTruth(benchmark.annotations_file(), chosen, subset or benchmark.test[0], benchmark.tiou)
     if annotations is not None and dataset is None:
         if task is not None:
-            return GroundTruth(annotations, EPIC_TASKS[task.value], subset, EPIC_TIOU)
+            return GroundTruth(annotations, EPIC_TASKS[task], subset, EPIC_TIOU)
         return GroundTruth(annotations, Task("label", "label"), subset, None)
     raise UsageError("give the ground truth by either --dataset NAME or --annotations FILE")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,16 +15,12 @@ from tal_cli.extractors.errors import UsageError
 EXAMPLE = "Example: tal export camera --format onnx -o camera.onnx"
 
 
-class ExportFormat(str, Enum):
-    onnx = "onnx"
-    torch_export = "torch-export"
-
-
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or folder, or an extractor's name.")],
     format: Annotated[
-        ExportFormat, typer.Option("--format", "-f", metavar="onnx|torch-export", help="File format.")
-    ] = ExportFormat.onnx,
+        Literal["onnx", "torch-export"],
+        typer.Option("--format", "-f", metavar="onnx|torch-export", help="File format."),
+    ] = "onnx",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -71,9 +66,9 @@ def export(
         if weights is not None:
             raise UsageError(f"--weights is for extractors; the model {model} has its own weights")
         exportable = of_detector(load_model(folder), length)
-    path = output or Path(Path(exportable.name).name + FORMATS[format.value].suffix)
+    path = output or Path(Path(exportable.name).name + FORMATS[format].suffix)
     with console.progress("exporting", unit="steps"):
-        difference = write(exportable, format.value, path)
+        difference = write(exportable, format, path)
     if difference is None:
         console.note("not compared with the model: onnxruntime is not installed (pip install 'tal-cli[export]')")
     else:

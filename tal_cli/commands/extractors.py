@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tal_cli.commands import pull
-from tal_cli.commands.options import Format, ResultFormat, WeightsFile, extractor_names
+from tal_cli.commands.options import Format, WeightsFile, extractor_names
 from tal_cli.commands.printing import print_facts, print_json, print_table
 from tal_cli.extractors.errors import UsageError
 
@@ -32,13 +32,13 @@ def _list_by_default(context: typer.Context) -> None:
 
 
 @app.command("list", epilog="Example: tal extractors list --format json")
-def list_extractors(format: Format = ResultFormat.table) -> None:
+def list_extractors(format: Format = "table") -> None:
     """List the extractors, and whether their weights are on this machine. Any timm image model can be used as
     timm:NAME."""
     from tal_cli.extractors.catalog import BACKBONES, timm_frames
 
     users, entries = _users(), list(BACKBONES.usable().values())
-    if format is ResultFormat.json:
+    if format == "json":
         print_json([_document(entry, users.get(entry.name, [])) for entry in entries])
         return
     rows = [
@@ -60,14 +60,14 @@ def list_extractors(format: Format = ResultFormat.table) -> None:
 def info(
     name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=extractor_names, help="An extractor's name.")],
     weights: WeightsFile = None,
-    format: Format = ResultFormat.table,
+    format: Format = "table",
 ) -> None:
     """Show an extractor's feature contract, the source of its weights, and open questions about them."""
     from tal_cli.extractors.catalog import find
 
     entry = find(name)
     document = _document(entry, _users().get(name, []), weights)
-    if format is ResultFormat.json:
+    if format == "json":
         print_json(document)
         return
     print_facts(

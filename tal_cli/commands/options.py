@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +11,7 @@ import typer
 from tal_cli import console
 from tal_cli.extractors.errors import UsageError
 
+ResultFormat = Literal["table", "json"]
 LARGEST_SEED = 2**64 - 1  # largest that torch accepts
 # Former option names and their current names, without dashes: still accepted, hidden from help.
 OLD_SPELLINGS = {"out": "output", "batch": "batch-size", "best": "top-k", "overlap": "tiou", "video": "videos"}
@@ -20,11 +20,6 @@ OLD_SPELLINGS = {"out": "output", "batch": "batch-size", "best": "top-k", "overl
 def current_spelling(name: str) -> str:
     """The current name of an option; click calls this for every option that it defines or parses."""
     return OLD_SPELLINGS.get(name, name)
-
-
-class ResultFormat(str, Enum):
-    table = "table"
-    json = "json"
 
 
 def _be_quiet(quiet: bool) -> bool:
