@@ -237,7 +237,10 @@ def test_command_writes_figures_document_and_page(
     arguments = ["diagnose", str(found), "--annotations", str(truth), "--out", str(tmp_path / "out")]
     assert app.run([*arguments, "--tiou", "0.5:0.25:0.75"]) == 0
     printed = capsys.readouterr()
-    assert "double detection" in printed.out and "5 predictions in videos or of labels without" in printed.err
+    assert (
+        "double detection" in printed.out
+        and "5 predictions skipped: no instances in the video or of the label" in printed.err
+    )
     names = {path.name for path in (tmp_path / "out").iterdir()}
     figures = {"false_positives", "sensitivity", "false_negatives", "score_overlap"}
     assert names == {"diagnosis.json", "index.html", *(f"{name}.{kind}" for name in figures for kind in ("png", "svg"))}
