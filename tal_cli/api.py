@@ -1,4 +1,4 @@
-"""The Python API that `tal detect` is a shell over: from a video file, or a feature file, to detections."""
+"""Python API behind `tal detect`: from a video file, or a feature file, to detections."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class VideoDetector:
         self._extractor: Extractor | None = None
         self._making_extractor = Lock()
         if device.type == "cpu":
-            # Now, not at the first video: starting the pool changes torch's thread count for a moment, which other
-            # threads could take over, and features and segments depend on it.
+            # Start the pool now, not at the first video: starting it changes torch's thread count for a moment. Threads
+            # started meanwhile would inherit that count, on which features and segments depend.
             worker_pool(cpu_workers())
 
     @classmethod
@@ -83,9 +83,9 @@ class VideoDetector:
             model: name or path.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             precision: `auto`, `fp32`, `bf16` or `fp16`, of the forward passes.
-            batch_size: windows per forward pass of the backbone at most; `auto`: as many as memory has room for.
+            batch_size: windows per forward pass of the backbone at most; `auto`: as many as fit into memory.
             overrides: other inference settings, by dotted path: `{"inference.sigma": 0.3}`.
-            force: take features whose contract is not the detector's.
+            force: accept features whose contract differs from the detector's.
 
         Raises:
             UsageError: an unknown name or value.
@@ -111,12 +111,12 @@ class VideoDetector:
 
     @property
     def recipe(self) -> Recipe:
-        """What the model is and how it is run."""
+        """The model's recipe."""
         return self._model.recipe
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the model can find."""
+        """The model's labels, in class order."""
         return tuple(self._model.labels)
 
     @property
@@ -131,7 +131,7 @@ class VideoDetector:
 
     @property
     def extractor(self) -> Extractor:
-        """The extractor of the features that the model reads, made at first use and kept: feature files need none.
+        """The extractor of the features that the model reads, created at first use: feature files need none.
 
         Raises:
             FeatureMismatch: the installed backbone is not what the detector was trained on.
@@ -157,13 +157,13 @@ class VideoDetector:
 
         Args:
             path: a video file, or a feature file made by `tal extract-features`.
-            name: what to call the video; its stem by default.
-            min_score: the lowest score to keep; by default what the model's makers think a person wants to see.
-            top_k: how many segments to keep at most, best first.
-            labels: the labels to keep; by default all.
-            decoder: who decodes: `auto`, `pyav`, `decord`.
-            fps: frames per second of a feature file with no description beside it.
-            progress: called with (frames done, frames in all or None).
+            name: name of the video; its stem by default.
+            min_score: score threshold; by default the model's display threshold.
+            top_k: number of segments to keep at most, best first.
+            labels: labels to keep; by default all.
+            decoder: video decoder: `auto`, `pyav`, `decord` or `torchcodec`.
+            fps: frames per second of the video of a feature file that has no contract beside it.
+            progress: called with (frames done, total number of frames or None).
 
         Raises:
             UsageError: an unknown label; features that do not fit.
@@ -180,11 +180,11 @@ class VideoDetector:
         return found.keep(min_score=threshold, top_k=top_k, labels=labels)
 
     def extract(self, path: Path, *, decoder: str = "auto", progress: Progress | None = None) -> FeatureSequence:
-        """The features of a video, as this model's backbone sees it."""
+        """Features of a video, extracted with this model's backbone."""
         return self.extractor.extract(path, decoder=decoder, progress=progress)
 
     def detect_features(self, sequence: FeatureSequence, *, name: str, path: str = "") -> Detections:
-        """Everything that the detector finds in a feature sequence, however low its score.
+        """All segments that the detector finds in a feature sequence, whatever their score.
 
         Raises:
             FeatureMismatch: the features are not what the detector was trained on.
@@ -205,11 +205,11 @@ class VideoDetector:
         )
 
     def check_labels(self, labels: Iterable[str]) -> None:
-        """Raise UsageError for a label that the model does not know."""
+        """Raise UsageError for a label that the model does not have."""
         unknown = [label for label in labels if label not in self._model.labels]
         if unknown:
             raise UsageError(
-                f"model {self.name} knows no label {', '.join(map(repr, unknown))}",
+                f"model {self.name}: unknown label {', '.join(map(repr, unknown))}",
                 f"its labels: {_listed(self.labels)}",
             )
 
@@ -219,24 +219,25 @@ class VideoDetector:
             backbone = create_backbone(spec.extractor, settings=spec.framing())
         except UnknownExtractor:
             raise FeatureMismatch(
-                f"model {self.name} takes features of {spec.extractor}, which tal cannot make", "give it feature files"
+                f"model {self.name} reads features of {spec.extractor}, which tal cannot extract",
+                "use feature files as inputs",
             ) from None
         self._check(backbone.contract, f"extractor {backbone.contract.extractor}")
         cast_weights(backbone, self._precision)
         return Extractor(backbone, device=self._device, batch_size=self._batch_size, precision=self._precision)
 
     def _described(self, sequence: FeatureSequence, path: Path, fps: float | None) -> FeatureSequence:
-        """Someone else's features, taken to follow the recipe's contract."""
+        """Features without a contract, which are assumed to follow the recipe's."""
         if sequence.contract is not None:
             return sequence
         contract = self.recipe.features.contract()
         fps = fps or contract.sampling_rate
         if fps is None:
             raise UsageError(
-                f"{path}: no description beside it says the frame rate of its video",
-                "say it with --fps, or make features with `tal extract-features`",
+                f"{path}: the frame rate of its video is unknown: there is no feature contract beside it",
+                "give it with --fps, or extract features with `tal extract-features`",
             )
-        console.note(f"{path}: no description beside it; taken to follow the contract of model {self.name}")
+        console.note(f"{path}: no feature contract beside it; assuming the contract of model {self.name}")
         return sequence.following(contract, fps)
 
     def _check_sequence(self, sequence: FeatureSequence, path: str) -> None:
@@ -245,7 +246,7 @@ class VideoDetector:
         channels = sequence.features.shape[1]
         if channels != self.recipe.features.channels:
             raise FeatureMismatch(
-                f"{path}: {channels} channels, the model {self.name} takes {self.recipe.features.channels}"
+                f"{path}: {channels} channels, model {self.name} expects {self.recipe.features.channels}"
             )
         if sequence.contract is not None:
             self._check(sequence.contract, path)
@@ -255,7 +256,7 @@ class VideoDetector:
         if found and not self._force:
             raise FeatureMismatch(
                 f"{what}: not the features that model {self.name} was trained on: {'; '.join(found)}",
-                f"make them with `tal extract-features --model {self.name}`, or use them all the same with --force",
+                f"extract them with `tal extract-features --model {self.name}`, or use these anyway with --force",
             )
 
 

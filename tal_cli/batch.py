@@ -1,4 +1,4 @@
-"""Many inputs, one after another or a few at a time: each fails alone, and the rest goes on."""
+"""Runs over many inputs, sequentially or in parallel; a failed input does not stop the others."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tal_cli.safe_text import printable
 
 Result = TypeVar("Result")
 
-# Of several failures the gravest decides: a defect, something missing, wrong usage, an input that cannot be read.
+# The most severe failure decides the exit code: internal error, something missing, wrong usage, unreadable input.
 RANKS = (EXIT_INTERNAL, EXIT_MISSING, EXIT_USAGE, EXIT_INPUT)
 
 
 class Run:
-    """One run over all inputs; reports each failure in one line `error: PATH: reason` and adds up the exit code."""
+    """One run over all inputs; reports each failure as one line `error: PATH: reason` and determines the exit code."""
 
     def __init__(self, inputs: Inputs, workers: int | None = None) -> None:
         self.exit_code = 0
@@ -33,9 +33,9 @@ class Run:
             self.report(problem, problem.path)
 
     def each(self, work: Callable[[Source], Result]) -> Iterator[tuple[Source, Result]]:
-        """Do the work on every source and yield what succeeds, in the order of completion.
+        """Process every source and yield the results, in the order of completion.
 
-        Raises what is missing (weights, a decoder), since what is missing for one source is missing for all.
+        Raises errors about missing weights or packages, since they concern all sources.
         """
         with console.progress("videos", total=len(self._sources), unit="videos") as progress:
             for source, result in attempts(self._sources, work, self._workers):
@@ -48,15 +48,17 @@ class Run:
                 progress.advance()
 
     def report(self, error: Exception, path: str | os.PathLike[str]) -> None:
-        """Say that an input failed, and count it."""
+        """Report a failed input and count it."""
         code = exit_code_of(error)
         self.exit_code = min((code, self.exit_code or code), key=RANKS.index)
         name = printable(os.fspath(path))
         if code == EXIT_INTERNAL:
             log = write_log(error, sys.argv[1:])
-            console.error(f"{name}: a defect in tal: {type(error).__name__}: {error} (traceback in {log})")
+            console.error(
+                f"{name}: internal error (a bug in tal): {type(error).__name__}: {error} (traceback in {log})"
+            )
             return
-        message = message_of(error)  # it may be about another path: a description beside the input, an output
+        message = message_of(error)  # may name another path: the input's contract, an output
         console.error(message if message.startswith(f"{name}: ") else f"{name}: {message}")
         remedy = remedy_of(error)
         if remedy and remedy not in self._hints:
@@ -65,14 +67,14 @@ class Run:
 
 
 def auto_workers(inputs: int) -> int:
-    """How many inputs to work on at a time where nobody says: decoding and computing keep about two cores busy each."""
+    """Default number of inputs processed in parallel: decoding and computing keep about two cores busy per input."""
     return max(1, min(inputs, 8, usable_cores() // 2))
 
 
 def attempts(
     sources: Sequence[Source], work: Callable[[Source], Result], workers: int
 ) -> Iterator[tuple[Source, Result | Exception]]:
-    """Every source with its result, or with the error it ended in, in the order of completion."""
+    """Every source with its result or its error, in the order of completion."""
     if workers <= 1 or len(sources) <= 1:
         for source in sources:
             yield source, _attempt(work, source)
@@ -89,7 +91,7 @@ def attempts(
                 if following is not None:
                     running[pool.submit(_attempt, work, following)] = following
     finally:
-        # Not waiting: an interrupt must end at once.
+        # Do not wait for running work: an interrupt must end the program at once.
         pool.shutdown(wait=False, cancel_futures=True)
 
 

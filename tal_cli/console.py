@@ -1,4 +1,4 @@
-"""Everything a person reads while tal works: progress, notes, warnings, errors. All of it goes to standard error."""
+"""Progress, notes, warnings and errors on standard error."""
 
 from __future__ import annotations
 
@@ -29,46 +29,46 @@ _state = _State()
 
 
 def set_quiet(quiet: bool) -> None:
-    """With `quiet`, progress and notes are not shown; warnings and errors always are."""
+    """With `quiet`, hide progress and notes; warnings and errors are always shown."""
     _state.quiet = quiet
 
 
 def is_quiet() -> bool:
-    """Whether progress and notes are kept back."""
+    """Whether progress and notes are hidden."""
     return _state.quiet
 
 
 def is_lively() -> bool:
-    """Whether standard error is a terminal on which a bar may move."""
+    """Whether standard error is a terminal that can show a progress bar."""
     dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
     return not _state.quiet and not dumb and sys.stderr.isatty()
 
 
 def note(text: str) -> None:
-    """Something good to know; silenced by --quiet."""
+    """Print a note; hidden by --quiet."""
     if not _state.quiet:
         _write(f"note: {text}")
 
 
 def warn(text: str) -> None:
-    """Something that may make the result less than what was asked for."""
+    """Print a warning: the result may not be what the user expects."""
     _write(f"warning: {text}")
 
 
 def error(text: str) -> None:
-    """Something that failed, in one line."""
+    """Print an error as one line."""
     _write(f"error: {text}")
 
 
 def hint(text: str) -> None:
-    """What would have been right, under an error."""
+    """Print a remedy, under an error."""
     _write(f"hint: {text}")
 
 
 def _write(text: str) -> None:
-    """One line, whatever a file's name or a label in it holds: nothing moves a cursor or is taken for markup."""
+    """Print one line, with control characters and markup in file names and labels escaped."""
     line = one_line(text)
-    with suppress(OSError):  # nobody is left to be told
+    with suppress(OSError):  # standard error is closed
         if _state.progress is not None:
             # Above the bar instead of through it.
             _state.progress.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
@@ -77,15 +77,15 @@ def _write(text: str) -> None:
 
 
 def _short(text: str) -> str:
-    """What a bar is called; a longer name would push its numbers off a screen of 80 columns."""
+    """The name of a bar, shortened to leave room for its numbers in 80 columns."""
     line = one_line(text)
     return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
 
 
 class ProgressBar:
-    """One line of progress; does nothing where a bar would not be shown.
+    """A progress bar; does nothing if bars are not shown.
 
-    Calling it with `(done, total)` sets it, which is the form the ground floors report progress in.
+    Can be called with `(done, total)`, as extractors and models report progress.
     """
 
     def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
@@ -107,9 +107,9 @@ class ProgressBar:
 
 @contextmanager
 def progress(description: str, total: float | None = None, unit: str = "it") -> Iterator[ProgressBar]:
-    """A progress bar with rate and time left, for as long as the context lasts.
+    """Context manager that shows a progress bar with rate and time left.
 
-    Bars may be nested: the inner ones appear under the outer one and vanish when they end.
+    Bars may be nested: inner bars appear under the outer one and are removed when they end.
     """
     if not is_lively():
         yield ProgressBar(None, None)
@@ -132,7 +132,7 @@ def progress(description: str, total: float | None = None, unit: str = "it") -> 
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """The bar out of the way, for results that go to the same terminal."""
+    """Context manager that hides the bar while results are printed to the same terminal."""
     bars = _state.progress
     if bars is None or not sys.stdout.isatty():
         yield
@@ -145,7 +145,7 @@ def paused() -> Iterator[None]:
 
 
 def end_progress() -> None:
-    """Give the terminal back as it was, from wherever the end comes."""
+    """Remove the bar and restore the terminal; for exits outside of `progress`."""
     if _state.progress is not None:
         _state.progress.stop()
 

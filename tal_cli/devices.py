@@ -11,10 +11,10 @@ from tal_cli.safe_text import counted
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that a name means; `auto` is the best there is.
+    """The torch device of a name; `auto` picks CUDA, then MPS, then CPU.
 
     Raises:
-        UsageError: no such device, or not on this machine.
+        UsageError: an unknown device, or one that this machine does not have.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -32,7 +32,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every generator of random numbers."""
+    """Seed all random number generators."""
     import random
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""How errors are told: their exit code, their one line, and the log file of those that are bugs."""
+"""Reports errors: exit code, message in one line, and the log file of internal errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tal_cli.extractors.errors import EXIT_INPUT, EXIT_INTERNAL, TalError
 from tal_cli.safe_text import one_line, printable
 
-# Errors of a disk that name no file.
+# Disk errors that name no file.
 FAILING_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # What a machine runs out of, as Python, the system and torch word it, and what helps.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -35,7 +35,7 @@ def exhausted(error: BaseException) -> tuple[str, str] | None:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """The exit code that an error stands for; 1 for anything unforeseen."""
+    """The exit code of an error; 1 for unexpected exceptions."""
     if isinstance(error, TalError):
         return error.exit_code
     if isinstance(error, OSError) and (error.filename is not None or error.errno in FAILING_DISK):
@@ -59,7 +59,7 @@ def remedy_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Everything that an error says, its path first, in one line."""
+    """The whole error message in one line, path first."""
     path = error.filename if isinstance(error, OSError) else getattr(error, "path", None)
     if path is None:
         return reason_of(error)
@@ -67,7 +67,7 @@ def message_of(error: BaseException) -> str:
 
 
 def write_log(error: BaseException, arguments: list[str]) -> Path:
-    """Write an unforeseen error's traceback into a file of the user's log folder and return its path."""
+    """Write the traceback of an unexpected exception to the user's log folder and return the file's path."""
     import platformdirs
 
     from tal_cli import __version__
@@ -81,7 +81,7 @@ def write_log(error: BaseException, arguments: list[str]) -> Path:
         path = folder / f"tal-{now:%Y%m%d-%H%M%S-%f}.log"
         path.write_text(text, encoding="utf-8")
     except OSError:
-        # A home that cannot be written to must not hide the error itself.
+        # A home folder that cannot be written to must not hide the error itself.
         import tempfile
 
         with tempfile.NamedTemporaryFile("w", prefix="tal-", suffix=".log", delete=False, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""From what a user typed to a list of files, each under a name of its own."""
+"""Resolves INPUT arguments to a list of files with unique names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tal_cli.extractors.features.formats import is_feature_file
 from tal_cli.extractors.files.remote import find_files, is_url, local_path, name_of
 from tal_cli.safe_text import counted, printable
 
-# Of every container that is read (`FORMATS` of the PyAV decoder), under all names that cameras and programs give it.
+# Suffixes of every supported container (`FORMATS` of the PyAV decoder), as cameras and programs write them.
 VIDEO_SUFFIXES = frozenset(
     """.264 .265 .360 .3g2 .3gp .asf .avc .avi .divx .dv .dvr-ms .f4v .flv .gif .h264 .h265 .hevc .insv .ismv .ivf .lrv
     .m1v .m2p .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mod .mov .mp4 .mpe .mpeg .mpg .mpv .mqv .mts .mxf .nut
@@ -28,13 +28,13 @@ VIDEO_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Source:
-    """One file to work on.
+    """One input file.
 
     Attributes:
-        path: where it is.
-        name: unique among the sources of a run and fit to be shown and written: the file's stem, or a relative path
-            (with forward slashes and no `..`) where stems clash.
-        url: where it is instead, if it is in no file system of this machine; `path` is then what names are made from.
+        path: path of the file.
+        name: unique among the sources of a run and printable: the file's stem, or a relative path (with forward slashes
+            and no `..`) if stems clash.
+        url: URL of a remote file; `path` is then only used to derive names.
     """
 
     path: Path
@@ -43,37 +43,37 @@ class Source:
 
     @property
     def path_or_url(self) -> str:
-        """Where it is."""
+        """Path or URL of the file."""
         return self.url or os.fspath(self.path)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What there is to do, and what of the arguments led nowhere."""
+    """The files to process, and errors of arguments that match no file."""
 
     sources: tuple[Source, ...]
     problems: tuple[InputError, ...]
 
     def shard(self, index: int, count: int) -> Inputs:
-        """Every `count`-th source beginning at `index` (from 0); problems stay with the first shard."""
+        """Every `count`-th source starting at `index` (from 0); problems belong to the first shard."""
         return Inputs(self.sources[index::count], self.problems if index == 0 else ())
 
 
 @dataclass(frozen=True)
 class _Found:
     path: Path
-    folder: Path | None  # the folder that was given, if the file was found inside one
+    folder: Path | None  # the folder argument in which the file was found, if any
     url: str | None = None
 
 
 def gather(
     arguments: Sequence[str], *, null_separated: bool = False, stdin: BinaryIO | None = None, remote: bool = False
 ) -> Inputs:
-    """Find the files that command-line arguments mean.
+    """Find the files given by command-line arguments.
 
-    An argument is a file (taken whatever its suffix), a folder (searched recursively for video files), a glob pattern,
-    or `-` for paths on standard input, one a line or, with `null_separated`, each ended by a NUL byte. With `remote`
-    any of them may be a URL that fsspec opens. A file is taken once, however often it is named.
+    An argument is a file (with any suffix), a folder (searched recursively for video files), a glob pattern, or `-` for
+    paths on standard input, one per line or, with `null_separated`, each ended by a NUL byte. With `remote`, arguments
+    may be URLs that fsspec opens. Duplicates are dropped.
 
     Raises:
         UsageError: no argument at all.
@@ -106,7 +106,7 @@ def _expand_stdin(arguments: Iterable[str], null_separated: bool, stdin: BinaryI
 
 def _find(argument: str) -> list[_Found]:
     if not argument:
-        # As from an unset variable; Path("") would be the current folder and all that is in it.
+        # An unset shell variable; Path("") would mean the current folder.
         raise InputError("''", "an empty path")
     path = local_path(argument)
     argument = os.fspath(path) if argument.startswith("file://") else argument
@@ -118,7 +118,7 @@ def _find(argument: str) -> list[_Found]:
     except (OSError, ValueError) as error:
         raise InputError(argument, getattr(error, "strerror", None) or str(error)) from error
     if is_url(argument):
-        raise InputError(argument, "a URL, which only `tal extract-features` reads")
+        raise InputError(argument, "URLs can only be read by `tal extract-features`")
     if not glob.has_magic(argument):
         raise InputError(argument, "no such file or folder")
     matches = sorted(glob.glob(argument, recursive=True))
@@ -132,7 +132,7 @@ def _find(argument: str) -> list[_Found]:
 
 
 def _find_remote(url: str) -> list[_Found]:
-    """The file, the videos in the folder, or the files that match the pattern that a URL means."""
+    """The remote file, the videos in a remote folder, or the files that match a pattern."""
     try:
         files = find_files(url)
     except RemoteError as error:
@@ -160,20 +160,20 @@ def _search(folder: Path, empty: bool = False) -> list[_Found]:
     features = sum(map(is_feature_file, walk(folder)))
     if features:
         there = counted(features, "feature file")
-        console.note(f"{folder}: {there} left alone; to use them, name them: {folder / '*.npy'}")
+        console.note(f"{folder}: {there} ignored; to use them, name them: {folder / '*.npy'}")
     if not videos and not empty:
         raise InputError(folder, "no video file in this folder")
     return [_Found(path, folder) for path in videos]
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """The video files in a folder and those below it, told by their suffixes; hidden ones are left out."""
+    """Video files in a folder and its subfolders, by their suffixes, without hidden files."""
     return [path for path in walk(folder) if _is_video(path.name)]
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """The files in a folder and those below it, in order. Hidden folders are left out, linked ones are followed, and
-    none is searched twice, however many links lead to it."""
+    """Files in a folder and its subfolders, in order. Hidden folders are skipped, links are followed, and no folder is
+    searched twice."""
     searched: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         here = os.stat(parent)

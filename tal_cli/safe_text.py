@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
-# Persian, Indic scripts and emoji are spelt with them.
+# Persian, Indic scripts and emoji use them.
 JOINERS = "\u200c\u200d"
 
 
 def printable(text: str) -> str:
-    """Text in which no character can break a line, move a cursor or fail to encode; such characters appear escaped."""
+    """Text with control characters, line breaks and characters that cannot be encoded escaped."""
     return text if text.isprintable() else "".join(map(_printable, text))
 
 
@@ -19,7 +19,7 @@ def _printable(character: str) -> str:
 
 
 def one_line(text: object) -> str:
-    """Text as one printable line, however many a library put into its message. Spaces stay: names have them."""
+    """Text joined to one printable line. Repeated spaces are kept: names may contain them."""
     return printable(" ".join(line.strip() for line in str(text).splitlines() if line.strip()))
 
 
@@ -37,7 +37,7 @@ def seconds_as_clock(seconds: float) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """A number of things.
+    """A number with its noun, in the plural where needed.
 
     >>> counted(1, "frame"), counted(2, "frame")
     ('1 frame', '2 frames')

@@ -1,1 +1,1 @@
-"""Data sets: annotations, training data over feature files, the published benchmarks and the rendered camera set."""
+"""Data sets: annotations, training data from feature files, published benchmarks and the rendered camera data set."""

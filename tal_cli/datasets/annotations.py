@@ -1,4 +1,4 @@
-"""Ground truth in memory: one form, whatever the file it comes from (`tal_cli.datasets.formats` reads them).
+"""Ground truth in memory, independent of the file format (`tal_cli.datasets.formats` reads files).
 
 It is written as ActivityNet-style JSON,
 `{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`.
@@ -22,7 +22,7 @@ TEST_NAMES = ("test", "testing")
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """One annotated instance, seconds. As in the file: some published ones have no length or end before they start."""
+    """One annotated instance, in seconds, as in the file: some published ones are empty or end before they start."""
 
     label: str
     start: float
@@ -31,7 +31,7 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class VideoAnnotation:
-    """One video: its subset in lower case, its duration in seconds and, where the file tells, its frames per second."""
+    """One video: its subset in lower case, its duration in seconds and, if the file contains it, its frame rate."""
 
     name: str
     subset: str
@@ -45,11 +45,11 @@ class Annotations:
     """A data set's ground truth.
 
     Attributes:
-        version: as the file has it.
-        videos: by name, in file order.
-        labels: every label that occurs, by the file's ids where it has consistent ones, else in alphabetical order;
-            where the data set has a list of its classes, all of them, in its order.
-        unlisted: labels that occur although the file has a list of its labels and they are not in it.
+        version: version string of the file.
+        videos: videos by name, in file order.
+        labels: all labels that occur, ordered by the file's ids if they are consistent, else alphabetically; if the
+            data set has a list of classes, all of them in its order.
+        unlisted: labels that occur but are not in the file's own list of labels.
     """
 
     version: str
@@ -59,14 +59,14 @@ class Annotations:
 
     @property
     def subsets(self) -> dict[str, int]:
-        """Names of the subsets and how many videos each has."""
+        """Number of videos in each subset."""
         counts: dict[str, int] = {}
         for video in self.videos.values():
             counts[video.subset] = counts.get(video.subset, 0) + 1
         return counts
 
     def with_one_label(self, label: str) -> Annotations:
-        """The same instances, all of one label."""
+        """The same instances, all with one label."""
         videos = {
             name: replace(video, segments=tuple(replace(item, label=label) for item in video.segments))
             for name, video in self.videos.items()
@@ -74,12 +74,12 @@ class Annotations:
         return replace(self, videos=videos, labels=(label,))
 
     def of(self, subset: str) -> list[VideoAnnotation]:
-        """The videos of a subset, in file order; those of every subset for `all`."""
+        """Videos of a subset, in file order; all videos for `all`."""
         return [video for video in self.videos.values() if subset in (video.subset, ALL_SUBSETS)]
 
 
 def save_annotations(annotations: Annotations, path: str | Path) -> None:
-    """Write an annotation file that `load_annotations` reads back to an equal value; it appears whole or not at all."""
+    """Write an annotation file atomically; `load_annotations` reads an equal value back."""
     ids = {label: index for index, label in enumerate(annotations.labels)}
     database = {video.name: _video_json(video, ids) for video in annotations.videos.values()}
     document: dict[str, Any] = {"version": annotations.version, "database": database}
@@ -89,13 +89,13 @@ def save_annotations(annotations: Annotations, path: str | Path) -> None:
 
 
 def split_names(annotations: Annotations, path: str | Path) -> tuple[str, str | None]:
-    """The subsets to train on and to evaluate on, by their usual names; the second may be absent.
+    """The subsets to train on and to evaluate on, by their conventional names; the second may be None.
 
-    A file with `training` has its evaluation in `validation`, else in `test`; one without trains on `validation`, as
-    THUMOS14 does. Only subsets with instances count: those of hidden test sets have none.
+    With a subset `training`, evaluation is on `validation`, else on `test`; without one, it is on `validation`, as
+    in THUMOS14. Only subsets with instances count: hidden test sets have none.
 
     Raises:
-        AnnotationError: no subset of a usual name has instances.
+        AnnotationError: no subset with a conventional name has instances.
     """
     filled = {video.subset for video in annotations.videos.values() if video.segments}
     order = [name for name in (*TRAINING_NAMES, *VALIDATION_NAMES, *TEST_NAMES) if name in filled]

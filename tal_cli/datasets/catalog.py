@@ -1,6 +1,6 @@
-"""The data sets that `tal` knows by name: what they are, how they are split and measured, and where their files lie.
+"""The built-in data sets: descriptions, splits, metrics, and the expected layout of their files.
 
-Nothing here is downloaded: annotations, videos and features are their owners', who say on what terms one gets them.
+Nothing is downloaded: annotations, videos and features are available from their owners, on their terms.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ LAYOUT = (
         "features/VIDEO.npy",
         (
             "one array [windows, channels] per video (or .npz, .pt, .safetensors, .pkl, .h5);",
-            "v_VIDEO.npy and SUBSET/VIDEO.npy are found as well,",
-            "and so is features.h5 (.pkl, .npz, ...) with one entry per video",
+            "also v_VIDEO.npy, SUBSET/VIDEO.npy,",
+            "or one file features.h5 (.pkl, .npz, ...) with one entry per video",
         ),
     ),
-    ("videos/VIDEO.mp4", ("only needed to make features",)),
+    ("videos/VIDEO.mp4", ("only needed to extract features",)),
 )
 
 
@@ -33,19 +33,19 @@ class Benchmark:
     """One data set.
 
     Attributes:
-        name: as `--dataset` takes it.
-        title: its full name.
-        labels: how many there are.
-        label_file: the list of them that travels with the package, if one does.
+        name: name for `--dataset`.
+        title: full name.
+        labels: number of labels.
+        label_file: bundled list of the labels, if there is one.
         train, test: names of the subsets to train on and to evaluate on, with their numbers of videos.
-        tiou: thresholds of its metric, as `--tiou` takes them.
-        label_key: which entry of an annotation is its label.
-        recipe: its usual setting; None: levels and lengths are derived from the annotations.
-        features: what the published settings use, and who publishes such features.
-        source: who publishes annotations and videos.
-        official: the annotation file's own name, where that can be read as it is.
-        preparation: how to come by the expected annotation file.
-        note: what one has to know.
+        tiou: tIoU thresholds of its metric, in the syntax of `--tiou`.
+        label_key: entry of an annotation that is its label.
+        recipe: name of the default recipe; None: levels and lengths are derived from the annotations.
+        features: features of the published settings, and their sources.
+        source: source of annotations and videos.
+        official: name of the published annotation file, if `tal` reads it directly.
+        preparation: how to obtain the expected annotation file.
+        note: further remarks.
     """
 
     name: str
@@ -65,15 +65,15 @@ class Benchmark:
 
     @property
     def root(self) -> Path:
-        """Where its files are looked for: `$TAL_DATA/NAME`, by default `data/NAME`."""
+        """Folder of its files: `$TAL_DATA/NAME`, by default `data/NAME`."""
         return Path(os.environ.get("TAL_DATA") or "data") / self.name
 
     @property
     def layout(self) -> str:
-        """The files that are expected, as text."""
+        """The expected files, as text."""
         files = dict(LAYOUT)
         if self.official:
-            files["annotations.json"] += (f"or {self.official} as it is published",)
+            files["annotations.json"] += (f"or the published {self.official}",)
         width = max(len(str(self.root / name)) for name in files) + 4
         return "\n".join(
             f"{str(self.root / name) if number == 0 else '':{width}}{line}"
@@ -83,29 +83,29 @@ class Benchmark:
 
     @property
     def features_folder(self) -> Path:
-        """The folder of feature files, or the file that holds all."""
+        """Folder of feature files, or one file with all features."""
         return default_source(self.root)
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
-        """Its labels in their usual order; none where their list does not travel with the package."""
+        """Its labels in their usual order; empty if their list is not bundled."""
         if self.label_file is None:
             return ()
         text = (resources.files("tal_cli.datasets") / "labels" / self.label_file).read_text(encoding="utf-8")
         return tuple(text.splitlines())
 
     def annotations_file(self, root: Path | None = None) -> Path:
-        """The annotation file that is there, in a folder or in the usual one.
+        """The existing annotation file in a folder, by default in `root`.
 
         Raises:
-            MissingError: there is none.
+            MissingError: there is no annotation file.
         """
         names = ["annotations.json", "annotations.json.gz", *([self.official] if self.official else [])]
         candidates = [(root or self.root) / name for name in names]
         found = next((path for path in candidates if path.is_file()), None)
         if found is None:
             reason = f"no annotations of {self.title} at {candidates[0]}"
-            remedy = f"get them from {self.source}, or make them; `tal datasets info {self.name}` shows the layout"
+            remedy = f"get them from {self.source}; `tal datasets info {self.name}` shows the expected files"
             raise MissingError(reason, remedy)
         return found
 
@@ -120,7 +120,7 @@ EPIC_FEATURES = (
     "SlowFast, 2304 channels, window 32, stride 16, 30 frames/s: github.com/happyharrycn/actionformer_release",
 )
 EPIC_NOTE = (
-    "Videos: epic-kitchens.github.io. Of the classes 78 verbs and 211 nouns occur in validation. Actions combine both: "
+    "Videos: epic-kitchens.github.io. 78 of the verbs and 211 of the nouns occur in validation. Actions combine both: "
     "`tal combine actions`."
 )
 
@@ -159,7 +159,7 @@ BENCHMARKS = {
             features=("tiny, window 16, stride 4: tal extract-features data/camera/videos -o data/camera/features",),
             source="`tal datasets make camera -o data/camera`",
             preparation="tal datasets make camera -o data/camera",
-            note="Rendered videos of camera motion and edits with exact labels; as many as one asks for.",
+            note="Rendered videos of camera motion and edits, with exact labels, in any number.",
         ),
         Benchmark(
             name="thumos",
@@ -175,9 +175,9 @@ BENCHMARKS = {
             official="thumos14.json",
             preparation="tal datasets convert *_val.txt *_test.txt data/thumos/annotations.json "
             "--videos data/thumos/videos (the official text files, one per label); "
-            "or thumos14.json of ActionFormer's feature archive as it is",
-            note="Training uses the validation subset. The segments of video_test_0000270 go beyond its end; some "
-            "papers leave that video out. The label Ambiguous of the original annotation does not count.",
+            "or thumos14.json of ActionFormer's feature archive, unchanged",
+            note="Training uses the validation subset. The segments of video_test_0000270 extend beyond its end; some "
+            "papers exclude that video. The label Ambiguous of the original annotation is ignored.",
         ),
         Benchmark(
             name="multithumos",
@@ -193,7 +193,7 @@ BENCHMARKS = {
             official="multithumos.json",
             preparation="tal datasets convert *.txt data/multithumos/annotations.json --videos data/thumos/videos "
             "(the official text files, one per label); or data/multithumos.json of github.com/dingfengshi/tridetplus",
-            note="THUMOS14's videos with dense labels; 30 segments end before they start, 7 have no length.",
+            note="THUMOS14's videos with dense labels; 30 segments end before they start, 7 are empty.",
         ),
         _epic("verb", 97),
         _epic("noun", 300),
@@ -212,9 +212,9 @@ BENCHMARKS = {
             ),
             source="activity-net.org",
             official="activity_net.v1-3.min.json",
-            preparation="the official file is read as it is",
-            note="Published settings find segments without labels and take these from a classifier of whole videos: "
-            "`tal combine video-scores`. Videos that have left YouTube are missing for most people.",
+            preparation="the official file is read directly",
+            note="Published settings detect segments without labels and label them with a video-level classifier: "
+            "`tal combine video-scores`. Many of the videos are no longer on YouTube.",
         ),
         Benchmark(
             name="hacs",
@@ -232,8 +232,8 @@ BENCHMARKS = {
             ),
             source="github.com/hangzhaomit/HACS-dataset",
             official="HACS_segments_v1.1.1.json",
-            preparation="the file is inside HACS_v1.1.1.zip of the repository and is read as it is",
-            note="The labels are those of ActivityNet 1.3. Durations are strings in its file.",
+            preparation="the file in HACS_v1.1.1.zip of the repository is read directly",
+            note="The labels are those of ActivityNet 1.3. Durations are strings in the file.",
         ),
     )
 }
@@ -243,8 +243,8 @@ def find_benchmark(name: str) -> Benchmark:
     """A data set by its name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: an unknown name.
     """
     if name not in BENCHMARKS:
-        raise UsageError(f"no data set named {name!r}", f"there are {', '.join(BENCHMARKS)}")
+        raise UsageError(f"no data set named {name!r}", f"use one of {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]

@@ -1,4 +1,4 @@
-"""Problems of annotations, features and videos, found by `tal datasets check` and before a training begins."""
+"""Checks of annotations, features and videos, for `tal datasets check` and before training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tal_cli.inputs import find_videos
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.safe_text import printable
 
-SLACK_SECONDS = 0.5  # durations of containers, streams and annotations differ by this much without harm
+SLACK_SECONDS = 0.5  # tolerated difference between durations of containers, streams and annotations
 SLACK_SHARE = 0.01
 NAMED_AT_MOST = 5
-QUICK_BYTES = 1 << 30  # of values that are read when not everything is asked for
+QUICK_BYTES = 1 << 30  # feature values read unless the check is thorough
 
 # Kinds of problems that end a training.
 EMPTY_SUBSET = "subset without instances"
 UNKNOWN_LABEL = "unknown label"
-UNTAUGHT_LABEL = "label that is not in the training subset"
+LABEL_NOT_IN_TRAINING = "label missing from the training subset"
 NO_FEATURES = "no features"
 UNUSABLE_FEATURES = "features that cannot be used"
-OTHER_CHANNELS = "another number of channels"
-OTHER_FEATURES = "features made differently"
+OTHER_CHANNELS = "wrong number of channels"
+OTHER_FEATURES = "wrong feature contract"
 NO_FRAME_RATE = "unknown frame rate"
 
 Progress = Callable[[int, int], None]
@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, and where: kinds are counted together, details are named for the first few."""
+    """One problem with its place: problems of a kind are counted together, details are shown for the first few."""
 
     kind: str
     video: str
@@ -46,13 +46,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a data set beside its files.
+    """Expected properties of a data set.
 
     Attributes:
-        subsets: those to train on and to evaluate on, with how many videos each has; 0: as many as there are.
-        labels: how many there are; None: as many as there are.
-        label_names: all of them; empty where they have no list.
-        features: what the recipe asks for; None: what the first file is.
+        subsets: subsets to train on and to evaluate on, with their numbers of videos; 0: any number.
+        labels: number of labels; None: any number.
+        label_names: all labels; empty if unknown.
+        features: the recipe's feature settings; None: those of the first file.
     """
 
     subsets: tuple[tuple[str, int], ...]
@@ -62,19 +62,19 @@ class Expected:
 
 
 def check_annotations(annotations: Annotations, expected: Expected) -> Iterator[Problem]:
-    """Empty and short subsets, unknown, missing and untaught labels, segments without length or outside their video."""
+    """Find empty and incomplete subsets, unknown and missing labels, empty segments and those outside their video."""
     for subset, count in expected.subsets:
         videos = annotations.of(subset)
         if not any(video.segments for video in videos):
             yield Problem(EMPTY_SUBSET, subset)
         elif len(videos) < count:
-            yield Problem("fewer videos than the data set has", subset, f"{len(videos)} of {count}")
+            yield Problem("fewer videos than in the data set", subset, f"{len(videos)} of {count}")
     yield from _check_labels(annotations, expected)
     for video in annotations.videos.values():
         for item in video.segments:
             where = f"{item.label} {item.start:g}-{item.end:g}"
             if item.end <= item.start:
-                yield Problem("segment without length", video.name, where)
+                yield Problem("empty segment", video.name, where)
             elif item.start < 0 or item.end > video.duration + _slack(video.duration):
                 yield Problem("segment outside the video", video.name, f"{where} of {video.duration:g} s")
 
@@ -90,19 +90,19 @@ def _check_labels(annotations: Annotations, expected: Expected) -> Iterator[Prob
         where = next(name for name, labels in found.items() if label in labels)
         yield Problem(UNKNOWN_LABEL, where, label)
     if expected.labels is not None and not unknown and not expected.label_names and len(everywhere) > expected.labels:
-        yield Problem("more labels than the data set has", "all", f"{len(everywhere)}, expected {expected.labels}")
+        yield Problem("more labels than in the data set", "all", f"{len(everywhere)}, expected {expected.labels}")
     taught = found[expected.subsets[0][0]] if expected.subsets else set()
     for name, _ in expected.subsets[1:]:
         for label in sorted(found[name] - taught - set(unknown)):
             if taught:
-                yield Problem(UNTAUGHT_LABEL, name, label)
+                yield Problem(LABEL_NOT_IN_TRAINING, name, label)
     for label in expected.label_names:
         if taught and label not in taught:
             yield Problem("label without a training instance", label)
 
 
 def check_videos(videos: Sequence[VideoAnnotation], folder: Path) -> Iterator[Problem]:
-    """Videos that have no file in a folder."""
+    """Find videos that have no file in a folder."""
     there = {path.stem for path in find_videos(folder)}
     for video in videos:
         if video.name not in there and PREFIX + video.name not in there:
@@ -114,7 +114,7 @@ Pair = tuple[VideoAnnotation, FeatureFile]
 
 @dataclass
 class FeatureCheck:
-    """Goes through the feature files of videos, each once.
+    """Checks the feature files of videos, each once.
 
     Attributes:
         source: a folder, or a file that holds all.
@@ -128,7 +128,7 @@ class FeatureCheck:
     problems: list[Problem] = field(default_factory=list)
 
     def find(self, videos: Sequence[VideoAnnotation]) -> list[Pair]:
-        """The videos that have a feature file, with it."""
+        """Pairs of a video and its feature file; videos without a file are recorded as problems."""
         found = [(video, find_features(self.source, video.name, video.subset)) for video in videos]
         self.problems += [Problem(NO_FEATURES, video.name) for video, file in found if file is None]
         return [(video, file) for video, file in found if file is not None]
@@ -136,7 +136,7 @@ class FeatureCheck:
     def read(
         self, pairs: Sequence[Pair], load: Callable[[FeatureFile], FeatureSequence], progress: Progress | None = None
     ) -> Iterator[tuple[Pair, FeatureSequence, list[Problem]]]:
-        """The sequences that can be read, by `load`, each with what is wrong with it."""
+        """The readable sequences, read by `load`, each with its problems."""
         first: FeatureSequence | None = None
         for number, (video, file) in enumerate(pairs):
             if progress is not None:
@@ -179,7 +179,7 @@ class FeatureCheck:
         if channels != wanted:
             whose = "the recipe" if self.spec else "the first file"
             windows = len(sequence.features)
-            hint = f"; it is [{windows}, {channels}], transposed?" if windows == wanted else ""
+            hint = f"; its shape is [{windows}, {channels}], transposed?" if windows == wanted else ""
             yield Problem(OTHER_CHANNELS, video.name, f"{channels}, {whose} has {wanted}{hint}")
         elif sequence.contract is not None:
             differences = []
@@ -195,12 +195,12 @@ class FeatureCheck:
             yield from _compare_clock(video, sequence, sequence.contract)
 
     def _compare_foreign(self, video: VideoAnnotation, sequence: FeatureSequence) -> Iterator[Problem]:
-        """Features that nothing describes are taken to follow the recipe; their length then tells their duration."""
+        """Check features without contract, which are assumed to follow the recipe: their length implies a duration."""
         if self.spec is None:
             return
         rate = self.spec.sampling_rate or video.fps
         if rate is None:
-            yield Problem(NO_FRAME_RATE, video.name, "neither the annotations nor the recipe tell it")
+            yield Problem(NO_FRAME_RATE, video.name, "neither in the annotations nor in the recipe")
         if rate is None or video.duration <= 0:
             return
         if self.spec.sampling_rate is None and self.spec.max_rate is not None and rate > self.spec.max_rate:
@@ -210,7 +210,7 @@ class FeatureCheck:
 
 
 def summarise(problems: Sequence[Problem]) -> list[str]:
-    """One line per kind: how many, and the first few."""
+    """One line per kind: their number, and the first few."""
     return [
         f"{kind}: {len(places)}: {', '.join(_named(place) for place in places[:NAMED_AT_MOST])}"
         + (f" and {len(places) - NAMED_AT_MOST} more" if len(places) > NAMED_AT_MOST else "")
@@ -219,7 +219,7 @@ def summarise(problems: Sequence[Problem]) -> list[str]:
 
 
 def by_kind(problems: Sequence[Problem]) -> dict[str, list[Problem]]:
-    """Problems of each kind, in the order in which they were found."""
+    """Problems by kind, in the order in which they were found."""
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
         kinds.setdefault(problem.kind, []).append(problem)
@@ -232,12 +232,12 @@ def _named(problem: Problem) -> str:
 
 def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: FeatureContract) -> Iterator[Problem]:
     longer = sequence.duration - video.duration
-    is_guess = video.duration == last_end(video.segments)  # nothing told it, and the video goes on
+    is_guess = video.duration == last_end(video.segments)  # unknown duration: the video may be longer
     if abs(longer) > _slack(video.duration) and not (is_guess and longer > 0):
         detail = f"{sequence.duration:g} s in the features, {video.duration:g} s in the annotations"
-        yield Problem("another duration", video.name, detail)
+        yield Problem("wrong duration", video.name, detail)
     elif video.fps is not None and abs(sequence.fps / video.fps - 1) > SLACK_SHARE:
-        yield Problem("another frame rate", video.name, f"{sequence.fps:g} and {video.fps:g} frames/s")
+        yield Problem("wrong frame rate", video.name, f"{sequence.fps:g} and {video.fps:g} frames/s")
     else:
         rate = sequence.feature_fps or sequence.fps
         windows = WindowGrid(contract.window, contract.stride).count(max(round(sequence.duration * rate), 1))
@@ -246,7 +246,7 @@ def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: 
 
 def _compare_length(video: VideoAnnotation, found: int, wanted: int) -> Iterator[Problem]:
     if abs(found - wanted) > 2 + SLACK_SHARE * wanted:
-        yield Problem("another length", video.name, f"{found} windows, its duration makes {wanted}")
+        yield Problem("wrong length", video.name, f"{found} windows, its duration implies {wanted}")
 
 
 def _slack(duration: float) -> float:

@@ -1,4 +1,4 @@
-"""Annotation files of any form into one: merged, with what their videos tell, and with videos kept for validation."""
+"""Converts annotation files of any format to one: merges them, adds durations of the videos, holds out validation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Progress = Callable[[int, int], None]
 
 
 def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotations:
-    """Read files and put their videos together; labels keep their order where the files agree on it.
+    """Read and merge files; labels keep their order if the files agree on it.
 
-    A video may be in several files as long as each label of it is in one of them, as where every label has its file.
+    A video may be in several files as long as each of its labels is in only one, as in data sets with a file per label.
 
     Raises:
-        AnnotationError: a file cannot be understood, has a segment that ends before it starts, or a label of a video
-            that another has as well.
+        AnnotationError: a file cannot be parsed, has a segment that ends before it starts, or contains a label of a
+            video that is also in another file.
     """
     videos: dict[str, VideoAnnotation] = {}
     labels: list[tuple[str, ...]] = []
@@ -41,7 +41,7 @@ def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotatio
 
 
 def _check_order(file: Path, annotations: Annotations) -> None:
-    """Raises AnnotationError for a segment that ends before it starts."""
+    """Raise AnnotationError for a segment that ends before it starts."""
     for video in annotations.videos.values():
         for item in video.segments:
             if item.end < item.start:
@@ -55,17 +55,17 @@ def _joined(file: Path, first: VideoAnnotation, second: VideoAnnotation) -> Vide
     again = {item.label for item in first.segments} & {item.label for item in second.segments}
     if again or first.subset != second.subset:
         what = f"label {min(again)}" if again else f"subset {second.subset}"
-        raise AnnotationError(file, f"video {first.name}, {what}: it is in another of the files as well")
+        raise AnnotationError(file, f"video {first.name}, {what}: also in another file")
     segments = first.segments + second.segments
     return replace(first, segments=segments, duration=max(first.duration, second.duration))
 
 
 def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progress | None = None) -> Annotations:
-    """The same with durations and frame rates as the video files have them; they are told by their stems.
+    """The annotations with durations and frame rates of the video files, matched by stem.
 
     Raises:
-        AnnotationError: a video is not among the files; the first is named.
-        VideoError: a file is no video.
+        AnnotationError: a video has no file; the first one is named.
+        VideoError: a file is not a video.
     """
     from tal_cli.extractors.video.stream import probe
 
@@ -74,7 +74,7 @@ def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progr
     for number, (name, video) in enumerate(annotations.videos.items(), start=1):
         if name not in by_stem:
             folder = files[0].parent if files else "the folder"
-            raise AnnotationError(folder, f"video {name}: there is no file of it")
+            raise AnnotationError(folder, f"video {name}: no video file")
         information = probe(by_stem[name])
         known[name] = replace(video, duration=information.duration or video.duration, fps=information.fps)
         if progress is not None:
@@ -83,9 +83,9 @@ def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progr
 
 
 def with_validation(annotations: Annotations, share: float) -> Annotations:
-    """The same with about this share of the training videos in the subset `validation`.
+    """The annotations with about this fraction of the training videos moved to the subset `validation`.
 
-    Which ones a hash of their names decides, so that a video stays where it is when others come.
+    The choice depends on a hash of each name, so that a video stays in its subset when others are added.
     """
     videos = {
         name: replace(video, subset=VALIDATION) if video.subset == TRAINING and _place(name) < share else video
@@ -95,5 +95,5 @@ def with_validation(annotations: Annotations, share: float) -> Annotations:
 
 
 def _place(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone."""
+    """A hash of the name in [0, 1)."""
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:6], "big") / 2**48

@@ -1,4 +1,4 @@
-"""Which videos of one's own to train on and which to evaluate on, whatever their subsets are called."""
+"""Splits custom data into videos to train on and videos to evaluate on."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tal_cli.datasets.annotations import (
 )
 
 HELD_OUT = "held-out"
-FEWEST_TO_SPLIT = 10  # annotated videos; of fewer ones every one is needed to learn from
+FEWEST_TO_SPLIT = 10  # annotated videos; with fewer, all are used for training
 HELD_OUT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class Split:
-    """Annotations, the subset to train on, that to evaluate on if any, and what was decided, for a person."""
+    """Annotations, the subset to train on, the subset to evaluate on (or None), and an explanation of the choice."""
 
     annotations: Annotations
     train: str
@@ -34,12 +34,12 @@ class Split:
 
 
 def split_own(annotations: Annotations, path: str | Path) -> Split:
-    """The split that a file says by its subsets' usual names; else all videos are trained on.
+    """The split given by subsets with conventional names; without such names, training is on all videos.
 
-    Where there is nothing to evaluate on, a fifth of the videos is kept back for it if there are at least ten.
+    Without a subset to evaluate on, a fifth of the videos is held out if there are at least ten.
 
     Raises:
-        AnnotationError: there is no instance to train on.
+        AnnotationError: no instance to train on.
     """
     usual = {*TRAINING_NAMES, *VALIDATION_NAMES, *TEST_NAMES}
     filled = {video.subset for video in annotations.videos.values() if video.segments}
@@ -47,7 +47,7 @@ def split_own(annotations: Annotations, path: str | Path) -> Split:
     train, test = split_names(annotations, path) if known else (ALL_SUBSETS, None)
     if test is not None:
         return Split(annotations, train, test)
-    note = "" if known else f"no subset is called training or validation ({', '.join(sorted(filled))}): training on all"
+    note = "" if known else f"no subset is named training or validation ({', '.join(sorted(filled))}): training on all"
     kept = held_out([video for video in annotations.of(train) if video.segments])
     if not kept:
         return Split(annotations, train, None, note)
@@ -56,15 +56,15 @@ def split_own(annotations: Annotations, path: str | Path) -> Split:
         else video
         for name, video in annotations.videos.items()
     }  # fmt: skip
-    text = f"{len(kept)} videos are kept back to evaluate on; --train-subset {train} trains on them, too"
+    text = f"{len(kept)} videos are held out for evaluation; use --train-subset {train} to train on them as well"
     renamed = "training" if train == ALL_SUBSETS else train
     return Split(replace(annotations, videos=videos), renamed, HELD_OUT, f"{note}; {text}" if note else text)
 
 
 def held_out(videos: Sequence[VideoAnnotation]) -> frozenset[str]:
-    """Names of about a fifth of the videos; every label keeps an instance among the others. Of few videos none.
+    """Names of about a fifth of the videos, such that every label keeps a training instance; none if there are few.
 
-    Which ones a hash of the names decides, so that the same data is always split alike.
+    The choice depends on a hash of the names, so that the same data is always split in the same way.
     """
     if len(videos) < FEWEST_TO_SPLIT:
         return frozenset()

@@ -1,4 +1,4 @@
-"""Training data: feature files and the instances in them, and random crops of both.
+"""Training data: feature files with their instances, and random crops of both.
 
 Shapes: B videos, C channels, T grid cells, n instances. Segments are [n, 2] in grid cells of their (cropped) sequence.
 """
@@ -34,9 +34,9 @@ from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.recipe.training import TrainingConfig
 
-MOST_CROPS = 200  # tries for a crop that holds an action
-MEMORY_SHARE = 0.5  # of the machine's memory that features may fill
-FIT = "make them with `tal extract-features`, or change the recipe's `features` with --set"
+MOST_CROPS = 200  # attempts to find a crop that contains an instance
+MEMORY_SHARE = 0.5  # fraction of the machine's memory for features
+FIT = "extract them with `tal extract-features`, or change the recipe's `features` with --set"
 REMEDIES = {
     OTHER_CHANNELS: FIT,
     OTHER_FEATURES: FIT,
@@ -49,13 +49,13 @@ class FeatureVideo:
     """One video to train on or to evaluate.
 
     Attributes:
-        annotation: its ground truth in seconds.
-        sequence: its features and its clock; no features where they are read again when needed.
-        file: where its features are.
+        annotation: ground truth in seconds.
+        sequence: features and clock; without features if they are read on demand.
+        file: the feature file.
         length: T.
-        segments: float32 [n, 2], grid cells; instances without length are left out.
+        segments: float32 [n, 2], grid cells, without empty instances.
         labels: int64 [n].
-        resampling: to what length it is brought; the three above are after that.
+        resampling: length to resample to; the three attributes above refer to the resampled sequence.
     """
 
     annotation: VideoAnnotation
@@ -75,7 +75,7 @@ class FeatureVideo:
 
 @dataclass(frozen=True)
 class Crop:
-    """A part [start, end) of a sequence and the instances that it keeps, relative to its start."""
+    """A part [start, end) of a sequence and its instances, relative to its start."""
 
     start: int
     end: int
@@ -91,23 +91,22 @@ def load_videos(
     *,
     progress: Progress | None = None,
 ) -> tuple[list[FeatureVideo], list[Problem]]:
-    """The videos, and what is wrong with their features that does not keep anybody from training on them.
+    """The videos, and those problems of their features that do not prevent training.
 
-    Every feature file is read once, which checks it and leaves it in memory as far as there is room; beyond that files
-    are mapped into memory, and those whose format cannot be mapped are read again when needed. Features are taken to
-    follow `spec` where nothing beside them says what they are; their frame rate is then the recipe's or the
-    annotation's.
+    Every feature file is read and checked once and kept in memory while there is room; further files are memory-mapped,
+    or read on demand if their format does not allow mapping. Features without a contract are assumed to follow `spec`;
+    their frame rate is then that of the recipe or of the annotation.
 
     Raises:
-        MissingError: there is no feature file for some videos; the first ones are named.
-        UsageError: features that are not what `spec` asks for.
-        InputError: files that cannot be read or hold values that are not finite; the first ones are named.
+        MissingError: some videos have no feature file; the first ones are named.
+        UsageError: features that do not match `spec`.
+        InputError: files that cannot be read or contain values that are not finite; the first ones are named.
     """
     check = FeatureCheck(source, spec)
     pairs = check.find(annotations)
     if check.problems:
         reason = "; ".join(summarise(check.problems))
-        raise MissingError(f"{source}: {reason}", "make them with `tal extract-features VIDEOS --output DIR`")
+        raise MissingError(f"{source}: {reason}", "extract them with `tal extract-features VIDEOS --output DIR`")
     index = {label: number for number, label in enumerate(labels)}
     room = _memory()
 
@@ -142,18 +141,18 @@ def clocked(sequence: FeatureSequence, spec: FeatureSpec, video: VideoAnnotation
 
 
 def resampled(video: FeatureVideo, recipe: Recipe) -> FeatureVideo:
-    """The video as a recipe with `model.resample` trains on it: its length, its instances on the new grid."""
+    """The video for a recipe with `model.resample`: resampled length, and instances on the new grid."""
     resampling = Resampling.of(recipe, video.length)
     segments = resampling.to_new(video.segments).astype(np.float32)
     return replace(video, length=resampling.length, segments=segments, resampling=resampling)
 
 
 def crop(video: FeatureVideo, config: TrainingConfig, spec: FeatureSpec, rng: np.random.Generator) -> Crop:
-    """A random part of a video, as ActionFormer's `truncate_feats` draws it.
+    """A random crop of a video, sampled as by ActionFormer's `truncate_feats`.
 
-    Long videos are cropped to `max_length`, others to a share drawn from `crop_ratio`. Instances of which at least
-    `truncate_threshold` is inside are kept, cut to the crop widened by half a window; up to 200 crops are tried until
-    one holds an instance.
+    Long videos are cropped to `max_length`, others to a fraction sampled from `crop_ratio`. Instances of which at least
+    `truncate_threshold` is inside are kept, clipped to the crop widened by half a window; up to 200 crops are sampled
+    until one contains an instance.
     """
     size = min(video.length, config.max_length)
     if video.length <= config.max_length and config.crop_ratio is not None:
@@ -179,7 +178,7 @@ def _video(
     bounds = np.asarray([(item.start, item.end) for item in annotation.segments], dtype=np.float64).reshape(-1, 2)
     labels = np.asarray([index[item.label] for item in annotation.segments], dtype=np.int64)
     length = len(sequence.features)
-    # Instances beyond the video's end, which published files have, are cut to what can be seen.
+    # Published files have instances beyond the end of the video; clip them.
     segments = sequence.grid(np.clip(bounds, 0, sequence.duration))
     real = segments[:, 1] > segments[:, 0]
     kept = sequence if held else replace(sequence, features=sequence.features[:0].copy())
@@ -187,7 +186,7 @@ def _video(
 
 
 def _memory() -> float:
-    """Bytes that features may fill."""
+    """Bytes available for preloaded features."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

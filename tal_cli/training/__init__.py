@@ -1,1 +1,1 @@
-"""Training: from annotations and features to a model folder."""
+"""Training of detectors: from annotations and features to a model folder."""

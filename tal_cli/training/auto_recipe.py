@@ -1,5 +1,6 @@
-"""A recipe for data that nobody has written one for: from the durations of instances and the lengths and number of
-videos. Every rule is a function, and what came of it is printed."""
+"""Derives a recipe for data without one from the durations of instances and the lengths and number of videos.
+
+Each rule is a function; the derived values are printed."""
 
 from __future__ import annotations
 
@@ -20,33 +21,33 @@ from tal_cli.safe_text import counted
 
 FEWEST_LEVELS, MOST_LEVELS = 3, 8
 FINEST_RANGE = 4.0  # grid cells that the finest level regresses at most
-LONGEST = 2304  # cells of a crop, as the published settings have it
-SCENE = 16  # a crop is this many times as long as the longest usual instance, where LONGEST allows it
-WHOLE, MOST_CELLS = 2, 16_384  # and this many times at least, so that it holds the instance, up to so many cells
+LONGEST = 2304  # cells of a crop, as in the published settings
+SCENE = 16  # length of a crop relative to the longest usual instance, up to LONGEST
+WHOLE, MOST_CELLS = 2, 16_384  # minimum of that ratio, so that a crop contains the instance, up to MOST_CELLS
 SHORTEST_CROP = 128
-VIEWS = 40  # times that the run sees all of the data
+VIEWS = 40  # times that a run sees all of the data
 FEWEST_STEPS, MOST_STEPS = 1200, 15_000
-EPOCHS, FEWEST_EPOCHS = 40, 8  # with the warm-up
-RARE = 0.02  # share of instances that a person is not told of
-POSITIVES = 4  # points that learn one instance, about
-NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # the model's width, and from how many instances on it is wide
+EPOCHS, FEWEST_EPOCHS = 40, 8  # including warm-up
+RARE = 0.02  # smaller fractions of instances are not reported
+POSITIVES = 4  # approximate number of positive points per instance
+NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # model widths; WIDE_FROM instances and more use the wide one
 
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a recipe is derived from: durations of instances and lengths of videos, in grid cells."""
+    """Durations of instances and lengths of videos, in grid cells, from which a recipe is derived."""
 
     durations: tuple[float, ...]
     lengths: tuple[int, ...]
 
     def views(self, length: int) -> float:
-        """Crops of that many cells that show everything once."""
+        """Number of crops of `length` cells that cover all videos once."""
         return sum(max(1.0, cells / length) for cells in self.lengths)
 
 
 @dataclass(frozen=True)
 class Visits:
-    """How often the data is looked at: crops of each video in an epoch, epochs to warm up and after, batch size."""
+    """Crops per video and epoch, warm-up epochs, further epochs, and batch size."""
 
     batch: int
     crops: int
@@ -70,7 +71,7 @@ def longest_usual(durations: Sequence[float]) -> float:
 
 
 def levels_for(durations: Sequence[float]) -> int:
-    """Pyramid levels so that the coarsest range begins near half the longest usual instance.
+    """Number of pyramid levels such that the coarsest range begins near half the longest usual instance.
 
     Level l regresses distances of 4 * 2 ** (l - 1) to 4 * 2 ** l cells, and the middle of an instance is half its
     duration from either end.
@@ -81,11 +82,11 @@ def levels_for(durations: Sequence[float]) -> int:
 
 
 def length_for(shape: DataShape, levels: int) -> int:
-    """Cells of a training sequence: whole videos where they are not long for their instances, else a good part.
+    """Length of a training sequence in cells: complete videos unless they are long relative to their instances.
 
-    Crops of long videos show more of them in a batch of the same cost; 16 times the longest usual instance leaves
-    room around every one. Twice as long as that they are in any case, so that the middle of an instance is never
-    further from its ends than from those of what is seen with it.
+    With crops, a batch of the same cost contains parts of more videos; 16 times the longest usual instance leaves
+    context around each. A sequence is at least twice as long as that instance, so that the middle of an instance is
+    never further from its ends than from those of the crop.
     """
     top = 1 << (levels - 1)
     usual, longest = float(np.quantile(shape.lengths, 0.95)), longest_usual(shape.durations)
@@ -95,15 +96,15 @@ def length_for(shape: DataShape, levels: int) -> int:
 
 
 def window_for(durations: Sequence[float]) -> int:
-    """Cells that a level's local branch sees: an instance is 4 to 8 cells long on the level that finds it."""
+    """Local window of a level in cells: an instance is 4 to 8 cells long on the level that detects it."""
     middle = float(np.median(durations)) if len(durations) else FINEST_RANGE
     return 3 if middle < FINEST_RANGE else 5
 
 
 def visits_for(shape: DataShape, length: int) -> Visits:
-    """Batches that leave an epoch several steps, and so many steps that everything is seen 40 times.
+    """Batch size that gives an epoch several steps, and the number of epochs in which all data is seen 40 times.
 
-    Of few or long videos an epoch takes several crops each, so that epochs never get too short to count in.
+    For few or long videos, an epoch takes several crops of each, so that epochs do not become too short.
     """
     videos = len(shape.lengths)
     batch = min(videos, next(size for size, fewer in ((2, 16), (4, 64), (8, 1000), (16, math.inf)) if videos < fewer))
@@ -115,7 +116,7 @@ def visits_for(shape: DataShape, length: int) -> Visits:
 
 
 def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) -> Recipe:
-    """A released-variant CLTDR-GMG recipe that fits the data's durations, lengths and size."""
+    """A CLTDR-GMG recipe (released variant) for the durations, lengths and size of the data."""
     levels = levels_for(shape.durations)
     length = length_for(shape, levels)
     visits = visits_for(shape, length)
@@ -140,9 +141,9 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             crops=visits.crops,
             epochs=visits.epochs,
             warmup_epochs=visits.warmup,
-            # The published 1e-3 of batches of 16, less for smaller ones.
+            # The published rate is 1e-3 for batches of 16; lower for smaller batches.
             learning_rate=round(min(1e-3, 1e-3 * (visits.batch / 8) ** 0.5), 6),
-            # An average over the last tenth of the run, at most the published one.
+            # Averages over the last tenth of the run; at most the published decay.
             ema_decay=round(min(max(1 - 10 / max(visits.steps(len(shape.lengths)), 1), 0.9), 0.999), 4),
             initial_loss_norm=max(1.0, round(positives)),
             class_loss="focal",
@@ -153,7 +154,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
 
 
 def summary(recipe: Recipe, shape: DataShape) -> list[str]:
-    """What was derived from what, in lines for a person."""
+    """The derived values and their reasons, as lines of text."""
     model, training = recipe.model, recipe.training
     lengths = np.quantile(shape.lengths, [0, 0.5, 1])
     durations = np.asarray(shape.durations)
@@ -162,18 +163,18 @@ def summary(recipe: Recipe, shape: DataShape) -> list[str]:
     videos = len(shape.lengths)
     visits = Visits(min(training.batch_size, videos), training.crops, training.warmup_epochs, training.epochs)
     lines = [
-        f"{counted(videos, 'video')} of {lengths[0]:.0f} to {lengths[2]:.0f} grid cells, {lengths[1]:.0f} in the "
-        f"middle; {counted(len(durations), 'instance')} of {low:.1f} to {high:.1f} cells (2 to 98 %), {middle:.1f} in "
-        "the middle",
-        f"derived model: {model.levels} levels, regression ranges {ranges}, from {model.level_ranges[-1][0]:g}; "
+        f"{counted(videos, 'video')} of {lengths[0]:.0f} to {lengths[2]:.0f} grid cells (median {lengths[1]:.0f}); "
+        f"{counted(len(durations), 'instance')} of {low:.1f} to {high:.1f} cells (2nd to 98th percentile, median "
+        f"{middle:.1f})",
+        f"derived model: {model.levels} levels, regression ranges {ranges}, {model.level_ranges[-1][0]:g}+; "
         f"width {model.width}{_window(recipe)}",
         f"derived training: sequences of {training.max_length} cells, batches of {training.batch_size}, "
-        f"{training.crops} of each video in an epoch, {training.warmup_epochs} + {training.epochs} epochs = "
+        f"{counted(training.crops, 'crop')} per video and epoch, {training.warmup_epochs} + {training.epochs} epochs = "
         f"{visits.steps(videos)} steps, learning rate {training.learning_rate:g}",
     ]
     for odd, what, stride in (
-        (durations < 1, "shorter than a cell", "smaller"),
-        (durations > training.max_length, "longer than a sequence", "larger"),
+        (durations < 1, "shorter than a grid cell", "smaller"),
+        (durations > training.max_length, "longer than a training sequence", "larger"),
     ):
         share = odd.sum() / max(odd.size, 1)
         if share > RARE:

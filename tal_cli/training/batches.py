@@ -1,4 +1,4 @@
-"""Which videos, and which crops of them, a step learns from: it follows from the seed and the step alone."""
+"""Selection of the videos and crops of each training step, determined by the seed and the step alone."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Batches:
     """The batches of a run.
 
     Attributes:
-        size: videos in a batch; fewer than the recipe's where there are not as many.
+        size: videos in a batch; at most the number of training videos.
         per_epoch: batches in an epoch; the last incomplete one is dropped.
         cells: grid cells of the largest batch, padding included.
     """
@@ -70,11 +70,11 @@ class Batches:
         self.cells = self.size * padded_length(recipe.model, longest)
 
     def videos(self, step: int) -> tuple[str, ...]:
-        """Names of the videos of a step, from 0."""
+        """Names of the videos of a step (counted from 0)."""
         return tuple(self._video(draw).annotation.name for draw in self._chosen(step))
 
     def parts(self, step: int, ranges: Sequence[range]) -> Parts:
-        """The videos of a step's batch that stand at these places, all padded as the whole batch is."""
+        """The videos at these positions of a step's batch, padded to the length of the full batch."""
         config, spec = self._recipe.training, self._recipe.features
         chosen = self._chosen(step)
         seeds = (np.random.default_rng([config.seed, step // self.per_epoch, 1 + draw]) for draw in chosen)
@@ -87,9 +87,9 @@ class Batches:
         ]
 
     def each(self, steps: range, ranges: Sequence[range], device: torch.device) -> Iterator[Parts]:
-        """`parts` of consecutive steps; beside a GPU the next ones are prepared while one is worked on.
+        """`parts` of consecutive steps; on a GPU the next step is prepared in a thread during the current one.
 
-        Not on the processor: a second thread that computes makes every operation of the first a third slower there.
+        Not on a CPU: there a second computing thread slows each operation of the first by a third.
         """
         prepared = (self.parts(step, ranges) for step in steps)
         return prepared if device.type == "cpu" else prefetch(prepared, 1)
@@ -98,7 +98,7 @@ class Batches:
         return self._videos[draw % len(self._videos)]
 
     def _chosen(self, step: int) -> list[int]:
-        """The draws of a step's batch; an epoch has as many of each video as the recipe has crops."""
+        """Indices of the crops in a step's batch; an epoch has `training.crops` of each video."""
         epoch, index = divmod(step, self.per_epoch)
         draws = len(self._videos) * self._recipe.training.crops
         order = np.random.default_rng([self._recipe.training.seed, epoch, 0]).permutation(draws)
@@ -106,14 +106,15 @@ class Batches:
 
 
 def split_batch(size: int, processes: Processes, passes: int) -> list[range]:
-    """Places in the batch of each of this process's passes.
+    """Positions in the batch for each forward pass of this process.
 
     Raises:
         UsageError: a batch has fewer videos than there are processes.
     """
     if size < processes.count:
         raise UsageError(
-            f"a batch of {size} cannot be shared by {processes.count} processes", "raise --batch-size, or start fewer"
+            f"a batch of {size} cannot be split over {processes.count} processes",
+            "raise --batch-size, or use fewer processes",
         )
     mine = processes.share(size)
     passes = min(passes, len(mine))

@@ -1,4 +1,4 @@
-"""What `tal train` learns from: annotations, feature files and subsets, checked before anything else is done."""
+"""Training data of `tal train`: annotations, feature files and subsets, checked before training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
 from tal_cli.datasets.checks import (
     EMPTY_SUBSET,
     UNKNOWN_LABEL,
-    UNTAUGHT_LABEL,
+    LABEL_NOT_IN_TRAINING,
     Expected,
     check_annotations,
     summarise,
@@ -30,22 +30,22 @@ from tal_cli.models.recipe.schema import Recipe
 
 OWN_DATA_TIOU = "0.3:0.1:0.7"
 USUAL_NAME = "annotations"
-MAKE_FEATURES = "make them with `tal extract-features VIDEOS --output DIR`, or say with --features where they are"
+MAKE_FEATURES = "extract them with `tal extract-features VIDEOS --output DIR`, or give their folder with --features"
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What to train on.
+    """Annotations and features for one training run.
 
     Attributes:
-        name: the data set's, or `name_of` the annotation file.
+        name: name of the data set, or `name_of` the annotation file.
         path: the annotation file.
-        annotations: with the subsets that are meant.
-        features: a folder, or a file that holds all.
-        train, test: subsets; the second may be absent.
-        tiou: thresholds of the evaluation.
-        recipe: the data set's usual one, if it has one.
-        expected: what annotations and features are checked against, but for the features' making.
+        annotations: the ground truth, with the subsets to use.
+        features: a folder, or one file with all features.
+        train, test: names of the subsets; the second may be None.
+        tiou: tIoU thresholds of the evaluation.
+        recipe: name of the data set's default recipe, if it has one.
+        expected: properties that annotations and features are checked for, except the feature contract.
     """
 
     name: str
@@ -60,12 +60,12 @@ class TrainingData:
 
     @property
     def subsets(self) -> tuple[str, ...]:
-        """Those that are read."""
+        """The subsets that are read."""
         return (self.train,) if self.test is None else (self.train, self.test)
 
 
 def find_data(dataset: str, features: Path | None, train_subset: str | None, test_subset: str | None) -> TrainingData:
-    """Annotations and features of a data set's name or of an annotation file.
+    """The annotations and features of a built-in data set or of an annotation file.
 
     Raises:
         MissingError: the annotations are not there.
@@ -87,14 +87,14 @@ def find_data(dataset: str, features: Path | None, train_subset: str | None, tes
 
 
 def name_of(path: Path) -> str:
-    """What one's own data is called: as its annotation file, or as the folder of one that has the usual name."""
+    """Name of user data: the stem of the annotation file, or of its folder if the file has the default name."""
     stem = path.name.split(".")[0]
     return path.resolve().parent.name or stem if stem == USUAL_NAME else stem
 
 
 def _own_data(path: Path, features: Path | None, train: str | None, test: str | None) -> TrainingData:
     if not path.is_file():
-        raise MissingError(f"{path}: no such annotation file", "name a file, or a data set of `tal datasets list`")
+        raise MissingError(f"{path}: no such annotation file", "give a file, or a data set from `tal datasets list`")
     annotations = load_annotations(path)
     if train is None and test is None:
         split = split_own(annotations, path)
@@ -138,12 +138,16 @@ def _benchmark_data(name: str, features: Path | None, train: str | None, test: s
 
 
 def check_ground_truth(data: TrainingData, *, speak: bool = True) -> None:
-    """Check the annotations as `tal datasets check` does; what does not end the run is said, if `speak`.
+    """Check the annotations as `tal datasets check` does; problems that do not end the run are printed if `speak`.
 
     Raises:
-        InputError: a subset without instances, an unknown label, one's own label that is missing from the training set.
+        InputError: a subset without instances, an unknown label, a label missing from the training subset.
     """
-    fatal = (EMPTY_SUBSET, UNKNOWN_LABEL) if data.name in BENCHMARKS else (EMPTY_SUBSET, UNKNOWN_LABEL, UNTAUGHT_LABEL)
+    fatal = (
+        (EMPTY_SUBSET, UNKNOWN_LABEL)
+        if data.name in BENCHMARKS
+        else (EMPTY_SUBSET, UNKNOWN_LABEL, LABEL_NOT_IN_TRAINING)
+    )
     found = list(check_annotations(data.annotations, data.expected))
     ends = summarise([problem for problem in found if problem.kind in fatal])
     if ends:
@@ -155,7 +159,7 @@ def check_ground_truth(data: TrainingData, *, speak: bool = True) -> None:
 def load_subsets(
     data: TrainingData, spec: FeatureSpec, *, speak: bool = True
 ) -> tuple[list[FeatureVideo], list[FeatureVideo]]:
-    """The videos to train on, and those to evaluate on, of which there may be none; raises as `load_videos`."""
+    """The videos to train on, and those to evaluate on (may be empty); raises as `load_videos`."""
     subsets = [data.annotations.of(name) for name in data.subsets]
     every = list({video.name: video for subset in subsets for video in subset}.values())
     with console.progress("reading features", len(every), "videos") as progress:
@@ -168,11 +172,11 @@ def load_subsets(
 
 
 def feature_spec(data: TrainingData, overrides: Mapping[str, object]) -> FeatureSpec:
-    """What the first training video's features are: as the file beside them says, else as overrides do.
+    """The contract of the first training video's features: from the file beside them, else from overrides.
 
     Raises:
-        MissingError: they are not there, or nothing says what they are.
-        RecipeError: overrides that features cannot have.
+        MissingError: there are no features, or their contract is unknown.
+        RecipeError: invalid overrides.
         FeatureError: the file cannot be read.
     """
     video = data.annotations.of(data.train)[0]
@@ -185,8 +189,8 @@ def feature_spec(data: TrainingData, overrides: Mapping[str, object]) -> Feature
     said = {path: value for path, value in overrides.items() if path.startswith("features.")}
     if not {"features.window", "features.stride"} <= said.keys():
         raise MissingError(
-            f"{file}: nothing beside it says its window and stride",
-            "say them with --set features.window=16 --set features.stride=4, or name a --recipe that does",
+            f"{file}: its window and stride are unknown: there is no feature contract beside it",
+            "give them with --set features.window=16 --set features.stride=4, or choose a recipe with --recipe",
         )
     unsaid = FeatureSpec(extractor=UNKNOWN, channels=file.outline().features.shape[1], window=1, stride=1)
     blank = Recipe(name=data.name, features=unsaid, model=ModelConfig(classes=1))

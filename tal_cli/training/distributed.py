@@ -1,4 +1,4 @@
-"""The processes that train together, as `torchrun` starts them; one process alone is the group of itself."""
+"""Distributed training under `torchrun`; a single process is a group of one."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch import Tensor
 
 from tal_cli.extractors.errors import UsageError
 
-# Evaluation can leave a process waiting for another for long.
+# During evaluation, processes may wait for each other for a long time.
 PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Who I am among how many.
+    """Process group of a training run.
 
     Attributes:
-        rank: of this process, from 0; process 0 writes files and speaks.
-        count: of processes.
-        device: what this process computes on, and talks through; None: whatever is asked for.
+        rank: rank of this process, from 0; process 0 writes files and messages.
+        count: number of processes.
+        device: device for computation and communication; None: as given by --device.
     """
 
     rank: int = 0
@@ -34,11 +34,11 @@ class Processes:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def share(self, items: int) -> range:
-        """Which of a number of items are this process's: consecutive ones, the first processes taking one more."""
+        """Consecutive items of this process; the first processes take one more if they do not divide evenly."""
         size, more = divmod(items, self.count)
         first = self.rank * size + min(self.rank, more)
         return range(first, first + size + (self.rank < more))
@@ -52,7 +52,7 @@ class Processes:
         return sums.to(values.device)
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Add up the gradients of all processes, in one message; a parameter without one counts as zero."""
+        """Sum the gradients of all processes in one all-reduce; a missing gradient counts as zero."""
         if self.count == 1:
             return
         gradients = []
@@ -66,7 +66,7 @@ class Processes:
             gradient.copy_(part.view_as(gradient))
 
     def gather(self, item: Any) -> list[Any]:
-        """One item of every process, by rank, in every process."""
+        """All-gather: the items of all processes, by rank."""
         if self.count == 1:
             return [item]
         items: list[Any] = [None] * self.count
@@ -74,7 +74,7 @@ class Processes:
         return items
 
     def agree(self, item: Any) -> Any:
-        """What process 0 has, in every process."""
+        """Broadcast: the item of process 0."""
         return self.gather(item)[0]
 
 
@@ -82,18 +82,20 @@ ALONE = Processes()
 
 
 def join(device: str) -> Processes:
-    """The group that `torchrun` made for this process, or a group of one.
+    """The process group started by `torchrun`, or a group of one.
 
-    `device` as on the command line: GPUs talk through NCCL, processors through Gloo.
+    `device` as on the command line: GPUs communicate through NCCL, CPUs through Gloo.
 
     Raises:
-        UsageError: a single GPU is named for several processes.
+        UsageError: a single GPU is given for several processes.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ALONE
     if device.startswith("cuda:"):
-        raise UsageError(f"--device {device}: several processes cannot share it", "leave --device to torchrun")
+        raise UsageError(
+            f"--device {device}: several processes cannot share one device", "omit --device under torchrun"
+        )
     on_gpu = device in ("auto", "cuda") and torch.cuda.is_available()
     if not dist.is_initialized():
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""From what a user asks `tal train` for to a run: data, recipe and folder, all checked before the first step."""
+"""Prepares a training run from the options of `tal train`: data, recipe and run folder, checked before training."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from tal_cli.training.distributed import join
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.run import TrainingRun
 from tal_cli.training.state import FILE, FOLDER, initial_weights, videos_before
-from tal_cli.training.trackers import open_board
+from tal_cli.training.trackers import open_tracker
 
-NAMED = 12  # held-out videos that are listed; more are only counted
-ONE_LABEL = "action"  # of a detector that does not tell labels apart
+NAMED = 12  # held-out videos are listed up to this number, else only counted
+ONE_LABEL = "action"  # label of class-agnostic detectors
 
 
 def prepare(options: TrainingOptions) -> TrainingRun:
-    """Find and check everything that a run needs, in seconds rather than after hours.
+    """Find and check everything that a run needs before training begins.
 
     Raises:
-        MissingError: annotations or features are not there.
+        MissingError: no annotations or no features.
         UsageError: unknown names, features that do not fit the recipe, a folder that is in use.
         InputError: a file that cannot be read, an empty subset, an unknown label, features that are not finite.
-        CheckpointError: labels that could not be kept.
+        CheckpointError: labels that cannot be stored.
     """
     if options.precision == "fp16":
         raise UsageError("--precision fp16: training would lose small gradients", "use fp32 or bf16")
@@ -87,15 +87,15 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         initial=initial,
         options=options,
         trained_before=videos_before(options.init, out if options.resume else None),
-        board=open_board(options.log, out, options.resume) if processes.leads else None,
+        tracker=open_tracker(options.log, out, options.resume) if processes.leads else None,
         processes=processes,
     )
 
 
 def choose_recipe(options: TrainingOptions, data: TrainingData) -> Recipe | None:
-    """The recipe asked for, or the data set's usual one, with overrides; None: one is to be derived.
+    """The given recipe, or the data set's default one, with overrides; None if a recipe has to be derived.
 
-    It gets as many classes as the annotations have, unless it learns all labels as one.
+    It gets as many classes as the annotations have, unless it is class-agnostic.
     """
     name = options.recipe or (data.recipe if data.recipe in list_recipes() else None)
     if name is None:
@@ -103,26 +103,26 @@ def choose_recipe(options: TrainingOptions, data: TrainingData) -> Recipe | None
     recipe = override(load_recipe(name), options.recipe_overrides)
     classes = 1 if recipe.training.class_agnostic else len(data.annotations.labels)
     if recipe.model.classes != classes:
-        console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: taking {classes}")
+        console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: using {classes}")
     return override(recipe, {"model.classes": classes, **options.recipe_overrides})
 
 
 def derive(
     options: TrainingOptions, data: TrainingData, spec: FeatureSpec, videos: Sequence[FeatureVideo], *, speak: bool
 ) -> Recipe:
-    """A recipe for these videos, with overrides; what came of what is said, if `speak`.
+    """A recipe derived for these videos, with overrides; the derivation is printed if `speak`.
 
     Raises:
-        UsageError: overrides that say other features than there are, or learn other labels.
+        UsageError: overrides that contradict the features, or change the classes.
     """
     shape = data_shape(videos)
     recipe = override(derive_recipe(data.name, spec, shape, len(data.annotations.labels)), options.recipe_overrides)
     if recipe.features != spec:
-        raise UsageError("--set features: without a recipe the features are what the files say")
+        raise UsageError("--set features: without a recipe, feature settings are read from the files")
     if recipe.training.class_agnostic:
         raise UsageError(
-            "--set training.class_agnostic: without a recipe all labels are told apart",
-            "write a recipe that learns them as one, and choose it with --recipe",
+            "--set training.class_agnostic: a derived recipe has one class per label",
+            "write a class-agnostic recipe, and choose it with --recipe",
         )
     for line in summary(recipe, shape) if speak else ():
         console.note(line)
@@ -130,14 +130,14 @@ def derive(
 
 
 def make_folder(out: Path) -> None:
-    """The run's folder, without the half files that a killed run left in it."""
+    """Create the run's folder and remove partial files of an interrupted run."""
     out.mkdir(parents=True, exist_ok=True)
     for folder in (out, out / FOLDER):
         sweep(file for files in leftovers(folder).values() for file in files)
 
 
 def check_instances(videos: Sequence[FeatureVideo], subset: str) -> None:
-    """Raise UsageError where there is nothing to learn from."""
+    """Raise UsageError if there is no instance to train on."""
     if not any(len(video.labels) for video in videos):
         raise UsageError(f"subset {subset!r} has no instance to train on", "name another with --train-subset")
 
@@ -146,35 +146,35 @@ def run_folder(options: TrainingOptions) -> Path:
     """The run's folder: `--output`, or `runs/NAME-DATE`; when resuming without `--output`, the newest of that name.
 
     Raises:
-        UsageError: the folder holds another run, or there is none to resume.
+        UsageError: the folder contains another run, or there is none to resume.
     """
     name = options.dataset if options.dataset in BENCHMARKS else name_of(Path(options.dataset))
     out = options.output
     if out is None and options.resume:
         found = sorted(Path("runs").glob(f"{name}-*/{FOLDER}/{FILE}"), key=lambda path: path.stat().st_mtime)
         if not found:
-            raise UsageError(f"no run of {name} in runs/ to resume", "name the run folder with --output")
+            raise UsageError(f"no run of {name} in runs/ to resume", "give the run folder with --output")
         out = found[-1].parents[1]
     out = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     check_folder(out)
     if not options.resume and (out / FOLDER / FILE).exists():
-        raise UsageError(f"{out} holds a run already", "continue it with --resume, or choose another --output")
+        raise UsageError(f"{out} already contains a run", "continue it with --resume, or choose another --output")
     return out
 
 
 def describe(
     data: TrainingData, recipe: Recipe, videos: Sequence[FeatureVideo], validation: Sequence[FeatureVideo], out: Path
 ) -> None:
-    """Say what is trained on what."""
+    """Print the data and the evaluation of the run."""
     instances = sum(len(video.labels) for video in videos)
     taught = f"{counted(instances, 'instance')} of {counted(recipe.model.classes, 'label')}"
     console.note(f"{counted(len(videos), 'video')} in {data.train} with {taught}")
     if validation:
-        kept = f"model kept: {recipe.training.select}"
+        kept = f"model selection: {recipe.training.select}"
         names = f": {', '.join(video.annotation.name for video in validation)}" if len(validation) <= NAMED else ""
         console.note(f"evaluating on {counted(len(validation), 'video')} in {data.test}; {kept}")
         console.note(f"held out{names}; recorded in {out / RUN_RECORD}, for `tal eval --subset {HELD_OUT}`")
     else:
-        console.note("no subset to evaluate on; the last epoch's model is kept")
+        console.note("no subset to evaluate on; the model of the last epoch is the result")
     if len(videos) < recipe.training.batch_size:
-        console.note(f"fewer videos than a batch of {recipe.training.batch_size}: batches of {len(videos)}")
+        console.note(f"fewer videos than the batch size {recipe.training.batch_size}: using batches of {len(videos)}")

@@ -1,4 +1,4 @@
-"""What a training run is, and what comes of it."""
+"""Settings and result of a training run."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from tal_cli.models.recipe.schema import Recipe
 from tal_cli.results.run_videos import RUN_RECORD
 from tal_cli.training.distributed import ALONE, Processes
 from tal_cli.training.options import TrainingOptions
-from tal_cli.training.trackers import Board
+from tal_cli.training.trackers import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """One run: what to train, on what, and where to.
+    """Settings of one training run.
 
     Attributes:
         recipe: everything that defines the detector and its training.
-        labels: in class order.
-        videos: to train on.
-        validation: to evaluate on; may be empty.
+        labels: labels in class order.
+        videos: videos to train on.
+        validation: videos to evaluate on; may be empty.
         out: the run folder.
-        tiou: thresholds of the evaluations.
+        tiou: tIoU thresholds of the evaluations.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated.
         precision: `auto`, `fp32`, `bf16` of the forward pass; auto is fp32.
-        threads: of torch on a CPU; None: as many as a step's work is worth, see `useful_threads`.
-        resume: go on from the folder's state where it has one.
-        options: what was asked for, for the record.
-        initial: weights to begin with, by parameter name; those of another shape are left out.
-        trained_before: names of the videos that these were trained on, as far as recorded.
-        processes: who trains together; every process has a share of each batch.
+        threads: number of torch threads on a CPU; None: chosen by `useful_threads`.
+        resume: continue from the state in the run folder, if there is one.
+        options: the options of the command, for the run record.
+        initial: initial weights by parameter name; those of another shape are ignored.
+        trained_before: names of the videos on which the initial weights were trained, if recorded.
+        processes: process group; every process computes a part of each batch.
     """
 
     recipe: Recipe
@@ -57,19 +57,19 @@ class TrainingRun:
     options: TrainingOptions
     initial: dict[str, Tensor] | None = None
     trained_before: tuple[str, ...] = ()
-    board: Board | None = None
+    tracker: Tracker | None = None
     processes: Processes = ALONE
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Which weights are in the run folder: of which epoch (from 1), and the average mAP of that epoch if evaluated."""
+    """Epoch (from 1) of the weights in the run folder, and their average mAP if evaluated."""
 
     epoch: int
     average: float | None
 
     def description(self, run: TrainingRun) -> str:
-        """Which weights those are, in words for a person."""
+        """The weights in the run folder, as text."""
         chosen = "of the last epoch"
         if run.recipe.training.select == "best-test" and run.validation:
             chosen = f"with the highest mAP on {run.validation[0].annotation.subset}, chosen by looking at it"

@@ -1,4 +1,4 @@
-"""The learning rate of each step: linear warm-up, then a cosine."""
+"""Learning rate schedule: linear warm-up, then cosine decay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tal_cli.models.recipe.training import TrainingConfig
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up from zero over `warmup_steps`, then a cosine from `peak` to `floor` over the rest of `steps`."""
+    """Linear warm-up from zero over `warmup_steps`, then cosine decay from `peak` to `floor` until `steps`."""
 
     peak: float
     floor: float

@@ -1,4 +1,4 @@
-"""What a run begins with: a model's weights, or what a killed run needs to go on to the same ones."""
+"""Starting point of a run: initial weights of a model, or the saved state of an interrupted run."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ METRICS = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that changes while training. Batches, crops and noise follow from the seed and the step alone.
+    """Everything that changes during training. Batches, crops and noise are determined by the seed and the step.
 
     Attributes:
-        step: steps done.
-        fingerprint: hash of recipe, labels and data; a run continues only on what it began with.
+        step: number of completed steps.
+        fingerprint: hash of recipe, labels and data; a run can only be resumed with the same ones.
         detector, average: weights and their moving average.
-        optimizer: as `Optimizer.state_dict` gives it.
+        optimizer: `Optimizer.state_dict()`.
         loss_norm: the loss normaliser's running mean.
-        best: highest average mAP seen, below zero before the first evaluation.
-        result_epoch, result_average: which weights are in the run folder, and what they reach where that is known.
+        best: highest average mAP so far, below zero before the first evaluation.
+        result_epoch, result_average: epoch of the weights in the run folder, and their average mAP if evaluated.
     """
 
     step: int
@@ -55,17 +55,17 @@ class TrainingState:
 
 
 def save_state(state: TrainingState, run: Path) -> None:
-    """Write the state of a run; a reader meets the old one or the new one."""
+    """Write the state of a run atomically."""
     buffer = io.BytesIO()
     torch.save(vars(state), buffer)
     write_atomically(run / FOLDER / FILE, buffer.getvalue())
 
 
 def load_state(run: Path) -> TrainingState | None:
-    """The state that a run left; None where there is none.
+    """The saved state of a run; None if there is none.
 
     Raises:
-        InputError: the file is damaged or not such a state.
+        InputError: the file is damaged or not a training state.
     """
     path = run / FOLDER / FILE
     if not path.is_file():
@@ -78,7 +78,7 @@ def load_state(run: Path) -> TrainingState | None:
 
 
 def fingerprint(recipe: Recipe, labels: Sequence[str], videos: Sequence[FeatureVideo], precision: str) -> str:
-    """Hash of everything that decides where training leads: recipe, labels, precision, videos, lengths, instances."""
+    """Hash of everything that determines the result: recipe, labels, precision, videos, lengths, instances."""
     digest = hashlib.sha256(dump_recipe(recipe).encode())
     digest.update(json.dumps([list(labels), precision]).encode())
     for video in videos:
@@ -88,7 +88,7 @@ def fingerprint(recipe: Recipe, labels: Sequence[str], videos: Sequence[FeatureV
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one line per step and per evaluation. Going on from a step drops what was written after it."""
+    """`metrics.jsonl`: one line per step and per evaluation. Resuming from a step drops the lines after it."""
 
     def __init__(self, run: Path, step: int) -> None:
         path = run / METRICS
@@ -127,15 +127,17 @@ def videos_before(name: str | None, resumed: Path | None) -> tuple[str, ...]:
 
 
 def load_matching(detector: TemporalDetector, weights: dict[str, Tensor]) -> None:
-    """Take over the tensors that fit by name and shape, and say how many do not.
+    """Copy the tensors that match by name and shape, and print how many do not.
 
     Raises:
-        UsageError: none fits.
+        UsageError: no tensor matches.
     """
     own = detector.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     if not fitting:
-        raise UsageError("--init: no tensor of these weights fits the model")
+        raise UsageError("--init: no tensor of these weights matches the model")
     detector.load_state_dict(fitting, strict=False)
     if len(fitting) < len(own):
-        console.note(f"--init: {len(own) - len(fitting)} of {len(own)} tensors do not fit and start from scratch")
+        console.note(
+            f"--init: {len(own) - len(fitting)} of {len(own)} tensors do not match and are initialised from scratch"
+        )

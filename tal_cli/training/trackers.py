@@ -1,6 +1,6 @@
-"""Where figures go while training runs, beside `metrics.jsonl`; a new place is a class and a line in `BOARDS`.
+"""Experiment trackers for training metrics, besides `metrics.jsonl`; a new one is a class and a line in `TRACKERS`.
 
-A board is made from the run's folder and whether the run is resumed.
+A tracker is constructed with the run folder and whether the run is resumed.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from tal_cli.training.state import FOLDER
 WANDB_FILE = "wandb.txt"
 
 
-class Board(Protocol):
-    """A place where figures are shown."""
+class Tracker(Protocol):
+    """A tracker of training metrics."""
 
     def add(self, name: str, value: float, step: int) -> None:
-        """Record one figure of a step."""
+        """Record one metric of a step."""
 
     def close(self) -> None:
-        """Write what is left; nothing is recorded afterwards."""
+        """Flush and close; nothing is recorded afterwards."""
 
 
 class TensorBoard:
-    """Scalars for TensorBoard, in `tensorboard/` of the run folder.
+    """TensorBoard scalars in `tensorboard/` of the run folder.
 
     Raises:
         MissingError: the package is not installed.
@@ -44,18 +44,18 @@ class TensorBoard:
         self._writer = SummaryWriter(str(run / "tensorboard"))
 
     def add(self, name: str, value: float, step: int) -> None:
-        """Record one figure of a step."""
+        """Record one metric of a step."""
         self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close."""
         self._writer.close()
 
 
 class WeightsAndBiases:
-    """Figures for Weights & Biases, as its own environment variables say (WANDB_PROJECT, WANDB_MODE=offline, ...).
+    """Weights & Biases, configured by its environment variables (WANDB_PROJECT, WANDB_MODE=offline, ...).
 
-    The run's name there is kept in `state/`, so that a resumed run is the same one.
+    The W&B run id is stored in `state/`, so that a resumed run continues the same W&B run.
 
     Raises:
         MissingError: the package is not installed.
@@ -73,17 +73,17 @@ class WeightsAndBiases:
         self._run = wandb.init(name=run.name, id=identity, dir=str(run), resume="allow")
 
     def add(self, name: str, value: float, step: int) -> None:
-        """Record one figure of a step."""
+        """Record one metric of a step."""
         self._run.log({name: value}, step=step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close."""
         self._run.finish()
 
 
-BOARDS: dict[str, Callable[[Path, bool], Board]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+TRACKERS: dict[str, Callable[[Path, bool], Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 
-def open_board(name: str, run: Path, resume: bool) -> Board | None:
-    """The place of that name, `none` for none."""
-    return BOARDS[name](run, resume) if name != "none" else None
+def open_tracker(name: str, run: Path, resume: bool) -> Tracker | None:
+    """The tracker of a name; None for `none`."""
+    return TRACKERS[name](run, resume) if name != "none" else None

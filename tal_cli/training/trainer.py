@@ -1,8 +1,8 @@
-"""The training loop: AdamW, warm-up and cosine per step, clipping, a moving average of the weights, resuming.
+"""Training loop: AdamW, warm-up and cosine schedule, gradient clipping, averaged weights (EMA), resuming.
 
-Nothing random is carried from step to step: the order of an epoch, a video's crop and a step's noise are drawn from
-generators seeded by (seed, epoch), (seed, epoch, video) and (seed, step). A resumed run therefore needs weights,
-moments and the step alone, and ends in the same bits on the same machine.
+No random state is carried from step to step: the order of an epoch, a video's crop and a step's noise come from
+generators seeded by (seed, epoch), (seed, epoch, video) and (seed, step). A resumed run therefore needs only weights,
+optimizer moments and the step, and is bitwise reproducible on the same machine.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_
 from tal_cli.training.validation import validate
 
 VALUES_PER_THREAD = 1 << 16
-SAVE_SECONDS = 60.0  # a killed run loses at most this much, or the epoch it was in
+SAVE_SECONDS = 60.0  # a killed run loses at most this much, or its current epoch
 
 
 class TrainingDiverged(TalError):
-    """The loss or its gradient is no number any more; the message says where (exit code 3)."""
+    """The loss or its gradient is not finite; the message names the step (exit code 3)."""
 
     exit_code = InputError.exit_code
 
 
 def train(run: TrainingRun) -> TrainingResult:
-    """Train; leaves `model.safetensors`, `recipe.yaml`, `labels.txt`, `metrics.jsonl`, `run.json` and `state/` in the
+    """Train; writes `model.safetensors`, `recipe.yaml`, `labels.txt`, `metrics.jsonl`, `run.json` and `state/` to the
     run folder.
 
     Raises:
-        TrainingDiverged: a loss or a gradient that is no number.
+        TrainingDiverged: a loss or a gradient that is not finite.
         UsageError: the folder's state belongs to another recipe or other data.
     """
     trainer = Trainer(run)
@@ -59,7 +59,7 @@ def train(run: TrainingRun) -> TrainingResult:
 
 
 class Trainer:
-    """One run's moving parts."""
+    """Detector, optimizer, schedule and outputs of one run."""
 
     def __init__(self, run: TrainingRun) -> None:
         config = run.recipe.training
@@ -83,21 +83,21 @@ class Trainer:
         self.fingerprint = fingerprint(run.recipe, run.labels, run.videos, run.precision)
         self.step = 0
         self.best = -1.0
-        self.evaluated: float | None = None  # average mAP of this session's last evaluation
+        self.evaluated: float | None = None  # average mAP of the last evaluation in this process
         self.result = TrainingResult(0, None)
         if run.resume:
             self._restore()
         self.metrics = MetricsLog(run.out, self.step) if self.processes.leads else None
 
     def close(self) -> None:
-        """Close what is written to while training."""
+        """Close the metrics log and the tracker."""
         if self.metrics is not None:
             self.metrics.close()
-        if self.run.board is not None:
-            self.run.board.close()
+        if self.run.tracker is not None:
+            self.run.tracker.close()
 
     def fit(self) -> TrainingResult:
-        """Run all steps that are left."""
+        """Run all remaining steps."""
         saved = time.monotonic()
         left = range(self.step, self.schedule.steps)
         with console.progress("training", self.schedule.steps, "steps") as progress:
@@ -119,11 +119,11 @@ class Trainer:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last step done, from 1; 0 before the first."""
+        """The epoch of the last completed step, from 1; 0 before the first."""
         return -(-self.step // self.batches.per_epoch)
 
     def learn(self, parts: Parts) -> dict[str, float]:
-        """One step: learn from this process's parts of a batch; gives the whole batch's losses by name."""
+        """One training step on this process's parts of a batch; returns the losses of the full batch by name."""
         config = self.run.recipe.training
         rate = self.schedule.rate(self.step)
         for group in self.optimizer.param_groups:
@@ -143,7 +143,7 @@ class Trainer:
         return terms
 
     def _backward(self, parts: Parts) -> dict[str, float]:
-        """Gradients of this process's share of the batch; gives the losses of the whole batch."""
+        """Backward pass over this process's parts of the batch; returns the losses of the full batch."""
         config, device = self.run.recipe.training, self.run.device
         whole = len(parts) == self.processes.count == 1
         tally = self._tally(parts)
@@ -166,7 +166,7 @@ class Trainer:
         return dict(zip(names, self.processes.total(sums).tolist(), strict=True))
 
     def _tally(self, parts: Parts) -> Tally | None:
-        """Counts of the whole batch: those of all passes are needed before the first, those of all processes then."""
+        """Counts over the full batch, summed over forward passes and processes; needed before the first pass."""
         assignment = self.run.recipe.training.assignment
         if len(parts) > 1 and isinstance(assignment, CenterAssignment):
             config = self.run.recipe.model
@@ -189,18 +189,18 @@ class Trainer:
             f"training stopped in epoch {self.step // self.batches.per_epoch + 1}, step {self.step + 1}: {bad} not "
             f"finite; learning rate {self.schedule.rate(self.step):.3g}; "
             f"videos {', '.join(self.batches.videos(self.step))}",
-            "lower training.learning_rate or training.clip_grad_norm with --set; the run folder holds the state before",
+            "lower training.learning_rate or training.clip_grad_norm with --set; the run folder has the last good state",
         )
 
     def _log(self, terms: dict[str, float], rate: float, norm: float) -> None:
         if self.metrics is not None:
             self.metrics.write(step=self.step, epoch=self.epoch, learning_rate=rate, gradient_norm=norm, **terms)
-        if self.run.board is not None:
+        if self.run.tracker is not None:
             for name, value in {**terms, "learning_rate": rate}.items():
-                self.run.board.add(name, value, self.step)
+                self.run.tracker.add(name, value, self.step)
 
     def _end_epoch(self, loss: float) -> None:
-        """Evaluate where it is due, and write the run's model where these weights are it."""
+        """Evaluate if due, and write the model if these weights are selected."""
         config = self.run.recipe.training
         is_last = self.step == self.schedule.steps
         average = None
@@ -223,12 +223,12 @@ class Trainer:
             )
         if self.metrics is not None:
             self.metrics.write(step=self.step, epoch=self.epoch, evaluation=evaluation.as_json())
-        if self.run.board is not None:
-            self.run.board.add("mAP", evaluation.average, self.step)
+        if self.run.tracker is not None:
+            self.run.tracker.add("mAP", evaluation.average, self.step)
         return evaluation
 
     def save(self) -> None:
-        """Write what a resumed run needs; only the leading process does."""
+        """Write the training state; only process 0 does."""
         if not self.processes.leads:
             return
         state = TrainingState(
@@ -247,11 +247,11 @@ class Trainer:
     def _restore(self) -> None:
         state = load_state(self.run.out)
         if state is None:
-            console.note(f"{self.run.out} holds no state yet: beginning at the first step")
+            console.note(f"{self.run.out} contains no training state: starting at the first step")
             return
         if state.fingerprint != self.fingerprint:
             raise UsageError(
-                f"{self.run.out}: its state belongs to another recipe, precision or other data",
+                f"{self.run.out}: its state belongs to another recipe, precision or data set",
                 "resume with the same options, or train into another folder with --output",
             )
         self.detector.load_state_dict(state.detector)
@@ -264,10 +264,10 @@ class Trainer:
 
 
 def useful_threads(values: int, cores: int) -> int:
-    """Threads of torch, up to one a core, that shorten a step whose activations have that many values per layer.
+    """Number of torch threads, up to one per core, that speed up a step with that many activations per layer.
 
-    Below VALUES_PER_THREAD for each, threads wait for each other for longer than they compute; on a machine that is
-    busy otherwise, many times as long.
+    With fewer than VALUES_PER_THREAD activations each, threads spend more time on synchronisation than on computing,
+    and many times more on a busy machine.
     """
     return max(1, min(cores, values // VALUES_PER_THREAD))
 

@@ -1,4 +1,4 @@
-"""What a detector reaches on feature files whose ground truth is known."""
+"""Evaluation of a detector on feature files during training."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def validate(
     progress: Callable[[int, int], None] | None = None,
     processes: Processes = ALONE,
 ) -> Evaluation:
-    """Detect in every video and evaluate; the videos are of one subset, and processes share them.
+    """Run the detector on every video of one subset and evaluate; videos are distributed over processes.
 
-    The same segments, numbers and order as in the file that `tal detect --min-score 0` writes of the videos by name, so
-    that `tal eval` of that gives the same.
+    Segments, rounding and order are those of a file that `tal detect --min-score 0` writes for the videos sorted by
+    name, so that `tal eval` of that file gives the same result.
     """
     own: list[Row] = []
     mine = videos[processes.rank :: processes.count]

@@ -1,8 +1,8 @@
-"""Annotation files of every format that is read: one module per format.
+"""Readers of annotation files: one module per format.
 
-A module has `NAME`, `recognises(head)`, which tells its files by how they begin, and `read(path, text, how)`, which
-makes `Annotations` of one. Nothing in a file is executed, and no other file is opened because a file says so. A new
-format is a module here and a line in `READERS`, or an entry point of the group `tal.annotation_formats` that gives one.
+A module has `NAME`, `recognises(head)`, which detects its files by their first characters, and `read(path, text, how)`,
+which returns `Annotations`. Nothing in a file is executed, and no file is opened because another refers to it. A new
+format is a module here and a line in `READERS`, or an entry point in the group `tal.annotation_formats`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tal_cli.extractors.files.error_text import library_message
 from tal_cli.extractors.files.json_files import read_text
 from tal_cli.extractors.plugins import Registry
 
-HEAD = 1 << 16  # characters by which a format is told
+HEAD = 1 << 16  # characters by which a format is detected
 
 
 @runtime_checkable
 class Reader(Protocol):
-    """What a module of this package has."""
+    """Interface of the modules of this package."""
 
     NAME: str
 
@@ -36,7 +36,7 @@ class Reader(Protocol):
     def read(self, path: Path, text: str, how: How) -> Annotations: ...
 
 
-# In the order in which they are asked: a table has no mark of its own.
+# In order of precedence: tables come last, as they have no signature.
 BUILT_IN: dict[str, Reader] = {
     "activitynet": activitynet,
     "labelstudio": labelstudio,
@@ -49,15 +49,15 @@ READERS = Registry("tal.annotation_formats", Reader, BUILT_IN)
 
 
 def load_annotations(path: str | Path, label_key: str = "label", fps: float | None = None) -> Annotations:
-    """Read an annotation file in whichever format it is, gzipped or not.
+    """Read an annotation file of any format, gzipped or not.
 
     Args:
         path: the file.
-        label_key: which entry of an annotation is its label; EPIC-KITCHENS has `verb`, `noun` and `action`.
-        fps: the rate of frame numbers, where the file does not tell it.
+        label_key: entry of an annotation that is its label; EPIC-KITCHENS has `verb`, `noun` and `action`.
+        fps: frame rate of frame numbers, if the file does not contain it.
 
     Raises:
-        AnnotationError: it is in no known format, or something in it is wrong; the reason names the video.
+        AnnotationError: an unknown format, or invalid content; the reason names the video.
         InputError: the file cannot be read.
     """
     text = read_text(path)
@@ -66,21 +66,21 @@ def load_annotations(path: str | Path, label_key: str = "label", fps: float | No
         raise AnnotationError(path, "the file is empty")
     found = reader_for(path, head).read(Path(path), text, How(label_key, fps))
     for names in look_alikes(found.labels):
-        console.warn(f"{path}: labels that look alike: {', '.join(map(repr, names))}; are they one?")
+        console.warn(f"{path}: similar labels: {', '.join(map(repr, names))}; are they the same?")
     return found
 
 
 def reader_for(path: str | Path, head: str) -> Reader:
-    """The reader of the format in which a file begins.
+    """The reader for a file's first characters.
 
     Raises:
-        AnnotationError: it is in no known format, or two packages add one that it fits.
+        AnnotationError: an unknown format, or formats of two plug-in packages match.
     """
     readers = READERS.usable()
-    # Those of other packages first: built-in ones take JSON and tables of any kind.
+    # Plug-in formats first: the built-in readers accept any JSON and any table.
     added = [name for name in readers if name not in BUILT_IN and _recognises(name, readers[name], head)]
     if len(added) > 1:
-        raise AnnotationError(path, f"it fits the annotation formats {' and '.join(added)}, which packages add")
+        raise AnnotationError(path, f"several plug-in annotation formats match: {' and '.join(added)}")
     fitting = added or [name for name in BUILT_IN if name in readers and readers[name].recognises(head)]
     if not fitting:
         known = "; ".join(reader.NAME for reader in readers.values())
@@ -97,7 +97,7 @@ def _recognises(name: str, reader: Reader, head: str) -> bool:
 
 
 def look_alikes(labels: Iterable[str]) -> list[list[str]]:
-    """Groups of labels that differ in nothing but case, spaces, hyphens or underscores."""
+    """Groups of labels that differ only in case, spaces, hyphens or underscores."""
     groups: dict[str, list[str]] = {}
     for label in labels:
         groups.setdefault(re.sub(r"[\s_-]+", " ", label).strip().casefold(), []).append(label)

@@ -1,9 +1,9 @@
-"""ActivityNet-style JSON, as THUMOS14, MultiTHUMOS, ActivityNet, HACS and people's own data have it.
+"""ActivityNet-style JSON, used by THUMOS14, MultiTHUMOS, ActivityNet, HACS and custom data.
 
 `{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`,
-seconds; a video without subset is one to train on. HACS writes durations as strings; files without annotations (test
-sets) leave the list out. Files with DETAD's characteristics have no durations; each annotation's length and coverage
-tell them. Where nothing does, a video ends with its last segment. A list `labels` at the top gives the labels' order.
+in seconds; a video without subset is a training video. HACS writes durations as strings; test sets have no list of
+annotations. Files with DETAD's characteristics have no durations; they follow from the length and coverage of each
+annotation. An unknown duration is the end of the last segment. A top-level list `labels` gives the order of the labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAME = "ActivityNet-style JSON"
 
 
 def recognises(head: str) -> bool:
-    """Whether a file begins as a JSON object."""
+    """Whether the file begins like a JSON object."""
     return head.startswith("{")
 
 
@@ -28,7 +28,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """Read such a file.
 
     Raises:
-        AnnotationError: it is not such a file; the message names the video that is wrong.
+        AnnotationError: invalid content; the message names the video.
     """
     content = parse_json(path, text)
     database = content.get("database")
@@ -41,17 +41,17 @@ def read(path: Path, text: str, how: How) -> Annotations:
 
 
 class _Reader:
-    """Checks one file's entries and collects its labels."""
+    """Validates the entries of one file and collects its labels."""
 
     def __init__(self, path: str | Path, label_key: str) -> None:
         self._path = path
         self._label_key = label_key
         self._ids: dict[str, set[int | None]] = {}
-        self._plain: dict[str, None] = {}  # labels whose entry is `label`, which is what a list of labels is of
+        self._plain: dict[str, None] = {}  # labels from the entry `label`: a list of labels contains those
 
     def labels(self, listed: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """In the file's own order where it lists them all, else by number, else in alphabetical order; and those that
-        its list lacks."""
+        """Labels in the order of the file's list if it is complete, else by id, else alphabetically; and the labels
+        missing from the list."""
         if not isinstance(listed, list) or not listed or not all(isinstance(label, str) for label in listed):
             return self._ordered(), ()
         named = dict.fromkeys(listed)
@@ -119,7 +119,7 @@ class _Reader:
 
 
 def _duration(entry: dict[str, Any]) -> Any:
-    """The duration in a video's entry, or what its annotations say of it: length / coverage."""
+    """The duration of a video, or length / coverage of one of its annotations."""
     items = entry.get("annotations")
     if entry.get("duration") is not None or not isinstance(items, list):
         return entry.get("duration")

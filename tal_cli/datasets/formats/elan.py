@@ -1,10 +1,9 @@
 """ELAN documents (.eaf): one video each.
 
-An annotation's label is its value; where that is empty or a number, as in the files that `tal detect` writes, it is the
-tier's name without the number of a further tier. Times are milliseconds; a medium whose TIME_ORIGIN is not 0 begins
-that long before the document does. ELAN leaves out the times of points inside a subdivided span, which lie evenly
-between their neighbours. An annotation that refers to another has that one's time;
-several of a tier that refer to the same one share its time evenly.
+The label is the value of an annotation; if that is empty or a number, as in files of `tal detect`, it is the name of
+the tier without the number of a further tier. Times are in milliseconds; TIME_ORIGIN is the position of the document's
+start in the medium. Times of points inside a subdivided span are omitted by ELAN; they are spaced evenly. An annotation
+that refers to another has its time; several of a tier that refer to the same one divide its time evenly.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Span = tuple[float, float]
 
 
 def recognises(head: str) -> bool:
-    """Whether a file begins as an ELAN document."""
+    """Whether the file begins like an ELAN document."""
     return head.startswith("<") and (ROOT in head or "<!DOCTYPE" in head)
 
 
@@ -39,13 +38,13 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """Read such a file.
 
     Raises:
-        AnnotationError: it is not such a file. XML that declares a document type is refused: ELAN writes none, and
-            only there can entities be declared that grow without bound or read other files.
+        AnnotationError: invalid content. XML with a document type declaration is rejected: ELAN writes none, and it
+            could declare entities that grow without bound or read other files.
     """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise AnnotationError(path, "XML with a document type declaration is not read")
     try:
-        # Encoded anew: an encoding that the declaration names is not that of the text.
+        # Encoded again as UTF-8: the declared encoding is that of the file, not of the decoded text.
         root = ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text).encode())
     except (ElementTree.ParseError, RecursionError, ValueError) as error:
         raise AnnotationError(path, f"not XML: {error}") from error
@@ -77,7 +76,7 @@ def _annotations(tier: Element) -> list[Element]:
 
 
 def _spans(root: Element, times: dict[str, float]) -> dict[Element, Span]:
-    """Start and end of every annotation that has them, of its own or of the one it refers to."""
+    """Start and end of every annotation, its own or those of the annotation it refers to."""
     spans: dict[Element, Span] = {}
     referring: dict[str, list[Sequence[Element]]] = {}
     for tier in root.findall("TIER"):
@@ -102,7 +101,7 @@ def _spans(root: Element, times: dict[str, float]) -> dict[Element, Span]:
 
 
 def _in_order(group: Sequence[Element]) -> Sequence[Element]:
-    """Annotations of one tier that refer to the same one, each after the one that it names as the previous."""
+    """Annotations of one tier that refer to the same one, in the order of their links to the previous one."""
     following = {item.get("PREVIOUS_ANNOTATION"): item for item in group}
     ordered = []
     item = following.pop(None, None)
@@ -113,9 +112,9 @@ def _in_order(group: Sequence[Element]) -> Sequence[Element]:
 
 
 def _times(root: Element, origin: float) -> dict[str, float]:
-    """Seconds in the video of every time slot; one without a value lies evenly between those around it that have one.
+    """Position of every time slot in the video, in seconds; slots without a value are interpolated evenly.
 
-    origin: the second of the video at which the document begins.
+    origin: start of the document in the video, in seconds.
     """
     slots = [(slot.get("TIME_SLOT_ID", ""), finite(slot.get("TIME_VALUE"))) for slot in root.iter("TIME_SLOT")]
     known = [index for index, (_, value) in enumerate(slots) if value is not None]
@@ -128,7 +127,7 @@ def _times(root: Element, origin: float) -> dict[str, float]:
 
 
 def _video(root: Element) -> tuple[str, float]:
-    """The stem of the video that the document links, and the second of it at which the document begins."""
+    """The stem of the linked video, and the start of the document in it, in seconds."""
     for media in root.iter("MEDIA_DESCRIPTOR"):
         name = unquote(media.get("MEDIA_URL", "")).replace("\\", "/").rsplit("/", 1)[-1]
         if is_video(name):

@@ -1,9 +1,9 @@
-"""EPIC-KITCHENS-100's own CSV files, EPIC_100_train.csv and EPIC_100_validation.csv, and those of C2-Action-Detection,
-which count frames at 30 a second.
+"""EPIC-KITCHENS-100's official CSV files, EPIC_100_train.csv and EPIC_100_validation.csv, and those of
+C2-Action-Detection, with frame numbers at 30 frames per second.
 
-Classes are named by EPIC_100_verb_classes.csv and EPIC_100_noun_classes.csv, durations and frame rates are those of
-EPIC_100_video_info.csv; they are looked for beside the file, gzipped or not. Which class is the label `label_key` says:
-verb, noun (names), verb_id, noun_id (numbers) or action ("verb,noun", both numbers).
+Class names are read from EPIC_100_verb_classes.csv and EPIC_100_noun_classes.csv, durations and frame rates from
+EPIC_100_video_info.csv, all in the same folder, gzipped or not. `label_key` selects the label: verb, noun (names),
+verb_id, noun_id (numbers) or action ("verb,noun", both numbers).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Label = Callable[[Row], str]
 
 @dataclass(frozen=True)
 class _Columns:
-    """What one kind of file calls its columns; `fps` is the rate of its frame numbers, None where it has times."""
+    """Column names of one kind of file; `fps` is the rate of its frame numbers, None for times."""
 
     video: str
     start: str
@@ -54,7 +54,7 @@ FRAMES = _Columns("video", "start", "stop", "verb", "noun", fps=30.0)
 
 
 def recognises(head: str) -> bool:
-    """Whether a file's first line names EPIC's columns."""
+    """Whether the first line contains EPIC's columns."""
     return _columns(head.partition("\n")[0].rstrip().replace('"', "").split(",")) is not None
 
 
@@ -62,12 +62,12 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """Read such a file.
 
     Raises:
-        AnnotationError: a row that is none, no class of that key, or no file that names the classes.
+        AnnotationError: an invalid row, an unknown label key, or a missing file of class names.
     """
     rows = list(_rows(path, text))
     columns = _columns(rows[0][1] if rows else TIMES.names)
     if columns is None:
-        raise AnnotationError(path, "its first line does not name EPIC's columns")
+        raise AnnotationError(path, "EPIC's columns are missing from the first line")
     label, names = _labels(path, how.label_key, columns)
     information = _information(path)
     subset = next((name for part, name in SUBSETS.items() if part in path.name.lower()), None)
@@ -75,7 +75,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     for number, row in rows:
         video, start, end = row[columns.video], columns.time(row[columns.start]), columns.time(row[columns.stop])
         if start is None or end is None or not video:
-            raise AnnotationError(path, f"line {number}, video {video}: start and stop are no times")
+            raise AnnotationError(path, f"line {number}, video {video}: start and stop are not times")
         try:
             entries.append(Entry(video, label(row), start, end, subset, *information.get(video, (None, None))))
         except (IndexError, ValueError) as error:
@@ -85,16 +85,16 @@ def read(path: Path, text: str, how: How) -> Annotations:
 
 
 def _columns(names: Iterable[str]) -> _Columns | None:
-    """What a file with columns of these names calls those that count."""
+    """The kind of file with these columns; None for others."""
     found = set(names)
     if TIMES.names <= found:
         return TIMES
-    # One's own table may have columns of the same names.
+    # A custom table may have columns of the same names.
     return FRAMES if FRAMES.names | {"narration_id"} <= found else None
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
-    """Every row and the number of its line; what a row lacks is empty."""
+    """Every row and its line number; missing cells are empty."""
     rows = csv.DictReader(io.StringIO(text.lstrip()), restval="")
     try:
         for row in rows:
@@ -104,7 +104,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
 
 
 def _labels(path: Path, label_key: str, columns: _Columns) -> tuple[Label, tuple[str, ...]]:
-    """What makes a row's label, and all labels where they have a list."""
+    """The function from a row to its label, and all labels if there is a list."""
     kind = label_key.removesuffix("_id")
     column = {"verb": columns.verb, "noun": columns.noun}.get(kind, "")
     if label_key in ("verb", "noun"):
@@ -126,7 +126,7 @@ def _named(names: tuple[str, ...], number: str) -> str:
 def _names(path: Path, kind: str) -> tuple[str, ...]:
     file = _beside(path, f"EPIC_100_{kind}_classes.csv")
     if file is None:
-        raise AnnotationError(path, f"EPIC_100_{kind}_classes.csv is not beside it; it names the classes")
+        raise AnnotationError(path, f"EPIC_100_{kind}_classes.csv with the class names is missing from its folder")
     return class_names(file)
 
 
@@ -134,7 +134,7 @@ def class_names(file: Path) -> tuple[str, ...]:
     """The names in EPIC_100_verb_classes.csv or EPIC_100_noun_classes.csv, by number.
 
     Raises:
-        AnnotationError: it is not such a file.
+        AnnotationError: not such a file.
     """
     try:
         numbered = {int(row["id"]): row["key"] for _, row in _rows(file, read_text(file))}
@@ -144,7 +144,7 @@ def class_names(file: Path) -> tuple[str, ...]:
 
 
 def _information(path: Path) -> dict[str, tuple[float | None, float | None]]:
-    """Duration and frame rate of each video, where they are known."""
+    """Duration and frame rate of each video, if known."""
     file = _beside(path, "EPIC_100_video_info.csv")
     if file is None:
         return {}

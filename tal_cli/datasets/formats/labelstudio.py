@@ -1,10 +1,10 @@
-"""Label Studio's JSON and JSON-MIN exports: a list of tasks with the annotations that people made.
+"""Label Studio's JSON and JSON-MIN exports: a list of tasks with their annotations.
 
-Regions of `TimelineLabels` count frames from 1, the last one included, at the frame rate of the labelling
-configuration, which the export leaves out: it is the one that the reader is told, else `fps` or `frame_rate` of the
-task's data. Regions of `Labels` on audio or video and of `TimeSeriesLabels` have seconds. Of several annotations of one
-task the one that was marked as ground truth counts, else the first; one that was cancelled never does. A task that
-nobody annotated, or whose annotations were all skipped, says nothing of its video and is left out.
+Regions of `TimelineLabels` have frame numbers from 1, end inclusive, at the frame rate of the labelling configuration,
+which is not exported: it is given to the reader, or is `fps` or `frame_rate` of the task's data. Regions of `Labels` on
+audio or video and of `TimeSeriesLabels` are in seconds. Of several annotations of a task, the one marked as ground
+truth is used, else the first; cancelled ones are ignored. Tasks without an annotation, or with skipped annotations
+only, are ignored.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tal_cli.extractors.files.json_files import parse_json
 from tal_cli.safe_text import counted
 
 NAME = "Label Studio JSON"
-UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of an uploaded file
+UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # prefix that Label Studio adds to names of uploaded files
 LABELS = ("timelinelabels", "labels", "timeserieslabels")
 
 
 def recognises(head: str) -> bool:
-    """Whether a file begins as a JSON list."""
+    """Whether the file begins like a JSON list."""
     return head.startswith("[")
 
 
@@ -37,7 +37,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """Read such a file.
 
     Raises:
-        AnnotationError: it is not such a file, or nothing tells the frame rate of its frame numbers.
+        AnnotationError: invalid content, or frame numbers without a known frame rate.
     """
     tasks = parse_json(path, text)
     if not isinstance(tasks, list):
@@ -47,19 +47,19 @@ def read(path: Path, text: str, how: How) -> Annotations:
     videos = gather(entry for number, task in done for entry in _task(path, number, task, how))
     left_out = len(numbered) - len(done)
     if left_out and not done:
-        raise AnnotationError(path, f"nobody has annotated any of its {counted(left_out, 'task')}")
+        raise AnnotationError(path, f"none of its {counted(left_out, 'task')} has an annotation")
     if left_out:
-        console.note(f"{path}: {counted(left_out, 'task')} without an annotation left out")
+        console.note(f"{path}: skipped {counted(left_out, 'task')} without an annotation")
     return Annotations("", videos, sorted_labels(videos))
 
 
 def _is_unlabelled(task: Any) -> bool:
-    """Whether a task holds no annotation that anybody finished."""
+    """Whether a task has no finished annotation."""
     return isinstance(task, dict) and isinstance(task.get("data"), dict) and not _finished(task)
 
 
 def _once(tasks: list[Any]) -> Iterator[tuple[int, Any]]:
-    """Tasks and their numbers; JSON-MIN has a task once per annotation, of which the first counts."""
+    """Tasks and their numbers; JSON-MIN repeats a task per annotation, of which the first is used."""
     known: set[str] = set()
     for number, task in enumerate(tasks, start=1):
         identity = str(task.get("id")) if isinstance(task, dict) and "data" not in task and "id" in task else ""
@@ -71,10 +71,10 @@ def _once(tasks: list[Any]) -> Iterator[tuple[int, Any]]:
 def _task(path: Path, number: int, task: Any, how: How) -> Iterator[Entry]:
     data = _data(task)
     if data is None:
-        raise AnnotationError(path, f"task {number}: not a task of Label Studio, it has no data")
+        raise AnnotationError(path, f"task {number}: not a Label Studio task: no data")
     video = _video(data)
     if not video:
-        raise AnnotationError(path, f"task {number}: its data name no video")
+        raise AnnotationError(path, f"task {number}: no video in its data")
     fps, duration = how.fps or finite(data.get("fps", data.get("frame_rate"))), finite(data.get("duration"))
     subset = data.get("subset") if isinstance(data.get("subset"), str) else None
     yield Entry(video, None, 0.0, 0.0, subset, duration, fps)
@@ -83,14 +83,14 @@ def _task(path: Path, number: int, task: Any, how: How) -> Iterator[Entry]:
 
 
 def _data(task: Any) -> dict[str, Any] | None:
-    """What a task shows; JSON-MIN has that and the regions side by side."""
+    """The data of a task; JSON-MIN has data and regions in one object."""
     is_minimal = isinstance(task, dict) and "data" not in task and ("annotation_id" in task or "annotator" in task)
     data = task if is_minimal else task.get("data") if isinstance(task, dict) else None
     return data if isinstance(data, dict) else None
 
 
 def _regions(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """The values of the regions of the annotation that counts."""
+    """The values of the regions of the selected annotation."""
     if "data" not in task:
         return [value for values in task.values() for value in _dicts(values)]
     done = _finished(task)
@@ -107,7 +107,7 @@ def _dicts(values: Any) -> list[dict[str, Any]]:
 
 
 def _spans(path: Path, video: str, value: dict[str, Any], fps: float | None) -> Iterator[tuple[str, float, float]]:
-    """(label, start, end) of one region, seconds; none for regions of other kinds."""
+    """(label, start, end) of one region, in seconds; none for regions of other kinds."""
     named = [value[key] for key in LABELS if isinstance(value.get(key), list)]
     labels = [label for names in named for label in names if isinstance(label, str) and label]
     counts_frames = isinstance(value.get("ranges"), list)
@@ -115,21 +115,21 @@ def _spans(path: Path, video: str, value: dict[str, Any], fps: float | None) -> 
     for span in spans if labels else ():
         start, end = (finite(span.get(key)) if isinstance(span, dict) else None for key in ("start", "end"))
         if start is None or end is None:
-            raise AnnotationError(path, f"video {video}: a region whose start and end are no numbers")
+            raise AnnotationError(path, f"video {video}: a region whose start and end are not numbers")
         if counts_frames:
             if not fps or fps <= 0:
-                reason = f"video {video}: its regions are frame numbers and nothing tells the frame rate"
+                reason = f"video {video}: its regions are frame numbers, and the frame rate is unknown"
                 raise AnnotationError(
                     path,
                     reason,
-                    "the labelling configuration has it as frameRate: `tal datasets convert FILE OUT.json --fps X`",
+                    "give the frameRate of the labelling configuration: `tal datasets convert FILE OUT.json --fps X`",
                 )
             start, end = max(start - 1, 0) / fps, end / fps
         yield from ((label, start, end) for label in labels)
 
 
 def _video(data: dict[str, Any]) -> str:
-    """The stem of the video file that the task shows."""
+    """The stem of the task's video file."""
     paths = [value for value in data.values() if isinstance(value, str)]
     for value in (data.get("video"), data.get("video_url"), *paths):
         name = unquote(value).split("?d=")[-1].split("?")[0].rsplit("/", 1)[-1] if isinstance(value, str) else ""

@@ -1,9 +1,9 @@
-"""One's own CSV: a row per segment, with the columns video, label, start, end, and where wanted subset, duration, fps.
+"""Custom CSV: a row per segment, with the columns video, label, start, end, and optionally subset, duration, fps.
 
-Times are seconds or clocks (`1:02.5`). In place of start and end there may be start_frame and end_frame, which count
-frames from 0. The CSV of `tal detect` is such a file. Columns are told by their names, in any order; comma, semicolon
-or tab separate them (a first line `sep=;` says which), and numbers may have a decimal comma where it separates no
-columns. A row without label, start and end is a video in which nothing happens; cells at its end may be left out.
+Times are seconds or clock times (`1:02.5`). Instead of start and end there may be start_frame and end_frame, counted
+from 0. The CSV of `tal detect` is such a file. Columns are found by name, in any order; the separator is comma,
+semicolon or tab (or given by a first line `sep=;`), and numbers may have a decimal comma if the separator is not a
+comma. A row without label, start and end is a video without segments; trailing cells may be missing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Cells = dict[str, str]
 
 
 def recognises(head: str) -> bool:
-    """Whether a file's first line names the columns that are needed."""
+    """Whether the first line contains the required columns."""
     columns = _columns(_fields(header(head))).keys()
     return any(needed <= columns for needed in NEEDED)
 
@@ -49,21 +49,21 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """Read such a file.
 
     Raises:
-        AnnotationError: a row that is none, or frames at no known rate; the message names its line.
+        AnnotationError: an invalid row, or frame numbers without a frame rate; the message names the line.
     """
     videos = gather(_entry(path, line, cells, how) for line, cells in _rows(path, text))
     return Annotations("", videos, sorted_labels(videos))
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, Cells]]:
-    """The number of every row's line, and the cells of the known columns."""
+    """The line number of every row, and the cells of the known columns."""
     delimiter = separator(header(text))
     rows = csv.reader(lines(text), delimiter=delimiter, skipinitialspace=True)
     try:
         columns = _columns(next(row for row in rows if row))
         for row in rows:
             if any(cell.strip() for cell in row):
-                # Programs leave out the empty cells at a row's end.
+                # Some programs omit trailing empty cells.
                 cells = {name: row[place].strip() if place < len(row) else "" for name, place in columns.items()}
                 numbers = {name: cells[name] for name in NUMBERS if name in cells}
                 yield rows.line_num, cells | {name: with_point(cell, delimiter) for name, cell in numbers.items()}
@@ -92,8 +92,8 @@ def _bounds(path: Path, where: str, cells: Cells, fps: float | None) -> tuple[fl
     if "start" in cells and "end" in cells:
         return seconds(cells["start"]), seconds(cells["end"])
     if fps is None:
-        reason = f"{where}: it counts frames and nothing tells the frame rate"
-        raise AnnotationError(path, reason, "--fps X, or a column fps")
+        reason = f"{where}: frame numbers without a known frame rate"
+        raise AnnotationError(path, reason, "give --fps X, or add a column fps")
     first, last = finite(cells["start_frame"]), finite(cells["end_frame"])
     return (None, None) if first is None or last is None else (first / fps, last / fps)
 
@@ -101,17 +101,17 @@ def _bounds(path: Path, where: str, cells: Cells, fps: float | None) -> tuple[fl
 def _optional(path: Path, where: str, name: str, cell: str) -> float | None:
     number = seconds(cell) if cell else None
     if cell and (number is None or number <= 0):
-        raise AnnotationError(path, f"{where}: {name} is not a number above zero: {cell!r}"[:200])
+        raise AnnotationError(path, f"{where}: {name} is not a positive number: {cell!r}"[:200])
     return number
 
 
 def is_video(name: str) -> bool:
-    """Whether a file's name is that of a video."""
+    """Whether a name has the suffix of a video file."""
     return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def _stem(name: str) -> str:
-    """A video's name without folder and suffix, as features and predictions are named."""
+    """A video's name without folder and suffix, as in features and predictions."""
     name = name.replace("\\", "/").rsplit("/", 1)[-1]
     return name.rsplit(".", 1)[0] if is_video(name) else name
 
@@ -124,7 +124,7 @@ def _fields(line: str) -> list[str]:
 
 
 def _columns(fields: list[str]) -> dict[str, int]:
-    """Where each known column is."""
+    """Index of each known column."""
     names = [UNIT.sub("", re.sub(r"[\s-]+", "_", field.strip().lower())) for field in fields]
     return {
         column: next(names.index(name) for name in known if name in names)

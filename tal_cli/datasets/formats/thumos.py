@@ -1,7 +1,7 @@
-"""THUMOS14's and MultiTHUMOS' own text files: one per label, a line `video_test_0000004  0.20  1.20` per segment.
+"""THUMOS14's and MultiTHUMOS' text files: one per label, with a line `video_test_0000004  0.20  1.20` per segment.
 
-The label is the file's name without `_val` or `_test`, the subset is told by the videos' names. Durations are not
-there: take them from the videos. What THUMOS14 calls Ambiguous is no label: its segments do not count.
+The label is the file's name without `_val` or `_test`; the subset follows from the names of the videos. The files have
+no durations, which can be read from the videos. Segments of THUMOS14's Ambiguous are ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OF_SUBSET = re.compile(r"_(val|test)$")
 
 
 def recognises(head: str) -> bool:
-    """Whether a file's first line is such a segment."""
+    """Whether the first line is such a segment."""
     lines = head.splitlines()
     return bool(lines) and LINE.fullmatch(lines[0].strip()) is not None
 
@@ -30,7 +30,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """Read such a file.
 
     Raises:
-        AnnotationError: a line that is none; the message names it.
+        AnnotationError: an invalid line; the message names it.
     """
     label = OF_SUBSET.sub("", path.name.removesuffix(".gz").removesuffix(".txt"))
     videos = gather(_entries(path, text, label))

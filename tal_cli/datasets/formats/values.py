@@ -1,4 +1,4 @@
-"""What readers of annotation files share: numbers that are numbers, and videos gathered from single segments."""
+"""Helpers of annotation readers: validated numbers, and videos collected from single segments."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CLOCK_PARTS = 3
 
 @dataclass(frozen=True)
 class How:
-    """What a reader is told about a file.
+    """Options of a reader.
 
     Attributes:
-        label_key: which entry of an annotation is its label, where there are several.
-        fps: the rate of frame numbers, where the file does not tell it.
+        label_key: entry of an annotation that is its label, if there are several.
+        fps: frame rate of frame numbers, if the file does not contain it.
     """
 
     label_key: str = "label"
@@ -28,7 +28,7 @@ class How:
 
 @dataclass(frozen=True)
 class Entry:
-    """One segment as a file has it: its video, and what the file says of that. No label: a video without segments."""
+    """One segment of a file, with the properties of its video. No label: a video without segments."""
 
     video: str
     label: str | None
@@ -40,7 +40,7 @@ class Entry:
 
 
 def finite(value: Any) -> float | None:
-    """A number as float, also one in a string; None for anything else and for what is not finite."""
+    """A finite number, or one in a string, as float; None for anything else."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -61,9 +61,9 @@ def seconds(text: str) -> float | None:
 
 
 def gather(entries: Iterable[Entry]) -> dict[str, VideoAnnotation]:
-    """Videos from their segments, in the order in which they first occur.
+    """Videos from their segments, in order of first occurrence.
 
-    What the file does not say: the subset is `training`, the duration is that of the last segment's end.
+    Defaults: the subset is `training`, the duration is the end of the last segment.
     """
     by_video: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -80,10 +80,10 @@ def _video(name: str, items: list[Entry]) -> VideoAnnotation:
 
 
 def last_end(segments: Iterable[GroundTruth]) -> float:
-    """Where the last segment ends, seconds; what stands for a duration that nothing tells."""
+    """End of the last segment in seconds; replaces an unknown duration."""
     return max((0.0, *(max(item.start, item.end) for item in segments)))
 
 
 def sorted_labels(videos: dict[str, VideoAnnotation]) -> tuple[str, ...]:
-    """Every label that occurs, in alphabetical order."""
+    """All labels that occur, in alphabetical order."""
     return tuple(sorted({item.label for video in videos.values() for item in video.segments}))

@@ -102,7 +102,7 @@ def change(root: Path, video: str, **entries: Any) -> None:
     (root / "annotations.json").write_text(json.dumps(document))
 
 
-FEW = "fewer videos than the data set has"
+FEW = "fewer videos than in the data set"
 
 
 def test_nothing_is_wrong_but_the_size(thumos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,14 +125,14 @@ def test_what_is_wrong_is_named(thumos: Path, capsys: pytest.CaptureFixture[str]
     problems.pop(FEW)
     assert problems == {
         "unknown label": {"test": "Ambiguous"},
-        "label that is not in the training subset": {"test": labels[0]},
+        "label missing from the training subset": {"test": labels[0]},
         "label without a training instance": {labels[0]: ""},
         "segment outside the video": {"video_test_0": f"{labels[1]} 15-30 of 20 s"},
-        "segment without length": {"video_test_0": f"{labels[1]} 5-5"},
-        "another number of channels": {"video_validation_0": "1024, the recipe has 2048"},
+        "empty segment": {"video_test_0": f"{labels[1]} 5-5"},
+        "wrong number of channels": {"video_validation_0": "1024, the recipe has 2048"},
         "features that cannot be used": {"video_validation_1": "window 0 holds values that are not finite numbers"},
         "no features": {"video_test_0": ""},
-        "another length": {"video_test_1": "147 windows, its duration makes 297"},
+        "wrong length": {"video_test_1": "147 windows, its duration implies 297"},
     }
 
 
@@ -157,7 +157,7 @@ def test_a_duration_that_the_features_know_better(tmp_path: Path) -> None:
     sequence = FeatureSequence(features=features, contract=contract, fps=25.0, frames=2500, duration=100.0)
     save_features(sequence, tmp_path / "v.npy")
     segments = (GroundTruth("hop", 1.0, 50.0),)
-    for duration, kinds in ((50.0, []), (60.0, ["another duration"]), (100.0, [])):
+    for duration, kinds in ((50.0, []), (60.0, ["wrong duration"]), (100.0, [])):
         video = VideoAnnotation("v", "training", duration, None, segments)
         check = FeatureCheck(tmp_path, None)
         assert check.look_through([video]) == 1 and [problem.kind for problem in check.problems] == kinds
@@ -165,8 +165,8 @@ def test_a_duration_that_the_features_know_better(tmp_path: Path) -> None:
 
 def test_features_the_wrong_way_round(thumos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(thumos / "features/video_test_0.npy", np.zeros((2048, 147), np.float32))
-    wanted = {"video_test_0": "147, the recipe has 2048; it is [2048, 147], transposed?"}
-    assert found(thumos, capsys)["another number of channels"] == wanted
+    wanted = {"video_test_0": "147, the recipe has 2048; its shape is [2048, 147], transposed?"}
+    assert found(thumos, capsys)["wrong number of channels"] == wanted
 
 
 def test_an_empty_subset_and_another_recipe(thumos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,7 +174,7 @@ def test_an_empty_subset_and_another_recipe(thumos: Path, capsys: pytest.Capture
         change(thumos, f"video_test_{number}", annotations=[])
     problems = found(thumos, capsys, "--recipe", "thumos-videomae")
     assert problems["subset without instances"] == {"test": ""}
-    assert len(problems["another number of channels"]) == 4
+    assert len(problems["wrong number of channels"]) == 4
 
 
 def test_videos_are_looked_for_in_a_folder_of_them(thumos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,7 @@ def test_what_to_keep(run: Tal, clips: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--label", "fly"], "knows no label 'fly'"),
+        (["--label", "fly"], "unknown label 'fly'"),
         (["--set", "inference.sigmma=1"], "did you mean sigma"),
         (["--set", "model.width=64"], "fit only the model"),
         (["--model", "smal"], "did you mean small"),
@@ -162,11 +162,11 @@ def test_other_peoples_features(run: Tal, tmp_path: Path) -> None:
     assert refused.code == 2 and "--fps" in refused.err
     done = run("detect", tmp_path / "theirs.npy", "--fps", 25)
     assert done.code == 0
-    assert "note: " in done.err and "taken to follow the contract" in done.err
+    assert "note: " in done.err and "assuming the contract" in done.err
     assert json.loads(done.out)["external_data"]["videos"]["theirs"]["duration"] == pytest.approx((49 * 4 + 16) / 25)
     np.save(tmp_path / "narrow.npy", np.zeros((50, 7), np.float32))
     narrow = run("detect", tmp_path / "narrow.npy", "--fps", 25)
-    assert narrow.code == 2 and f"7 channels, the model small takes {channels}" in narrow.err
+    assert narrow.code == 2 and f"7 channels, model small expects {channels}" in narrow.err
 
 
 def test_hostile_feature_files(run: Tal, tmp_path: Path) -> None:

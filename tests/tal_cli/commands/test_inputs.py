@@ -47,11 +47,11 @@ def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
 def test_feature_files_in_a_folder_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path, "clips/a.mp4", "clips/a.npy", "clips/b.npy", "features/a.npy")
     assert names([str(tmp_path / "clips")]) == ["a"]
-    assert "2 feature files left alone" in capsys.readouterr().err
+    assert "2 feature files ignored" in capsys.readouterr().err
     assert [problem.reason for problem in gather([str(tmp_path / "features")]).problems] == [
         "no video file in this folder"
     ]
-    assert "1 feature file left alone" in capsys.readouterr().err
+    assert "1 feature file ignored" in capsys.readouterr().err
 
 
 def test_a_byte_order_mark_is_no_part_of_a_path(tmp_path: Path) -> None:

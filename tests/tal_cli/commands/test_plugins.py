@@ -96,7 +96,9 @@ def test_an_annotation_format(install: Install, tmp_path: Path) -> None:
     install("tal-lines", "[tal.annotation_formats]\nlines = lines\n", {"lines.py": READER})
     assert load_annotations(path).version == "lines", "asked before the built-in ones"
     install("tal-more", "[tal.annotation_formats]\nmore = more\n", {"more.py": READER})
-    with pytest.raises(AnnotationError, match=r"it fits the annotation formats (lines and more|more and lines)"):
+    with pytest.raises(
+        AnnotationError, match=r"several plug-in annotation formats match: (lines and more|more and lines)"
+    ):
         load_annotations(path)
 
 

@@ -193,7 +193,7 @@ def test_check_finds_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
     assert app.run(["datasets", "check", str(path)]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "segment without length", "another duration", "features that cannot be used", "no features",
+        "empty segment", "wrong duration", "features that cannot be used", "no features",
     ]  # fmt: skip
     for name, line in zip("vwut", lines, strict=True):
         assert f" {name}" in line

@@ -66,7 +66,7 @@ def test_csv_as_other_programs_write_it(tmp_path: Path, text: str) -> None:
 
 
 def test_csv_that_counts_frames_has_to_say_how_fast(tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match="line 2, video a: it counts frames") as caught:
+    with pytest.raises(AnnotationError, match="line 2, video a: frame numbers") as caught:
         read(tmp_path, "video,label,start_frame,end_frame\na,jump,3,9\n")
     assert "--fps" in caught.value.remedy
     with pytest.raises(AnnotationError, match="line 3, video a: expected"):
@@ -184,7 +184,7 @@ def test_thumos_text_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert found.subsets == {"validation": 3, "test": 1} and found.labels == ("CliffDiving", "Diving")
     assert found.videos["video_validation_0000003"].segments == (), "Ambiguous is no label"
     assert app.run(["datasets", "convert", names[0], names[0], str(out)]) == 3
-    assert "label Diving: it is in another of the files" in capsys.readouterr().err
+    assert "label Diving: also in another file" in capsys.readouterr().err
     (tmp_path / "Diving_val.txt").write_text("video_validation_0000001 1 2\nvideo_validation_0000001 1\n")
     assert app.run(["datasets", "convert", names[0], str(out)]) == 3
     assert "line 2" in capsys.readouterr().err
@@ -310,8 +310,8 @@ def test_a_task_that_nobody_annotated_is_no_background(tmp_path: Path, capsys: p
     done, skipped = {"result": [region(1, 25, "wave")]}, {"was_cancelled": True, "result": []}
     found = read(tmp_path, json.dumps([task(1, done), task(2), task(3, skipped), task(4, {"result": []})]))
     assert [(name, len(video.segments)) for name, video in found.videos.items()] == [("v1", 1), ("v4", 0)]
-    assert "2 tasks without an annotation left out" in capsys.readouterr().err
-    with pytest.raises(AnnotationError, match="nobody has annotated any of its 2 tasks"):
+    assert "skipped 2 tasks without an annotation" in capsys.readouterr().err
+    with pytest.raises(AnnotationError, match="none of its 2 tasks has an annotation"):
         read(tmp_path, json.dumps([task(1), task(2, skipped)]))
 
 
@@ -499,7 +499,7 @@ def test_conversion_merges_probes_and_splits(tmp_path: Path, capsys: pytest.Capt
     assert app.run(["datasets", "convert", str(tmp_path / "one.csv"), str(tmp_path / "one.csv"), str(out)]) == 3
     assert app.run(["datasets", "convert", str(out)]) == 2
     assert app.run(["datasets", "convert", str(tmp_path / "one.csv"), str(tmp_path / "out.csv")]) == 2
-    assert "in another of the files" in capsys.readouterr().err
+    assert "in another file" in capsys.readouterr().err
 
 
 def test_validation_is_a_share_that_stays(tmp_path: Path) -> None:

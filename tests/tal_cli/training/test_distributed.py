@@ -128,7 +128,7 @@ def test_accumulation_is_refused_where_positives_depend_on_predictions() -> None
 
 
 def test_fewer_videos_than_processes_are_refused() -> None:
-    with pytest.raises(UsageError, match="cannot be shared by 3"):
+    with pytest.raises(UsageError, match="cannot be split over 3"):
         split_batch(2, Processes(0, 3), 1)
 
 
@@ -141,7 +141,7 @@ def test_every_place_of_a_batch_belongs_to_one_pass(size: int, count: int, passe
     assert max(len(each) for each in ranges) <= passes
 
 
-def test_figures_go_to_the_boards(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_go_to_the_trackers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     for name, left in (("tensorboard", "tensorboard/events*"), ("wandb", "wandb/offline-run-*/*.wandb")):

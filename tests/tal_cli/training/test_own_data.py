@@ -51,7 +51,7 @@ def test_usual_subsets_are_taken_as_they_are() -> None:
 def test_a_fifth_of_many_videos_is_kept_back(subset: str) -> None:
     annotations = own(many(20, subset), {"video3": "skip"})
     split = split_own(annotations, "x.json")
-    assert (split.train, split.test) == ("training", HELD_OUT) and "4 videos are kept back" in split.note
+    assert (split.train, split.test) == ("training", HELD_OUT) and "4 videos are held out" in split.note
     kept = {video.name for video in split.annotations.of(HELD_OUT)}
     assert len(kept) == 4 and "video3" not in kept, "the only instance of a label is needed to learn from"
     assert len(split.annotations.of("training")) == 16
@@ -165,7 +165,7 @@ def test_three_commands_lead_from_videos_to_segments(
     run = tmp_path / "run"
     assert train(films, run, "--epochs", "2") == 0
     said = capsys.readouterr().err
-    assert "4 videos of" in said and "derived model: 3 levels, regression ranges 0-4, 4-8, from 8" in said
+    assert "4 videos of" in said and "derived model: 3 levels, regression ranges 0-4, 4-8, 8+" in said
     assert "derived training: sequences of" in said and "the last epoch: average mAP" in said
     assert load_recipe(run / "recipe.yaml").name == films.name
     out = tmp_path / "found.json"
@@ -206,7 +206,7 @@ def late(video: VideoAnnotation) -> VideoAnnotation:
 def test_an_unknown_label_ends_the_run(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = changed(films, tmp_path, relabelled)
     assert train(data, tmp_path / "run") == 3
-    assert "label that is not in the training subset: 1: validation (moved)" in capsys.readouterr().err
+    assert "label missing from the training subset: 1: validation (moved)" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -269,7 +269,7 @@ def test_labels_are_learnt_as_one_by_recipe_only(
     films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(films, tmp_path / "run", "--set", "training.class_agnostic=true") == 2
-    assert "without a recipe all labels are told apart" in capsys.readouterr().err
+    assert "a derived recipe has one class per label" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
