@@ -12,19 +12,19 @@ from tal_cli.app import app
 from .markdown import page, table
 
 EXIT_CODES = (
-    (0, "Everything asked for was done."),
-    (1, "A defect in tal; a traceback goes to a log file whose path is printed."),
-    (2, "Wrong usage; the message says what would have been right."),
-    (3, "Some or all inputs could not be processed; the others are written."),
+    (0, "Success."),
+    (1, "Internal error (a bug in tal); the traceback is in a log file whose path is printed."),
+    (2, "Usage error; the message contains the remedy."),
+    (3, "Some or all inputs could not be processed; results of the others are written."),
     (4, "Weights, a data set or an optional package is missing; the message says how to get it."),
-    (130, "Interrupted; no half-written file is left."),
+    (130, "Interrupted; no partial file is left."),
 )
 ENVIRONMENT = (
-    ("TAL_MODEL", "The model to detect with where --model is not given."),
-    ("TAL_DEVICE", "Where to compute where --device is not given."),
+    ("TAL_MODEL", "Default of --model."),
+    ("TAL_DEVICE", "Default of --device."),
     ("TAL_HOME", "Downloaded and imported weights; by default the platform's cache folder."),
-    ("TAL_DATA", "Data sets that have a name; by default data in the current folder."),
-    ("TAL_OFFLINE", "1: download nothing."),
+    ("TAL_DATA", "Folder of the built-in data sets; by default data in the current folder."),
+    ("TAL_OFFLINE", "1 disables downloads."),
 )
 
 

@@ -13,9 +13,9 @@ from tal_cli.models.store.zoo import SHIPPED
 from .markdown import page, table
 
 INTRO = """\
-Every model that `tal` knows by name. `camera` travels with the package. Of the others the settings do, and their
-authors' weights have to be pulled or imported ([how](../how-to/released-checkpoints.md)) or trained. Published
-figures are the authors' own, for their weights and features. `tal models info NAME` shows the card on a terminal."""
+All models of `tal`. `camera` is bundled with its weights; the others are bundled as recipes, whose weights have to be
+downloaded or imported ([how](../how-to/released-checkpoints.md)) or trained. Published figures are the authors' own,
+for their weights and features. `tal models info NAME` shows the model card."""
 
 
 def write() -> str:

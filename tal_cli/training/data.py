@@ -11,8 +11,8 @@ from tal_cli.datasets.annotations import Annotations, split_names
 from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
 from tal_cli.datasets.checks import (
     EMPTY_SUBSET,
-    UNKNOWN_LABEL,
     LABEL_NOT_IN_TRAINING,
+    UNKNOWN_LABEL,
     Expected,
     check_annotations,
     summarise,

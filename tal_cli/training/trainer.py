@@ -189,7 +189,7 @@ class Trainer:
             f"training stopped in epoch {self.step // self.batches.per_epoch + 1}, step {self.step + 1}: {bad} not "
             f"finite; learning rate {self.schedule.rate(self.step):.3g}; "
             f"videos {', '.join(self.batches.videos(self.step))}",
-            "lower training.learning_rate or training.clip_grad_norm with --set; the run folder has the last good state",
+            "lower training.learning_rate or training.clip_grad_norm with --set; the run folder has the state before",
         )
 
     def _log(self, terms: dict[str, float], rate: float, norm: float) -> None:

@@ -63,7 +63,7 @@ def test_what_to_keep(run: Tal, clips: Path) -> None:
         (["--device", "tpu"], "no device named 'tpu'"),
         (["--device", "cuda:99"], "cuda:99"),
         (["--format", "xml"], "use one of table, json"),
-        (["--format", "json", "--output", "second.mp4"], "this is the name of a video"),
+        (["--format", "json", "--output", "second.mp4"], "results cannot be written to a video file"),
         (["--output", "result.xyz"], "use one of .txt, .json"),
         (["--output", "/dev/null/x/result.json"], "not a folder"),
         (["--batch-size", "0"], "--batch-size 0"),

@@ -74,14 +74,14 @@ def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -
         (["--shard", "3/2"], 2, "I/N with I from 1 to N"),
         (["--format", "csv"], 2, "npy, npz"),
         (["--out", "/dev/null/x"], 2, "this is a file, not a folder"),
-        (["--out", "memory://x"], 2, "it would be gone"),
+        (["--out", "memory://x"], 2, "memory is freed"),
         (["--set", "crop"], 2, "--set crop: expected KEY=VALUE"),
         (["--set", "crop=none", "--set", "crop=none"], 2, "given twice"),
         (["--set", "crops=none"], 2, "crops cannot be set; there are sampling_rate, max_rate"),
         (["--set", "maxrate=10"], 2, "maxrate cannot be set; did you mean max_rate?"),
         (["--engine", "slurm"], 2, "local, ray"),
         (["--address", "x:1"], 2, "--engine ray"),
-        (["--engine", "ray", "--device", "cpu"], 2, "the cluster says"),
+        (["--engine", "ray", "--device", "cpu"], 2, "the cluster assigns"),
     ],
 )
 def test_what_is_refused(run: Tal, clips: Path, arguments: list[str], code: int, complaint: str) -> None:

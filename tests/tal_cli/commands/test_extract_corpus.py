@@ -108,7 +108,7 @@ def test_sentences_say_only_what_there_is() -> None:
 
 
 def test_only_those_who_ask_get_urls(tmp_path: Path) -> None:
-    assert gather(["s3://bucket/x.mp4"]).problems[0].reason.startswith("a URL, which only `tal extract-features`")
+    assert gather(["s3://bucket/x.mp4"]).problems[0].reason.startswith("URLs can only be read by")
     clip = render_clip(tmp_path / "x.mp4", frames=2)
     assert gather([f"file://{clip}"], remote=True).sources == gather([str(clip)]).sources
     assert gather([str(clip)]).sources[0].path_or_url == str(clip)

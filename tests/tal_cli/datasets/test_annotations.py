@@ -193,9 +193,9 @@ def test_check_finds_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
     assert app.run(["datasets", "check", str(path)]) == 3
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "empty segment", "wrong duration", "features that cannot be used", "no features",
+        "empty segment", "no features", "wrong duration", "features that cannot be used",
     ]  # fmt: skip
-    for name, line in zip("vwut", lines, strict=True):
+    for name, line in zip("vtwu", lines, strict=True):
         assert f" {name}" in line
 
 

@@ -182,7 +182,7 @@ def test_thumos_text_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     found = load_annotations(out)
     assert spans(found, "video_validation_0000001") == [("Diving", 1.5, 2.5), ("CliffDiving", 1.5, 2.5)]
     assert found.subsets == {"validation": 3, "test": 1} and found.labels == ("CliffDiving", "Diving")
-    assert found.videos["video_validation_0000003"].segments == (), "Ambiguous is no label"
+    assert found.videos["video_validation_0000003"].segments == (), "Ambiguous is not a label"
     assert app.run(["datasets", "convert", names[0], names[0], str(out)]) == 3
     assert "label Diving: also in another file" in capsys.readouterr().err
     (tmp_path / "Diving_val.txt").write_text("video_validation_0000001 1 2\nvideo_validation_0000001 1\n")

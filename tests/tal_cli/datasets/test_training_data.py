@@ -28,7 +28,7 @@ def test_training_reads_a_file_of_many_videos(tmp_path: Path) -> None:
     absent = VideoAnnotation("c", "training", 1.12, 25.0, ())
     with pytest.raises(MissingError, match=r"features\.h5: no features: 1: c$"):
         load_videos([*videos, absent], tmp_path / "features.h5", ["jump"], spec)
-    with pytest.raises(UsageError, match=r"features\.h5\[a\]: another number of channels: 3, the recipe has 4"):
+    with pytest.raises(UsageError, match=r"features\.h5\[a\]: wrong number of channels: 3, the recipe has 4"):
         load_videos(videos, tmp_path / "features.h5", ["jump"], spec.model_copy(update={"channels": 4}))
 
 

@@ -269,7 +269,7 @@ def test_view_shows_what_other_tools_write(run: Tal, film: Path, tmp_path: Path)
     ("options", "reason"),
     [
         (("--report", "film.mp4"), "use the suffix .html"),
-        (("--report", "."), "all videos go into one page"),
+        (("--report", "."), "all videos are on one page"),
         (("--embed",), "add --report"),
         (("--annotations", "x.json"), "add --report"),
     ],
