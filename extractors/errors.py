@@ -1,4 +1,4 @@
-"""The tree of errors: everything that can go wrong and that a user can do something about is a `TalError`.
+"""The tree of errors: every error that a user can act on is a `TalError`.
 
     TalError
     ├── UsageError (exit code 2)      UnknownExtractor, SettingsError, WeightsError, RecipeError, CheckpointError,
@@ -24,12 +24,12 @@ EXIT_INTERRUPTED = 130
 
 
 class TalError(Exception):
-    """An error that a user can do something about.
+    """An error that a user can act on.
 
     Attributes:
         reason: what is wrong, without the path.
-        remedy: what would have been right, or how to get what is missing; may be empty.
-        path: the file, folder or URL that it is about; None where there is none.
+        remedy: how to fix it, or how to get a missing file or package; may be empty.
+        path: the file, folder or URL concerned; None if there is none.
     """
 
     exit_code: ClassVar[int] = EXIT_INTERNAL
@@ -48,18 +48,18 @@ class TalError(Exception):
 
 
 def remake(kind: type[TalError], reason: str, remedy: str, path: str | None) -> TalError:
-    """An error from its parts, whatever its class is made from: errors travel between processes."""
+    """An error from its parts, without calling its class's constructor: errors are sent between processes."""
     error = kind.__new__(kind)
     TalError.__init__(error, reason, remedy, path=path)
     return error
 
 
 class OldName(FutureWarning):
-    """An old name that still works; the message says the new one."""
+    """A deprecated name that still works; the message gives the new one."""
 
 
 class PluginWarning(UserWarning):
-    """A plugin that is left out, and why."""
+    """A plugin that is skipped, with the reason."""
 
 
 class UsageError(TalError):
@@ -85,11 +85,11 @@ class MissingError(TalError):
 
 
 class UnknownExtractor(UsageError, ValueError):
-    """No backbone of that name; the reason says what there is."""
+    """No backbone of that name; the reason lists the available ones."""
 
 
 class SettingsError(UsageError, ValueError):
-    """Settings that a backbone cannot have."""
+    """Settings that a backbone does not support."""
 
 
 class WeightsError(UsageError):
@@ -105,15 +105,15 @@ class CheckpointError(UsageError):
 
 
 class UnknownModel(UsageError):
-    """Neither a model nor a recipe nor a model folder; the reason says what there is."""
+    """Neither a model nor a recipe nor a model folder; the reason lists the known names."""
 
 
 class FeatureMismatch(UsageError):
-    """Features that are not what the detector was trained on."""
+    """Features that differ in kind from those the detector was trained on."""
 
 
 class PluginError(UsageError):
-    """A plugin that cannot be used, or a name that several packages claim; the reason names the packages."""
+    """A plugin that cannot be used, or a name registered by several packages; the reason names the packages."""
 
 
 class VideoError(InputError):
@@ -129,18 +129,18 @@ class RemoteError(InputError):
 
 
 class AnnotationError(InputError):
-    """An annotation file that cannot be understood; the reason names the video."""
+    """An annotation file that cannot be parsed; the reason names the video."""
 
 
 class DecoderUnavailable(MissingError):
-    """A decoder that was asked for by name and is not installed."""
+    """A decoder requested by name that is not installed."""
 
     def __init__(self, decoder: str, reason: str) -> None:
         super().__init__(reason, f"pip install {decoder}, or leave --decoder out")
 
 
 class PackageMissing(MissingError):
-    """An optional package that is not installed; extra: the extra of tal-cli that holds it, None where none does."""
+    """An optional package that is not installed; extra: the extra of tal-cli that includes it, or None."""
 
     def __init__(self, package: str, extra: str | None) -> None:
         remedy = f"pip install {package}" if extra is None else f"pip install 'tal-cli[{extra}]'"
@@ -163,6 +163,6 @@ class DownloadError(MissingError):
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A question after the known name closest to an unknown one, or `otherwise` where none is close."""
+    """A hint with the known name closest to an unknown one, or `otherwise` if none is close."""
     close = difflib.get_close_matches(name, list(known), 1)
     return f"did you mean {close[0]}?" if close else otherwise

@@ -1,4 +1,4 @@
-"""Extension from outside: what installed packages add as entry points of the groups `tal.*` (docs/how-to/extend.md).
+"""Plugins: parts that installed packages add as entry points of the groups `tal.*` (docs/how-to/extend.md).
 
 Names are read from the packages' metadata; nothing of a package is imported before it is used.
 """
@@ -23,15 +23,15 @@ UPDATE = "update or uninstall it"
 
 
 class Registry(Mapping[str, T]):
-    """Parts chosen by name: built-in ones, and those that installed packages add as entry points of one group.
+    """Parts by name: built-in ones, and those that installed packages add as entry points of one group.
 
-    Iteration gives names and imports nothing. Looking a name up imports the plugin; it raises KeyError for an unknown
-    name and PluginError for a plugin that cannot be used or a name that several packages claim.
+    Iteration yields names and imports nothing. Looking a name up imports the plugin; it raises KeyError for an unknown
+    name and PluginError for a plugin that cannot be used or a name registered by several packages.
 
     Args:
         group: the entry points' group.
-        kind: what a plugin must be: a subclass of this where the built-in parts are classes, else an instance. One that
-            has a name must have the entry point's.
+        kind: the required type: plugins are subclasses if the built-in parts are classes, else instances. A plugin's
+            own name, if it has one, must be the entry point's.
         built_in: the parts that come with tal.
     """
 
@@ -77,10 +77,10 @@ class Registry(Mapping[str, T]):
 
 
 def load_object(address: str, title: str = "") -> Any:
-    """The object at `MODULE:NAME`, or the module where there is no `:NAME`; title: what errors call it.
+    """The object at `MODULE:NAME`, or the module where there is no `:NAME`; title: its name in errors.
 
     Raises:
-        PluginError: it is not tal's own and cannot be imported.
+        PluginError: it belongs to a plugin and cannot be imported.
     """
     module, _, name = address.partition(":")
     try:
@@ -102,14 +102,14 @@ def package_of(offer: EntryPoint) -> str:
 @cache
 def installed() -> dict[str, dict[str, list[EntryPoint]]]:
     """Entry points of installed packages by group and name; several under one name are a clash."""
-    from importlib.metadata import distributions  # takes a while to import
+    from importlib.metadata import distributions  # slow to import
 
     groups: dict[str, dict[str, list[EntryPoint]]] = {}
     packages = set()
     for distribution in distributions():
         try:
             if "[tal." not in (distribution.read_text("entry_points.txt") or "") or distribution.name in packages:
-                continue  # the first on the path counts
+                continue  # the first on the path takes precedence
             packages.add(distribution.name)
             offers = list(distribution.entry_points)
         except Exception as error:

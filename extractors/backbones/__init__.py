@@ -21,7 +21,7 @@ from tal_cli.extractors.plugins import load_object
 if TYPE_CHECKING:
     from torch import Tensor
 
-# A weights file, or what is in one.
+# A weights file, or its content.
 Weights: TypeAlias = "str | os.PathLike[str] | Mapping[str, Tensor]"
 
 
@@ -30,7 +30,7 @@ def resolve(
     weights: Weights | Sequence[Weights] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Resolved:
-    """What `create_backbone` would make and from which files; raises as it does."""
+    """The contract and files that `create_backbone` would use, without building; raises the same errors."""
     entry = find(name)
     contract = entry.contract_with(settings or {})
     if weights is None or isinstance(weights, (str, os.PathLike, Mapping)):
@@ -50,7 +50,7 @@ def resolve(
 
 
 def find_given(entry: BackboneEntry, source: WeightsSource, given: Weights | None) -> Path | Mapping[str, Tensor]:
-    """What was given, else the published file where it has been put. Raises WeightsMissing."""
+    """The given weights, else the published file if it is on this machine. Raises WeightsMissing."""
     if isinstance(given, Mapping):
         return given
     path = locate(source) if given is None else Path(given)
@@ -69,17 +69,17 @@ def create_backbone(
     """A backbone by name, ready to run on the CPU.
 
     Args:
-        name: as `tal extractors list` has it.
-        weights: a file, or its content, for each that the backbone needs, in the catalog's order; those not given are
-            looked for where downloads go.
-        settings: fields of the contract to change, see `FeatureContract`; the backbone's own contract says so.
+        name: as listed by `tal extractors list`.
+        weights: one file, or its content, per file that the backbone needs, in the catalog's order; the others are
+            looked up in the download folder.
+        settings: fields of the contract to change, see `FeatureContract`; the backbone's contract includes the changes.
 
     Raises:
         UnknownExtractor: there is no backbone of that name.
-        SettingsError: settings that this backbone cannot have.
-        WeightsMissing: weights are needed and not there (they are never made up).
+        SettingsError: the backbone does not support these settings.
+        WeightsMissing: required weights are not available (they are never initialised at random).
         WeightsError: a file does not fit.
-        PluginError: a plugin's backbone that cannot be used.
+        PluginError: the backbone comes from a plugin that cannot be used.
     """
     from tal_cli.extractors.backbones.blueprint import build
 

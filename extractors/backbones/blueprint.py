@@ -21,28 +21,28 @@ State: TypeAlias = "Mapping[str, Tensor]"
 class Blueprint(Protocol):
     """How a backbone is put together.
 
-    ignored: beginnings of names in the weights that its networks have no use for: heads, mostly.
+    ignored: prefixes of names in the weights that its networks do not use: mostly heads.
     """
 
     ignored: tuple[str, ...]
 
     def networks(self, contract: FeatureContract) -> Sequence[nn.Module]:
         """One network per weights file, whose `state_dict` has the released names; called with torch's default device
-        `meta`, so what is not in the file is made with an explicit device. Raises ValueError for what the contract asks
-        and this network cannot do."""
+        `meta`, so tensors that are not in the file are made with an explicit device. Raises ValueError for contract
+        fields that this network does not support."""
         ...
 
     def released(self, state: State) -> State:
-        """The names of any published file of this network -> those of `networks`."""
+        """Maps the names of any published file of this network to those of `networks`."""
         ...
 
     def assemble(self, contract: FeatureContract, networks: Sequence[nn.Module]) -> Backbone:
-        """The backbone, its networks loaded, in evaluation mode and without gradients."""
+        """The backbone with its networks loaded, in evaluation mode and without gradients."""
         ...
 
 
 def as_released(state: State) -> State:
-    """For networks of which all published files have the same names."""
+    """Returns the names unchanged: for networks whose published files all use the same names."""
     return state
 
 
@@ -50,8 +50,8 @@ def as_released(state: State) -> State:
 class WindowBlueprint:
     """One network on windows, [B, C, window, H, W] -> [B, channels].
 
-    network: makes it. window_bytes: what one window takes in a forward pass, roughly. finish: applied to the network
-    when it is loaded, such as folding its norms.
+    network: builds it. window_bytes: approximate memory of one window in a forward pass. finish: applied to the network
+    after loading, such as folding its norms.
     """
 
     network: Callable[[FeatureContract], nn.Module]
@@ -70,7 +70,7 @@ class WindowBlueprint:
 
 @dataclass(frozen=True)
 class Measured:
-    """A backbone that has nothing to load."""
+    """A backbone without weights."""
 
     make: Callable[[FeatureContract], Backbone]
     ignored: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class Measured:
 
 
 def build(resolved: Resolved, blueprint: Blueprint) -> Backbone:
-    """A backbone with its weights. Raises ValueError for a contract that it cannot have, WeightsError."""
+    """A backbone with its weights. Raises ValueError for a contract that it does not support, WeightsError."""
     with torch.device("meta"):
         networks = blueprint.networks(resolved.contract)
     for network, weights in zip(networks, resolved.weights, strict=True):

@@ -1,4 +1,4 @@
-"""The interface of a backbone: what extraction asks of it, and what is known before it is built."""
+"""The interface of a backbone for extraction, and its description before it is built."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Backbone(Protocol):
-    """What extraction asks of a backbone.
+    """The interface between extraction and a backbone.
 
     `prepare` turns frames uint8 [n + lookahead, H, W, 3] RGB, on the backbone's device, into n prepared ones [n, ...].
-    It looks at each frame alone, or at it and the `lookahead` frames after it, so that frames can be prepared in pieces
-    of any size, once each, and be shared by the windows they are in.
+    It reads each frame alone, or with the `lookahead` frames after it, so that frames can be prepared in chunks
+    of any size, once each, and be shared by all windows that contain them.
     Called with N prepared frames and their times float64 [N] seconds, N = window + (B - 1) * stride, a backbone gives
     float32 [B, channels], in one forward pass that takes about `window_bytes` of memory per window.
-    `frame_size` maps the upright video's (width, height) to that of the frames it wants from the decoder, and raises
-    ValueError for a video whose pictures it cannot use.
+    `frame_size` maps the upright video's (width, height) to the frame size requested from the decoder, and raises
+    ValueError for a video whose frames it cannot use.
     """
 
     contract: FeatureContract
@@ -42,7 +42,7 @@ class Backbone(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A backbone that could be made: its entry, its contract with the weights' digests, and what to load, in order."""
+    """A backbone before it is built: its entry, its contract with the weights' digests, and its weights in order."""
 
     entry: BackboneEntry
     contract: FeatureContract

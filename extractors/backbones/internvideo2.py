@@ -28,11 +28,11 @@ from tal_cli.extractors.features.contract import FeatureContract
 
 EPS = 1e-6
 PATCH = 14
-SIDE = 224  # pixels; positions are for this picture and FRAMES frames
+SIDE = 224  # pixels; the position table is for this image size and FRAMES frames
 FRAMES = 16
 POOL_HEADS = 16
-# Parts of the published files that the features do not come from: blocks behind the layer that is read, heads, and what
-# pre-training alone uses. Blocks that are needed and missing are missed all the same.
+# Parts of the published files that features do not use: blocks behind the layer that is read, heads, and parts for
+# pre-training only. A required block that is missing is still an error.
 UNUSED = ("blocks.", "clip_projector.", "fc_norm.", "head.", "clip_decoder.", "final_clip_decoder.", "clip_pos_embed")
 
 Gelu = Literal["tanh", "none"]
@@ -72,7 +72,7 @@ class LayerScale(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention without biases at its entrance, queries and keys normalised over all heads together."""
+    """Self-attention without query, key and value biases; queries and keys are normalised over all heads together."""
 
     def __init__(self, shape: InternVideo2Shape) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class CrossAttention(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """[B, N, width] -> [B, out]: the tokens' mean asks all tokens."""
+    """[B, N, width] -> [B, out]: the mean of the tokens is the query over all tokens."""
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
@@ -152,9 +152,9 @@ class InternVideo2(nn.Module):
     ) -> None:
         super().__init__()
         if not -shape.depth <= layer <= -1:
-            raise ValueError(f"layer {layer}: the blocks are -{shape.depth} to -1")
+            raise ValueError(f"layer {layer}: expected a block from -{shape.depth} to -1")
         if size % PATCH:
-            raise ValueError(f"the picture's sides must be multiples of {PATCH}")
+            raise ValueError(f"image sides must be multiples of {PATCH}")
         self.first_token = 1 if pooling == "patches" else 0
         self.patches_per_frame = (size // PATCH) ** 2
         self.patch_embed = PatchEmbed(shape.width, PATCH, tubelet=1)
@@ -202,7 +202,7 @@ def stretch_positions(table: Tensor, frames: int, patches: int) -> Tensor:
 
 
 def released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names and positions as this network has them."""
+    """Names and positions of a published file in this network's layout."""
     found = without_prefixes(state)
     if "pos_embed" in found:
         found["pos_embed"] = stretch_positions(found["pos_embed"], FRAMES, (SIDE // PATCH) ** 2)

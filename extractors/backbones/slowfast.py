@@ -1,6 +1,6 @@
-"""SlowFast networks (Feichtenhofer et al. 2019): few frames seen by many channels, all frames by few.
+"""SlowFast networks (Feichtenhofer et al. 2019): few frames with many channels (slow), all frames with few (fast).
 
-Names as in PySlowFast's files; `released` knows those of pytorchvideo and of Caffe2 as well, the same network thrice.
+Names as in PySlowFast's files; `released` also maps those of pytorchvideo and Caffe2, which hold the same network.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEMPORAL_KERNELS = ((1, 1, 3, 3), (3, 3, 3, 3))  # per pathway and stage
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """frames: of a window. alpha: fast frames per slow frame. fusion: temporal kernel of what goes from fast to slow.
+    """frames: of a window. alpha: fast frames per slow frame. fusion: temporal kernel of fast-to-slow connections.
     blocks: per stage."""
 
     frames: int
@@ -35,7 +35,7 @@ class Layout:
     blocks: tuple[int, int, int, int]
 
     def slow_frames(self) -> list[int]:
-        """Which frames the slow pathway sees: evenly spaced from the first to the last, rounded down."""
+        """Indices of the slow pathway's frames: evenly spaced from the first to the last, rounded down."""
         indices: list[int] = torch.linspace(0, self.frames - 1, self.frames // self.alpha, device="cpu").long().tolist()
         return indices
 
@@ -138,8 +138,8 @@ class Stage(nn.Module):
 class SlowFast(nn.Module):
     """[B, 3, frames, H, W] -> [B, 2304]: 2048 channels of the slow pathway, then 256 of the fast one.
 
-    windows: pool as the classifier does, over windows of 7 x 7 cells and all frames, then over the windows; the same as
-    the mean over everything at 224 x 224 pixels, where there is one window.
+    windows: pool as the classifier does, over windows of 7 x 7 cells and all frames, then over the windows; at
+    224 x 224 pixels there is one window, and the result is the global mean.
     """
 
     def __init__(self, layout: Layout, *, windows: bool = False) -> None:
@@ -207,7 +207,7 @@ CAFFE2 = (
 
 
 def released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The names of pytorchvideo's and of Caffe2's files -> PySlowFast's; those stay."""
+    """Maps the names of pytorchvideo's and of Caffe2's files to PySlowFast's; the latter stay."""
     return {translate(name): tensor for name, tensor in state.items()}
 
 
@@ -226,7 +226,7 @@ R101 = (3, 4, 23, 3)
 
 
 def blueprint(layout: Layout) -> WindowBlueprint:
-    """A network of that layout; its window's length may be set to a multiple of alpha."""
+    """A network of that layout; the window length may be any multiple of alpha."""
 
     def network(contract: FeatureContract) -> nn.Module:
         if contract.window % layout.alpha:

@@ -32,7 +32,7 @@ class FrameBackbone(nn.Module):
         self.window_bytes = 8 * contract.window * contract.channels
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) of the video's frames as the decoder shall deliver them."""
+        """The frame size (width, height) requested from the decoder."""
         return self.preparation.frame_size(width, height)
 
     def prepare(self, frames: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class FrameBackbone(nn.Module):
 
 @dataclass(frozen=True)
 class FrameBlueprint:
-    """One image model; ignored: what timm's models call their classifiers."""
+    """One image model; ignored: the prefixes of classifiers in timm's models."""
 
     ignored: tuple[str, ...] = ("fc.", "head.", "head_dist.", "classifier.", "last_linear.", "classif.")
     released: Callable[[State], State] = as_released
@@ -58,9 +58,7 @@ class FrameBlueprint:
         described: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
         _, height, width = described["input_size"]
         if described.get("fixed_input_size") and Crop.parse(contract.crop).size != (width, height):
-            raise ValueError(
-                f"crop={contract.crop}: {contract.extractor} takes pictures of {width}x{height} pixels only"
-            )
+            raise ValueError(f"crop={contract.crop}: {contract.extractor} takes images of {width}x{height} pixels only")
         return (network,)
 
     def assemble(self, contract: FeatureContract, networks: Sequence[nn.Module]) -> Backbone:

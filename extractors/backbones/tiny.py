@@ -1,11 +1,11 @@
-"""``tiny``: what the camera and the edit do to the picture, measured rather than learned.
+"""``tiny``: effects of camera and editing on the frames, measured rather than learned.
 
-Each frame is compared with the ones before it: the motion of the whole picture (`motion/global_motion.py`), what that
-leaves unexplained, and how brightness, colours and coarse picture parts change over 1 to 15 frames. All of it is
-geometry and light, so it reads footage it has never seen; what the patterns mean is left to the detector. Every frame
-is measured once, however many windows share it.
+Each frame is compared with earlier ones: global motion (`motion/global_motion.py`), the residual that it leaves, and
+changes of brightness, colours and coarse image blocks over 1 to 15 frames. These are geometric and photometric
+measurements, so they generalise to unseen footage; the detector learns to interpret them. Every frame
+is measured once, regardless of how many windows share it.
 
-Shapes: N frames, B windows, H × W pixels of a small picture, L = 16 frames of a window.
+Shapes: N frames, B windows, H × W pixels of a small image, L = 16 frames of a window.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tal_cli.extractors.backbones.motion.global_motion import global_motion, nor
 from tal_cli.extractors.features.contract import FeatureContract
 
 WINDOW, STRIDE = 16, 4
-PIXELS = 8000  # of the small picture; enough for motion of a tenth of a pixel
-BLOCKS = 4  # the picture in BLOCKS × BLOCKS parts
-# Rates at which motion is worth a word, per second: widths, heights, logarithm of scale, radians.
+PIXELS = 8000  # of the small image; enough for motion of a tenth of a pixel
+BLOCKS = 4  # the image is divided into BLOCKS × BLOCKS parts
+# Rates at which motion becomes noticeable, per second: widths, heights, logarithm of scale, radians.
 REFERENCE_RATE = (0.08, 0.08, 0.08, 0.087)
 HISTOGRAM_STEPS = 8
 
@@ -33,7 +33,7 @@ HISTOGRAM_STEPS = 8
 class _Measures:
     """Per frame, compared with earlier ones: ``motion`` [N, 4] compressed rates (right, down, larger, clockwise),
     ``sharp`` [N, K] scalars of lag up to 4, ``wide`` [N, M] scalars of lag 8 and 14, ``residual`` [N, 16] unexplained
-    change per block, ``thumbnail`` [N, 48] mean colour per block. Where frames before the first are needed: zero."""
+    change per block, ``thumbnail`` [N, 48] mean colour per block. Zero where earlier frames are not available."""
 
     motion: Tensor
     sharp: Tensor
@@ -53,7 +53,7 @@ class Tiny:
         self.contract = contract
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
-        """The small picture's (width, height), multiples of 4, for a video of ``width`` × ``height``."""
+        """The small image's (width, height), multiples of 4, for a video of ``width`` × ``height``."""
         scale = math.sqrt(PIXELS / (width * height))
         small = (max(2, min(250, round(side * scale / 4))) * 4 for side in (width, height))
         return next(small), next(small)
@@ -63,7 +63,7 @@ class Tiny:
         return self
 
     def prepare(self, frames: Tensor) -> Tensor:
-        """The frames as they are: what is measured of one depends on those before it."""
+        """Returns the frames unchanged: measurements of one depend on earlier ones."""
         return frames
 
     @torch.inference_mode()
@@ -77,7 +77,7 @@ class Tiny:
 
         motion, sharp, wide = windows(measures.motion), windows(measures.sharp), windows(measures.wide)
         residual, thumbnail = windows(measures.residual), windows(measures.thumbnail)
-        # The first frames of a window have nothing before them inside it: lags decide where reading may begin.
+        # The first frames of a window have no predecessors inside it, so each lag starts that many frames later.
         parts = [
             motion[..., 1:].mean(-1),
             motion[..., 4:12].mean(-1),
@@ -93,8 +93,8 @@ class Tiny:
 
 
 def _block_changes(thumbnail: Tensor) -> list[Tensor]:
-    """How the blocks' colours change over a window, from ``thumbnail`` [B, 48, L]: over its middle half, over all of
-    it, and how suddenly (1: in one frame, 1/15: evenly), each [B, 16]."""
+    """Colour changes of the blocks over a window, from ``thumbnail`` [B, 48, L]: over its middle half, over all of
+    it, and their abruptness (1: in one frame, 1/15: evenly), each [B, 16]."""
     blocks = thumbnail.unflatten(1, (3, -1))
 
     def distance(last: Tensor, first: Tensor) -> Tensor:
@@ -108,8 +108,8 @@ def _block_changes(thumbnail: Tensor) -> list[Tensor]:
 
 
 def _measure(frames: Tensor, times: Tensor) -> _Measures:
-    picture = frames.permute(0, 3, 1, 2).float().div_(255)  # [N, 3, H, W]
-    luma = (picture * picture.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    image = frames.permute(0, 3, 1, 2).float().div_(255)  # [N, 3, H, W]
+    luma = (image * image.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
     aspect = frames.shape[2] / frames.shape[1]
     half = F.avg_pool2d(luma, 2)
     detail = normalised_levels(half)
@@ -117,11 +117,11 @@ def _measure(frames: Tensor, times: Tensor) -> _Measures:
     seconds = torch.diff(times, prepend=times[:1]).clamp_min(1e-3).float()
     rates = motion / motion.new_tensor([2 * aspect, 2, 1, 1]) / seconds[:, None]
     rates = rates / rates.new_tensor(REFERENCE_RATE)
-    thumbnail = F.adaptive_avg_pool2d(picture, BLOCKS).flatten(1)
+    thumbnail = F.adaptive_avg_pool2d(image, BLOCKS).flatten(1)
     histogram = _cumulative_histogram(half)
     sharp = [
         *_residual_measures(residual, inliers),
-        *_change_measures(luma, picture),
+        *_change_measures(luma, image),
         *_alignment_measures(half, motion, aspect),
         *_light_measures(luma, histogram),
         *(_log(_mean_size(_lag(thumbnail, lag)), 0.01) for lag in (1, 2, 4)),
@@ -163,7 +163,7 @@ def _lag(values: Tensor, lag: int) -> Tensor:
 
 
 def _residual_measures(residual: Tensor, inliers: Tensor) -> list[Tensor]:
-    """Of the change that motion leaves unexplained: its size, how local it is, and where it is."""
+    """Size, concentration and position of the change that motion leaves unexplained."""
     energy = F.avg_pool2d(residual.square(), 4)
     total = energy.sum((1, 2, 3)) + 1e-3
     _, _, height, width = energy.shape
@@ -178,11 +178,11 @@ def _residual_measures(residual: Tensor, inliers: Tensor) -> list[Tensor]:
     ]
 
 
-def _change_measures(luma: Tensor, picture: Tensor) -> list[Tensor]:
-    """Of the bare difference of pixels: its size at three lags, and how still the picture is."""
+def _change_measures(luma: Tensor, image: Tensor) -> list[Tensor]:
+    """Size of the pixel difference at three lags, and stillness of the image."""
     one = _lag(luma, 1).flatten(1).abs_()
     size = one.mean(1)
-    colour = _lag(F.avg_pool2d(picture, 4) - F.avg_pool2d(luma, 4), 1)
+    colour = _lag(F.avg_pool2d(image, 4) - F.avg_pool2d(luma, 4), 1)
     return [
         _log(size, 0.01),
         _log(_mean_size(_lag(luma, 2)), 0.01),
@@ -195,7 +195,7 @@ def _change_measures(luma: Tensor, picture: Tensor) -> list[Tensor]:
 
 
 def _alignment_measures(half: Tensor, motion: Tensor, aspect: float) -> list[Tensor]:
-    """Change over 2 and 4 frames with the camera's motion taken out, and whether change over 1 and 2 is steady."""
+    """Change over 2 and 4 frames with camera motion removed, and steadiness of the change over 1 and 2."""
     travelled = motion.cumsum(0)
     aligned = []
     for lag in (2, 4):
@@ -207,7 +207,7 @@ def _alignment_measures(half: Tensor, motion: Tensor, aspect: float) -> list[Ten
 
 
 def _light_measures(luma: Tensor, histogram: Tensor) -> list[Tensor]:
-    """Brightness, contrast, fineness, and how they change."""
+    """Brightness, contrast, fineness, and their changes."""
     mean, deviation = luma.mean((1, 2, 3)), luma.flatten(1).std(1)
     return [
         2 * mean,
@@ -224,7 +224,7 @@ def _signed_log(values: Tensor, floor: float) -> Tensor:
 
 
 def _cumulative_histogram(half: Tensor) -> Tensor:
-    """Share of pixels brighter than each of HISTOGRAM_STEPS levels, [N, HISTOGRAM_STEPS]."""
+    """Fraction of pixels brighter than each of HISTOGRAM_STEPS levels, [N, HISTOGRAM_STEPS]."""
     pixels = half.flatten(1)
     levels = torch.linspace(0, 1, HISTOGRAM_STEPS + 2)[1:-1].tolist()
     return torch.stack([(pixels > level).float().mean(1) for level in levels], 1)
@@ -232,7 +232,7 @@ def _cumulative_histogram(half: Tensor) -> Tensor:
 
 def _steadiness(values: Tensor, lag: int) -> Tensor:
     """Correlation of the change over the last ``lag`` frames with that over the ``lag`` before, [N]: near 1 while one
-    picture turns into another, near 0 or below under motion and noise."""
+    image dissolves into another, near 0 or below under motion and noise."""
     change = _lag(values, lag).flatten(1)
     out = torch.zeros(len(values), device=values.device)
     if len(values) > 2 * lag:

@@ -14,7 +14,7 @@ MEGABYTE = 1 << 20
 
 
 def network(name: str, head: str) -> nn.Module:
-    """The network without its head. Made on the CPU: some of its tables and indices are in no file."""
+    """The network without its head. Built on the CPU, because files lack some of its tables and indices."""
     with torch.device("cpu"):
         made: nn.Module = getattr(video, name)(weights=None)
     setattr(made, head, nn.Identity())
@@ -39,7 +39,7 @@ def mvit(name: str) -> WindowBlueprint:
     def fixed(contract: FeatureContract) -> nn.Module:
         if contract.window != 16 or Crop.parse(contract.crop).size != (224, 224):
             raise ValueError(
-                f"{name} takes windows of 16 frames of 224x224 pixels only, as its position table has them"
+                f"{name} takes windows of 16 frames of 224x224 pixels only, the size of its position table"
             )
         return network(name, "head")
 
@@ -47,7 +47,7 @@ def mvit(name: str) -> WindowBlueprint:
 
 
 def swin(name: str) -> WindowBlueprint:
-    """A video Swin transformer (Liu et al. 2022): the mean over its tokens; windows and pictures of any size."""
+    """A video Swin transformer (Liu et al. 2022): the mean over its tokens; windows and images of any size."""
     return WindowBlueprint(lambda contract: network(name, "head"), ignored=("head.",), window_bytes=800 * MEGABYTE)
 
 

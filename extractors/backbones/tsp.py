@@ -1,4 +1,4 @@
-"""R(2+1)D-34 (Tran et al. 2018) as TSP has it (Alwassel et al. 2021, "Temporally-Sensitive Pretraining").
+"""R(2+1)D-34 (Tran et al. 2018) in the form used by TSP (Alwassel et al. 2021, "Temporally-Sensitive Pretraining").
 
 Names as in TSP's files: `features.` holds the network, `fc1.` and `fc2.` (or `fc.`) the heads. Unlike torchvision's, a
 block counts the middle width of its factored convolutions for each of them, and batch norms have eps 1e-3.
@@ -18,7 +18,7 @@ STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # width and blocks
 
 
 def middle(inputs: int, outputs: int) -> int:
-    """Channels between the two parts of a factored 3x3x3 convolution, so that it has as many weights as the whole one
+    """Channels between the two parts of a factored 3x3x3 convolution, so that it has as many weights as the full one
     (section 3.5 of the network's paper)."""
     return inputs * outputs * 27 // (inputs * 9 + 3 * outputs)
 
@@ -28,7 +28,7 @@ def norm(channels: int) -> nn.BatchNorm3d:
 
 
 def factored(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """3x3 over space, then 3 over time, with norm and rectifier between."""
+    """3x3 over space, then 3 over time, with norm and ReLU between."""
     inner = middle(inputs, outputs)
     return nn.Sequential(
         nn.Conv3d(inputs, inner, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False),

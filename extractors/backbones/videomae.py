@@ -1,7 +1,7 @@
 """VideoMAE V2 (Wang et al. 2023, arXiv 2303.16727): plain vision transformers on tubes of two frames.
 
 The feature is the layer norm of the mean over all tokens. There is no class token; positions are a fixed sine table
-that the published files do not hold; queries and values have a bias, keys have none.
+that the published files lack; queries and values have a bias, keys have none.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Block(nn.Module):
 class VideoMAE(nn.Module):
     """[B, 3, frames, size, size] in 0..1 -> [B, width].
 
-    `head` (class scores, [B, width] -> [B, classes]) is there with classes > 0 only and is not part of the feature.
+    `head` (class scores, [B, width] -> [B, classes]) exists only with classes > 0 and is not part of the feature.
     """
 
     positions: Tensor

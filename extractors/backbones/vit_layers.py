@@ -1,4 +1,4 @@
-"""What video transformers share: pictures cut into patches, and attention over them."""
+"""Layers shared by video transformers: patch embedding and attention."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.preprocessing_spec import Crop, Resize
 
-# What published files have before the names of a backbone, from the outside inwards.
+# Prefixes of a backbone's names in published files, outermost first.
 PREFIXES = ("module.", "model.", "backbone.", "vision_encoder.", "encoder.")
 
 
 class PatchEmbed(nn.Module):
     """[B, C, T, H, W] -> [B, T' H' W', width], a vector per patch of `tubelet` frames and `patch` × `patch` pixels.
 
-    The weights are those of the convolution that the published files hold. As its stride is its kernel, it is one
-    matrix product here, which every device has a fast kernel for.
+    The weights are those of the convolution that the published files hold. As its stride equals its kernel, it is one
+    matrix product here, for which every device has a fast kernel.
     """
 
     def __init__(self, width: int, patch: int, tubelet: int, channels: int = 3) -> None:
@@ -26,9 +26,9 @@ class PatchEmbed(nn.Module):
         kernel = (tubelet, patch, patch)
         self.proj = nn.Conv3d(channels, width, kernel, stride=kernel)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         tubelet, patch, _ = self.proj.kernel_size
-        tokens = pictures.unfold(2, tubelet, tubelet).unfold(3, patch, patch).unfold(4, patch, patch)
+        tokens = images.unfold(2, tubelet, tubelet).unfold(3, patch, patch).unfold(4, patch, patch)
         flat = tokens.permute(0, 2, 3, 4, 1, 5, 6, 7).flatten(4).flatten(1, 3)
         weight = self.proj.weight
         return F.linear(flat.to(weight.dtype), weight.flatten(1), self.proj.bias)
@@ -54,22 +54,20 @@ class Mlp(nn.Module):
 
 
 def picture_side(contract: FeatureContract) -> int:
-    """Pixels of the square pictures that a contract makes. Raises ValueError where they are not all that."""
+    """Side in pixels of the square images that a contract produces. Raises ValueError if they are not square."""
     size = Crop.parse(contract.crop).size or Resize.parse(contract.resize).size
     if not isinstance(size, tuple) or size[0] != size[1]:
-        raise ValueError(
-            f"{contract.extractor} takes square pictures, not resize={contract.resize} crop={contract.crop}"
-        )
+        raise ValueError(f"{contract.extractor} takes square images, not resize={contract.resize} crop={contract.crop}")
     return size[0]
 
 
 def transformer_bytes(tokens: int, width: int, hidden: int) -> int:
-    """What one window takes in a forward pass, in single precision: its tokens, and what an MLP or attention makes."""
+    """Memory of one window in a single-precision forward pass: its tokens, and intermediates of MLP or attention."""
     return 4 * tokens * (3 * width + max(2 * hidden, 4 * width))
 
 
 def without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names as the network has them; of a model of several parts, the vision encoder alone."""
+    """The network's names; of a model of several parts, those of the vision encoder only."""
     part = {key: value for key, value in state.items() if "vision_encoder." in key} or state
     found = dict(part)
     for prefix in PREFIXES:

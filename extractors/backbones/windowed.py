@@ -1,4 +1,4 @@
-"""For backbones that take windows, as action recognition networks do, instead of a run of frames."""
+"""Adapter for backbones that take windows, such as action recognition networks, instead of a run of frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class WindowedBackbone(nn.Module):
     """A network on windows as a Backbone: each frame is prepared once, then unfolded into windows without a copy.
 
     network: [B, C, window, H, W] -> [B, channels], in evaluation mode. window_bytes: see `Backbone`. Raises ValueError
-    where the contract's preparation is not in the grammar.
+    if the contract's preprocessing does not parse.
     """
 
     lookahead = 0
@@ -31,7 +31,7 @@ class WindowedBackbone(nn.Module):
         self.preparation = Preparation.of(contract)
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
-        """(width, height) of the video's frames as the decoder shall deliver them."""
+        """The frame size (width, height) requested from the decoder."""
         return self.preparation.frame_size(width, height)
 
     def prepare(self, frames: Tensor) -> Tensor:

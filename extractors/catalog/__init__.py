@@ -1,7 +1,7 @@
-"""The backbones there are: those of tal, and those that installed packages add. Reading this loads no torch.
+"""All available backbones: those of tal, and those added by installed packages. Importing this loads no torch.
 
 A new backbone is a module under `tal_cli.extractors.backbones` and an entry here, or an entry point of the group
-`tal.backbones` that gives an entry.
+`tal.backbones` that provides an entry.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def find(name: str) -> BackboneEntry:
     """The entry of that name; `timm:NAME` loads torch.
 
     Raises:
-        UnknownExtractor: there is none.
-        PluginError: it is a plugin's, which cannot be used.
+        UnknownExtractor: no entry has this name.
+        PluginError: it comes from a plugin that cannot be used.
     """
     if name.startswith(timm_frames.PREFIX):
         return timm_frames.entry(name)

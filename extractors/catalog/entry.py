@@ -1,4 +1,4 @@
-"""What is known of a backbone before it is made."""
+"""Entries of the catalog: backbones before they are built."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PREPARED = tuple(key for key in READERS if key != "flow")
 class BackboneEntry:
     """A backbone: its name, one line of description, and the contract of its published features.
 
-    blueprint: what builds it, as `MODULE:OBJECT`; imported when it is built. weights: the files it needs, in the order
+    blueprint: its builder, as `MODULE:OBJECT`; imported when it is built. weights: the files it needs, in the order
     in which they are given; none for a backbone that measures.
-    settable: the contract's fields that may be changed. choices: what `layer` and `pooling` may say besides what the
-    contract says; nothing where a field is not named. notes: what is and is not published about it, a sentence
-    each. extra: the optional dependency it needs, by name.
+    settable: the contract's fields that may be changed. choices: other values allowed for `layer` and `pooling`
+    besides the contract's; none for a field that is not listed. notes: published and unpublished facts about it, one
+    sentence each. extra: name of the optional dependency it needs.
     """
 
     name: str
@@ -39,9 +39,9 @@ class BackboneEntry:
         return bool(self.weights)
 
     def contract_with(self, settings: Mapping[str, object]) -> FeatureContract:
-        """The contract with some fields changed; what it says already may be said of any field.
+        """The contract with some fields changed; any field may be set to the value it already has.
 
-        Raises SettingsError for what this backbone cannot have.
+        Raises SettingsError for settings that this backbone does not support.
         """
         changes = {key: value for key, value in settings.items() if getattr(self.contract, key, ...) != value}
         for key in changes:

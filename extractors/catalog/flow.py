@@ -1,4 +1,4 @@
-"""Optical flow methods that need trained weights. Reading this loads no torch."""
+"""Optical flow methods that need trained weights. Importing this loads no torch."""
 
 from __future__ import annotations
 

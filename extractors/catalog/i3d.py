@@ -1,4 +1,4 @@
-"""I3D, RGB and flow, as the THUMOS features have it, and as video_features has it."""
+"""I3D, RGB and flow, in the form of the THUMOS features and in that of video_features."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def port_weights(stream: str) -> WeightsSource:
 
 
 def contract(name: str, channels: int, flow: str | None, *, port: bool) -> FeatureContract:
-    """What the two extractors do."""
+    """The contracts of the two extractors."""
     return FeatureContract(
         extractor=name,
         weights_sha256=None,

@@ -1,4 +1,4 @@
-"""InternVideo2 (Wang et al. 2024). How its published features were made is only partly known; the notes say what."""
+"""InternVideo2 (Wang et al. 2024). How its published features were made is only partly known; see the notes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNSETTLED = (
     " appendix's rows -6 and -5; THUMOS14's names carry no number, its score equals row -7. So, most likely, block -7"
     " for THUMOS14 and block -5 of the 1B network for FineAction.",
     "Not published: whether the mean takes in the class token (`--set pooling='mean over all tokens'` does), whether a"
-    " norm is applied, how pictures were resized and cropped, and in which precision. Preprocessing here is that of"
+    " norm is applied, how frames were resized and cropped, and in which precision. Preprocessing here is that of"
     " the published validation: that extraction used the same is an assumption.",
     "Training ran with the fused MLP of flash-attn, whose GELU is the tanh approximation; the plain code has the exact"
     " one (`--set layer='block -7, exact GELU'`). Features differ by about 1e-4.",

@@ -1,4 +1,4 @@
-"""SlowFast: the EPIC-KITCHENS-100 features, the Kinetics-400 weights, and what HACS features were made with."""
+"""SlowFast: the EPIC-KITCHENS-100 features, the Kinetics-400 weights, and the network behind the HACS features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POOLING = "mean over each pathway"
 CHOICES = {"pooling": ("mean over the head's windows",)}
 ORDER = "Channels: slow pathway 2048, then fast pathway 256."
 HACS_NOTE = (
-    "The HACS features of TCANet come from a SlowFast R101; their frame rate, pictures and weights are not published."
+    "The HACS features of TCANet come from a SlowFast R101; their frame rate, frame size and weights are not published."
     " These are the Kinetics-400 weights, with windows of 32 frames at 15 frames per second, as detectors on those"
     " features count time."
 )

@@ -1,4 +1,4 @@
-"""Any image model of timm, frame by frame, as `timm:NAME`: an entry made from what timm says of the model."""
+"""Any image model of timm, frame by frame, as `timm:NAME`: an entry made from timm's configuration of the model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 PREFIX = "timm:"
 DESCRIPTION = "any image model of timm, frame by frame, its mean over the window"
 MEAN, MAX = "mean over the window", "maximum over the window"
-NOTE = "Every frame is computed once, however many windows share it. No detector was published on such features."
+NOTE = "Every frame is computed once, however many windows share it. No detector was published on these."
 
 
 def entry(name: str) -> BackboneEntry:
     """The entry of `timm:NAME` (NAME may carry a tag of weights, as in resnet50.a1_in1k); this loads torch and timm.
 
-    Raises UnknownExtractor for a name that timm does not have, SettingsError for frames prepared in other ways than a
-    contract can say.
+    Raises UnknownExtractor for a name that timm does not have, SettingsError for preprocessing that a contract cannot
+    express.
     """
     from timm.models import get_pretrained_cfg, is_model
 
@@ -52,11 +52,12 @@ def entry(name: str) -> BackboneEntry:
 
 
 def contract(name: str, described: PretrainedCfg) -> FeatureContract:
-    """timm's evaluation transform in the contract's words."""
+    """timm's evaluation transform as fields of a contract."""
 
     _, height, width = described.input_size
     if described.interpolation not in ("bilinear", "bicubic") or described.crop_mode not in ("center", "squash"):
-        raise SettingsError(f"{name}: its pictures are made by {described.interpolation}, {described.crop_mode}")
+        preprocessing = f"{described.interpolation}, {described.crop_mode}"
+        raise SettingsError(f"{name}: a contract cannot express its preprocessing ({preprocessing})")
     if described.crop_mode == "squash":
         size = f"{width}x{height}"
     else:
@@ -80,7 +81,7 @@ def contract(name: str, described: PretrainedCfg) -> FeatureContract:
 
 
 def image_model(name: str) -> nn.Module:
-    """The model of `timm:NAME` without its classifier: pictures [n, 3, H, W] -> [n, channels]."""
+    """The model of `timm:NAME` without its classifier: images [n, 3, H, W] -> [n, channels]."""
     import timm
 
     made: nn.Module = timm.create_model(name.removeprefix(PREFIX), pretrained=False, num_classes=0)
@@ -88,12 +89,12 @@ def image_model(name: str) -> nn.Module:
 
 
 def channels(name: str) -> int:
-    """What the model gives per picture."""
+    """Number of channels that the model outputs per image."""
     import torch
 
     try:
         with torch.device("meta"):
             model = image_model(name)
-    except (RuntimeError, NotImplementedError):  # some compute with numbers while they are made
+    except (RuntimeError, NotImplementedError):  # some compute with real values in their constructors
         model = image_model(name)
     return int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from tal_cli.extractors.features.contract import FeatureContract
 ENTRIES = (
     BackboneEntry(
         name="tiny",
-        description="what camera and edit do to the picture, measured; needs no weights",
+        description="camera motion and editing effects, measured; needs no weights",
         contract=FeatureContract(
             extractor="tiny",
             weights_sha256=None,

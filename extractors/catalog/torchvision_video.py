@@ -20,7 +20,7 @@ NOTE = "Rate, window and preprocessing are those of its published accuracy; no d
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """fps: frames per second. window: frames. size: what pictures become. crop: pixels. values: normalisation."""
+    """fps: frames per second. window: frames. size: of frames after resizing. crop: pixels. values: normalisation."""
 
     fps: float
     window: int

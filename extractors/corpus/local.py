@@ -1,4 +1,4 @@
-"""Worker processes of this machine, one per device: a crash or a hang in one costs one video."""
+"""Local worker processes, one per device: a crash or a hang in one costs one video."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tal_cli.extractors.corpus.worker_config import Setup, WorkerError, unpack
 from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.files.child import Child, Inbox, read_json
 
-# Seconds in which a video must make progress; one forward pass of a large network on a CPU can take minutes.
+# A video fails after this many seconds without progress; one forward pass of a large network on a CPU can take minutes.
 PATIENCE = 900.0
 # A video during which its worker ends gets one more try, alone.
 ATTEMPTS = 2
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 
 class Worker:
-    """One process. `jobs`: what it is at, by number. `heard`: when each last made progress. `ready`: it has begun."""
+    """One process. `jobs`: its current jobs, by number. `heard`: time of each one's last message. `ready`: started."""
 
     def __init__(self, setup: Setup, device: str, videos_each: int, threads: int | None, inbox: Inbox[Json]) -> None:
         self.device = device
@@ -36,13 +36,13 @@ class Worker:
         self._send({"setup": asdict(setup), "device": device, "videos_each": videos_each, "threads": threads})
 
     def send(self, number: int, job: Job) -> None:
-        """Give it a job."""
+        """Assigns it a job."""
         self.jobs[number] = job
         self.heard[number] = time.monotonic()
         self._send({"number": number, "video": job.video, "target": job.target})
 
     def take(self, number: int) -> Job:
-        """A job that has ended."""
+        """Removes a job that has ended."""
         del self.heard[number]
         return self.jobs.pop(number)
 
@@ -72,7 +72,7 @@ class LocalEngine:
         self._patience, self._progress = patience, progress
         self._free = deque(devices)
         self._room = len(devices) * videos_each
-        self._workers: dict[int, Worker] = {}  # by the number of the process
+        self._workers: dict[int, Worker] = {}  # by process number
         self._inbox: Inbox[Json] = queue.Queue()
         self._waiting: deque[tuple[int, Job]] = deque()
         self._alone: deque[tuple[int, Job]] = deque()
@@ -81,15 +81,15 @@ class LocalEngine:
 
     @property
     def workers(self) -> tuple[Worker, ...]:
-        """The processes that there are now."""
+        """The current processes."""
         return tuple(self._workers.values())
 
     def has_room(self) -> bool:
-        """Whether another job would begin soon."""
+        """Whether another job would start soon."""
         return len(self._waiting) + len(self._alone) + sum(len(worker.jobs) for worker in self.workers) < self._room
 
     def submit(self, job: Job) -> None:
-        """Take a job."""
+        """Accepts a job."""
         self._submitted += 1
         self._waiting.append((self._submitted, job))
         self._hand_out()
@@ -97,7 +97,7 @@ class LocalEngine:
     def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes of jobs that have ended, after at most that many seconds.
 
-        Raises what keeps workers from beginning at all (WeightsError, WorkerError, ...).
+        Raises errors that keep all workers from starting (WeightsError, WorkerError, ...).
         """
         until = time.monotonic() + timeout
         outcomes = self._end_hanging()
@@ -113,7 +113,7 @@ class LocalEngine:
         return outcomes
 
     def close(self) -> None:
-        """End all workers."""
+        """Ends all workers."""
         for worker in self.workers:
             worker.child.close()
         self._workers.clear()
@@ -159,11 +159,11 @@ class LocalEngine:
         return []
 
     def _ended(self, worker: Worker) -> list[Outcome]:
-        """A worker is gone. Its videos are tried again, one by one: one of them may be the reason."""
+        """Handles the end of a worker: its videos are retried one by one, since one of them may be the cause."""
         how = worker.child.post_mortem()
         self._retire(worker)
         if not worker.ready:
-            raise WorkerError(f"a worker process on {worker.device} could not begin: it {how}")
+            raise WorkerError(f"a worker process on {worker.device} could not start: it {how}")
         outcomes = []
         for number, job in worker.jobs.items():
             self._attempts[number] += 1
@@ -174,7 +174,7 @@ class LocalEngine:
         return outcomes
 
     def _end_hanging(self) -> list[Outcome]:
-        """End workers in which a video makes no progress; the other videos in there start again."""
+        """Ends workers in which a video makes no progress; their other videos start again."""
         outcomes = []
         for worker in [worker for worker in self.workers if worker.ready]:
             hanging = [n for n, heard in worker.heard.items() if time.monotonic() - heard > self._patience]

@@ -1,7 +1,8 @@
 """A worker process: one backbone on one device, several videos at a time. Started by `local`, never imported by it.
 
-One JSON object a line. parent -> worker: first how to compute, then jobs. worker -> parent: `ready` with its contract,
-or `failed`; then for each job `progress` now and then, and `outcome`. The end of standard input ends the worker.
+One JSON object per line. parent -> worker: first the configuration, then jobs. worker -> parent: `ready` with its
+contract, or `failed`; then for each job `progress` at intervals, and `outcome`. The end of standard input ends the
+worker.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tal_cli.extractors.extraction.extractor import Extractor
 
 Say = Callable[..., None]
-# Seconds between words about one job.
+# Seconds between progress messages of one job.
 PROGRESS_EVERY = 0.25
 
 
@@ -40,7 +41,7 @@ def speaker(output: int) -> Say:
 
 
 def work(number: int, job: Job, extractor: Extractor, setup: Setup, say: Say) -> None:
-    """Do one job and say what came of it."""
+    """Does one job and reports its outcome."""
     said = 0.0
 
     def progress(done: int, expected: int | None) -> None:
@@ -60,7 +61,7 @@ def work(number: int, job: Job, extractor: Extractor, setup: Setup, say: Say) ->
 
 
 def prepared(first: dict[str, Any]) -> tuple[Setup, Extractor]:
-    """What the parent's first line asks for."""
+    """The extractor configured by the parent's first line."""
     import torch
 
     if first["threads"] is not None:
@@ -72,7 +73,7 @@ def prepared(first: dict[str, Any]) -> tuple[Setup, Extractor]:
 
 
 def main() -> None:
-    """Run the worker."""
+    """Runs the worker."""
     say = speaker(take_output())
     first = json.loads(sys.stdin.buffer.readline())
     try:

@@ -1,4 +1,4 @@
-"""What a worker has to know before its first video, and how errors travel between processes. Loads no torch."""
+"""Configuration of a worker, and errors sent between processes. Loads no torch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """How a run computes.
+    """Configuration of a run.
 
     extractor, weights, settings: see `create_backbone`. batch_size: windows per forward pass, None: by memory.
-    precision, compiled: see `Extractor`. decoder, timeout: see `read_frames`. seed: of everything random.
+    precision, compiled: see `Extractor`. decoder, timeout: see `read_frames`. seed: of all random numbers.
     """
 
     extractor: str
@@ -35,7 +35,7 @@ class Setup:
     seed: int = 0
 
     def contract(self) -> FeatureContract:
-        """What features will be made under, without making the backbone; reads the weights files for their hash.
+        """The contract of the features, without building the backbone; reads the weights files for their hash.
 
         Raises UnknownExtractor, SettingsError, WeightsMissing.
         """
@@ -44,7 +44,7 @@ class Setup:
     def extractor_on(self, device: str) -> Extractor:
         """The backbone on a device, ready for any number of videos at a time.
 
-        Raises SettingsError for settings that the network itself rejects, and as `create_backbone` for its weights.
+        Raises SettingsError for settings that the network rejects, and the errors of `create_backbone`.
         """
         try:
             return self._extractor_on(device)
@@ -78,7 +78,7 @@ class WorkerError(Exception):
 
 
 def pack(error: Exception) -> dict[str, Any]:
-    """An error as JSON: its parts where it is one for the user, else an internal error with its traceback."""
+    """An error as JSON: the parts of a `TalError`, else an internal error with its traceback."""
     if isinstance(error, TalError):
         return {"kind": type(error).__name__, "parts": [error.reason, error.remedy, error.path]}
     if isinstance(error, ValueError):

@@ -1,4 +1,4 @@
-"""From decoded frames to what forward passes take: every frame prepared once, every window in one block.
+"""From decoded frames to the inputs of forward passes: every frame prepared once, every window in one block.
 
 Shapes: n frames of a chunk, N frames of a block, B windows; H × W pixels as decoded.
 """
@@ -25,15 +25,15 @@ class PreparedFrames:
     times: NDArray[np.float64]
 
     def __getitem__(self, frames: slice) -> PreparedFrames:
-        """A view of some of the frames."""
+        """A view of a range of frames."""
         return PreparedFrames(self.frames[frames], self.times[frames])
 
 
 def with_lookahead(stream: Iterable[FrameChunk], lookahead: int) -> Iterator[FrameChunk]:
-    """Chunks whose last `lookahead` frames the next one begins with: a backbone prepares all but those.
+    """Chunks that overlap by `lookahead` frames: a backbone prepares all but the last `lookahead` of each.
 
-    The video's last frames have nothing after them and are not prepared; in a video that has no others, the last frame
-    is repeated.
+    The video's last `lookahead` frames have no successors and are not prepared; in a video that has no others, the
+    last frame is repeated.
     """
     if not lookahead:
         yield from stream
@@ -54,16 +54,16 @@ def with_lookahead(stream: Iterable[FrameChunk], lookahead: int) -> Iterator[Fra
 
 
 def join_chunks(first: FrameChunk, second: FrameChunk) -> FrameChunk:
-    """One chunk after the other, as one."""
+    """Two consecutive chunks concatenated."""
     return FrameChunk(np.concatenate([first.frames, second.frames]), np.concatenate([first.times, second.times]))
 
 
 def window_blocks(
     stream: Iterable[PreparedFrames], grid: WindowGrid, batch: int | Callable[[PreparedFrames], int]
 ) -> Iterator[PreparedFrames]:
-    """Blocks of window + (B - 1) * stride frames for B <= batch windows; together they hold every window once.
+    """Blocks of window + (B - 1) * stride frames for B <= batch windows; together they contain every window once.
 
-    Neighbouring blocks share the window - stride frames that windows on both sides need. A video with fewer frames than
+    Neighbouring blocks share the window - stride frames that windows of both need. A video with fewer frames than
     a window is padded by repeating the last frame. An empty stream gives no block.
 
     Args:
@@ -73,7 +73,7 @@ def window_blocks(
     """
     pending: list[PreparedFrames] = []
     count = 0  # of pending frames
-    gap = 0  # frames before the next window that are in none, where the stride is beyond the window
+    gap = 0  # frames before the next window that are in no window, if the stride exceeds the window
     block = step = 0  # frames in a block, and from one block to the next
     any_block = False
     for chunk in stream:
@@ -100,12 +100,12 @@ def window_blocks(
 
 
 def join(chunks: list[PreparedFrames]) -> PreparedFrames:
-    """Chunks, one after the other, as one."""
+    """Consecutive chunks concatenated."""
     if len(chunks) == 1:
         return chunks[0]
     frames = [chunk.frames for chunk in chunks]
     if frames[0].device.type == "cpu" and frames[0].dtype in (torch.uint8, torch.float32):
-        # torch would share the copying between threads, which wait for each other longer than it takes.
+        # torch would split the copy between threads, whose synchronisation takes longer than the copy.
         joined = torch.from_numpy(np.concatenate([some.numpy() for some in frames]))
     else:
         joined = torch.cat(frames)
@@ -113,7 +113,7 @@ def join(chunks: list[PreparedFrames]) -> PreparedFrames:
 
 
 def pad(chunk: PreparedFrames, length: int) -> PreparedFrames:
-    """The last frame repeated up to that length; its time goes on by the mean step (a lone frame's by 1/25 s)."""
+    """The last frame repeated up to that length, at times that continue by the mean step (of one frame: 1/25 s)."""
     missing = length - len(chunk.times)
     step = (chunk.times[-1] - chunk.times[0]) / (len(chunk.times) - 1) if len(chunk.times) > 1 else 0.04
     later = chunk.times[-1] + step * np.arange(1, missing + 1)

@@ -1,7 +1,7 @@
 """Several blocks computed at once on the CPU.
 
-Backbones on small frames are many short operations; splitting each over the cores costs more waiting than it saves,
-the more so while the decoder wants a core too. Whole blocks side by side, one core each, wait for nothing.
+Backbones on small frames consist of many short operations; splitting each over the cores costs more synchronisation
+than it saves, even more so while the decoder uses a core too. Blocks computed in parallel, one core each, need none.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tal_cli.extractors.cpu import usable_cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Each worker holds a block and what is computed from it; on machines with more cores a worker has several.
+# Each worker holds a block and its activations; on machines with more cores a worker uses several cores.
 MAX_WORKERS = 8
 _starting = Lock()
 
 
 def cpu_workers() -> int:
-    """Number of blocks to compute side by side: one per core that torch may use."""
+    """Number of blocks to compute in parallel: one per core that torch may use."""
     return max(1, min(torch.get_num_threads(), usable_cores(), MAX_WORKERS))
 
 
@@ -47,7 +47,7 @@ def _start_pool(workers: int) -> ThreadPoolExecutor:
     for _ in range(workers):
         pool.submit(all_started.wait)
     all_started.wait()
-    # set_num_threads counts for the thread that calls it and for all that start later: put it back for those.
+    # set_num_threads affects the calling thread and all that start later: restore it for the latter.
     torch.set_num_threads(threads)
     return pool
 

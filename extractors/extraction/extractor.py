@@ -2,12 +2,12 @@
 
     read_frames     decoded frames, in chunks               video/stream.py
     with_lookahead  chunks joined to the frames after them  blocks.py
-    prepare         frames as the backbone takes them       forward.py
+    prepare         input frames of the backbone            forward.py
     window_blocks   blocks of overlapping windows           blocks.py
     forward         the features of a block's windows       forward.py
     GrowingArray    the features of the video               growing_array.py
 
-A CPU computes several blocks side by side (cpu_parallel.py), an accelerator has several in flight.
+A CPU computes several blocks in parallel (cpu_parallel.py), an accelerator has several in flight.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tal_cli.extractors.video.stream import TIMEOUT, FrameChunk, read_frames
 
 # Chunks on their way to an accelerator, and blocks whose features are on their way back.
 CHUNKS_AHEAD = 8
-# Of the usual rate: fewer frames per second than this share of it and motion is no longer what a network has seen.
+# Fraction of the usual frame rate below which motion no longer resembles the network's training data.
 LOWEST_SHARE = 0.4
 BLOCKS_BEHIND = 2
 
@@ -66,7 +66,7 @@ def extract_features(
         path: a local video file.
         backbone: moved to the device.
         device: where to compute.
-        batch_size: windows per forward pass at most; fewer where the device's memory does not suffice.
+        batch_size: maximal number of windows per forward pass; fewer if the device's memory is too small.
         precision: `auto` (fp32), `fp32`, `bf16` or `fp16`.
         decoder: `auto`, `pyav`, `decord` or `torchcodec`.
         progress: called with frames done and frames expected (None: not known).
@@ -82,7 +82,7 @@ def extract_features(
 
 
 class FrameSource(Protocol):
-    """The frames of one video, in order, each once. `summary` is there after the last."""
+    """The frames of one video, in order, each once. `summary` is available after the last."""
 
     info: VideoInfo
 
@@ -95,8 +95,8 @@ class FrameSource(Protocol):
 class Extractor:
     """A backbone on a device, for any number of videos: one after another, or several at a time in threads.
 
-    Features do not depend on how many videos are in progress. What is learnt about the device's memory from one video
-    (a smaller batch) holds for the next. Memory does not grow with a video's length, but for the features themselves.
+    Features do not depend on how many videos are in progress. A batch size reduced for lack of memory in one video
+    stays reduced for the next. Memory does not grow with a video's length, except for the features themselves.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Extractor:
                 decoder=decoder,
                 timeout=timeout,
             )
-        except ValueError as error:  # frames of a size that the backbone cannot use
+        except ValueError as error:  # frame sizes that the backbone does not support
             raise VideoError(path, str(error)) from None
         with stream:
             return self.extract_frames(stream, path, progress)
@@ -153,10 +153,10 @@ class Extractor:
     def extract_frames(
         self, source: FrameSource, path: str | os.PathLike[str], progress: Progress | None = None
     ) -> FeatureSequence:
-        """The features of a video whose frames are decoded elsewhere.
+        """The features of a video from frames decoded by the caller.
 
         Raises:
-            VideoError: there is no frame, or one window does not fit into memory.
+            VideoError: no frame could be decoded, or one window does not fit into memory.
         """
         contract, grid = self.backbone.contract, self.forward_passes.grid
         features: GrowingArray[np.float32] = GrowingArray()
@@ -219,23 +219,23 @@ class Extractor:
 
 
 def compile_networks(backbone: Backbone) -> None:
-    """Let torch compile a backbone's networks. Raises SettingsError where it has none."""
+    """Compiles a backbone's networks with torch. Raises SettingsError if it has none."""
     networks = list(backbone.children()) if isinstance(backbone, nn.Module) else []
     if not networks:
-        raise SettingsError(f"{backbone.contract.extractor} is no network that could be compiled")
+        raise SettingsError(f"{backbone.contract.extractor} has no network to compile")
     for network in networks:
         network.compile()
 
 
 def window_times(frame_times: NDArray[np.float64], grid: WindowGrid, windows: int, fps: float) -> NDArray[np.float64]:
-    """float64 [B]: the presentation time of each window's centre, between frames where it lies between."""
+    """float64 [B]: the presentation time of each window's centre, interpolated between frames."""
     step = frame_times[-1] - frame_times[-2] if len(frame_times) > 1 else 1.0 / fps
     times = np.append(frame_times, frame_times[-1] + step)
     return np.interp(grid.positions(np.arange(windows, dtype=np.float64)), np.arange(len(times)), times)
 
 
 def reading_warnings(info: VideoInfo, summary: VideoSummary, contract: FeatureContract) -> Iterator[str]:
-    """What a user should know of how a video was read, one line each."""
+    """Warnings about how a video was read, one line each."""
     if summary.lost:
         yield f"{summary.lost} {'frame' if summary.lost == 1 else 'frames'} could not be decoded"
     if info.streams > 1:
@@ -245,19 +245,19 @@ def reading_warnings(info: VideoInfo, summary: VideoSummary, contract: FeatureCo
     lowest = lowest_rate(contract)
     if lowest is not None and summary.fps < lowest:
         yield (
-            f"{summary.fps:.3g} frames/s are too few for {contract.extractor}, which needs {lowest:.3g} or more: "
+            f"{summary.fps:.3g} frames/s is too low for {contract.extractor}, which needs {lowest:.3g} or more: "
             "expect wrong or missing segments"
         )
 
 
 def lowest_rate(contract: FeatureContract) -> float | None:
-    """The frame rate below which a video shows an extractor something else than it was made for; None: not known."""
+    """The frame rate below which videos differ too much from an extractor's training data; None: not known."""
     usual = contract.sampling_rate or contract.max_rate
     return None if usual is None else LOWEST_SHARE * usual
 
 
 def expected_frames(info: VideoInfo, contract: FeatureContract) -> int | None:
-    """Frames that the decoder will deliver, as far as the container can be trusted; None: not known."""
+    """Expected number of frames from the decoder, according to the container; None: not known."""
     if contract.sampling_rate is not None:
         return None if info.duration is None else round(info.duration * contract.sampling_rate)
     frames = info.frames

@@ -1,6 +1,6 @@
-"""Forward passes of one backbone on one device: smaller ones where memory runs out, results fetched late.
+"""Forward passes of one backbone on one device, with fewer windows when memory runs out; results are fetched late.
 
-On CUDA nothing here waits for the device but `PendingFeatures.wait`: frames come from pinned memory on a stream of
+On CUDA only `PendingFeatures.wait` waits for the device: frames come from pinned memory on a stream of
 their own, and features go back into pinned memory behind the forward pass that made them.
 """
 
@@ -26,11 +26,11 @@ from tal_cli.extractors.video.stream import FrameChunk
 # Bytes of one forward pass's activations, and of a block of prepared frames; each worker on a CPU holds several blocks.
 CPU_PASS, CPU_BLOCK = 384 << 20, 48 << 20
 ACCELERATOR_PASS, ACCELERATOR_BLOCK = 4 * CPU_PASS, 1 << 30
-# Of a GPU's free memory, half is for the one forward pass at a time; blocks are for several videos, some of each.
+# Half of a GPU's free memory is for the single running forward pass; blocks come from several videos, a few of each.
 PASS_PART, BLOCK_PART = 2, 32
-# More windows than this fill no device better.
+# More windows than this improve no device's utilisation.
 MAX_WINDOWS = 64
-# In messages of errors that are no torch.OutOfMemoryError and mean the same.
+# Messages of out-of-memory errors that are not torch.OutOfMemoryError.
 OUT_OF_MEMORY = (
     "DefaultCPUAllocator",
     "MPS backend out of memory",
@@ -60,14 +60,14 @@ class PendingFeatures:
 
 
 class PieceSize:
-    """How many items are computed at once, by any thread; halved for good when memory runs out."""
+    """Number of items computed at once, for all threads; halved permanently when memory runs out."""
 
     def __init__(self, largest: int) -> None:
         self.largest = largest
         self._lock = Lock()
 
     def halve(self, tried: int) -> None:
-        """Stay below a number of items that memory did not suffice for."""
+        """Keeps later batches below a number of items that ran out of memory."""
         with self._lock:
             self.largest = min(self.largest, max(1, tried // 2))
 
@@ -75,19 +75,19 @@ class PieceSize:
 class ForwardPasses:
     """A backbone on its device, for the threads of any number of videos.
 
-    On an accelerator threads take turns, so that the memory of one forward pass suffices: the batch size, and with it
-    every rounding, does not depend on how many videos are in progress. On a CPU `cpu_parallel` bounds the passes at a
-    time.
+    On an accelerator threads take turns, so that only one forward pass needs memory: the batch size, and with it all
+    rounding, does not depend on how many videos are in progress. On a CPU `cpu_parallel` bounds the number of
+    concurrent forward passes.
 
     Attributes:
         grid: the windows of the backbone.
-        windows: how many windows a forward pass takes.
+        windows: number of windows per forward pass.
     """
 
     def __init__(
         self, backbone: Backbone, device: torch.device, precision: str = "auto", batch_size: int | None = None
     ) -> None:
-        """batch_size: windows per forward pass at most; None: as many as memory suggests."""
+        """batch_size: maximal number of windows per forward pass; None: chosen by available memory."""
         self.backbone = backbone
         self.device = device
         self.precision = precision
@@ -101,7 +101,7 @@ class ForwardPasses:
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def windows_per_block(self, first: PreparedFrames) -> int:
-        """How many windows to take together, given the first prepared frames of a video."""
+        """Number of windows per block, given the first prepared frames of a video."""
         if self._batch_is_fixed:
             return self.windows.largest
         frames = self._block_bytes // max(1, first.frames[0].numel() * first.frames.element_size())
@@ -118,7 +118,7 @@ class ForwardPasses:
         return PreparedFrames(frames, chunk.times)
 
     def prepare(self, chunk: PreparedFrames) -> PreparedFrames:
-        """Frames as the backbone wants them, but for the last `lookahead` ones, which the next chunk repeats."""
+        """Frames prepared for the backbone, except the last `lookahead` ones, which the next chunk repeats."""
         frames, lookahead = chunk.frames, self.backbone.lookahead
         if self._copies is not None:
             current = torch.cuda.current_stream(self.device)
@@ -157,7 +157,7 @@ class ForwardPasses:
             yield
 
     def _in_pieces(self, compute: Callable[[int, int], Tensor], count: int, size: PieceSize) -> Tensor:
-        """compute(start, stop) for 0 to `count`, in pieces of a size that memory suffices for, concatenated."""
+        """compute(start, stop) for 0 to `count`, in pieces that fit into memory, concatenated."""
         pieces: list[Tensor] = []
         start = 0
         while start < count:
@@ -169,7 +169,7 @@ class ForwardPasses:
             except RuntimeError as error:
                 if stop - start == 1 or not is_out_of_memory(error):
                     raise
-            # Outside of the handler: the exception's traceback keeps alive what filled the memory.
+            # Outside the handler: the exception's traceback keeps the tensors alive that filled the memory.
             size.halve(stop - start)
             release_memory(self.device)
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
@@ -191,7 +191,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back memory that nothing uses."""
+    """Releases unused memory."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

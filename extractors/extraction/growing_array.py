@@ -11,10 +11,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class GrowingArray(Generic[Scalar]):
-    """Rows that come in pieces, kept in one block of memory that is half as large again when it is full.
+    """Rows that arrive in pieces, kept in one block of memory that grows by half when it is full.
 
-    A list of the pieces would be simpler, but each small piece that stays is a splinter in the heap between large
-    ones that come and go, and with a block of frames per piece the process grows by gigabytes an hour.
+    A list of the pieces would be simpler, but small long-lived pieces between large short-lived blocks of frames
+    fragment the heap, and the process would grow by gigabytes per hour.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class GrowingArray(Generic[Scalar]):
         self._count = 0
 
     def append(self, rows: NDArray[Scalar]) -> None:
-        """Copy rows [n, ...] to the end; all pieces agree in everything but n."""
+        """Appends rows [n, ...]; all pieces have the same type and shape except n."""
         needed = self._count + len(rows)
         if self._rows is None or needed > len(self._rows):
             larger = np.empty((max(1024, needed * 3 // 2), *rows.shape[1:]), rows.dtype)
@@ -36,7 +36,7 @@ class GrowingArray(Generic[Scalar]):
         return self._count
 
     def finish(self) -> NDArray[Scalar]:
-        """All rows, a view: memory that was never written to takes no room. Raises ValueError when there are none."""
+        """All rows, as a view: memory that was never written to takes no space. Raises ValueError if there are none."""
         if self._rows is None:
             raise ValueError("there are no rows")
         return self._rows[: self._count]

@@ -7,7 +7,7 @@ from torch import nn
 
 from tal_cli.extractors.errors import UsageError
 
-# The type of products at each precision; None: that of the weights.
+# The data type of products at each precision; None: that of the weights.
 PRODUCTS = {"auto": None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -18,7 +18,7 @@ def precision(device: torch.device, name: str) -> torch.autocast:
 
     Args:
         device: where the forward passes run.
-        name: `auto` (fp32, which weights are published for), `fp32`, `bf16` or `fp16`.
+        name: `auto` (fp32, the precision of published weights), `fp32`, `bf16` or `fp16`.
 
     Raises:
         UsageError: an unknown precision.
@@ -35,7 +35,7 @@ def check_precision(name: str) -> None:
 
 
 def cast_weights(backbone: object, name: str) -> None:
-    """Convert a backbone's weights to the type of products at a precision; it runs at no other from then on.
+    """Convert a backbone's weights to the data type of products at a precision, the only one it runs at from then on.
 
     Autocast would make the same copies at every forward pass: this halves their memory and changes no result.
 

@@ -1,4 +1,4 @@
-"""What features mean: everything about their making that a detector trained on them relies on."""
+"""The feature contract: everything about how features were made that a detector relies on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from tal_cli.extractors.features.preprocessing_spec import Crop, Flow, Resize, ValueRange
 
-# Frames per second: resampling to more would only repeat frames, to less would show nothing of any action.
+# Frames per second: higher sampling rates would only repeat frames, lower ones would miss every action.
 SLOWEST, FASTEST = 0.01, 1000.0
 LONGEST_WINDOW = 1 << 20  # frames
 MOST_CHANNELS = 1 << 20
@@ -15,15 +15,15 @@ MOST_CHANNELS = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureContract:
-    """How a feature sequence was made. Two sequences may stand for each other only under equal contracts.
+    """How a feature sequence was made. Sequences are interchangeable only under equal contracts.
 
     extractor: the backbone's name. weights_sha256: of its weights file; None where it has no trained weights.
     sampling_rate: frames per second the video is resampled to first, by presentation time; None: its own rate.
-    max_rate: with sampling_rate None, faster videos keep every k-th frame, k the smallest that leaves at most so many.
+    max_rate: with sampling_rate None, faster videos keep every k-th frame, k the smallest that satisfies this limit.
     window, stride: frames per window and from one window to the next.
-    alignment: what grid position g stands for; "center" is the centre of window g.
-    resize, crop, value_range, flow: how frames become the network's input, in the words of `preprocessing_spec.py`,
-    in that order (flow, where there is any, between resize and crop).
+    alignment: meaning of grid position g; "center" is the centre of window g.
+    resize, crop, value_range, flow: preprocessing from frames to the network's input, in the grammar of
+    `preprocessing_spec.py`, applied in that order (flow, if any, between resize and crop).
     layer, pooling: short free text, compared verbatim.
     channels: values per window.
     """
@@ -62,13 +62,13 @@ class FeatureContract:
     def changed(self, settings: Mapping[str, object]) -> FeatureContract:
         """This contract with some fields changed, given as text or as values of their type.
 
-        Preparations are written canonically, so that the same preparation is the same contract. Raises ValueError for
-        a field that cannot be set, a value that it cannot have, or a crop larger than the image it is cut from.
+        Preprocessing is written in canonical form, so that equal preprocessing gives equal contracts. Raises
+        ValueError for a field that cannot be set, an invalid value, or a crop larger than the image it is cut from.
         """
         values: dict[str, object] = {}
         for key, value in settings.items():
             if key not in READERS:
-                raise ValueError(f"{key}: cannot be set; there are {', '.join(READERS)}")
+                raise ValueError(f"{key}: cannot be set; choose from {', '.join(READERS)}")
             values[key] = READERS[key](key, value)
         made = replace(self, **values)  # type: ignore[arg-type]
         if {"resize", "crop"} & set(settings):
@@ -77,7 +77,7 @@ class FeatureContract:
 
 
 def fit(resize: Resize, crop: Crop) -> None:
-    """Raises ValueError where a crop is larger than every image that a resize gives."""
+    """Raises ValueError for a crop larger than every image that a resize produces."""
     if resize.method is None or crop.size is None:
         return
     if isinstance(resize.size, tuple):
@@ -87,7 +87,7 @@ def fit(resize: Resize, crop: Crop) -> None:
 
 
 def shown(value: object) -> str:
-    """A field's value as a person is told it."""
+    """A field's value as shown in messages."""
     return "none" if value is None else str(value)
 
 
@@ -116,11 +116,11 @@ def rate(key: str, value: object) -> float | None:
 def words(key: str, value: object) -> str:
     text = " ".join(str(value).split())
     if not text:
-        raise ValueError(f"{key}: says nothing")
+        raise ValueError(f"{key}: must not be empty")
     return text
 
 
-# What may be set, and how its text is read.
+# Settable fields and the parsers of their text.
 READERS: dict[str, Callable[[str, object], object]] = {
     "sampling_rate": rate,
     "max_rate": rate,

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 ARRAY_NAMES = ("features", "feats", "feature")
 SLOW_FAST = ("slow_feature", "fast_feature")  # TCANet's SlowFast features: two arrays [1, channels, T] of one video
-LARGEST = 8 << 30  # bytes of one video's features, where a file's size says nothing of what it unpacks to
+LARGEST = 8 << 30  # bytes of one video's features, for files whose size does not bound their unpacked size
 
 
 @dataclass(frozen=True)
 class Format:
     """One format.
 
-    read: the array of the video of that name, or without a name the only video's.
-    names: the names in a file; None where there is one array without a name.
-    shape: the array's shape without its values; None where only reading it tells.
-    map: the array in the file's memory map, private to this process; None where the format cannot be mapped.
-    write: writes features [T, C]; None where the format is only read.
+    read: reads the array of the video of that name, or without a name the only video's.
+    names: lists the names in a file; None for formats with one array without a name.
+    shape: reads the array's shape without its values; None for formats that must be read in full.
+    map: maps the array into memory, copy-on-write; None for formats that cannot be mapped.
+    write: writes features [T, C]; None for read-only formats.
     """
 
     read: Callable[[Path, str | None], NDArray[Any]]
@@ -45,12 +45,12 @@ class Format:
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
-    """The key in FORMATS that a path's suffix stands for, if it is there."""
+    """The key in FORMATS for a path's suffix, if known."""
     return os.path.splitext(path)[1][1:].lower()
 
 
 def is_feature_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file holds features, told by its suffix."""
+    """Whether a file's suffix is that of a feature format."""
     return suffix_of(path) in FORMATS
 
 
@@ -104,11 +104,14 @@ def write_npy(features: NDArray[np.float32], file: BinaryIO) -> None:
 
 
 def open_npz(path: Path) -> Any:
-    """The arrays in an .npz file, to be closed. Raises ValueError where it is none, or one is larger than LARGEST."""
+    """The arrays in an .npz file, to be closed by the caller.
+
+    Raises ValueError for another kind of file, or an array larger than LARGEST.
+    """
     import numpy as np
 
     if not zipfile.is_zipfile(path):
-        raise ValueError("no archive of arrays")
+        raise ValueError("not an archive of arrays")
     arrays = np.load(path, allow_pickle=False)
     if any(entry.file_size > LARGEST for entry in arrays.zip.infolist()):
         arrays.close()
@@ -159,7 +162,7 @@ def load_pt(path: Path) -> Any:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise ValueError("it is damaged or holds something else than tensors") from None
+        raise ValueError("it is damaged or holds something other than tensors") from None
     if isinstance(content, torch.Tensor):
         return content.detach().float().numpy()
     if not isinstance(content, dict):
@@ -181,19 +184,19 @@ def load_pkl(path: Path) -> Any:
     return read_arrays(path, ARRAYS | TENSORS)
 
 
-LOAD: dict[str, Callable[[Path], Any]] = {"pkl": load_pkl, "pt": load_pt}  # formats that are read as a whole
+LOAD: dict[str, Callable[[Path], Any]] = {"pkl": load_pkl, "pt": load_pt}  # formats that are read in full
 
 
 @lru_cache(maxsize=2)
 def _loaded(path: Path, changed: int) -> Any:
-    """What a file holds, kept for the next of its videos; `changed` is its time."""
+    """The content of a file, cached for its other videos; `changed` is its modification time."""
     return LOAD[suffix_of(path)](path)
 
 
 def loaded_names(path: Path) -> list[str]:
     content = _loaded(path, path.stat().st_mtime_ns)
     if not isinstance(content, dict):
-        raise ValueError("one array, not videos by name")
+        raise ValueError("one array, not one per video name")
     return [key for key in content if isinstance(key, str)]
 
 
@@ -204,7 +207,7 @@ def read_loaded(path: Path, name: str | None) -> NDArray[Any]:
 
 
 def h5py() -> Any:
-    """The package. Raises MissingError where it is not installed."""
+    """The package h5py. Raises MissingError if it is not installed."""
     try:
         import h5py
     except ImportError as error:
@@ -229,11 +232,11 @@ def h5_shape(path: Path, name: str | None) -> tuple[int, ...]:
 
 
 def _h5_data(file: Any, name: str | None) -> Any:
-    """One video's numbers, not read yet. Raises ValueError where there are none in the file itself."""
+    """One video's data set, not read yet. Raises ValueError if the file itself does not contain it."""
     node = _h5_child(file, name) if name is not None else file
     if isinstance(node, h5py().Group):
         node = _h5_child(node, only_name(node.keys()))
-    # Links, virtual and external data sets are ways into other files.
+    # Links, virtual and external data sets can lead to other files.
     if not isinstance(node, h5py().Dataset) or node.external or node.is_virtual:
         raise ValueError("no array of its own")
     if node.dtype.kind not in "iuf" or node.size * node.dtype.itemsize > LARGEST:
@@ -247,7 +250,7 @@ def _h5_child(group: Any, name: str) -> Any:
     return group[name]
 
 
-# By suffix, the first choice first where a video has several files.
+# By suffix, in order of preference when a video has several files.
 FORMATS = {
     "npy": Format(read_npy, shape=npy_shape, map=map_npy, write=write_npy),
     "npz": Format(read_npz, npz_names, write=write_npz),

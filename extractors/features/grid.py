@@ -1,4 +1,4 @@
-"""Where overlapping windows lie: in frames and in seconds."""
+"""Positions of overlapping windows, in frames and in seconds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class WindowGrid:
     stride: int
 
     def count(self, frames: int) -> int:
-        """Windows over that many frames: whole ones only, and one (padded) over a video shorter than a window."""
+        """Number of complete windows in that many frames; one (padded) for a video shorter than a window."""
         return max(0, frames - self.window) // self.stride + 1
 
     def frames(self, windows: int) -> int:
-        """Frames under that many windows."""
+        """Number of frames covered by that many windows."""
         return self.window + (windows - 1) * self.stride
 
     def positions(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:

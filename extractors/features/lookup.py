@@ -1,4 +1,4 @@
-"""Where a video's features are: a file of its own, or one entry of a file that holds many videos."""
+"""Finds a video's features: a file of its own, or one entry of a file with many videos."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tal_cli.extractors.features.files import (
 from tal_cli.extractors.features.formats import ARCHIVES, FORMATS, suffix_of
 from tal_cli.extractors.features.sequence import FeatureSequence
 
-PREFIX = "v_"  # of ActivityNet's video files, which its annotations leave out
+PREFIX = "v_"  # prefix of ActivityNet's video files, which its annotations omit
 
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """One video's features: a file, and where that holds many videos, the video's entry."""
+    """Location of one video's features: a file, and the video's entry if the file holds many."""
 
     path: Path
     key: str | None = None
@@ -46,7 +46,7 @@ class FeatureFile:
         return parse_contract(description, read_description(description))
 
     def outline(self) -> FeatureSequence:
-        """The same as `load`, without reading values where the format allows it: all features are then zero.
+        """As `load`, without reading values if the format allows it: all features are then zero.
 
         Raises:
             FeatureError, MissingError: as `load` does.
@@ -57,31 +57,31 @@ class FeatureFile:
         return with_description(np.broadcast_to(np.float32(0), shape), self.path, self.key)
 
     def _shape(self) -> tuple[int, ...]:
-        """The array's shape, empty where only reading it tells."""
+        """The array's shape, empty if the array must be read for it."""
         try:
             shape = FORMATS[suffix_of(self.path)].shape
             return () if shape is None else shape(self.path, self.key)
-        except Exception:  # whatever is wrong, reading says it
+        except Exception:  # reading the file raises the actual error
             return ()
 
     def load(self, *, mapped: bool = False) -> FeatureSequence:
-        """Reads them, or with `mapped` maps them into memory where the format can be mapped; the contract is None
-        where nothing beside the file tells it.
+        """Reads the features, or with `mapped` maps them into memory if the format allows; the contract is None if
+        there is no description beside the file.
 
         Raises:
-            FeatureError: missing, damaged, or no finite numbers [T, C].
+            FeatureError: missing, damaged, or not finite numbers [T, C].
             MissingError: a package that reads this format is not installed.
         """
         return load_features(self.path, self.key, mapped=mapped)
 
 
 def find_features(source: Path, name: str, subset: str | None = None) -> FeatureFile | None:
-    """A video's features, whatever their format; no name leads out of the folder.
+    """The location of a video's features in any format; no name can lead out of the folder.
 
     Args:
         source: a folder of files VIDEO.npy (or v_VIDEO.npy, SUBSET/VIDEO.npy, SUBSET.h5), or a file that holds all.
-        name: the video's.
-        subset: the video's, for data sets that keep subsets apart.
+        name: the video's name.
+        subset: the video's subset, for data sets with one folder or file per subset.
     """
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         return None
@@ -113,7 +113,7 @@ def _entry(path: Path, name: str) -> FeatureFile | None:
 
 @lru_cache(maxsize=4)
 def keys_of(path: Path, changed: int) -> frozenset[str]:
-    """Names of the videos in a file that holds many; `changed` is the file's time, so that a new file is read again.
+    """Names of the videos in a file that holds many; a new modification time `changed` makes it read again.
 
     Raises:
         FeatureError: the file cannot be read, or holds no videos by name.

@@ -1,7 +1,7 @@
-"""The words in which a feature contract says how frames become a network's input; parsing them needs no torch.
+"""The grammar of preprocessing in a feature contract, from frames to network input; parsing it needs no torch.
 
-Each class reads one field of the contract (`parse`) and writes it back in its one canonical form (`str`), so that equal
-preparations are equal texts.
+Each class parses one field of the contract (`parse`) and writes it back in canonical form (`str`), so that equal
+preprocessing has equal text.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Resize:
 
     method: `area` is done by the decoder (FFmpeg, always rounded to 8 bits); `bilinear` and `bicubic` sample at pixel
     centres on the frames as decoded. antialias: widen the filter when shrinking, as Pillow does. eight_bit: round to
-    whole values from 0 to 255 again, as in pipelines that store frames as image files. SIZE: `WxH` whatever the aspect;
-    `short N`: the short side becomes N, the long one keeps the aspect, cut to a whole number; `enlarge N`: as
+    integers from 0 to 255 again, as in pipelines that store frames as image files. SIZE: `WxH`, ignoring the aspect;
+    `short N`: the short side becomes N, the long one keeps the aspect, rounded down; `enlarge N`: as
     `short N`, but only for images whose short side is below N.
     """
 
@@ -64,7 +64,7 @@ class Resize:
 
     @property
     def by_decoder(self) -> bool:
-        """Whether the decoder makes images of this size."""
+        """Whether the decoder does the resizing."""
         return self.method == "area"
 
     def result(self, width: int, height: int) -> tuple[int, int]:
@@ -90,7 +90,7 @@ class Resize:
 class Crop:
     """`center WxH [round-even|round-up]`, or `none`.
 
-    The crop begins at half of what is left over, rounded down, or half to even as Python and torchvision round, or up.
+    The crop starts at half of the remaining pixels, rounded down, half to even as in Python and torchvision, or up.
     """
 
     size: tuple[int, int] | None
@@ -115,7 +115,7 @@ class Crop:
         return f"center {self.size[0]}x{self.size[1]} {self.rounding}".rstrip()
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """(left, top, width, height) of what is kept. Raises ValueError for an image smaller than that."""
+        """(left, top, width, height) of the crop. Raises ValueError for an image smaller than the crop."""
         if self.size is None:
             return 0, 0, width, height
         if self.size[0] > width or self.size[1] > height:
@@ -130,9 +130,9 @@ class Crop:
 
 @dataclass(frozen=True, kw_only=True)
 class ValueRange:
-    """`[BGR] LOW..HIGH [mean M... std S...]`: what the values 0 to 255 become, then (value - mean) / std per channel.
+    """`[BGR] LOW..HIGH [mean M... std S...]`: target range of 0..255, then (value - mean) / std per channel.
 
-    bgr: channels in the order blue, green, red; mean and std are in the order of the channels that come out.
+    bgr: channels in the order blue, green, red; mean and std are in the order of the output channels.
     """
 
     low: float
@@ -164,7 +164,7 @@ class ValueRange:
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """`METHOD bound PIXELS`: how optical flow is estimated and at how many pixels per frame it is cut off."""
+    """`METHOD bound PIXELS`: the method of optical flow estimation and the pixels per frame at which it is clipped."""
 
     method: str
     bound: float

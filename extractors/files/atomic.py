@@ -1,6 +1,6 @@
-"""Atomic writes: a file is complete under its name or not there; and what killed runs leave behind.
+"""Atomic writes, so that a file is complete or absent, and cleanup after killed runs.
 
-A file is written as `.NAME.PROCESS.part` beside its target, which it replaces once it is complete and on the disk.
+A file is written as `.NAME.PROCESS.part` beside its target, which it replaces once it is complete and on disk.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import BinaryIO
 
 from tal_cli.extractors.errors import InputError
 
-LONGEST = 200  # characters of a name, which leaves room for what is put around it
-# What killed runs leave behind: partial files, and locks (`locks.py`).
+LONGEST = 200  # characters of a name, which leaves room for prefix and suffix
+# Leftovers of killed runs: partial files, and locks (`locks.py`).
 LEFTOVER = re.compile(r"^\.(?P<name>.+?)\.(?:(?P<process>\d+)\.part|lock)$")
 
 
 def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Writes a file beside its target and renames it once it is complete; partial files of killed runs are removed.
 
-    Folders are made. Where `path` is a link, the file that it leads to is replaced; a device or a named pipe is
-    written to.
+    Folders are created. If `path` is a link, its target is replaced; a device or a named pipe is
+    written to directly.
 
     Args:
         path: the target.
-        content: what to write, or a function that writes it to the open file.
+        content: the text or bytes, or a function that writes them to the open file.
 
     Raises:
         InputError: the disk is full, or the path cannot be written to.
@@ -48,9 +48,9 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
 
 @contextmanager
 def folder_written_atomically(path: Path) -> Iterator[Path]:
-    """Gives a folder beside the target to write several files into; it takes the target's place once all are there.
+    """Yields a temporary folder beside the target for several files; it replaces the target once all are written.
 
-    A folder that stands there is replaced, as is what a killed run left of it.
+    An existing folder is replaced, as are the leftovers of a killed run.
 
     Raises:
         InputError: the disk is full, or the path cannot be written to.
@@ -74,7 +74,7 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
 
 
 def unwritable(path: str | Path, error: OSError) -> InputError:
-    """The error for a path, from what the system says about writing there or making its folder."""
+    """The error for a path, from the system's error on writing there or creating its folder."""
     reason = "its folder is a file" if isinstance(error, FileExistsError) else error.strerror or error
     return InputError(path, f"cannot be written: {reason}")
 
@@ -94,14 +94,14 @@ def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def is_device(path: Path) -> bool:
-    """Whether a path is written to and must not be replaced: a device, a named pipe, or a name like /dev/stdout, which
-    may lead to a regular file and is still the system's."""
+    """Whether a path must be written to directly and not replaced: a device, a named pipe, or a name like /dev/stdout,
+    which belongs to the system even if it leads to a regular file."""
     system = Path(os.path.abspath(path)).parts[1:3]
     return (path.exists() and not path.is_file()) or (system[:1] in (("dev",), ("proc",)) and system != ("dev", "shm"))
 
 
 def leftovers(folder: Path) -> dict[str, list[Path]]:
-    """Partial files and locks in a folder, of killed runs or of running ones, by the name of the file they are for."""
+    """Partial files and locks in a folder, of killed or running runs, by the name of their target."""
     found: dict[str, list[Path]] = {}
     with suppress(OSError):
         for entry in os.scandir(folder):
@@ -124,12 +124,12 @@ def sweep(files: Iterable[Path]) -> None:
 
 @lru_cache(maxsize=64)
 def _leftovers_at_first(folder: Path) -> dict[str, list[Path]]:
-    """`leftovers` as they were at the first look: a folder with a file per video must not be read for each of them."""
+    """`leftovers`, cached: a folder with one file per video must not be read again for each of them."""
     return leftovers(folder)
 
 
 def is_running(process: int) -> bool:
-    """Whether a process of this machine runs; one that has ended and waits for its parent does not."""
+    """Whether a local process is running; a zombie is not."""
     if Path("/proc/self/stat").exists():
         try:
             return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -139,6 +139,6 @@ def is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError:  # another user's process
         pass
     return True

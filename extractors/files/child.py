@@ -2,9 +2,9 @@
 
 A child is started with `subprocess`, not `multiprocessing`: a user's script needs no `if __name__ == "__main__"`, and
 the child does not import the parent's main module. It runs with the parent's module path, this package's home first,
-so that the working folder changes nothing, and most run without site-packages' start-up code. Standard output carries
-its messages, standard error is kept for the post-mortem, and the end of standard input tells it to leave; its own side
-of that is in `child_side.py`.
+so that the working folder has no effect, and most run without site-packages' start-up code. Standard output carries
+its messages, standard error is kept for error reports, and the end of standard input tells it to exit; the child's
+side of the protocol is in `child_side.py`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 Message = TypeVar("Message")
 Read = Callable[[BinaryIO], Message | None]
-Inbox = queue.Queue[tuple[int, Message | None]]  # the child's number, and its message; None: its end
+Inbox = queue.Queue[tuple[int, Message | None]]  # the child's number, and its message; None at its end
 
 # The package is found at its home, its modules through the package: an editable install leaves the checkout off the
-# path, on which the folders `models` and `extractors` would hide other people's.
+# path, where its folders `models` and `extractors` would shadow other packages of these names.
 BOOTSTRAP = (
     "import importlib, json, sys; home, *path = json.loads(sys.argv[1]); sys.path[:] = [home, *path]; import tal_cli; "
     "sys.path[:] = path; importlib.import_module(sys.argv[2]).main()"
 )
-# Seconds after which a listener whose messages nobody takes looks whether it shall end.
+# Seconds between a listener's checks for a stop request while the inbox is full.
 GIVE_WAY = 0.02
-# Seconds that a child which has closed its output has to end by itself.
+# Seconds that a child has to exit after closing its output.
 LAST_WORDS = 10.0
 STDERR_TAIL = 1 << 16  # bytes
 
@@ -50,7 +50,7 @@ class ChildFailed(Exception):
 class Child(Generic[Message]):
     """A process that runs the function `main` of a module.
 
-    `number` tells children that share an inbox apart.
+    `number` identifies children that share an inbox.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class Child(Generic[Message]):
         Args:
             module: the module's import name.
             read: takes one message from the child's output; None at its end. May raise OSError and ValueError.
-            inbox: where messages are put, for `receive` or for others to take; None: one without a limit. A full inbox
-                makes the child wait.
+            inbox: the queue for messages, read by `receive` or by others; None: an unbounded one. A full inbox
+                blocks the child.
             plugins: whether it imports plugins, whose editable installs may need site-packages' start-up code.
         """
         self.number = next(_numbers)
@@ -73,7 +73,7 @@ class Child(Generic[Message]):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends the child
+            start_new_session=True,  # Ctrl-C reaches only the parent, which then ends the child
         )
         assert self._process.stdout is not None
         ended = threading.Event()
@@ -89,7 +89,7 @@ class Child(Generic[Message]):
         return self._process.pid
 
     def send(self, line: bytes) -> None:
-        """Sends one line. Where the child is gone, nothing happens: what is received next says so."""
+        """Sends one line. If the child is gone, does nothing: the next `receive` reports it."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError, ValueError):
             self._process.stdin.write(line + b"\n")
@@ -113,7 +113,7 @@ class Child(Generic[Message]):
         return message
 
     def post_mortem(self) -> str:
-        """How a child that sends no more has ended, as the end of a sentence."""
+        """How a child whose output has ended failed, as the end of a sentence."""
         try:
             code = self._process.wait(LAST_WORDS)
         except subprocess.TimeoutExpired:
@@ -126,7 +126,7 @@ class Child(Generic[Message]):
         return f"ended early with code {code} ({said[-1]})"
 
     def close(self) -> None:
-        """Ends the child, whatever it does."""
+        """Ends the child, whatever its state."""
         self._finalizer()
         self._stderr.close()
 
@@ -141,23 +141,23 @@ class Child(Generic[Message]):
 
 def module_path() -> list[str]:
     """The package's home, then the child's module path: that of this process, the home first if it is among it."""
-    home = str(Path(__file__).absolute().parents[3])  # through the link, where there is one
+    home = str(Path(__file__).absolute().parents[3])  # through the link, if there is one
     path = [entry for entry in sys.path if entry]
     return [home, *([home] if home in path else []), *(entry for entry in path if entry != home)]
 
 
 def end(process: subprocess.Popen[bytes], ended: threading.Event, listener: threading.Thread) -> None:
-    """Kills a child and closes its pipes; its listener ends when it is told to, or when the output does."""
+    """Kills a child and closes its pipes; its listener ends on request or at the end of the output."""
     ended.set()
     process.kill()
     process.wait()
     # Join before closing the pipe: its file descriptor may be reused, and the listener would read from another pipe. A
-    # forgotten child can be ended in any thread, the listener too, and an interrupt can come before that begins.
+    # garbage-collected child can be ended in any thread, even the listener, or be interrupted before that starts.
     with suppress(RuntimeError):
         listener.join()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            with suppress(BrokenPipeError):  # what was sent to a child that had gone by then
+            with suppress(BrokenPipeError):  # unsent data for a child that was already gone
                 pipe.close()
 
 

@@ -1,4 +1,4 @@
-"""Child processes, seen by themselves: what the programs that `child.py` starts have in common."""
+"""Child processes, seen from inside: functions shared by the programs that `child.py` starts."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import json
 import os
 from typing import Any
 
-# What work on one video may take before the video counts as a decompression bomb.
+# Memory that one video may take before it counts as a decompression bomb.
 MEMORY_LIMIT = 4 << 30
 
 
 def take_output() -> int:
-    """A file descriptor of the standard output for messages; what libraries print goes to standard error from then."""
+    """A file descriptor of standard output for messages; from then on libraries print to standard error."""
     output = os.dup(1)
     os.dup2(2, 1)
     return output
 
 
 def write_all(output: int, data: bytes | bytearray) -> None:
-    """os.write until everything is written."""
+    """Calls os.write until everything is written."""
     view = memoryview(data)
     while view:
         view = view[os.write(output, view) :]
@@ -30,7 +30,7 @@ def send_json(output: int, message: dict[str, Any]) -> None:
 
 
 def limit_memory() -> None:
-    """Lets a decompression bomb fail in this process instead of on the whole machine."""
+    """Limits memory so that a decompression bomb fails in this process and does not exhaust the machine."""
     try:
         import resource
     except ImportError:
@@ -41,5 +41,5 @@ def limit_memory() -> None:
 
 
 def over_limit() -> str:
-    """What a MemoryError means then."""
+    """The error message for a MemoryError under this limit."""
     return f"it takes more than {MEMORY_LIMIT / (1 << 30):g} GiB of memory"

@@ -16,13 +16,13 @@ from tal_cli.extractors.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # one of two; without the other it cannot be written anywhere
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # half of a surrogate pair; alone it cannot be encoded
 LARGEST = 2 << 30  # bytes after decompression; the largest published annotation file has 40 MB
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, or of UTF-16 with a byte order mark as spreadsheets write it, decompressed where it is
-    gzip (told by its content, not by its name).
+    """The text of a UTF-8 file, or of UTF-16 with a byte order mark as spreadsheets write it, decompressed if it is
+    gzip (detected by content, not by name).
 
     Raises:
         InputError: the file cannot be read, is damaged, too large or in another encoding.
@@ -43,7 +43,7 @@ def read_text(path: str | Path) -> str:
 
 
 def read_json(path: str | Path) -> Any:
-    """What a JSON file holds; see `read_text`.
+    """The content of a JSON file; see `read_text`.
 
     Raises:
         InputError: the file cannot be read or is not JSON.
@@ -52,7 +52,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def parse_json(path: str | Path, text: str) -> Any:
-    """What a JSON text holds; `path` is where it comes from.
+    """The content of a JSON text; `path` names its source in errors.
 
     Raises:
         InputError: it is not JSON.
@@ -62,18 +62,18 @@ def parse_json(path: str | Path, text: str) -> Any:
         if HALF_CHARACTER.search(text):
             json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InputError(path, "not JSON: half a character, as by \\ud800 alone") from error
+        raise InputError(path, "not JSON: an unpaired surrogate such as \\ud800") from error
     except RecursionError as error:
         raise InputError(path, "not JSON: nested too deeply") from error
     except _TwiceError as error:
-        raise InputError(path, f"{error.key!r} is named twice in one object; one of them would be lost") from error
+        raise InputError(path, f"the key {error.key!r} occurs twice in one object; one value would be lost") from error
     except ValueError as error:
         raise InputError(path, f"not JSON: {error}") from error
     return content
 
 
 class _TwiceError(Exception):
-    """A key that one object has twice."""
+    """A key that occurs twice in one object."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)

@@ -1,11 +1,11 @@
 """Locks that let several runs share a folder of features, on one machine or on many.
 
-A lock is the system's, on an empty file `.NAME.lock` beside the target: it is free as soon as the process that holds
-it is gone, however that ended. The file is removed with the lock; one that a killed run left is locked again and
-removed by the next run that does this target.
+A lock is an operating system lock on an empty file `.NAME.lock` beside the target: it is released as soon as the
+process that holds it ends, however it ends. The file is removed with the lock; one left by a killed run is locked
+again and removed by the next run on this target.
 
-URLs have no locks, nor have some network file systems: there two runs may both do a target, and the later result
-stands. Results are written atomically all the same.
+URLs have no locks, nor do some network file systems: there two runs may both process a target, and the later result
+replaces the earlier. Results are still written atomically.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from filelock import FileLock, Timeout
 from tal_cli.extractors.files.atomic import LONGEST, unwritable
 from tal_cli.extractors.files.remote import is_url, local_path
 
-# How a file system says that it has no locks.
+# Error numbers of file systems without locks.
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-ANYBODY = 0o666  # Another user of a shared folder has to open the file to see that it is locked.
+ANYBODY = 0o666  # Other users of a shared folder must be able to open the file to find it locked.
 
 
 class Locks:
-    """The locks that one run holds."""
+    """The locks held by one run."""
 
     def __init__(self) -> None:
         self._held: dict[Path, FileLock] = {}
@@ -55,26 +55,26 @@ class Locks:
         return True
 
     def release(self, target: str) -> None:
-        """Gives up the lock on a target, if this run has it."""
+        """Releases the lock on a target, if this run holds it."""
         if not is_url(target):
             self._release(lock_path(target))
 
     def close(self) -> None:
-        """Gives up all locks."""
+        """Releases all locks."""
         for path in list(self._held):
             self._release(path)
 
     def _release(self, path: Path) -> None:
         lock = self._held.pop(path, None)
         if lock is not None:
-            # Remove before releasing: a run that has opened the file meanwhile gets a lock on a file without a name,
-            # which filelock does not count.
+            # Remove before releasing: a run that has opened the file meanwhile locks an unlinked file, which filelock
+            # detects and discards.
             with suppress(OSError):
                 path.unlink()
             lock.release()
 
 
 def lock_path(target: str) -> Path:
-    """The lock file of a target. Formats share it, as they share the description beside them."""
+    """The lock file of a target. All formats share it, as they share the description file."""
     path = local_path(target)
     return path.with_name(f".{path.stem[:LONGEST]}.lock")

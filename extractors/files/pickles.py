@@ -1,8 +1,8 @@
 """Arrays from pickles of unknown origin: published features, and weights written by Caffe2.
 
-A pickle is a program that names callables and calls them. Here every name leads to a stand-in of this module or to an
-error: arrays are rebuilt from their bytes, of numbers alone, and nothing else can be made, called or changed. Plain
-containers, numbers and texts need no names. The bytes of tensors are read by torch's own safe reader.
+A pickle is a program that names callables and calls them. Here every name resolves to a stand-in of this module or to
+an error: only numeric arrays are rebuilt, from their bytes, and nothing else can be created, called or changed. Plain
+containers, numbers and strings need no names. The bytes of tensors are read by torch's own safe reader.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 
 NUMERIC = re.compile(r"[<>=|]?([biuf?]\d*)")
 OBJECTS = "O8"  # an array of Python objects: read as None
-LARGEST = 8 << 30  # bytes of one file
+LARGEST = 8 << 30  # maximal bytes of one file
 
 
 def read_arrays(path: Path, allowed: Mapping[tuple[str, str], object]) -> Any:
-    """What a pickle holds: an array, or one or two levels of dictionaries with arrays.
+    """The content of a pickle: an array, or one or two levels of dictionaries with arrays.
 
     Args:
         path: the file.
-        allowed: what it may name, module and name, and the stand-in for each: ARRAYS, or ARRAYS and TENSORS.
+        allowed: names that it may refer to, as (module, name), with a stand-in each: ARRAYS, or ARRAYS and TENSORS.
 
     Raises:
-        pickle.UnpicklingError: it names anything else; nothing has been executed.
+        pickle.UnpicklingError: it refers to anything else; nothing has been executed.
         OSError, ValueError and others: the file cannot be read or is damaged.
     """
     if path.stat().st_size > LARGEST:
@@ -39,7 +39,7 @@ def read_arrays(path: Path, allowed: Mapping[tuple[str, str], object]) -> Any:
         return _finished(_Unpickler(file, allowed).load(), levels=2)
 
 
-# The reader in Python: the one in C reserves a table as long as the highest number that a pickle gives a value.
+# The Python unpickler: the one in C allocates a memo table as long as the highest index in the pickle.
 class _Unpickler(pickle._Unpickler):
     def __init__(self, file: BinaryIO, allowed: Mapping[tuple[str, str], object]) -> None:
         super().__init__(file, encoding="latin1")  # Python 2 wrote bytes as text
@@ -48,12 +48,12 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         stand_in = self._allowed.get((module, name))
         if stand_in is None:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}; only arrays are read from a pickle"[:200])
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}; only arrays are read from a pickle"[:200])
         return stand_in
 
 
 class _Array:
-    """An array on its way: made empty, filled by its state as numpy writes it."""
+    """An array under construction: created empty, filled by its state as numpy writes it."""
 
     __slots__ = ("values",)
 
@@ -66,7 +66,7 @@ class _Array:
 
 
 class _Kind:
-    """A type of numbers on its way: a code such as f4, and its byte order, which comes as state."""
+    """A data type under construction: a code such as f4, and its byte order, which comes as state."""
 
     __slots__ = ("code", "order")
 
@@ -81,7 +81,7 @@ class _Kind:
 
 
 class _Storage:
-    """A tensor's bytes on their way."""
+    """A tensor's bytes under construction."""
 
     __slots__ = ("content",)
 
@@ -120,7 +120,7 @@ class _FromBuffer:
 
 
 class _Latin1:
-    """How old pickles write bytes."""
+    """Stand-in for the call by which old pickles write bytes."""
 
     __slots__ = ()
 
@@ -129,7 +129,7 @@ class _Latin1:
 
 
 class _NoBytes:
-    """How old pickles write no bytes at all."""
+    """Stand-in for the call by which old pickles write empty bytes."""
 
     __slots__ = ()
 
@@ -138,7 +138,7 @@ class _NoBytes:
 
 
 class _NoType:
-    """What numpy names as an array's type; it can be neither called nor changed."""
+    """Stand-in for the array type that numpy names; it can be neither called nor changed."""
 
     __slots__ = ()
 
@@ -173,7 +173,7 @@ class _MakeTensor:
         whole = torch.empty(0, dtype=content.dtype).set_(content)
         tensor = whole.as_strided(
             tuple(size), tuple(stride), int(offset)
-        )  # which must lie within, set_ would extend it
+        )  # must lie within the storage: set_ would extend it
         if tensor.numel() > whole.numel():
             raise pickle.UnpicklingError("a tensor larger than its bytes")
         return _Array(tensor.float().numpy())
@@ -209,7 +209,7 @@ def _from_bytes(data: Any, kind: Any, shape: Any, order: str) -> NDArray[Any] | 
 
 
 def _finished(content: Any, levels: int) -> Any:
-    """Arrays in place of what made them: the content itself, or within so many levels of dictionaries."""
+    """The content with stand-ins replaced by arrays, at the top or within so many levels of dictionaries."""
     if isinstance(content, dict) and levels:
         return {key: _finished(value, levels - 1) for key, value in content.items()}
     return content.values if isinstance(content, _Array) else content

@@ -1,5 +1,5 @@
-"""Prefetching items in a thread, for work that is done in C without the interpreter's lock: two cores, or a core and
-an accelerator, then work at the same time."""
+"""Prefetching of items in a thread, for work in C that releases the GIL: two cores, or a core and an accelerator, then
+work at the same time."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-# A queue's lock costs as much as a small image takes to scale; groups share it.
+# A queue operation costs as much as scaling a small image, so items are queued in groups.
 GROUP = 8
 
 
 def prefetch(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
-    """The same items in the same order, about `depth` of them taken before they are asked for.
+    """The same items in the same order, with about `depth` of them prefetched.
 
-    What taking them raises is raised here, after the items that came before. Closing this iterator ends the taking.
+    Exceptions of the source are raised here, after the items that came before. Closing this iterator stops prefetching.
     """
     group = max(1, min(GROUP, depth // 2))
     waiting: Queue[list[Item] | None] = Queue(max(1, depth // group - 1))
@@ -56,7 +56,7 @@ def prefetch(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
             raise failure[0]
     finally:
         ended.set()
-        while True:  # nothing that was taken is kept alive
+        while True:  # release the prefetched items
             try:
                 waiting.get_nowait()
             except Empty:

@@ -1,8 +1,8 @@
 """Paths of this machine, and URLs of object stores and the like (`s3://bucket/videos`), read through fsspec.
 
-Whatever begins with `SCHEME://` is a URL, except `file://`, which is a path. Videos from URLs are copied to this
+Anything that begins with `SCHEME://` is a URL, except `file://`, which is a path. Videos from URLs are copied to this
 machine before they are decoded, because FFmpeg opens local files only; results are written here and then copied in
-one piece, so that no reader ever sees a partial file.
+one piece, so that no reader sees a partial file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tal_cli.extractors.errors import PackageMissing, RemoteError
 from tal_cli.extractors.files.error_text import library_message
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# Whose packages are in which of our extras.
+# Extras of tal-cli by the package they install.
 EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
 GLOB = re.compile(r"[*?\[]")
 
@@ -35,14 +35,14 @@ def is_url(path_or_url: str | os.PathLike[str]) -> bool:
 
 
 def local_path(path_or_url: str | os.PathLike[str]) -> Path:
-    """The path that a path or a `file://` URL means; `file:///a%20b` is /a b."""
+    """The path of a path or a `file://` URL; `file:///a%20b` is /a b."""
     if isinstance(path_or_url, str) and path_or_url.lower().startswith("file://"):
         return Path(unquote(urlsplit(path_or_url).path))
     return Path(path_or_url)
 
 
 def join(path_or_url: str | os.PathLike[str], *names: str) -> str:
-    """The path or URL of a file inside a folder."""
+    """The path or URL of a file in a folder."""
     if is_url(path_or_url):
         return "/".join([str(path_or_url).rstrip("/"), *names])
     return os.path.join(local_path(path_or_url), *names)
@@ -63,7 +63,7 @@ def name_of(path_or_url: str) -> str:
 
 
 def find_files(url: str) -> list[str]:
-    """The files that a URL means, sorted: itself, all in that folder and below, or all that match its pattern.
+    """The files of a URL, sorted: the file itself, all files in that folder and below, or all that match a pattern.
 
     Raises RemoteError, PackageMissing.
     """
@@ -76,7 +76,7 @@ def find_files(url: str) -> list[str]:
 
 
 def exists(path_or_url: str) -> bool:
-    """Whether a file is there. Raises RemoteError, PackageMissing."""
+    """Whether a file exists. Raises RemoteError, PackageMissing."""
     if not is_url(path_or_url):
         return local_path(path_or_url).is_file()
     with remote(path_or_url) as (system, path):
@@ -129,7 +129,7 @@ def send(file: Path, url: str) -> None:
 
 
 def remove(path_or_url: str) -> None:
-    """Removes a file, if it is there. Raises RemoteError, PackageMissing."""
+    """Removes a file, if it exists. Raises RemoteError, PackageMissing."""
     if not is_url(path_or_url):
         local_path(path_or_url).unlink(missing_ok=True)
         return
@@ -140,7 +140,7 @@ def remove(path_or_url: str) -> None:
 
 @contextmanager
 def remote(url: str) -> Iterator[tuple[Any, str]]:
-    """The fsspec file system and the path there that a URL means; what goes wrong inside is raised as RemoteError."""
+    """The fsspec file system and path of a URL; errors in the block are raised as RemoteError."""
     scheme = url.partition("://")[0].lower()
     try:
         import fsspec
@@ -160,5 +160,5 @@ def remote(url: str) -> Iterator[tuple[Any, str]]:
         raise RemoteError(url, "no such file") from None
     except FileExistsError:
         raise
-    except Exception as error:  # every store has its own kinds: no credentials, no bucket, no network
+    except Exception as error:  # every store has its own exceptions: no credentials, no bucket, no network
         raise RemoteError(url, library_message(error)) from None

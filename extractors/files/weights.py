@@ -1,4 +1,4 @@
-"""Weights files of backbones: where they are published, where they lie, and how they get into a network.
+"""Weights files of backbones: where they are published and stored, and how they are loaded into a network.
 
 Declaring and finding files imports no torch. Downloading is the application's (`tal_cli.model_files.download`).
 """
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-# Names under which published files keep the state dict that is meant, the wanted one first.
+# Keys of the state dict in published files, in order of preference.
 WRAPPERS = ("model", "module", "state_dict", "model_state")
-# Blobs of Caffe2's optimiser, and the end of the names of others.
+# Blobs of Caffe2's optimiser, by name and by suffix.
 CAFFE2_TRAINING, CAFFE2_MOMENTUM = ("lr", "model_iter"), "_momentum"
 
 DIGITS = 64  # of a complete SHA-256
-INDEX = ".safetensors.index.json"  # how the names of indices of weights in parts end
+INDEX = ".safetensors.index.json"  # suffix of the index of weights in parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ class WeightsSource:
     """A published weights file.
 
     file: its name on this machine. url: `https://...`, `hf://OWNER/REPOSITORY/PATH` (Hugging Face), `gdrive://ID`
-    (Google Drive); None where there is no public link. page: where people read about it, and how to ask for it.
-    licence: as its publishers state it. sha256: hexadecimal digits that are known for certain, all 64 or the first few,
-    as PyTorch's file names carry them; None: pinned when it is first downloaded. size: bytes, None where unknown.
+    (Google Drive); None if there is no public link. page: its description, and how to request it.
+    licence: as stated by its publishers. sha256: known hexadecimal digits, all 64 or the first few as in PyTorch's
+    file names; None: pinned at the first download. size: bytes, None if unknown.
     """
 
     file: str
@@ -51,29 +51,29 @@ class WeightsSource:
 
 
 def home() -> Path:
-    """Where downloaded weights live: TAL_HOME, or the platform's cache folder."""
+    """The folder for downloaded weights: TAL_HOME, or the platform's cache folder."""
     return Path(os.environ.get("TAL_HOME") or platformdirs.user_cache_dir("tal"))
 
 
 def weights_path(source: WeightsSource) -> Path:
-    """Where a published file is looked for; backbones that share a file find it at one path."""
+    """The local path of a published file; backbones that share a file share the path."""
     return home() / "extractors" / source.file
 
 
 def locate(source: WeightsSource) -> Path | None:
-    """A published file on this machine, None where it has not been put or pulled there."""
+    """The local copy of a published file, None if there is none."""
     path = weights_path(source)
     return path if path.is_file() else None
 
 
 def pin_path(path: Path) -> Path:
-    """Where the SHA-256 of a file under `home()` is kept that was pinned when it was first downloaded."""
+    """The file that stores the SHA-256 pinned at the first download of a file under `home()`."""
     relative = path.relative_to(home()) if path.is_relative_to(home()) else Path(path.name)
     return home() / "pins" / relative.with_name(f"{relative.name}.sha256")
 
 
 def pinned(path: Path) -> str | None:
-    """The SHA-256 that was pinned for a file under `home()`, None where there is none."""
+    """The SHA-256 pinned for a file under `home()`, None if there is none."""
     try:
         digits = pin_path(path).read_text(encoding="utf8")[:DIGITS]
     except (OSError, ValueError):
@@ -82,9 +82,9 @@ def pinned(path: Path) -> str | None:
 
 
 def weights_sha256(path: Path, source: WeightsSource | None = None) -> str:
-    """SHA-256 of weights, hexadecimal; of weights in parts that of the digests of all files, one a line, index first.
+    """SHA-256 of weights, hexadecimal; for weights in parts that of all files' digests, one per line, index first.
 
-    source: what the file is taken for; raises WeightsError where it or a part is known to be another one.
+    source: the expected published file; raises WeightsError if the digest of the file or of a part does not match.
     """
     digests = []
     for file in (path, *(parts_of(path) if path.name.endswith(INDEX) else ())):
@@ -95,7 +95,7 @@ def weights_sha256(path: Path, source: WeightsSource | None = None) -> str:
 
 
 def check_digest(published: str | None, path: Path, digest: str) -> None:
-    """Raises WeightsError where a file under `home()` is not the published one, or not the one first downloaded."""
+    """Raises WeightsError if a file under `home()` is not the published one, or not the one first downloaded."""
     for wanted, whose in ((published, "the published file's"), (pinned(path), "the first download's")):
         if wanted is not None and not digest.startswith(wanted.lower()):
             raise WeightsError(f"{path}: its SHA-256 is {digest}, {whose} is {wanted}; remove it and pull it again")
@@ -121,17 +121,17 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 
 def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) -> dict[str, Tensor]:
-    """The state dict in a file, mapped into memory where its format allows, its numbers read when they are used.
+    """The state dict in a file, memory-mapped if its format allows, so that values are read on first use.
 
     `.safetensors`, a `.safetensors.index.json` beside its parts, or anything that torch.save wrote (`.pth`, `.pt`,
     `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed; or a `.pkl` of arrays
-    (`read_caffe2`). A dict under one of WRAPPERS is taken for the state dict itself; each of `prefixes` is
-    taken off the names that begin with it, in that order. Raises WeightsError.
+    (`read_caffe2`). A dict under one of WRAPPERS is used as the state dict; each of `prefixes` is
+    removed from the names that begin with it, in that order. Raises WeightsError.
     """
     name = os.fspath(path)
     try:
         content = next((read for suffix, read in READERS.items() if name.endswith(suffix)), read_pickle)(name)
-    except Exception as error:  # each format raises its own kinds, and a hostile file any of them
+    except Exception as error:  # each format raises its own exceptions, and a hostile file any of them
         raise WeightsError(f"{name}: no weights can be read from it ({library_message(error)})") from None
     state = {key: value for key, value in unwrapped(content).items() if hasattr(value, "untyped_storage")}
     if not state:
@@ -148,12 +148,12 @@ def read_safetensors(name: str) -> dict[str, Any]:
 
 
 def parts_of(index: Path) -> list[Path]:
-    """The files that an index names; they lie beside it: their names are no paths. Raises WeightsError."""
+    """The files listed in an index, all in its folder: names with a path are rejected. Raises WeightsError."""
     try:
         content = json.loads(index.read_text(encoding="utf8"))
         names = {os.path.basename(name) for name in content["weight_map"].values()}
         if not all(re.fullmatch(r"\w[\w.-]*\.safetensors", name) for name in names):
-            raise ValueError("a part's name is none")
+            raise ValueError("invalid file name of a part")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{index}: not an index of weights in parts ({type(error).__name__})") from None
     return [index.with_name(name) for name in sorted(names)]
@@ -172,12 +172,12 @@ def read_pickle(name: str) -> Any:
 
     import torch
 
-    # Files of PyTorch before 1.6 are no archives and cannot be mapped.
+    # Files of PyTorch before 1.6 are not archives and cannot be memory-mapped.
     return torch.load(name, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(name))
 
 
 def read_caffe2(name: str) -> dict[str, Any]:
-    """The blobs of a file written by Caffe2, a pickled dict of arrays, without what only training needs."""
+    """The blobs of a file written by Caffe2, a pickled dict of arrays, without those used only in training."""
     import numpy as np
     import torch
 
@@ -203,7 +203,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 def unwrapped(content: Any) -> dict[str, Any]:
-    """The dict of names and tensors inside what a file holds; empty where there is none."""
+    """The dict of names and tensors in a file's content; empty if there is none."""
     if not isinstance(content, Mapping):
         return {}
     for wrapper in WRAPPERS:
@@ -220,10 +220,10 @@ def load_state(
     dtype: torch.dtype | None = None,
     ignored: Iterable[str] = (),
 ) -> None:
-    """Give a network (it may be on the meta device) the tensors of `state`, without a copy where the type fits.
+    """Loads the tensors of `state` into a network (possibly on the meta device), without a copy if the type matches.
 
-    dtype: of floating-point tensors afterwards; None: float32. ignored: beginnings of names in the file that the
-    network has no use for, such as other heads. Counters of batches (`num_batches_tracked`) may be missing or extra.
+    dtype: of floating-point tensors afterwards; None: float32. ignored: prefixes of names in the file that the
+    network does not use, such as other heads. Counters of batches (`num_batches_tracked`) may be missing or extra.
     Raises WeightsError that names the first tensors that are missing, unknown or of another shape.
     """
     import torch

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 Image = TypeVar("Image")
 
-# A step backwards by less than this is a frame out of order, by more it is a new clock (joined recordings).
+# A smaller step backwards is a frame out of order, a larger one a new clock (joined recordings).
 DISCONTINUITY = 1.0
-# No camera holds a frame for longer than this; a damaged time stamp says it does.
+# No camera holds a frame for longer than this: a larger gap is a damaged time stamp.
 LONGEST_STEP = 3600.0
 # Streams whose clock may start again anywhere (joined broadcasts) hold no frame for as long as this.
 LONGEST_STEP_IN_STREAMS = 10.0
@@ -22,9 +22,9 @@ LONGEST_STEP_IN_STREAMS = 10.0
 HELD_STEPS = 3.5
 SHORTEST_HOLD = 0.12
 USUAL_RATE = 30.0
-# Repeated frames of one video, a day of them: a hostile file may claim a century.
+# Maximal repeated frames of one video, about a day: a hostile file may declare a century.
 MOST_REPEATED = 24 * 3600 * 30
-# Containers give average rates like 30.02; that must not halve a video whose limit is 30.
+# Containers give average rates like 30.02, which must not halve the frames of a video limited to 30.
 RATE_NOISE = 1.02
 
 
@@ -32,7 +32,7 @@ RATE_NOISE = 1.02
 class Rhythm:
     """fps, median step (seconds), and whether frame i is shown at i / fps within a quarter of a step.
 
-    fps is the container's claim unless the frames say otherwise.
+    fps is the container's value unless the time stamps contradict it.
     """
 
     fps: float
@@ -41,10 +41,10 @@ class Rhythm:
 
 
 class Clock:
-    """Turns time stamps into strictly increasing seconds since the first frame.
+    """Converts time stamps to strictly increasing seconds since the first frame.
 
-    The first frame is time 0, whatever the container's clock says there: results have to lie within the video, and a
-    late start (mpeg-ts, cut recordings) is no part of it. `start` keeps the container's time of the first frame.
+    The first frame is time 0, whatever its time stamp: results must lie within the video, and a
+    late start (mpeg-ts, cut recordings) is not part of it. `start` keeps the container's time of the first frame.
     A missing, repeated or reversed time stamp becomes the previous time plus one nominal step.
     longest_step: seconds; a longer one is a new clock. jumps: how often the clock started again.
     """
@@ -77,7 +77,7 @@ class Clock:
 
 
 def rhythm(times: Sequence[float], claimed: float) -> Rhythm:
-    """What the times of all frames, increasing from 0, amount to; claimed: the container's frames per second."""
+    """Frame rate statistics from the increasing times of all frames; claimed: the container's frames per second."""
     steps = sorted(after - before for before, after in pairwise(times))
     if not steps:
         return Rhythm(claimed, 1.0 / claimed, True)
@@ -90,10 +90,10 @@ def rhythm(times: Sequence[float], claimed: float) -> Rhythm:
 
 
 def nominal_rate(average: float, claimed: float | None) -> float:
-    """The rate at which held frames are repeated: that of the recording before their repetitions were left out.
+    """The rate at which held frames are repeated: that of the recording before repeated frames were dropped.
 
-    average: frames per second over the whole file. claimed: the rate whose multiples all time stamps are, if known;
-    above USUAL_RATE it may be no more than the container's clock.
+    average: frames per second over the file. claimed: the rate whose multiples all time stamps are, if known;
+    above USUAL_RATE it may merely be the container's clock.
     """
     return average if claimed is None else max(average, min(claimed, USUAL_RATE))
 
@@ -101,7 +101,7 @@ def nominal_rate(average: float, claimed: float | None) -> float:
 class Holds:
     """Repeats held frames at the nominal rate, so that a window spans as many seconds as it does in any video.
 
-    times: of all frames, the repeated ones too, as they are taken. repeated: how many those are.
+    times: of all delivered frames, repeated ones included. repeated: number of repeated frames.
     """
 
     def __init__(self, nominal: float) -> None:
@@ -110,7 +110,7 @@ class Holds:
         self.repeated = 0
 
     def fill(self, frames: Iterable[tuple[float, Image]]) -> Iterator[tuple[float, Image]]:
-        """The frames, and each held one again at every nominal step until the next one is shown."""
+        """Yields the frames, and each held one again at every nominal step until the next one is shown."""
         held: Image | None = None
         last = 0.0
         for time, image in frames:
@@ -128,12 +128,12 @@ class Holds:
 
 
 def decimation(fps: float, max_rate: float | None) -> int:
-    """Keep one frame in this many, so that at most about max_rate frames per second are left."""
+    """The decimation factor that leaves at most about max_rate frames per second."""
     return 1 if max_rate is None else max(1, math.ceil(fps / (max_rate * RATE_NOISE)))
 
 
 def decimate(frames: Iterable[tuple[float, Image]], factor: int) -> Iterator[tuple[float, Image | None]]:
-    """Replace the frames that are not kept by None, so that the receiver knows that decoding goes on."""
+    """Yields None for dropped frames, so that the receiver knows that decoding continues."""
     for index, (time, image) in enumerate(frames):
         yield time, (image if index % factor == 0 else None)
 
@@ -141,10 +141,10 @@ def decimate(frames: Iterable[tuple[float, Image]], factor: int) -> Iterator[tup
 def resample(
     frames: Iterable[tuple[float, Image]], rate: float, shown: Callable[[], float]
 ) -> Iterator[tuple[float, Image | None]]:
-    """Frames at k / rate seconds: each time goes to its nearest tick, a tick shows the last frame that came to it or
+    """Frames at k / rate seconds: each time is rounded to the nearest tick, and a tick shows the last frame at or
     before it (the rule of FFmpeg's `fps` filter, with which the published features were resampled).
 
-    shown: how long the last frame is shown, in seconds; asked after it has come. Yields None for a dropped frame.
+    shown: returns the display duration of the last frame, seconds; called after it. Yields None for a dropped frame.
     """
     held: Image | None = None
     tick, last = 0, 0.0
@@ -162,5 +162,5 @@ def resample(
 
 
 def nearest_tick(time: float, rate: float) -> int:
-    """time * rate rounded, halves upwards also where the product falls a little short of one."""
+    """time * rate rounded, halves upwards, including products slightly below a half from rounding."""
     return math.floor(time * rate + 0.5 + 1e-6)

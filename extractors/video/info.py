@@ -1,4 +1,4 @@
-"""Information about a video that is known before all its frames are decoded."""
+"""Information about a video before all its frames are decoded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tal_cli.extractors.video.messages import Opened
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video once its first frame is decoded.
+    """Information about a video, available once its first frame is decoded.
 
     width, height: pixels as displayed, after rotation (the sample aspect ratio is left alone).
-    fps, frames, duration (seconds): the container's claims; None where it makes none.
+    fps, frames, duration (seconds): as declared by the container, or None.
     rotation: degrees counter-clockwise (0, 90, 180, 270) by which stored frames are turned to be upright.
     streams: how many video streams the file has; stream: which of them, from 0, is read.
     origin: the container's time at which the file begins, seconds; timecode: of the first frame, `HH:MM:SS:FF`, if any.
@@ -58,7 +58,7 @@ def turned(size: tuple[int, int], rotation: int) -> tuple[int, int]:
 
 
 def regular_file(path: str) -> str:
-    """The path, when it leads to a regular file that may be read. Raises VideoError before anything is opened."""
+    """The path of a readable regular file. Raises VideoError before anything is opened."""
     try:
         found = os.stat(path)
     except (OSError, ValueError) as error:

@@ -1,11 +1,11 @@
-"""What a decoding child and its parent say to each other.
+"""The protocol between a decoding child and its parent.
 
     parent -> child   one JSON line: Request          (standard input)
     child  -> parent  OPENED, JSON of Opened          (standard output)
     parent -> child   one JSON line: [width, height]
     child  -> parent  FRAMES ... FRAMES (a chunk without frames is a sign of life), SUMMARY
-Anything may be replaced by FAILED, which ends the conversation. Standard input stays open as long as the parent
-lives; its end tells the child to leave. This module imports neither numpy nor a video library.
+Any message may be replaced by FAILED, which ends the conversation. Standard input stays open as long as the parent
+lives; its end tells the child to exit. This module imports neither numpy nor a video library.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class DecodeError(Exception):
 
 
 class DecoderMissing(DecodeError):
-    """The decoder that was asked for is not installed."""
+    """The requested decoder is not installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the child shall decode. Rates in frames per second."""
+    """A request to decode a video. Rates in frames per second."""
 
     path: str
     decoder: str
@@ -42,14 +42,14 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What is known once the first frame is decoded. Width and height as stored, before rotation.
+    """Information available once the first frame is decoded. Width and height as stored, before rotation.
 
-    fps, nominal_fps, frames and duration (seconds) are the container's claims: fps on average, nominal_fps the rate
-    whose multiples all time stamps are (higher where repeated frames are left out). end: the container's time at which
-    the stream ends, seconds, None where it does not say. joinable: whether its clock may start again in the middle.
+    fps, nominal_fps, frames and duration (seconds) are declared by the container: fps on average, nominal_fps the rate
+    whose multiples all time stamps are (higher if repeated frames are dropped). end: the container's time at which
+    the stream ends, seconds, or None. joinable: whether its clock may restart in the middle.
     origin: the container's time at which the file begins, seconds; timecode: of the first frame, `HH:MM:SS:FF`, if any.
     streams: how many video streams there are; stream: which of them, from 0, is read. rotation is in degrees
-    counter-clockwise, one of 0, 90, 180, 270: what has to be done to a stored frame to show it upright.
+    counter-clockwise, one of 0, 90, 180, 270, by which stored frames are turned to be upright.
     """
 
     width: int
@@ -69,15 +69,15 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSummary:
-    """What is known of a video once its last frame is decoded.
+    """Information about a video, available once its last frame is decoded.
 
-    fps: frames per second of the file itself, measured where the container's claim does not fit.
+    fps: frames per second of the file itself, measured if the container's value does not match.
     delivered_fps: the same after resampling or decimation.
     frames: frames decoded. duration: last - first time + how long the last frame is shown, seconds.
     start: the container's time of the first frame, seconds; all other times count from there.
     lost: frames that are in the file and could not be decoded.
-    constant_rate: delivered frame i belongs to i / delivered_fps seconds, to a quarter of a frame.
-    repeated: held frames delivered again. jumps: how often the container's clock started again.
+    constant_rate: delivered frame i is at i / delivered_fps seconds, within a quarter of a frame.
+    repeated: number of repetitions of held frames. jumps: number of restarts of the container's clock.
     """
 
     fps: float
@@ -100,7 +100,7 @@ class Failure:
 
 
 def dump(message: Request | Opened | VideoSummary | Failure) -> bytes:
-    """One message as ASCII JSON, so that file names which are not UTF-8 survive as surrogates."""
+    """One message as ASCII JSON, so that file names that are not UTF-8 survive as surrogates."""
     return json.dumps(asdict(message)).encode("ascii")
 
 

@@ -1,14 +1,14 @@
 """Video files as streams of small RGB frames with presentation times.
 
-Decoding happens in a child process (`worker.py`): a file that crashes, hangs or floods the decoder costs
-that one video, and decoding runs beside whatever the parent computes. Scaling happens there too, inside FFmpeg
+Decoding happens in a child process (`worker.py`): a file that crashes, hangs or floods the decoder costs only
+that video, and decoding runs in parallel with the parent. Scaling happens there too, inside FFmpeg
 (area averaging), so that only small frames cross the pipe.
 
 Times are seconds since the first frame of the first video stream; where the container's clock starts later (mpeg-ts,
-cut recordings), `VideoSummary.start` says so.
+cut recordings), `VideoSummary.start` holds the offset.
 
-Pixels are taken as stored, whatever aspect the container wants them shown in (anamorphic DVDs, some broadcasts): the
-programs that made the published features took them so, and a network tolerates a frame that is a little wide.
+Pixels are used as stored, ignoring the sample aspect ratio (anamorphic DVDs, some broadcasts): the programs that made
+the published features did the same, and networks tolerate slightly wide frames.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tal_cli.extractors.video.messages import Failure, Opened, Request, VideoSum
 
 DECODERS = ("auto", "pyav", "decord", "torchcodec")
 TIMEOUT = 60.0
-# Chunks (of at most 2 MB) that wait in the parent while the child decodes on.
+# Chunks (of at most 2 MB) queued in the parent while the child continues decoding.
 CHUNKS_AHEAD = 4
 
 FrameSize = Callable[[int, int], tuple[int, int]]
@@ -61,7 +61,7 @@ Message = Opened | RawChunk | VideoSummary | Failure
 class FrameStream:
     """The frames of one video, in order, each once: a context manager and an iterator of FrameChunk.
 
-    `info` is there from the start, `summary` after the last chunk. Iterating raises VideoError.
+    `info` is available from the start, `summary` after the last chunk. Iterating raises VideoError.
     """
 
     def __init__(self, path: str, request: Request, frame_size: FrameSize, timeout: float) -> None:
@@ -84,9 +84,9 @@ class FrameStream:
 
     @property
     def summary(self) -> VideoSummary:
-        """Raises RuntimeError before the last chunk was taken."""
+        """The video's summary. Raises RuntimeError before the last chunk has been read."""
         if self._summary is None:
-            raise RuntimeError("a video has a summary after its last frame")
+            raise RuntimeError("the summary is available after the last frame")
         return self._summary
 
     def __iter__(self) -> Iterator[FrameChunk]:
@@ -107,7 +107,7 @@ class FrameStream:
         self.close()
 
     def close(self) -> None:
-        """End decoding; nothing is left running."""
+        """Ends decoding and the child process."""
         self._child.close()
 
     def _receive(self) -> Opened | RawChunk | VideoSummary:
@@ -130,7 +130,7 @@ class FrameStream:
 
 
 def probe(path: str | os.PathLike[str], *, timeout: float = TIMEOUT) -> VideoInfo:
-    """Open a video and decode its first frame. Raises VideoError."""
+    """Opens a video and decodes its first frame. Raises VideoError."""
     with read_frames(path, frame_size=lambda width, height: (16, 16), timeout=timeout) as stream:
         return stream.info
 
@@ -146,10 +146,10 @@ def read_frames(
 ) -> FrameStream:
     """Start decoding a video.
 
-    frame_size: (width, height) of the upright video -> (width, height) of the frames that are wanted.
+    frame_size: maps (width, height) of the upright video to (width, height) of the delivered frames.
     sampling_rate: resample to that many frames per second by presentation time.
-    max_rate: without sampling_rate, keep every k-th frame, k the smallest that leaves at most so many per second.
-    decoder: one of DECODERS; "auto" is PyAV. timeout: seconds without any progress that count as a hang.
+    max_rate: without sampling_rate, keep every k-th frame, k the smallest that leaves at most this many per second.
+    decoder: one of DECODERS; "auto" is PyAV. timeout: seconds without progress after which decoding fails.
     Raises VideoError, DecoderUnavailable; ValueError for a decoder or a size that does not exist.
     """
     if decoder not in DECODERS:
@@ -165,7 +165,7 @@ def read_frames(
 
 
 def read_message(pipe: BinaryIO) -> Message | None:
-    """One message of the decoder, or None where the pipe ends before or within one."""
+    """One message of the decoder, or None if the pipe ends before or within one."""
     header = pipe.read(messages.HEADER.size)
     if len(header) < messages.HEADER.size:
         return None

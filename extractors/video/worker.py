@@ -1,4 +1,4 @@
-"""The decoding child: opens one video, sends its frames, leaves. Started by `stream`, never imported by it."""
+"""The decoding child: opens one video, sends its frames, exits. Started by `stream`, never imported by it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ SOURCES = {
 CHUNK_FRAMES = 64
 CHUNK_BYTES = 2 << 20
 SIGN_OF_LIFE = 1.0
-# Decoded frames that wait to be scaled, as many as fit.
+# Memory bound on decoded frames queued for scaling.
 FRAMES_AHEAD = 32
 PIXELS_AHEAD = 1 << 25
 
 
 class Source(Protocol):
-    """A decoder that has a video open.
+    """A decoder with an open video.
 
     lost: frames that could not be decoded; last_shown: seconds for which the last frame taken is shown, None: unknown.
     """
@@ -64,7 +64,7 @@ def open_source(decoder: str, path: str) -> Source:
     module, name = SOURCES[decoder]
     try:
         source = getattr(import_module(f"tal_cli.extractors.video.decoders.{module}"), name)
-    except (ImportError, OSError, RuntimeError) as error:  # the latter two where a library that it needs is missing
+    except (ImportError, OSError, RuntimeError) as error:  # the latter two if a library it needs is missing
         said = str(error).strip().split("\n")[0]
         raise DecoderMissing(f"the decoder {decoder} is not installed ({said})") from None
     opened: Source = source(path)
@@ -72,7 +72,7 @@ def open_source(decoder: str, path: str) -> Source:
 
 
 class Chunk:
-    """Frames that wait to be sent together. All have the same size, so all have the same bytes per row."""
+    """Frames queued to be sent together. All have the same size, so all have the same bytes per row."""
 
     def __init__(self, output: int) -> None:
         self._output = output
@@ -82,7 +82,7 @@ class Chunk:
         self._sent = time.monotonic()
 
     def add(self, at: float, pixels: memoryview, row: int) -> None:
-        """Append one frame, and send all when that is enough for one message."""
+        """Appends one frame, and sends all once they fill one message."""
         self._times.append(at)
         self._pixels += pixels
         self._row = row
@@ -90,12 +90,12 @@ class Chunk:
             self.flush()
 
     def keep_alive(self) -> None:
-        """Send what there is, even nothing, when the parent has not heard anything for a while."""
+        """Sends the queued frames, possibly none, if no message was sent for a while."""
         if time.monotonic() - self._sent > SIGN_OF_LIFE:
             self.flush()
 
     def flush(self) -> None:
-        """Send what there is."""
+        """Sends the queued frames."""
         body = array("d", self._times).tobytes()
         size = len(body) + len(self._pixels)
         write_all(self._output, messages.HEADER.pack(messages.FRAMES, len(self._times), self._row, size) + body)
@@ -106,7 +106,7 @@ class Chunk:
 
 
 def send_frames(source: Source, request: Request, opened: Opened, size: tuple[int, int], output: int) -> VideoSummary:
-    """Decode to the end and send every frame that is asked for."""
+    """Decodes to the end and sends every requested frame."""
     clock = Clock(opened.fps, LONGEST_STEP_IN_STREAMS if opened.joinable else LONGEST_STEP)
     depth = max(2, min(FRAMES_AHEAD, PIXELS_AHEAD // (opened.width * opened.height)))
     timed = ((clock.tick(stamp), image) for stamp, image in prefetch(source.frames(), depth))
@@ -127,7 +127,7 @@ def send_frames(source: Source, request: Request, opened: Opened, size: tuple[in
         at, image = item
         return at, None if image is None else source.scale(image, *size)
 
-    # Decoding, scaling and sending go on at the same time.
+    # Decoding, scaling and sending run in parallel.
     for at, small in prefetch(map(scaled, selected), depth):
         if small is not None:
             chunk.add(at, *small)
@@ -138,7 +138,7 @@ def send_frames(source: Source, request: Request, opened: Opened, size: tuple[in
         fps=found.fps,
         delivered_fps=request.sampling_rate or found.fps / factor,
         frames=len(clock.times),
-        duration=round(clock.times[-1] + last_shown(), 9),  # no more digits than the time stamps have
+        duration=round(clock.times[-1] + last_shown(), 9),  # rounded to the resolution of the time stamps
         start=clock.start,
         lost=source.lost,
         constant_rate=found.constant or request.sampling_rate is not None,
@@ -148,9 +148,9 @@ def send_frames(source: Source, request: Request, opened: Opened, size: tuple[in
 
 
 def shown_for(clock: Clock, said: float | None, opened: Opened) -> float:
-    """Seconds for which the last frame is shown: as the file says, else one median step; not past the file's end.
+    """Seconds for which the last frame is shown: as stored in the file, else one median step; not past the file's end.
 
-    A file's end is known to a frame only: edit lists and reordered frames move it.
+    A file's end is accurate to one frame only: edit lists and reordered frames shift it.
     """
     step = said if said and said <= clock.longest_step else rhythm(clock.times, opened.fps).step
     if opened.end is None or clock.jumps:
@@ -160,7 +160,7 @@ def shown_for(clock: Clock, said: float | None, opened: Opened) -> float:
 
 
 def listen(answers: SimpleQueue[bytes]) -> None:
-    """Pass on what the parent says, and leave at the end of standard input: the parent is gone, however it ended."""
+    """Forwards the parent's lines, and exits at the end of standard input: the parent is gone."""
     for line in sys.stdin.buffer:
         answers.put(line)
     os._exit(1)
@@ -183,7 +183,7 @@ def converse(output: int) -> None:
 
 
 def main() -> None:
-    """Run the child."""
+    """Runs the child."""
     output = take_output()
     limit_memory()
     failure: Failure | None = None

@@ -1,4 +1,4 @@
-"""I3D made quick for inference: the same function as `network.py`, computed in fewer and wider steps.
+"""I3D optimised for inference: the same function as `network.py`, computed in fewer and wider steps.
 
 Batch norms are folded into their convolutions. Everything is channels-last, so that 1x1x1 convolutions are matrix
 products, of which the three that read a block's input are one, and so that a max pool is a maximum along each axis in
@@ -31,13 +31,13 @@ LAST = torch.channels_last_3d
 
 
 def folded(network: nn.Module) -> FoldedI3d:
-    """The quick form of a loaded network, which it shares nothing with; only right in evaluation mode."""
+    """The fast form of a loaded network, sharing no tensors with it; valid in evaluation mode only."""
     assert isinstance(network, InceptionI3d) and not network.training
     return FoldedI3d(network)
 
 
 def fold(unit: Unit) -> tuple[Tensor, Tensor]:
-    """Weight and bias of what a unit's convolution and batch norm are together."""
+    """Weight and bias of a unit's convolution with its batch norm folded in."""
     norm = unit.bn
     assert norm.running_var is not None and norm.running_mean is not None
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -49,7 +49,7 @@ def constant(tensor: Tensor) -> nn.Parameter:
 
 
 class FoldedUnit(nn.Module):
-    """A convolution with bias, then the rectifier."""
+    """A convolution with bias, then ReLU."""
 
     def __init__(self, unit: Unit) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class FoldedUnit(nn.Module):
 
 
 class Pointwise(nn.Module):
-    """1x1x1 convolutions of one input, their rectified outputs apart, as one matrix product."""
+    """Several 1x1x1 convolutions of one input as one matrix product; their ReLU outputs are returned separately."""
 
     def __init__(self, *units: Unit) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class FoldedI3d(nn.Module):
 
 
 def quick_pool(features: Tensor, kernel: Triple, stride: Triple, fixed: bool) -> Tensor:
-    """`network.pool` of features that are not negative; on a GPU its own kernel is quicker."""
+    """`network.pool` of features that are not negative; on a GPU the library kernel is faster."""
     if features.device.type != "cpu":
         return pool(features, kernel, stride, fixed)
     around = pads(features.shape, kernel, stride, fixed)

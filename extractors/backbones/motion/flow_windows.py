@@ -18,10 +18,10 @@ from tal_cli.extractors.features.preprocessing_spec import Crop, Flow
 
 
 class FlowBackbone(WindowedBackbone):
-    """A network on windows of optical flow: frames are resized, flow is estimated between neighbours, written as levels
-    of 8 bits, cropped and scaled. The network takes 2 channels, motion to the right and down.
+    """A network on windows of optical flow: frames are resized, flow is estimated between neighbours, quantised to
+    8 bits, cropped and scaled. The network takes 2 channels, motion to the right and down.
 
-    Raises what `create_flow` raises where the contract's flow method cannot be had.
+    Raises the errors of `create_flow` if the contract's flow method is not available.
     """
 
     lookahead = 1
@@ -38,13 +38,13 @@ class FlowBackbone(WindowedBackbone):
         return self
 
     def resized(self, frames: Tensor) -> Tensor:
-        """uint8 [n, H, W, 3] -> uint8 [n, 3, h, w], what flow is estimated on."""
-        pictures = resize(channels_first(frames), self.preparation.resize)
-        return pictures if pictures.dtype == torch.uint8 else rounded(pictures)
+        """uint8 [n, H, W, 3] -> uint8 [n, 3, h, w], the input of flow estimation."""
+        images = resize(channels_first(frames), self.preparation.resize)
+        return images if images.dtype == torch.uint8 else rounded(images)
 
-    def motion(self, pictures: Tensor) -> Tensor:
+    def motion(self, images: Tensor) -> Tensor:
         """uint8 [n + 1, 3, h, w] -> float32 [n, 2, h', w'], cropped and scaled."""
-        levels = quantise(self.estimator(pictures.permute(0, 2, 3, 1).contiguous()), self.flow)
+        levels = quantise(self.estimator(images.permute(0, 2, 3, 1).contiguous()), self.flow)
         return scale(crop(levels, self.preparation.crop), self.preparation.values)
 
     def prepare(self, frames: Tensor) -> Tensor:
@@ -62,14 +62,14 @@ class TwoStreamBackbone(FlowBackbone):
         self, contract: FeatureContract, appearance: nn.Module, motion: nn.Module, *, window_bytes: int
     ) -> None:
         if Crop.parse(contract.crop).size is None:
-            raise ValueError(f"crop={contract.crop}: pictures and flow of two streams are cropped to one size")
+            raise ValueError(f"crop={contract.crop}: both streams, RGB and flow, must be cropped to the same size")
         super().__init__(contract, Streams(appearance, motion), window_bytes=window_bytes)
 
     def prepare(self, frames: Tensor) -> Tensor:
         """uint8 [n + 1, H, W, 3] -> float32 [n, 5, h, w]."""
-        pictures = self.resized(frames)
-        colours = scale(crop(pictures[:-1], self.preparation.crop), self.preparation.values)
-        return torch.cat((colours, self.motion(pictures)), 1)
+        images = self.resized(frames)
+        colours = scale(crop(images[:-1], self.preparation.crop), self.preparation.values)
+        return torch.cat((colours, self.motion(images)), 1)
 
 
 class Streams(nn.Module):

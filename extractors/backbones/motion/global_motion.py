@@ -1,7 +1,7 @@
-"""The motion of the whole picture from frame to frame: a similarity, fitted robustly (Baker & Matthews 2004).
+"""Global motion between consecutive frames: a similarity transform, fitted robustly (Baker & Matthews 2004).
 
-Motion is (right, down, larger, clockwise) in units of half the picture's height and radians; `aspect` is its width
-divided by its height. Pictures are [N, 1, H, W].
+Motion is (right, down, larger, clockwise) in units of half the image height and radians; `aspect` is its width
+divided by its height. Images are [N, 1, H, W].
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ PAIRS_AT_ONCE = 48
 
 
 def normalised_levels(luma: Tensor) -> list[Tensor]:
-    """A pyramid of locally normalised pictures, finest first: fades and flicker drop out, edges stay."""
+    """A pyramid of locally normalised images, finest first: fades and flicker cancel, edges stay."""
     levels = []
-    luma = _box(luma, 3)  # interpolation blurs by halves of a pixel, and would pull the fit there in a sharper picture
+    luma = _box(luma, 3)  # interpolation blurs, which biases the fit to half pixels in a sharper image
     for _ in ITERATIONS:
         centred = luma - _box(luma, 7)
         levels.append(centred.mul_(_box(centred.square(), 7).add_(0.02**2).rsqrt_()))
@@ -25,16 +25,16 @@ def normalised_levels(luma: Tensor) -> list[Tensor]:
     return levels
 
 
-def _box(pictures: Tensor, size: int) -> Tensor:
-    """Mean over ``size`` × ``size`` pixels (fewer at the edges and in smaller pictures), one axis at a time."""
-    high, wide = (min(size, side - 1 + side % 2) for side in pictures.shape[2:])
-    rows = F.avg_pool2d(pictures, (high, 1), 1, (high // 2, 0), count_include_pad=False)
+def _box(images: Tensor, size: int) -> Tensor:
+    """Mean over ``size`` × ``size`` pixels (fewer at the edges and in smaller images), one axis at a time."""
+    high, wide = (min(size, side - 1 + side % 2) for side in images.shape[2:])
+    rows = F.avg_pool2d(images, (high, 1), 1, (high // 2, 0), count_include_pad=False)
     return F.avg_pool2d(rows, (1, wide), 1, (0, wide // 2), count_include_pad=False)
 
 
 def global_motion(levels: list[Tensor], aspect: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The picture's motion since the frame before, [N, 4] as (right, down, larger, clockwise) in units of half the
-    height and radians; the change it leaves unexplained [N, 1, H, W]; the share of the picture that follows it [N].
+    """The image's motion since the previous frame, [N, 4] as (right, down, larger, clockwise) in units of half the
+    height and radians; the change it leaves unexplained [N, 1, H, W]; the fraction of the image that follows it [N].
 
     Gauss-Newton from the coarsest level with Geman-McClure weights, so that things moving on their own are left out."""
     count = len(levels[0])
@@ -43,7 +43,7 @@ def global_motion(levels: list[Tensor], aspect: float) -> tuple[Tensor, Tensor, 
     inliers = torch.ones(count, device=motion.device)
     if count < 2:
         return motion, residual, inliers
-    # A few frames at a time through all levels and steps, so that they stay in the processor's cache.
+    # A few frames at a time through all levels and steps, so that they stay in the CPU cache.
     for first in range(1, count, PAIRS_AT_ONCE):
         pairs = slice(first, min(first + PAIRS_AT_ONCE, count))
         earlier = slice(first - 1, pairs.stop - 1)
@@ -73,25 +73,25 @@ def _weights(error: Tensor) -> Tensor:
 
 
 def _error(now: Tensor, before: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
-    """``now`` minus ``before`` moved by ``motion``, and which pixels are inside both pictures, both [N, H W].
+    """``now`` minus ``before`` moved by ``motion``, and which pixels are inside both images, both [N, H W].
 
-    Each goes half of the way: interpolation blurs, and were only one blurred, the fit would lean to where that is
-    most."""
+    Each is moved half of the way: interpolation blurs, and blurring only one would bias the fit towards the strongest
+    blur."""
     forward, inside_now = warp(now, motion / 2, aspect)
     backward, inside_before = warp(before, -motion / 2, aspect)
     return (forward - backward).flatten(1), (inside_now * inside_before).flatten(1)
 
 
-def warp(pictures: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
-    """Look up ``pictures`` [N, 1, H, W] at positions displaced by ``motion`` [N, 4]; and whether they lie inside."""
+def warp(images: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
+    """Look up ``images`` [N, 1, H, W] at positions displaced by ``motion`` [N, 4]; and whether they lie inside."""
     right, down, larger, turn = motion.view(-1, 4, 1, 1).unbind(1)
-    count, _, height, width = pictures.shape
-    x, y = _centres(width, pictures.device), _centres(height, pictures.device).view(-1, 1)
+    count, _, height, width = images.shape
+    x, y = _centres(width, images.device), _centres(height, images.device).view(-1, 1)
     # Written into one array row by row: F.affine_grid does the same through many tiny matrix products.
-    grid = torch.empty(count, height, width, 2, device=pictures.device)
+    grid = torch.empty(count, height, width, 2, device=images.device)
     u = torch.add((1 + larger) * x, right / aspect - turn / aspect * y, out=grid[..., 0])
     v = torch.add(turn * aspect * x, (1 + larger) * y + down, out=grid[..., 1])
-    moved = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     return moved, (u.abs_() <= 1).logical_and_(v.abs_() <= 1)
 
 
@@ -100,13 +100,13 @@ def _centres(pixels: int, device: torch.device) -> Tensor:
     return (torch.arange(pixels, device=device) * 2 + 1 - pixels) / pixels
 
 
-def _jacobian(pictures: Tensor, aspect: float) -> Tensor:
-    """Change of ``pictures`` [N, 1, H, W] per unit of each motion parameter, [N, 4, H W]."""
-    _, _, height, width = pictures.shape
-    padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+def _jacobian(images: Tensor, aspect: float) -> Tensor:
+    """Change of ``images`` [N, 1, H, W] per unit of each motion parameter, [N, 4, H W]."""
+    _, _, height, width = images.shape
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
     # A pixel is 2 / height units wide, so a central difference spans 4 / height.
     gx = (padded[:, 0, 1:-1, 2:] - padded[:, 0, 1:-1, :-2]) * (height / 4)
     gy = (padded[:, 0, 2:, 1:-1] - padded[:, 0, :-2, 1:-1]) * (height / 4)
-    x = _centres(width, pictures.device) * (width / height)
-    y = _centres(height, pictures.device).view(-1, 1)
+    x = _centres(width, images.device) * (width / height)
+    y = _centres(height, images.device).view(-1, 1)
     return torch.stack([gx, gy, gx * x + gy * y, gy * x - gx * y], 1).flatten(2)

@@ -1,6 +1,6 @@
-"""Optical flow between neighbouring frames, for networks that see motion instead of pictures.
+"""Optical flow between neighbouring frames, for networks on motion instead of RGB.
 
-A chunk of n + 1 frames gives n flows, each computed once however many windows share it. Shapes: frames uint8
+A chunk of n + 1 frames gives n flow fields, each computed once however many windows share it. Shapes: frames uint8
 [n + 1, H, W, 3] RGB; flow float32 [n, 2, H, W], pixels to the right and down by which a point moves from a frame to the
 next.
 """
@@ -39,10 +39,10 @@ class FlowEstimator(Protocol):
 
 
 def create_flow(spec: Flow, weights: str | os.PathLike[str] | None = None) -> FlowEstimator:
-    """The estimator that a contract's flow method names, on the CPU. weights: another file for a method that has some.
+    """The estimator of a contract's flow method, on the CPU. weights: another file for a method with trained weights.
 
     Raises PackageMissing where the method's package is not installed, WeightsMissing and WeightsError where its weights
-    are not there or not the published ones.
+    are missing or not the published ones.
     """
     if spec.method == "raft":
         return Raft(weights)
@@ -50,9 +50,9 @@ def create_flow(spec: Flow, weights: str | os.PathLike[str] | None = None) -> Fl
 
 
 def quantise(flow: Tensor, spec: Flow) -> Tensor:
-    """Pixels -> whole levels from 0 to 255, as flow is stored in pictures; float32, same shape.
+    """Pixels -> integer levels from 0 to 255, as flow is stored in images; float32, same shape.
 
-    TV-L1 and DIS: -bound to bound is spread over 0 to 255, as the programs that made the published flow pictures do.
+    TV-L1 and DIS: -bound to bound is spread over 0 to 255, as the programs that made the published flow images do.
     RAFT: 128 + 255 / (2 bound) of the pixels, which makes bound itself 256, as in the extractor that uses it. Both
     round half to even.
     """
@@ -72,7 +72,7 @@ def opencv() -> Any:
 
 
 def tvl1(cv2: ModuleType) -> Callable[[], Any]:
-    """Zach et al. 2007, with OpenCV's settings, which are those of the published flow pictures."""
+    """Zach et al. 2007, with OpenCV's settings, which are those of the published flow images."""
     if not hasattr(cv2, "optflow"):  # an OpenCV without the contributed modules
         raise PackageMissing("opencv-contrib-python-headless", "flow")
     return cv2.optflow.DualTVL1OpticalFlow_create
@@ -87,7 +87,7 @@ OPENCV_METHODS: dict[str, Callable[[Any], Callable[[], Any]]] = {"tvl1": tvl1, "
 
 
 class OpenCvFlow:
-    """A method of OpenCV on grey pictures, on the processor wherever the frames are."""
+    """A method of OpenCV on grey images, on the CPU whatever the frames' device."""
 
     def __init__(self, create: Callable[[], Any]) -> None:
         self._create = create
@@ -98,7 +98,7 @@ class OpenCvFlow:
 
     def __call__(self, frames: Tensor) -> Tensor:
         cv2 = opencv()
-        grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in frames.cpu().numpy()]
+        grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in frames.cpu().numpy()]
         flow = np.empty((len(grey) - 1, *grey[0].shape, 2), np.float32)
         for index in range(len(flow)):
             flow[index] = self._algorithm().calc(grey[index], grey[index + 1], self._start(grey[index]))
@@ -117,7 +117,7 @@ class OpenCvFlow:
 class Raft:
     """RAFT (Teed & Deng 2020), torchvision's network.
 
-    Sides that are no multiples of 8 are padded by repeating the edge, half on each side, and the flow keeps the
+    Sides that are not multiples of 8 are padded by repeating the edge, half on each side, and the flow keeps the
     padding, as in the I3D extractor that uses it. Raises WeightsMissing, WeightsError.
     """
 
@@ -140,16 +140,16 @@ class Raft:
 
     @torch.inference_mode()
     def __call__(self, frames: Tensor) -> Tensor:
-        # Flow is what features are made from, so it is the same whatever precision these are computed in.
+        # Flow is the network's input, so it does not depend on the precision of the features.
         with torch.autocast(frames.device.type, enabled=False):
             return self._flow(frames)
 
     def _flow(self, frames: Tensor) -> Tensor:
-        pictures = frames.permute(0, 3, 1, 2).float() * (2 / 255) - 1
-        height, width = pictures.shape[2:]
+        images = frames.permute(0, 3, 1, 2).float() * (2 / 255) - 1
+        height, width = images.shape[2:]
         down, right = -height % RAFT_CELL, -width % RAFT_CELL
         padding = (right // 2, right - right // 2, down // 2, down - down // 2)
-        padded = F.pad(pictures, padding, mode="replicate")
+        padded = F.pad(images, padding, mode="replicate")
         count = len(frames) - 1
         return torch.cat(
             [
@@ -158,13 +158,13 @@ class Raft:
             ]
         )
 
-    def _pairs(self, pictures: Tensor) -> Tensor:
-        """[n + 1, 3, H, W] -> [n, 2, H, W]. Each picture is encoded once, and only the last update is enlarged."""
+    def _pairs(self, images: Tensor) -> Tensor:
+        """[n + 1, 3, H, W] -> [n, 2, H, W]. Each frame is encoded once, and only the last update is upsampled."""
         from torchvision.models.optical_flow.raft import CorrBlock
 
         network: Any = self._network
-        features = network.feature_encoder(pictures)
-        context = network.context_encoder(pictures[:-1])
+        features = network.feature_encoder(images)
+        context = network.context_encoder(images[:-1])
         size = network.update_block.hidden_state_size
         hidden, context = torch.tanh(context[:, :size]), F.relu(context[:, size:])
         correlation = CorrBlock(num_levels=network.corr_block.num_levels, radius=network.corr_block.radius)

@@ -1,9 +1,9 @@
 """decord as the decoder, for parity with features published with it. Runs in the decoding child.
 
-decord brings an FFmpeg of its own that would follow playlists, so PyAV opens every file first and rejects those.
-It deadlocks and grows without bound on some files; the child's memory limit and the parent's patience end that.
-Its times are 32 bit floats that count from the first frame: good to a millisecond for four hours, and exact again once
-they are put on the stream's units while those are coarser than the floats.
+decord bundles an FFmpeg that would follow playlists, so PyAV opens every file first and rejects those.
+It deadlocks and grows without bound on some files; the child's memory limit and the parent's timeout end that.
+Its times are 32-bit floats from the first frame: accurate to a millisecond for four hours, and exact after rounding to
+the stream's time base as long as that is coarser than the floats.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from tal_cli.extractors.video.decoders.pyav import PyavSource, decoding_threads
 from tal_cli.extractors.video.messages import DecodeError, Opened
 
-# Seconds; decord gives numbers far outside where a file has no time.
+# Seconds; decord returns numbers far outside if a file has no time stamps.
 POSSIBLE_TIMES = (-1e6, 1e7)
 
 
@@ -58,7 +58,7 @@ class DecordSource:
         return self._opened
 
     def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
-        """Time stamp in seconds and image, in display order, up to the first error: decord cannot go on after one."""
+        """Time stamp in seconds and image, in display order, up to the first error: decord cannot continue there."""
         for index in range(len(self._reader)):
             try:
                 pixels = self._reader.next().asnumpy()
@@ -83,11 +83,11 @@ class DecordSource:
         return self._start + stamp
 
     def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
-        """As PyavSource does it, so that decoders differ in nothing but decoding."""
+        """Scales as PyavSource does, so that decoders differ only in decoding."""
         return self._gate.scale(frame, width, height)
 
 
 def last_line(error: Exception) -> str:
-    """What decord has to say, without the C++ stack."""
+    """decord's error message without the C++ stack."""
     lines = [line.strip() for line in str(error).split("\n") if line.strip()] or [type(error).__name__]
     return lines[0].split("Check failed:")[-1].strip()[-160:]

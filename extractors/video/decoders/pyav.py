@@ -14,35 +14,35 @@ from tal_cli.extractors.cpu import usable_cores
 from tal_cli.extractors.video.clock import nominal_rate
 from tal_cli.extractors.video.messages import DecodeError, Opened
 
-# Formats that hold their own frames. Whatever can name other files or addresses (hls, concat, dash, image2, sdp,
-# ...) is left out, and `file` is the only protocol, so that a hostile file cannot make FFmpeg open anything else.
+# Self-contained formats. Those that can refer to other files or addresses (hls, concat, dash, image2, sdp, ...)
+# are excluded, and `file` is the only protocol, so that a hostile file cannot make FFmpeg open anything else.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,vc1,flv,asf,ogg,mxf,nut,dv,"
     "rm,wtv,mjpeg,gif,yuv4mpegpipe"
 )
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-# Titles that are not UTF-8 are no reason to reject a video. From version 19 on PyAV takes them by itself.
+# Titles that are not UTF-8 are no reason to reject a video. PyAV accepts them by default from version 19.
 METADATA: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # Area averaging, with colour at full width: without it swscale shares one chroma value between two columns of the
 # small image, which costs 1 to 4 grey levels of mean error and saves 30 us per frame.
 SCALING = 0x20 | 0x2000 | 0x40000  # SWS_AREA, SWS_FULL_CHR_H_INT, SWS_ACCURATE_RND
-# 16k x 8k; a frame that claims more is a decompression bomb.
+# 16k x 8k; a frame that declares more is a decompression bomb.
 MAX_PIXELS = 1 << 27
-# Up to here half of the cores decode faster than any backbone computes, and hand over less between them.
+# Up to this size half of the cores decode faster than any backbone computes, with less synchronisation.
 SMALL_PICTURE = 640 * 480
-# Each decoding thread holds frames of its own; this bounds what they hold together (pixels).
+# Each decoding thread holds frames of its own; this bounds their total (pixels).
 PIXELS_IN_THREADS = 1 << 28
 FAILURES_IN_A_ROW = 1000
-# Formats whose clock may start again in the middle.
+# Formats whose clock may restart in the middle.
 JOINABLE = ("mpegts", "mpeg", "flv")
-# Streams whose lengths differ by less than this share are equally long.
+# Streams whose lengths differ by less than this fraction count as equally long.
 EQUALLY_LONG = 0.95
 
 
 class PyavSource:
     """One video file: opened by the constructor, then frame after frame.
 
-    Raises DecodeError where there is nothing to decode. `lost` counts the frames that could not be decoded.
+    Raises DecodeError if there is nothing to decode. `lost` counts the frames that could not be decoded.
     """
 
     def __init__(self, path: str) -> None:
@@ -53,7 +53,7 @@ class PyavSource:
             raise DecodeError("its codec is not known")
         pixels = context.width * context.height
         if pixels > MAX_PIXELS:
-            raise DecodeError(f"its frames claim {context.width}x{context.height} pixels, more than is accepted")
+            raise DecodeError(f"its frames have {context.width}x{context.height} pixels, more than the limit")
         context.options = {"max_pixels": str(MAX_PIXELS)}
         context.thread_type = "AUTO"
         context.thread_count = decoding_threads(pixels)
@@ -63,7 +63,7 @@ class PyavSource:
         self._failures = 0  # in a row
         self._decoded = 0
         self.last_shown: float | None = None
-        # avi stores no display times: what FFmpeg makes up there is out of order as soon as there are B-frames,
+        # avi stores no display times: FFmpeg's estimates are out of order with B-frames,
         # while the frames come in order, one per packet.
         self.stores_times = self._container.format.name != "avi"
         self._frames = self._decode()
@@ -73,7 +73,7 @@ class PyavSource:
 
     @property
     def stream_index(self) -> int:
-        """Which of the file's streams this is."""
+        """Index of this stream in the file."""
         return self._stream.index
 
     @property
@@ -83,18 +83,18 @@ class PyavSource:
 
     @property
     def first_stamp(self) -> float | None:
-        """The first frame's time stamp, seconds. To be asked before the frames are taken."""
+        """The first frame's time stamp, seconds. To be called before the frames are read."""
         assert self._first is not None
         return self._stamp(self._first)
 
     @property
     def time_base(self) -> float:
-        """Seconds per unit of the stream's time stamps; 0 where that is not known."""
+        """Seconds per unit of the stream's time stamps; 0 if not known."""
         return float(self._stream.time_base or 0)
 
     @property
     def first_stream_is_best(self) -> bool:
-        """Whether a decoder that takes the stream FFmpeg likes best reads the same."""
+        """Whether FFmpeg's default choice is the same stream."""
         best = self._container.streams.best("video")
         return best is not None and best.index == self._stream.index
 
@@ -138,7 +138,7 @@ class PyavSource:
     def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
         """The frame as RGB of that size: its bytes and the bytes per row (rows may be padded)."""
         small = self._reformatter.reformat(frame, width, height, "gbrp", interpolation=SCALING, threads=1)
-        # In planes of their own swscale writes the same values in half the time.
+        # With planar output swscale writes the same values in half the time.
         green, blue, red = small.planes
         pixels = bytearray(3 * green.buffer_size)
         pixels[0::3], pixels[1::3], pixels[2::3] = memoryview(red), memoryview(green), memoryview(blue)
@@ -149,7 +149,7 @@ class PyavSource:
         return None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
 
     def _decode(self) -> Iterator[VideoFrame]:
-        """Every frame that decodes. An error costs its packet, and FAILURES_IN_A_ROW of them the rest."""
+        """Every frame that decodes. An error skips its packet, FAILURES_IN_A_ROW of them skip the rest."""
         packets = self._container.demux(self._stream)
         while self._failures < FAILURES_IN_A_ROW:
             try:
@@ -165,7 +165,7 @@ class PyavSource:
                 yield frame
 
     def _decode_packet(self, packet: av.Packet) -> list[VideoFrame]:
-        """The frames that a packet completes; the last, empty one gives what the decoder still holds."""
+        """The frames that a packet completes; the last, empty one flushes the decoder."""
         self._packets += packet.size > 0
         try:
             frames = packet.decode()
@@ -184,14 +184,14 @@ class PyavSource:
 
 
 def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """The video streams that are no cover image."""
+    """The video streams other than cover images."""
     cover = av.stream.Disposition.attached_pic
     return [stream for stream in container.streams.video if not stream.disposition & cover]
 
 
 def main_video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """The stream that players show: of those that are no still, the one flagged as default; of several, or where none
-    is flagged, the longest, of equally long ones the first. Raises DecodeError."""
+    """The stream that players show: among streams that are not still images, the one flagged as default; if several or
+    none are flagged, the longest, of equally long ones the first. Raises DecodeError."""
     streams = video_streams(container)
     if not streams:
         raise DecodeError("it has no video stream")
@@ -205,14 +205,14 @@ def main_video_stream(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def is_still(stream: av.VideoStream) -> bool:
-    """Whether a stream is one image, as far as the container says."""
+    """Whether a stream is one image, according to the container."""
     seconds = stream_seconds(stream)
     rate = plausible_rate(stream.average_rate, stream.guessed_rate, stream.base_rate)
     return stream.frames == 1 or (not stream.frames and seconds is not None and seconds * rate < 1.5)
 
 
 def stream_seconds(stream: av.VideoStream) -> float | None:
-    """A stream's length by the container's claim; Matroska's is a tag of the stream."""
+    """A stream's length according to the container; Matroska's is a tag of the stream."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     parts = stream.metadata.get("DURATION", "").split(":")
@@ -225,12 +225,12 @@ def stream_seconds(stream: av.VideoStream) -> float | None:
 
 
 def container_seconds(container: av.container.InputContainer) -> float | None:
-    """The file's length by the container's claim."""
+    """The file's length according to the container."""
     return None if container.duration is None else container.duration / av.time_base
 
 
 def stream_end(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
-    """The container's time at which a stream ends, by its claim; the file's end where it makes none of the stream."""
+    """The container's time at which a stream ends, as declared; the file's end if none is declared for the stream."""
     if stream.duration is not None and stream.start_time is not None and stream.time_base is not None:
         return float((stream.start_time + stream.duration) * stream.time_base)
     if container.duration is None or container.start_time is None:
@@ -243,7 +243,7 @@ def open_container(path: str) -> av.container.InputContainer:
     try:
         return av.open("file:" + path, options=OPTIONS, **METADATA)
     except av.error.ArgumentError:
-        raise DecodeError("it is not in a video format that is accepted") from None
+        raise DecodeError("its format is not a supported video format") from None
     except av.error.InvalidDataError:
         raise DecodeError("it is not a video file, or its index is lost") from None
     except (FFmpegError, ValueError, OSError) as error:
@@ -251,7 +251,7 @@ def open_container(path: str) -> av.container.InputContainer:
 
 
 def decoding_threads(pixels: int) -> int:
-    """Threads for frames of that many pixels."""
+    """Number of decoding threads for frames of that many pixels."""
     cores = usable_cores()
     if pixels <= SMALL_PICTURE:
         cores //= 2
@@ -259,7 +259,7 @@ def decoding_threads(pixels: int) -> int:
 
 
 def plausible_rate(*rates: object) -> float:
-    """The first of the container's claims about frames per second that can be true."""
+    """The first plausible frame rate declared by the container."""
     for rate in rates:
         if rate and 0.01 <= float(rate) <= 1000:  # type: ignore[arg-type]
             return float(rate)  # type: ignore[arg-type]

@@ -51,7 +51,7 @@ class TorchcodecSource:
         return self._opened
 
     def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
-        """Time stamp in seconds and image, in display order; a frame that does not decode is left out."""
+        """Time stamp in seconds and image, in display order; a frame that does not decode is skipped."""
         for index in range(len(self._reader)):
             try:
                 frame = self._reader.get_frame_at(index)
@@ -61,10 +61,10 @@ class TorchcodecSource:
             yield frame.pts_seconds, VideoFrame.from_ndarray(frame.data.contiguous().numpy(), format="rgb24")
 
     def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
-        """As PyavSource does it, so that decoders differ in nothing but decoding."""
+        """Scales as PyavSource does, so that decoders differ only in decoding."""
         return self._gate.scale(frame, width, height)
 
 
 def first_line(error: Exception) -> str:
-    """What torchcodec has to say, without the C++ stack."""
+    """torchcodec's error message without the C++ stack."""
     return (str(error).strip().split("\n")[0] or type(error).__name__)[:160]

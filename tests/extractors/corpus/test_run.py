@@ -176,7 +176,7 @@ def test_every_device_has_a_worker_when_there_is_work_for_it(tmp_path: Path, mon
 
 def test_workers_that_cannot_begin_end_the_run(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_before(monkeypatch, "raise SystemExit('no room')")
-    with pytest.raises(WorkerError, match=r"process on cpu could not begin: it ended early with code 1 \(no room"):
+    with pytest.raises(WorkerError, match=r"process on cpu could not start: it ended early with code 1 \(no room"):
         run(jobs_for([plain], tmp_path))
     assert not list(tmp_path.glob(".*"))
 

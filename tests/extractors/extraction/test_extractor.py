@@ -277,7 +277,7 @@ def test_lower_precision_is_close(plain: Path, contract: MakeContract) -> None:
 
 
 def test_compiling_needs_a_network(contract: MakeContract) -> None:
-    with pytest.raises(SettingsError, match="mean is no network that could be compiled"):
+    with pytest.raises(SettingsError, match="mean has no network to compile"):
         Extractor(MeanColour(contract()), compiled=True)
 
 
@@ -398,7 +398,7 @@ def test_a_user_is_told_how_a_video_was_read() -> None:
         "2 frames could not be decoded",
         "it has 3 video streams",
         "joined recordings",
-        "5 frames/s are too few for tiny, which needs 14.4 or more",
+        "5 frames/s is too low for tiny, which needs 14.4 or more",
     ]
     resampled = replace(contract, sampling_rate=30.0, max_rate=None)
     assert not list(reading_warnings(info, replace(summary, fps=15.0), resampled))

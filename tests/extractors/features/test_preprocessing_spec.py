@@ -171,7 +171,7 @@ def test_the_decoder_scales_by_area_only(contract: object) -> None:
         ({"window": 0}, "at least 1"),
         ({"sampling_rate": "fast"}, "a number of frames"),
         ({"sampling_rate": -1}, "frames per second"),
-        ({"pooling": " "}, "says nothing"),
+        ({"pooling": " "}, "must not be empty"),
         ({"weights_sha256": "ab"}, "cannot be set"),
     ],
 )

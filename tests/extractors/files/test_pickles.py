@@ -154,14 +154,14 @@ def test_weights_in_a_pickle_run_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("allowed", [ARRAYS, ARRAYS | TENSORS])
 def test_what_is_asked_for_is_named(tmp_path: Path, allowed: dict[tuple[str, str], object]) -> None:
     path = written(tmp_path, {"blobs": {"a": [Calls(os.mkdir, "harm")]}})
-    with pytest.raises(pickle.UnpicklingError, match=r"it asks for posix\.mkdir; only arrays are read"):
+    with pytest.raises(pickle.UnpicklingError, match=r"it refers to posix\.mkdir; only arrays are read"):
         read_arrays(path, allowed)
 
 
 def test_only_features_may_hold_tensors(tmp_path: Path) -> None:
     path = written(tmp_path, {"a": torch.ones(2, 3)})
     np.testing.assert_array_equal(read_arrays(path, ARRAYS | TENSORS)["a"], np.ones((2, 3)))
-    with pytest.raises(pickle.UnpicklingError, match="it asks for torch"):
+    with pytest.raises(pickle.UnpicklingError, match="it refers to torch"):
         read_arrays(path, ARRAYS)
 
 

@@ -109,7 +109,7 @@ def test_too_much_memory_costs_this_video(long_video: Path, monkeypatch: pytest.
 
 def test_frames_that_claim_to_be_huge_cost_this_video(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_after(monkeypatch, "import tal_cli.extractors.video.decoders.pyav as source; source.MAX_PIXELS = 76_799")
-    with pytest.raises(VideoError, match="its frames claim 320x240 pixels"):
+    with pytest.raises(VideoError, match="its frames have 320x240 pixels"):
         read_frames(long_video, frame_size=stay)
 
 

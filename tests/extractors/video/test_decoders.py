@@ -73,5 +73,5 @@ def test_decord_is_shown_no_playlist(shared: Path, tmp_path: Path) -> None:
         pytest.skip("decord is not installed")
     (tmp_path / "private.mp4").write_bytes((shared / "videos" / "decord_video_0.mov").read_bytes())
     (tmp_path / "x.mp4").write_text("ffconcat version 1.0\nfile 'private.mp4'\n")
-    with pytest.raises(VideoError, match="not in a video format that is accepted"):
+    with pytest.raises(VideoError, match="its format is not a supported video format"):
         read(tmp_path / "x.mp4", "decord")

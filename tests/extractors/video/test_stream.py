@@ -190,7 +190,7 @@ def outcome_of(path: Path) -> VideoSummary | str:
 
 def as_expected(outcome: VideoSummary | str, path: Path, expect: str, entry: dict[str, object]) -> bool:
     if path.name == "image.mp4":
-        return outcome == "it is not in a video format that is accepted"
+        return outcome == "its format is not a supported video format"
     if path.name == "unreadable.mp4" and os.access(path, os.R_OK):
         return isinstance(outcome, VideoSummary)
     if expect == "ok":
@@ -202,7 +202,7 @@ def as_expected(outcome: VideoSummary | str, path: Path, expect: str, entry: dic
 
 def test_refused_files_are_refused_for_their_format(broken: object) -> None:
     reasons = {outcome_of(path) for path, _ in broken.expecting("refuse")}  # type: ignore[attr-defined]
-    assert reasons <= {"it is not in a video format that is accepted", "it is not a video file, or its index is lost"}
+    assert reasons <= {"its format is not a supported video format", "it is not a video file, or its index is lost"}
 
 
 def test_probe_says_what_the_container_claims(plain: Path) -> None:
@@ -237,7 +237,7 @@ def path_without_packages() -> list[str]:
 
 
 def test_a_summary_before_the_end_is_an_error(plain: Path) -> None:
-    with read_frames(plain, frame_size=small) as stream, pytest.raises(RuntimeError, match="after its last frame"):
+    with read_frames(plain, frame_size=small) as stream, pytest.raises(RuntimeError, match="after the last frame"):
         assert isinstance(stream, FrameStream)
         _ = stream.summary
 

@@ -362,7 +362,7 @@ def test_another_encoding_says_how_to_save(tmp_path: Path) -> None:
 
 def test_a_video_that_one_object_names_twice_is_an_error(tmp_path: Path) -> None:
     entry = '{"duration": 5, "annotations": []}'
-    with pytest.raises(InputError, match="'a' is named twice"):
+    with pytest.raises(InputError, match="the key 'a' occurs twice"):
         read(tmp_path, f'{{"database": {{"a": {entry}, "b": {entry}, "a": {entry}}}}}')
 
 
