@@ -73,8 +73,6 @@ def material(prepared: Path, tmp_path: Path, environment: dict[str, str]) -> Pat
     folder = Path(shutil.copytree(prepared, tmp_path / "work"))
     shutil.copytree(ROOT / "scripts", folder / "scripts")
     shutil.copy(ROOT / "pyproject.toml", folder)
-    (folder / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "webb.mp4", folder / "docs")
     programs = folder / ".venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "python").symlink_to(sys.executable)
