@@ -61,11 +61,11 @@ class Shift(ABC):
     """Correction of decoded boundaries."""
 
     in_level_cells: bool  # in cells of the level (True) or of level 0 (False)
-    per_class: bool
 
+    @property
     @abstractmethod
-    def everywhere(self) -> BoundaryShift:
-        """The same corrections at every point."""
+    def per_class(self) -> bool:
+        """Whether corrections differ between classes."""
 
     @abstractmethod
     def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
@@ -88,16 +88,12 @@ class BoundaryShift(Shift):
     in_level_cells: bool
 
     @property
-    def per_class(self) -> bool:  # type: ignore[override]
-        """Whether corrections differ between classes."""
+    def per_class(self) -> bool:
+        """Whether there is one per class."""
         return self.start.shape[2] > 1
 
-    def everywhere(self) -> BoundaryShift:
-        """It is that already."""
-        return self
-
     def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
-        """Picks them from what is there."""
+        """Picks them."""
         target = label if self.per_class else torch.zeros_like(label)
         return torch.stack((self.start[video, cell, target], self.end[video, cell, target]), dim=-1).float()
 

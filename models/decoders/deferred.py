@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from tal_cli.models.inference.nms import compiled
 from tal_cli.models.layers.common import RowOutput
-from tal_cli.models.predictions import BoundaryShift, Shift
+from tal_cli.models.predictions import Shift
 
 MANY_CLASSES = 64  # from which deferring is quicker
 
@@ -42,12 +42,11 @@ class DeferredShift(Shift):
     start_output: RowOutput
     end_output: RowOutput
     in_level_cells: bool
-    per_class: bool = True
 
-    def everywhere(self) -> BoundaryShift:
-        """The same at every point."""
-        start, end = (output(self.rows) * self.valid for output in (self.start_output, self.end_output))
-        return BoundaryShift(start, end, self.in_level_cells)
+    @property
+    def per_class(self) -> bool:
+        """There is one per class."""
+        return True
 
     def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
         """Both convolutions at n single points and classes."""

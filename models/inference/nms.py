@@ -7,7 +7,7 @@ candidates from a GPU takes less than the launches of one selection after the ot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -80,8 +80,7 @@ def _suppress_groups(candidates: ScoredSegments, labels: Integers, config: Infer
     index, scores = compiled(_soft_nms)(
         group.starts, group.ends, group.scores, bounds, sigma, least, config.max_segments
     )
-    kept_group = group.take(index)
-    return ScoredSegments(kept_group.labels, kept_group.starts, kept_group.ends, scores)
+    return replace(group.take(index), scores=scores)
 
 
 def vote(kept: ScoredSegments, everyone: ScoredSegments, threshold: float, *, by_overlap: bool) -> ScoredSegments:
@@ -90,7 +89,7 @@ def vote(kept: ScoredSegments, everyone: ScoredSegments, threshold: float, *, by
     starts, ends = compiled(_vote)(
         kept.starts, kept.ends, everyone.starts, everyone.ends, everyone.scores, np.float32(threshold), by_overlap
     )
-    return ScoredSegments(kept.labels, starts, ends, kept.scores)
+    return replace(kept, starts=starts, ends=ends)
 
 
 @cache

@@ -13,7 +13,7 @@ from harness.models.training import check_training
 from tal_cli.models.decoders.cltdr import CltdrDecoder
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pad_batch, padded_length, pyramid_points
-from tal_cli.models.predictions import BinnedBoundaries, Predictions, decode_everywhere
+from tal_cli.models.predictions import BinnedBoundaries, BoundaryShift, Predictions, decode_everywhere
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.code_bases import FAMILIES, find_family
@@ -109,7 +109,8 @@ def _packed(predictions: Predictions) -> dict[str, Tensor]:
     if predictions.factor is not None:
         named |= {"refine_prob": predictions.factor}
     if predictions.shift is not None:
-        shift = predictions.shift.everywhere()
+        shift = predictions.shift
+        assert isinstance(shift, BoundaryShift)  # few classes
         named |= {"refine_start": shift.start, "refine_end": shift.end}
     return named
 
