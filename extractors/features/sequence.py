@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.features.identity import VideoIdentity
+from tal_cli.extractors.video.clock import decimation
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,15 @@ class FeatureSequence:
     source: VideoIdentity | None = None
 
     def following(self, contract: FeatureContract, fps: float, duration: float | None = None) -> FeatureSequence:
-        """The same features, of which nothing is known, taken to follow a contract: of a video of `fps` frames per
-        second that lasts `duration` seconds, by default as long as the windows."""
+        """The same features, of which nothing is known, taken to follow a contract.
+
+        fps: the video's own rate, frames per second. duration: the video's, seconds; None: as long as the windows.
+        """
+        rate = contract.sampling_rate or fps / decimation(fps, contract.max_rate)
         if duration is None:
-            duration = ((len(self.features) - 1) * contract.stride + contract.window) / fps
-        return replace(self, contract=contract, fps=fps, frames=round(duration * fps), duration=duration)
+            duration = ((len(self.features) - 1) * contract.stride + contract.window) / rate
+        frames = round(duration * fps)
+        return replace(self, contract=contract, fps=fps, frames=frames, duration=duration, feature_fps=rate)
 
     def seconds(self, grid: ArrayLike) -> NDArray[np.float64]:
         """Grid positions (float, any shape) -> seconds on the video's clock, clipped to [0, duration].

@@ -136,7 +136,7 @@ class FeatureCheck:
     def read(
         self, pairs: Sequence[Pair], load: Callable[[FeatureFile], FeatureSequence], progress: Progress | None = None
     ) -> Iterator[tuple[Pair, FeatureSequence, list[Problem]]]:
-        """The readable sequences, read by `load`, each with its problems."""
+        """The readable sequences, read by `load`, each with a clock if it is known, and its problems."""
         first: FeatureSequence | None = None
         for number, (video, file) in enumerate(pairs):
             if progress is not None:
@@ -148,6 +148,11 @@ class FeatureCheck:
                 continue
             first = first or sequence
             found = list(self._compare(video, sequence, first))
+            sequence = self._with_clock(sequence, video)
+            if sequence.contract is not None:
+                found += _compare_clock(video, sequence, sequence.contract)
+            elif self.spec is not None:
+                found.append(Problem(NO_FRAME_RATE, video.name, "neither in the annotations nor in the recipe"))
             self.problems += found
             yield (video, file), sequence, found
 
@@ -189,24 +194,13 @@ class FeatureCheck:
                 differences = first.contract.differences(sequence.contract)
             if differences:
                 yield Problem(OTHER_FEATURES, video.name, "; ".join(differences))
-        if sequence.contract is None:
-            yield from self._compare_foreign(video, sequence)
-        else:
-            yield from _compare_clock(video, sequence, sequence.contract)
 
-    def _compare_foreign(self, video: VideoAnnotation, sequence: FeatureSequence) -> Iterator[Problem]:
-        """Check features without contract, which are assumed to follow the recipe: their length implies a duration."""
-        if self.spec is None:
-            return
-        rate = self.spec.sampling_rate or video.fps
-        if rate is None:
-            yield Problem(NO_FRAME_RATE, video.name, "neither in the annotations nor in the recipe")
-        if rate is None or video.duration <= 0:
-            return
-        if self.spec.sampling_rate is None and self.spec.max_rate is not None and rate > self.spec.max_rate:
-            rate /= -(-rate // self.spec.max_rate)
-        grid = WindowGrid(self.spec.window, self.spec.stride)
-        yield from _compare_length(video, len(sequence.features), grid.count(max(round(video.duration * rate), 1)))
+    def _with_clock(self, sequence: FeatureSequence, video: VideoAnnotation) -> FeatureSequence:
+        """Features without contract are assumed to follow `spec`, on the annotation's clock, if both are known."""
+        fps = video.fps or (None if self.spec is None else self.spec.sampling_rate)
+        if sequence.contract is not None or self.spec is None or fps is None:
+            return sequence
+        return sequence.following(self.spec.contract(), fps, video.duration if video.duration > 0 else None)
 
 
 def summarise(problems: Sequence[Problem]) -> list[str]:
@@ -240,13 +234,10 @@ def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: 
         yield Problem("wrong frame rate", video.name, f"{sequence.fps:g} and {video.fps:g} frames/s")
     else:
         rate = sequence.feature_fps or sequence.fps
-        windows = WindowGrid(contract.window, contract.stride).count(max(round(sequence.duration * rate), 1))
-        yield from _compare_length(video, len(sequence.features), windows)
-
-
-def _compare_length(video: VideoAnnotation, found: int, wanted: int) -> Iterator[Problem]:
-    if abs(found - wanted) > 2 + SLACK_SHARE * wanted:
-        yield Problem("wrong length", video.name, f"{found} windows, its duration implies {wanted}")
+        wanted = WindowGrid(contract.window, contract.stride).count(max(round(sequence.duration * rate), 1))
+        if abs(len(sequence.features) - wanted) > 2 + SLACK_SHARE * wanted:
+            detail = f"{len(sequence.features)} windows, its duration implies {wanted}"
+            yield Problem("wrong length", video.name, detail)
 
 
 def _slack(duration: float) -> float:

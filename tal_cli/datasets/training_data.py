@@ -120,7 +120,7 @@ def load_videos(
                 raise UsageError(f"{file}: {problem.kind}: {problem.detail}", REMEDIES[problem.kind])
         held = room > 0 or is_mapped(sequence.features)
         room -= sequence.features.nbytes
-        videos.append(_video(annotation, clocked(sequence, spec, annotation), file, index, held=held))
+        videos.append(_video(annotation, sequence, file, index, held=held))
     unusable = [problem for problem in check.problems if problem.kind == UNUSABLE_FEATURES]
     if unusable:
         raise InputError(source, "; ".join(summarise(unusable)), "`tal datasets check` lists all problems")
@@ -130,14 +130,6 @@ def load_videos(
 def is_mapped(array: object) -> bool:
     """Whether an array's values lie in a file that is mapped into memory."""
     return isinstance(array, np.memmap) or (isinstance(array, np.ndarray) and is_mapped(array.base))
-
-
-def clocked(sequence: FeatureSequence, spec: FeatureSpec, video: VideoAnnotation) -> FeatureSequence:
-    """A sequence with a contract and a clock: its own, or those that recipe and annotation say."""
-    fps = spec.sampling_rate or video.fps
-    if sequence.contract is not None or fps is None:
-        return sequence
-    return sequence.following(spec.contract(), fps, video.duration)
 
 
 def resampled(video: FeatureVideo, recipe: Recipe) -> FeatureVideo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tal_cli.extractors.extraction.blocks import PreparedFrames, window_blocks, with_lookahead
+from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
+from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.extractors.video.stream import FrameChunk
 
 
@@ -104,3 +107,25 @@ def test_grid_and_seconds_are_inverse(window: int, stride: int, fps: float, posi
     grid = WindowGrid(window, stride)
     at = np.array(positions)
     assert np.allclose(grid.grid(grid.seconds(at, fps), fps), at, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sampling_rate", "max_rate", "fps", "rate"),
+    [(None, None, 30.0, 30.0), (25.0, None, 30.0, 25.0), (None, 36.0, 30.0, 30.0), (None, 36.0, 60.0, 30.0)],
+)
+def test_features_that_follow_a_contract_count_in_its_rate(
+    contract: Callable[..., FeatureContract],
+    sampling_rate: float | None,
+    max_rate: float | None,
+    fps: float,
+    rate: float,
+) -> None:
+    made = contract(sampling_rate=sampling_rate, max_rate=max_rate)
+    rows = np.zeros((11, 3), np.float32)
+    unknown = FeatureSequence(features=rows, contract=None, fps=0.0, frames=0, duration=0.0)
+    known = unknown.following(made, fps)
+    window, stride = made.window, made.stride
+    assert known.duration == pytest.approx((10 * stride + window) / rate)
+    assert known.fps == fps and known.frames == round(known.duration * fps)
+    np.testing.assert_allclose(known.seconds([0, 5]), [(0.5 * window) / rate, (5 * stride + 0.5 * window) / rate])
+    assert unknown.following(made, fps, 2.5).duration == 2.5
