@@ -1,4 +1,4 @@
-"""Trainings that are compared: each a folder, a finished one is not done again, an unfinished one starts anew.
+"""Training runs to compare, one folder each: finished ones are skipped, unfinished ones start from scratch.
 
 What `compare_published.py` and `compare_family.py` share.
 """

@@ -29,7 +29,7 @@ def make_video(path: Path, *, frames: int = 1800, fps: int = 30, size: tuple[int
 
 
 def repeat_video(source: Path, target: Path, frames: int) -> None:
-    """So many frames of a video that is played over and over, without encoding anew."""
+    """That many frames of a looped video, without re-encoding."""
     with av.open(str(source)) as first, av.open(str(target), "w") as out:
         stream = out.add_stream_from_template(first.streams.video[0])
         packets = [packet for packet in first.demux(video=0) if packet.dts is not None]

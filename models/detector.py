@@ -40,7 +40,7 @@ class TemporalDetector(nn.Module):
         self.part: BatchPart | None = None
 
     def take_part(self, part: BatchPart | None) -> None:
-        """From now on passes are about a part of a batch: what is drawn at random is as for the whole of it."""
+        """Later forward passes take a part of a batch: random numbers are sampled for the full batch and sliced."""
         self.part = part
         for module in self.modules():
             if isinstance(module, ScaledDropPath):

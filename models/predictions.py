@@ -1,7 +1,7 @@
-"""What a decoder predicts, and boundaries decoded to distances: plain ones, or relative boundary bins (paper:
+"""Outputs of a decoder, and boundaries decoded to distances: plain ones, or relative boundary bins (paper:
 "Trident-head"; Shi et al. 2023).
 
-Only the entries that are asked for are decoded: training needs the positives, inference the candidates.
+Only the requested entries are decoded: training needs the positives, inference the candidates.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Shift(ABC):
 
     @abstractmethod
     def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
-        """What is added to start and end, float32 [n, 2], at n entries given as int64 [n] indices."""
+        """Corrections added to start and end, float32 [n, 2], at n entries given as int64 [n] indices."""
 
     def apply(self, distances: Tensor, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
         """Corrected distances [n, 2], clamped at 0."""
@@ -93,7 +93,7 @@ class BoundaryShift(Shift):
         return self.start.shape[2] > 1
 
     def at(self, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
-        """Picks them."""
+        """Picks them from the dense corrections."""
         target = label if self.per_class else torch.zeros_like(label)
         return torch.stack((self.start[video, cell, target], self.end[video, cell, target]), dim=-1).float()
 
@@ -102,8 +102,8 @@ class BoundaryShift(Shift):
 class Predictions:
     """Everything predicted for B videos at the S packed cells of the pyramid (C classes).
 
-    A decoder that refines class scores gives `factor`, one that refines boundaries gives `shift`; where it gives
-    neither, `refined` is `coarse`.
+    A decoder that refines class scores sets `factor`, one that refines boundaries sets `shift`; with neither,
+    `refined` is `coarse`.
     """
 
     layout: PyramidLayout

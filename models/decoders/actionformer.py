@@ -23,7 +23,7 @@ class ActionformerDecoder(nn.Module):
         self.gap = packing_gap(kernel)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
-        """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None when all is valid; valid: the masks, never None."""
+        """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None if all are valid; valid: the masks, never None."""
         layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
         packed = layout.pack(levels)
         packed_masks = pack_masks(layout, valid, packed.dtype, clean=masks[0] is None)

@@ -6,7 +6,7 @@ released  classification reads P_l gated with the level above, regression P_l ga
           sum of all three; a missing neighbour is dropped. Boundary logits come from P_l itself, detached. Refinement
           has one class factor and one offset pair per class, offsets in level-0 grid cells; refined logit = product of
           the class logit and the factor.
-paper     the text ("applied exclusively to intermediate feature layers") is read so: the lowest and the highest level
+paper     the text ("applied exclusively to intermediate feature layers") is read as: the lowest and the highest level
           pass P_l unchanged to all heads, and the shared modules act on the levels between, which have both neighbours.
           The refining convolution of equations 5 and 7 has kernel 3 (section C), equation 9 samples down depth-wise.
           Boundary logits come from the regression features, not detached, as the module that "employs the Trident
@@ -51,7 +51,7 @@ class RefineHead(nn.Module):
             nn.init.constant_(self.factor.bias, settings.factor_start)
 
     def forward(self, x: Tensor, masks: PackedMasks) -> tuple[Tensor | None, Shift | None]:
-        """Packed rows [B, S, D] -> class factor [B, S, C] and boundary corrections, None for what is not refined."""
+        """Packed rows [B, S, D] -> class factor [B, S, C] and boundary corrections, None if not refined."""
         x = self.trunk(x, masks)
         factor = None if self.factor is None else self.factor(x) * masks.valid
         if self.start is None or self.end is None:
@@ -83,7 +83,7 @@ class CltdrDecoder(nn.Module):
         self.gap = packing_gap(config.head_kernel, settings.boundary_kernel, REFINE_KERNEL)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
-        """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None when all is valid; valid: the masks, never None."""
+        """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None if all are valid; valid: the masks, never None."""
         layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
         packed_masks = pack_masks(layout, valid, levels[0].dtype, clean=self.paper or all(m is None for m in masks))
         packed = layout.pack(levels)

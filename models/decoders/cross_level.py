@@ -1,6 +1,6 @@
-"""Features of neighbouring levels brought together (paper, equations 5 to 9), on the packed pyramid as rows [B, S, D].
+"""Fusion of features of neighbouring levels (paper, equations 5 to 9), on the packed pyramid as rows [B, S, D].
 
-All levels go through one matrix product each way: levels start at even packed cells and zero gaps lie between them, so
+One matrix product per direction serves all levels: they start at even packed cells with zero gaps between them, so
 that resampling by two never mixes levels.
 
 The paper's ablations are settings: which neighbours join a level for classification and regression (table 9), and how
@@ -33,7 +33,7 @@ class AttentionJoin(nn.Module):
         self.gate = nn.Conv1d(width, width, 1)
 
     def prepare(self, x: Tensor) -> Tensor:
-        """What a level brings itself, W P_l, for several packed levels at once."""
+        """A level's own term, W P_l, for several packed levels at once."""
         return _same_length(self.refine, x)
 
     def forward(self, x: Tensor, refined: Tensor, neighbour: Tensor, mask: Tensor | None) -> Tensor:
@@ -54,7 +54,7 @@ class AdditionJoin(nn.Module):
     """P_l + f."""
 
     def prepare(self, x: Tensor) -> Tensor:
-        """Nothing to prepare: the rows as they are."""
+        """Returns the rows unchanged."""
         return x
 
     def forward(self, x: Tensor, refined: Tensor, neighbour: Tensor, mask: Tensor | None) -> Tensor:
@@ -112,7 +112,7 @@ class CrossLevel(nn.Module):
         self.paper = config.variant == "paper"
         refined: tuple[Neighbour, ...] = ("above", "below") if settings.refine != "neither" else ()
         tasks = (settings.class_levels, settings.regression_levels, refined)
-        # The text changes intermediate levels only; a pyramid without any has nothing to learn here.
+        # The paper's variant changes intermediate levels only; a pyramid without any has no parameters here.
         joined = config.levels > (2 if self.paper else 1)
         wanted = {(task, side == "above") for task, sides in enumerate(tasks) for side in sides if joined}
         self.links = tuple(link for link in LINKS if (link.task, link.above) in wanted)
@@ -190,8 +190,8 @@ class CrossLevel(nn.Module):
 
 
 def _by_level(packed: Tensor, layout: PyramidLayout, link: Link, *, resampled: bool) -> list[Tensor]:
-    """The levels that a link changes, all but the highest or all but the lowest, out of what was computed for it: the
-    neighbours at those levels' lengths (`resampled`), or the levels themselves."""
+    """The levels that a link changes, all but the highest or all but the lowest, taken from its inputs: the neighbours
+    at those levels' lengths (`resampled`), or the levels themselves."""
     levels = slice(None, -1) if link.above else slice(1, None)
     if not resampled:
         origin = layout.starts[levels][0]

@@ -1,6 +1,6 @@
-"""Boundary corrections that are computed only where a candidate asks for them.
+"""Boundary corrections that are computed only at candidates.
 
-With hundreds of classes the correction of every class at every point costs a sixth of a forward pass, and one in fifty
+With hundreds of classes the correction of every class at every point takes a sixth of a forward pass, and one in fifty
 is used.
 """
 
@@ -18,11 +18,11 @@ from tal_cli.models.inference.nms import compiled
 from tal_cli.models.layers.common import RowOutput
 from tal_cli.models.predictions import Shift
 
-MANY_CLASSES = 64  # from which deferring is quicker
+MANY_CLASSES = 64  # number of outputs from which deferring is faster
 
 
 def deferrable(x: Tensor, outputs: int) -> bool:
-    """Whether corrections of that many outputs can and should be deferred: plain inference on a processor."""
+    """Whether corrections of that many outputs can and should be deferred: plain inference on a CPU."""
     return (
         outputs >= MANY_CLASSES
         and torch.is_inference_mode_enabled()
@@ -35,7 +35,7 @@ def deferrable(x: Tensor, outputs: int) -> bool:
 
 @dataclass(frozen=True)
 class DeferredShift(Shift):
-    """Corrections as the convolutions that give them and the packed rows, zero in the gaps, that these read."""
+    """Corrections stored as their convolutions and the packed input rows, zero in the gaps."""
 
     rows: Tensor  # [B, S, D]
     valid: Tensor  # [B, S, 1]

@@ -41,7 +41,7 @@ class HeadTrunk(nn.Module):
     """Convolution, channel norm and ReLU, repeated, without biases.
 
     The published heads zero invalid cells after each convolution and before the norm, which leaves ReLU(norm's bias)
-    there; the gaps between levels, on the other hand, must be zero. Both come out of one pass over the data.
+    there; the gaps between levels, on the other hand, must be zero. Both are done in one pass over the data.
     """
 
     def __init__(self, channels: int, width: int, *, layers: int, kernel: int) -> None:

@@ -1,6 +1,6 @@
 """Class head and Trident head (Shi et al. 2023, TriDet, section 3.3): boundaries as expectations over relative bins.
 
-Start and end heads read the pyramid detached, as published: the boundary loss reaches the encoder by the offsets only.
+Start and end heads read the pyramid detached, as published: the boundary loss trains the encoder only by the offsets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TridentDecoder(nn.Module):
         self.gap = packing_gap(kernel, settings.boundary_kernel)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
-        """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None when all is valid; valid: the masks, never None."""
+        """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None if all are valid; valid: the masks, never None."""
         layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
         packed = layout.pack(levels)
         packed_masks = pack_masks(layout, valid, packed.dtype, clean=masks[0] is None)

@@ -1,4 +1,4 @@
-"""What encoders made of blocks share: a stem at full length, then one halving block per further level."""
+"""Base of encoders made of blocks: a stem at full length, then one halving block per further level."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Gated Multi-Granularity encoder (paper, "Encoder with GMG", equations 1 to 4).
 
-The released code computes something else than the text says, and released weights need the released arithmetic, so each
+The released code differs from the text, and released weights need the released computation, so each
 has its own block. Both share the frame: p = pooled input, n = channel norm of p, global g, local and instant branches,
 residual, group norm, feed-forward.
 
@@ -30,7 +30,7 @@ from tal_cli.models.recipe.encoders import NORM_GROUPS, AttentionBranch, FilterB
 
 SHRINK = 0.001  # soft threshold on the released filter
 FREQUENCY_KERNEL = 3  # paper, section C
-FILTER_START = 0.02  # deviation that the filters' weights start with
+FILTER_START = 0.02  # initial standard deviation of the filters' weights
 
 
 class GlobalFilter(nn.Module):
@@ -67,8 +67,8 @@ class PaperGlobalFilter(nn.Module):
             for _ in range(2)
         )
         _zero_biases(self.conv_in, self.conv_out)
-        # What a filter gives grows with the square of the spectrum, whose low frequencies are large: starting with
-        # weights of usual size drowns everything else.
+        # A filter's output grows with the square of the spectrum, whose low frequencies are large: initial weights
+        # of the usual size would dominate all other branches.
         for conv in (self.conv_in, self.conv_out):
             nn.init.normal_(conv.weight, 0, FILTER_START)
 
@@ -159,7 +159,7 @@ class GmgBlock(nn.Module):
         return self._branches(apply_mask(self.norm(x), mask), mask, F.relu)
 
     def _branches(self, x: Tensor, mask: Tensor | None, gate: Callable[[Tensor], Tensor]) -> Tensor:
-        """Sum of the branches there are, each times the gate that the next coarser one there is makes (equation 4)."""
+        """Sum of the configured branches, each times the gate from the next coarser one (equation 4)."""
         found: list[Tensor] = [] if self.filter is None else [self.filter(x, mask)]
         for conv in (self.local, self.instant):
             if conv is not None:
@@ -191,7 +191,7 @@ class GmgEncoder(BlockPyramid):
 
 
 def _zero_biases(*modules: nn.Conv1d | nn.Linear) -> None:
-    """Start at no bias, as every convolution and linear map of the published encoders does."""
+    """Initialises biases to zero, as in every convolution and linear map of the published encoders."""
     for module in modules:
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -18,7 +18,7 @@ from tal_cli.models.layers.selective_scan import selective_scan
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.encoders import MambaSettings
 
-STEPS = (1e-3, 0.1)  # smallest and largest step that the step projection's bias starts at
+STEPS = (1e-3, 0.1)  # smallest and largest initial step, from the step projection's bias
 
 
 class BidirectionalMamba(nn.Module):
@@ -39,7 +39,7 @@ class BidirectionalMamba(nn.Module):
         self._initialise_steps()
 
     def _initialise_steps(self) -> None:
-        """Steps start log-uniform in STEPS, through the inverse of softplus (Gu and Dao 2024)."""
+        """Initialises steps log-uniformly in STEPS, through the inverse of softplus (Gu and Dao 2024)."""
         nn.init.uniform_(self.project_step.weight, -(self.rank**-0.5), self.rank**-0.5)
         low, high = (math.log(step) for step in STEPS)
         steps = torch.exp(low + (high - low) * torch.rand(self.project_step.out_features)).clamp(min=1e-4)

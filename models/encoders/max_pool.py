@@ -1,4 +1,4 @@
-"""Max-pooling encoder (Tang et al. 2023, TemporalMaxer): nothing is learnt between embedding and neck."""
+"""Max-pooling encoder (Tang et al. 2023, TemporalMaxer): no parameters between embedding and neck."""
 
 from __future__ import annotations
 

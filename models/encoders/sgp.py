@@ -2,7 +2,7 @@
 
 A block: p = pooled input, n = channel norm of p; fc * ReLU(FC(mean over time of n)) + (window + wide) * gate + n, all
 depth-wise, the means over padding too, as published; residual, group norm, feed-forward. The stem's windows are 1.
-Padding is only zeroed in the residual, not in what the branches give.
+Padding is zeroed only in the residual, not in the branches' outputs.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A block: queries, keys and values each come from a depth-wise convolution (kernel 3, which also halves the length), a
 norm and a linear map; attention within a window around each cell; max-pooled residual; feed-forward. Padding is zeroed
-after the convolutions and in what a block gives.
+after the convolutions and in a block's output.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BLOCK = 64  # queries that share one matrix product with their keys
 
 
 class Projection(nn.Module):
-    """What queries, keys and values are made by: depth-wise convolution, norm, linear map."""
+    """Projection to queries, keys or values: depth-wise convolution, norm, linear map."""
 
     def __init__(self, width: int, stride: int) -> None:
         super().__init__()
@@ -68,8 +68,8 @@ def windowed_attention(
 ) -> Tensor:
     """Attention of each cell to the valid ones of the `window` around it, [B, T, H, C] each -> [B, T, H, C].
 
-    mask: validity of keys, bool [B, T, 1] or None. positions: bias per head and place in the window, [H, window]. What
-    comes out at invalid cells means nothing. Blocks of neighbouring queries share one product with all keys in reach.
+    mask: validity of keys, bool [B, T, 1] or None. positions: bias per head and position in the window, [H, window].
+    Outputs at invalid cells are undefined. Blocks of neighbouring queries share one product with all keys in reach.
     """
     length, reach = q.shape[1], window // 2
     block = min(BLOCK, length)
@@ -90,8 +90,8 @@ def windowed_attention(
 
 
 def _band(block: int, window: int, positions: Tensor | None, device: torch.device) -> Tensor:
-    """Bias of the query i of a block for the key j of its span, float32 [H or 1, block, span]: its place j - i in the
-    window counts, and other places never do."""
+    """Bias of the query i of a block for the key j of its span, float32 [H or 1, block, span]: indexed by its
+    position j - i in the window."""
     query, key = torch.arange(block, device=device), torch.arange(block + window - 1, device=device)
     place = key - query[:, None]
     inside = (place >= 0) & (place < window)

@@ -16,7 +16,7 @@ def find_candidates(
 ) -> ScoredSegments:
     """Candidates of one video of the batch, level after level, by falling score within a level.
 
-    `core` keeps only points at these grid cells. Found on the predictions' device and copied to the host.
+    `core` keeps only points at these grid cells. Selected on the predictions' device and copied to the host.
     """
     cells, labels, scores = _select(predictions, config, core, video)
     distances = decode_distances(predictions, torch.full_like(cells, video), cells, labels).refined

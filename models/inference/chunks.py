@@ -1,4 +1,4 @@
-"""A whole feature sequence to segments, in overlapping chunks when it is longer than memory should hold."""
+"""A complete feature sequence to segments, in overlapping chunks if it is too long for one forward pass."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.schema import Recipe
 
 BATCH_CELLS = 1024  # grid cells computed at once when chunks are shorter than this
-CHECKED_CELLS = 1 << 14  # cells looked through at once: the marks of ten hours would fill hundreds of megabytes
+CHECKED_CELLS = 1 << 14  # cells checked at once: the boolean mask of ten hours would take hundreds of megabytes
 NOTHING = ScoredSegments(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Grid cells computed together, and those among them whose points it answers for."""
+    """Grid cells computed together, and the core of them whose points are kept."""
 
     cells: range
     core: range
@@ -35,8 +35,8 @@ class Chunk:
 def plan_chunks(length: int, config: InferenceConfig, *, multiple: int) -> list[Chunk]:
     """Chunks that cover `length` cells; one alone when it fits into `config.chunk_length`.
 
-    Neighbours share `config.chunk_overlap` cells and divide them in the middle, so that every point belongs to exactly
-    one core and a segment on a seam is seen whole, from either side, when it is shorter than half the overlap. All
+    Neighbours share `config.chunk_overlap` cells, split in the middle, so that every point belongs to exactly
+    one core and a segment across a border is fully visible from both sides if it is shorter than half the overlap. All
     edges lie on multiples of `multiple`, the coarsest level's stride, so that points fall where they would fall in one
     piece.
     """

@@ -1,7 +1,7 @@
 """Non-maximum suppression of segments: Gaussian Soft-NMS (Bodla et al. 2017), hard NMS and segment voting.
 
 Compiled with numba at first use and cached on disk; on the host, wherever the detector runs: copying some ten thousand
-candidates from a GPU takes less than the launches of one selection after the other there.
+candidates from a GPU takes less time than launching the sequential selections there.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ def vote(kept: ScoredSegments, everyone: ScoredSegments, threshold: float, *, by
 @cache
 def compiled(function: Callable[..., Any], *, reorder: bool = False) -> Callable[..., Any]:
     """A function compiled by numba, without Python's lock while it runs; `reorder` lets sums run in any order."""
-    import numba  # here, because importing it costs a noticeable part of a second
+    import numba  # imported here because it is slow to import
 
     liberties: bool | set[str] = {"reassoc", "nsz", "contract"} if reorder else False
     result: Callable[..., Any]
     try:
         result = numba.njit(cache=True, nogil=True, fastmath=liberties)(function)
-    except RuntimeError:  # nowhere to write a cache: compile in every run
+    except RuntimeError:  # no writable cache folder: compile in every run
         result = numba.njit(nogil=True, fastmath=liberties)(function)
     return result
 
@@ -117,8 +117,8 @@ def _soft_nms(
 ) -> tuple[Integers, Floats]:
     """Indices and decayed scores, group after group (group g is bounds[g] to bounds[g + 1]), in order of selection.
 
-    Ties go to the one that stands first. Candidates are tested against `min_score` only after a selection, so that the
-    best one always stays. One pass decays, drops and finds the next best; a place that falls free is taken by the
+    Ties go to the first in order. Candidates are tested against `min_score` only after a selection, so that the
+    best one always stays. One loop decays, drops and finds the next best; a freed slot is filled by the
     group's last candidate. The exponential is rounded once, from float64.
     """
     starts, ends, scores = starts.copy(), ends.copy(), scores.copy()

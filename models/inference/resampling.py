@@ -27,7 +27,7 @@ class Resampling:
 
     @classmethod
     def of(cls, recipe: Recipe, cells: int) -> Resampling:
-        """What a recipe with `model.resample` does to a sequence of so many windows."""
+        """The resampling of a sequence of that many windows in a recipe with `model.resample`."""
         spec = recipe.features
         return cls(cells, recipe.model.pad_length, spec.window, spec.stride)
 

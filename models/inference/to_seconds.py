@@ -1,4 +1,4 @@
-"""Grid positions to seconds on the video's clock: the one place where detection and validation find their segments."""
+"""Grid positions to seconds on the video's clock, shared by detection and validation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.nms import ScoredSegments
 
-SHORTEST = 1e-4  # seconds: what is shorter, far below one frame, is an artefact of rounding
+SHORTEST = 1e-4  # seconds: anything shorter, far below one frame, is a rounding artefact
 
 
 class TimedSegment(NamedTuple):

@@ -24,7 +24,7 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, D, T] -> [B, D, T] in the input's type and layout, which what follows computes faster on."""
+        """[B, D, T] -> [B, D, T] in the input's type and layout, which later layers are faster on."""
         return self.rows(x.transpose(1, 2)).transpose(1, 2).contiguous()
 
     def rows(self, x: Tensor) -> Tensor:
@@ -71,13 +71,13 @@ class RowConv1d(nn.Conv1d):
         return convolve_rows(x, self.weight, self.bias, stride=self.stride[0])
 
     def train(self, mode: bool = True) -> RowConv1d:
-        """Training changes weights, so nothing derived from them is kept through it."""
+        """Drops the cached transform, because training changes the weights."""
         if mode:
             self._transformed = None
         return super().train(mode)
 
     def _winograd_weight(self) -> Tensor:
-        """The transformed weight, kept until the weight changes."""
+        """The transformed weight, cached until the weight changes."""
         if self.weight.is_inference():
             return winograd.transform_weight(self.weight)
         state = (self.weight._version, self.weight.data_ptr())
@@ -176,7 +176,7 @@ class ScaledDropPath(nn.Module):
         return skip + x if factor is None else torch.addcmul(skip, x, factor)
 
     def _kept(self, x: Tensor) -> Tensor:
-        """[B, 1, 1]: 0 for a video whose branch is dropped, else what makes up for the dropped ones."""
+        """[B, 1, 1]: 0 for a video whose branch is dropped, else 1 / probability of keeping it."""
         keep = 1.0 - self.rate
         return (draw(torch.rand, x, (1, 1), self.part) < keep).to(x.dtype).div(keep)
 
@@ -209,7 +209,7 @@ class ConvEmbedding(nn.Module):
 def convolve_rows(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1, groups: int = 1) -> Tensor:
     """Rows [B, T, C] convolved with [O, C / groups, k] -> [B, T / stride, O].
 
-    As pictures of height 1 rows are in the "channels last" format, which needs no copy.
+    Viewed as images of height 1, rows are in the "channels last" format, which needs no copy.
     """
     picture, padding = x.transpose(1, 2).unsqueeze(2), (0, weight.shape[2] // 2)
     out = F.conv2d(picture, weight.unsqueeze(2), bias, (1, stride), padding, groups=groups)

@@ -1,4 +1,4 @@
-"""Between encoder and decoder: how levels are mixed, and the norm that each level gets. Rows [B, T_l, D] throughout."""
+"""Neck between encoder and decoder: mixes levels and normalises each. Rows [B, T_l, D] throughout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TopDown(nn.Module):
 
 
 class NoNorm(nn.Module):
-    """Rows as they are."""
+    """Rows unchanged."""
 
     def rows(self, x: Tensor) -> Tensor:
         """[B, T, D] -> the same."""
@@ -59,7 +59,7 @@ NECKS: dict[str, Callable[[ModelConfig], nn.Module | None]] = {"identity": lambd
 
 
 def create_neck(config: ModelConfig) -> nn.Module | None:
-    """The module that mixes levels (see `TopDown`); None where the recipe's neck has none."""
+    """The module that mixes levels (see `TopDown`); None if the recipe's neck has none."""
     return NECKS[config.neck.name](config)
 
 

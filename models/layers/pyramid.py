@@ -67,7 +67,7 @@ class PyramidLayout:
 
 @dataclass(frozen=True)
 class Points:
-    """What every packed cell [S] stands for: its time and level stride (grid cells) and its level's packed bounds."""
+    """The point of every packed cell [S]: its time and level stride (grid cells) and its level's packed bounds."""
 
     time: Tensor  # float32
     stride: Tensor  # float32, 0 in a gap

@@ -5,9 +5,9 @@ Per video and channel d a state of N numbers runs along time:
     h_t = exp(delta_t A) h_(t-1) + delta_t B_t x_t        y_t = C_t h_t + D x_t
 
 Decays are only ever multiplied, never divided by, so that long sequences cannot overflow. Time goes in blocks whose
-states fit into a bounded amount of memory; within a block, chunks of it run side by side where one step alone would not
-occupy the device, and the states they start from are put right afterwards. The backward pass keeps one state per block
-and computes the others anew.
+states fit into a bounded amount of memory; within a block, chunks run in parallel where one step alone would not
+occupy the device, and their initial states are corrected afterwards. The backward pass keeps one state per block
+and recomputes the others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Numbers held per block and numbers that one step should work on: what stays in a core's cache, what fills a GPU.
+# Numbers held per block and numbers processed per step: limited by a core's cache, and by what fills a GPU.
 CPU_BLOCK, CPU_STEP = 1 << 18, 1 << 12
 ACCELERATOR_BLOCK, ACCELERATOR_STEP = 1 << 25, 1 << 20
 
@@ -47,7 +47,7 @@ def selective_scan(x: Tensor, delta: Tensor, decay: Tensor, inputs: Tensor, outp
 
 @cache
 def _installed_kernel() -> Callable[..., Tensor] | None:
-    """`mamba-ssm`'s CUDA kernel, or None where it is not installed or does not fit this PyTorch."""
+    """`mamba-ssm`'s CUDA kernel, or None if it is not installed or does not match this PyTorch."""
     if importlib.util.find_spec("mamba_ssm") is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Random draws that do not depend on how a batch is split between processes or passes."""
+"""Random samples that do not depend on how a batch is split between processes or forward passes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BatchPart:
-    """The videos [first, first + n) of a batch of `total` that a pass of n videos is about."""
+    """The videos [first, first + n) of a batch of `total` in a forward pass of n videos."""
 
     first: int
     total: int
@@ -19,7 +19,7 @@ class BatchPart:
 def draw(sampler: Callable[..., Tensor], like: Tensor, shape: tuple[int, ...], part: BatchPart | None) -> Tensor:
     """`sampler` (torch.rand, torch.randn) of [B, *shape] on the device of `like` [B, ...].
 
-    With a part, the draws of the whole batch are made and those of the part's videos given.
+    With a part, the full batch is sampled and the part's videos are returned.
     """
     videos = like.shape[0]
     if part is None:

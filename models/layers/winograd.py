@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 TILE = 4  # outputs per tile
-CHUNK = 3_000_000  # transformed numbers held at once per thread: few passes over the data, bounded memory
+CHUNK = 3_000_000  # transformed numbers held at once per thread: few sweeps over the data, bounded memory
 SMALLEST = 256  # channels from which saved multiplications outweigh the transforms
 
 _KERNEL_TRANSFORM = (

@@ -1,6 +1,6 @@
-"""Settings of the detector: what every architecture has, and one class per encoder, decoder and neck for the rest.
+"""Settings of the detector: those of every architecture, and one class per encoder, decoder and neck for the rest.
 
-A part is chosen by its `name`, and brings its own settings, so that no setting is silently ignored. Imports no torch.
+A part is chosen by its `name` and has its own settings, so that no setting is silently ignored. Imports no torch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DecoderSettings(Strict):
     name: str
 
     def check(self) -> None:
-        """Raises ValueError for settings that cannot be."""
+        """Raises ValueError for invalid settings."""
 
 
 class BinnedSettings(DecoderSettings):
@@ -58,8 +58,8 @@ class CltdrSettings(BinnedSettings):
 
     class_levels, regression_levels: which neighbours join a level for either task (paper, table 9). refine: which
     predictions the third head corrects (table 10). fusion: how a neighbour joins a level for either task (table 11).
-    factor_start: what the factor that corrects class scores starts at; 0 as published, which makes every released score
-    one half at first; 1 starts where nothing is corrected yet.
+    factor_start: initial value of the factor that corrects class scores; 0 as published, which makes every
+    initial score one half; 1 starts without correction.
     """
 
     network = "tal_cli.models.decoders.cltdr:CltdrDecoder"
@@ -93,7 +93,7 @@ class ActionformerSettings(DecoderSettings):
 
 
 class NeckSettings(Strict):
-    """What stands between encoder and decoder.
+    """Settings of the neck, between encoder and decoder.
 
     norm: `layer` over channels, one per level; `shared`, the same one for all levels; `group`, 4 groups without scale
     and shift; `none`. TemporalMaxer's code has the last three.
@@ -104,7 +104,7 @@ class NeckSettings(Strict):
 
 
 class IdentityNeck(NeckSettings):
-    """Only the norm."""
+    """The norm only."""
 
     name: Literal["identity"] = "identity"
 
@@ -180,7 +180,7 @@ class ModelConfig(Strict):
 
     @property
     def length_multiple(self) -> int:
-        """What the length of a sequence longer than `pad_length` is rounded up to: the published rule, the encoder's
+        """Multiple to which a sequence is padded if longer than `pad_length`: the published rule, the encoder's
         widest window in level-0 cells, made a multiple of the coarsest stride."""
         top = 1 << (self.levels - 1)
         return -(-self.encoder.reach(self.levels) // top) * top

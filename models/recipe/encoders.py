@@ -16,7 +16,7 @@ AttentionWindow = Annotated[int, Field(ge=FULL, le=1 << 16)]
 
 
 class EncoderSettings(Strict):
-    """What every encoder's settings answer for; subclasses add the encoder's own.
+    """Base of every encoder's settings; subclasses add the encoder's own.
 
     network: the encoder as `MODULE:CLASS`, imported and made with (config, settings, drop_path) when a detector is
     built. It maps rows [B, T, D], T a multiple of 2 ** (levels - 1), and masks (one bool [B, T_l, 1] or None per level)
@@ -27,7 +27,7 @@ class EncoderSettings(Strict):
     name: str
 
     def check(self, width: int, levels: int) -> None:
-        """Raises ValueError for settings that do not go with the model's width or number of levels."""
+        """Raises ValueError for settings that do not match the model's width or number of levels."""
 
     def reach(self, levels: int) -> int:
         """The widest window in level-0 cells: a sequence longer than `pad_length` is padded to a multiple of it."""
@@ -58,7 +58,7 @@ class WindowedSettings(EncoderSettings):
 
 
 class FilterBranch(Strict):
-    """GMG's global branch as published: a learnt filter on the sequence's spectrum."""
+    """GMG's global branch as published: a learned filter on the sequence's spectrum."""
 
     name: Literal["fft"] = "fft"
 
@@ -76,7 +76,7 @@ AnyGlobalBranch = Annotated[FilterBranch | AttentionBranch, Field(discriminator=
 class GmgSettings(WindowedSettings):
     """Gated Multi-Granularity blocks (CLTDR-GMG). `windows`: kernel of the local branch.
 
-    branches: those there are (paper, table 6). gate: whether the next coarser branch there is gates a branch (table 7).
+    branches: those in use (paper, table 6). gate: whether the next coarser branch in use gates a branch (table 7).
     """
 
     network = "tal_cli.models.encoders.gmg:GmgEncoder"
@@ -126,7 +126,7 @@ class TransformerSettings(EncoderSettings):
     stem_blocks: Count = 2
     heads: Width = 4
     windows: AttentionWindow | tuple[AttentionWindow, ...] = 19  # one for all levels or one each
-    relative_positions: bool = False  # a learnt bias per head and place in the window, where attention is windowed
+    relative_positions: bool = False  # a learned bias per head and position in the window, if attention is windowed
     branch_scale: float | None = 1e-4
 
     def level_windows(self, levels: int) -> tuple[int, ...]:

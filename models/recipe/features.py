@@ -1,4 +1,4 @@
-"""The features that a detector reads, as its recipe says, and their contract. Imports no torch."""
+"""The features that a detector reads, according to its recipe, and their contract. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ALWAYS_SAID = ("extractor", "channels", *FRAMING)
 
 
 class FeatureSpec(Strict):
-    """What the feature sequence must be: one vector of `channels` per `stride` frames, each seeing `window` frames.
+    """The required feature sequence: one vector of `channels` per `stride` frames, each covering `window` frames.
 
-    The fields of a feature contract; those from `alignment` on may be left unsaid (None) and are then not compared.
+    The fields of a feature contract; those from `alignment` on may be unspecified (None) and are then not compared.
     """
 
     extractor: str
@@ -37,7 +37,7 @@ class FeatureSpec(Strict):
         return cls(**{name: getattr(contract, name) for name in cls.model_fields})
 
     def contract(self) -> FeatureContract:
-        """The contract that features without one are taken to follow: `unknown` where the recipe says nothing."""
+        """The contract assumed for features without one: `unknown` for fields that the recipe does not specify."""
         said = self.model_dump()
         return FeatureContract(
             **{
@@ -50,7 +50,7 @@ class FeatureSpec(Strict):
     def differences(self, found: FeatureContract) -> list[str]:
         """What a detector expects and features do not give, one `name: wanted X, found Y` each.
 
-        What either side leaves unsaid is not compared, but for extractor, channels and framing.
+        Fields that either side leaves unspecified are not compared, except extractor, channels and framing.
         """
         return [
             f"{name}: wanted {shown(getattr(self, name))}, found {shown(getattr(found, name))}"

@@ -1,4 +1,4 @@
-"""What a recipe says of inference: from predictions to segments. Imports no torch."""
+"""A recipe's settings of inference: from predictions to segments. Imports no torch."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ RECIPES = Path(__file__).parent / "published"
 LARGEST_RECIPE = 1 << 20  # bytes; a recipe is a page of text, anything larger is not one
 
 
-# What a data set's usual setting is called for short, wherever a name of a recipe is taken.
+# Short names of data sets' usual settings, accepted wherever a recipe is named.
 SHORT_NAMES = {
     "thumos": "thumos-i3d",
     "multithumos": "multithumos-i3d",
@@ -32,10 +32,10 @@ SHORT_NAMES = {
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, as people expect, and not a text, as in YAML 1.1."""
+    """YAML in which 1e-4 is a number, not a string as in YAML 1.1."""
 
 
-# What a value must be, where the schema's own words are for programmers; and how much of it is shown.
+# Descriptions of expected values that replace the schema's programmers' terms; and how much of a value is shown.
 WANTED = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -53,7 +53,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that travel with the package."""
+    """Names of the bundled recipes."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
@@ -63,7 +63,7 @@ def full_name(name: str) -> str:
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """Read a shipped recipe by its name, or any file by its path.
+    """Read a bundled recipe by its name, or any file by its path.
 
     Raises RecipeError for an unknown name, an unreadable file or a value outside the schema.
     """
@@ -177,7 +177,7 @@ def override_trained(recipe: Recipe, overrides: Mapping[str, object], model: str
 
 def _validated(data: dict[str, Any], origin: str) -> Recipe:
     try:
-        # Strict: a text is no number and a number no truth value. Sequences of the schema are tuples.
+        # Strict: no conversion of strings to numbers or of numbers to booleans. Sequences of the schema are tuples.
         return Recipe.model_validate(_with_tuples(data), strict=True)
     except ValidationError as error:
         problems = "; ".join(_explain(item) for item in error.errors())
@@ -204,7 +204,7 @@ def _explain(item: Any) -> str:
 
 
 def _in_words(item: Any) -> str:
-    """What is wrong with one value, and which it is where it is short."""
+    """The error of one value, quoting the value if it is short."""
     if item["type"] == "missing":
         return "is missing"
     if item["type"] == "value_error":
@@ -224,7 +224,7 @@ def _in_words(item: Any) -> str:
 
 
 def _locate(location: tuple[Any, ...]) -> tuple[str, type[BaseModel] | None]:
-    """An error's place as a dotted path, without the names that tell parts of a union apart, and the last section."""
+    """An error's location as a dotted path, without names of parts of a union, and the last section."""
     schema: type[BaseModel] | None = Recipe
     union: tuple[type[BaseModel], ...] = ()
     path = []

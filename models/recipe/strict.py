@@ -1,4 +1,4 @@
-"""What all sections of a recipe share: strictness, and the kinds of numbers there are."""
+"""Base of all sections of a recipe: strictness, and kinds of numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tal_cli.extractors.errors import OldName
 from tal_cli.extractors.features.contract import FASTEST, SLOWEST
 from tal_cli.extractors.plugins import Registry
 
-# Bounds far above what anybody trains, and below what a machine could be asked for by a file.
+# Bounds far above any real training, and low enough that no file can exhaust a machine.
 Positive = Annotated[int, Field(ge=1, le=1 << 24)]  # lengths, numbers of segments, steps
 Width = Annotated[int, Field(ge=1, le=1 << 16)]  # channels, classes
 Length = Annotated[int, Field(ge=1, le=1 << 20)]  # of a padded sequence
@@ -26,7 +26,7 @@ NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class Strict(BaseModel):
-    """Base of every section: unknown keys are refused and values never change after reading."""
+    """Base of every section: unknown keys are rejected and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -54,12 +54,12 @@ Part = TypeVar("Part", bound=Strict)
 
 
 def named(*parts: type[Part]) -> dict[str, type[Part]]:
-    """Settings classes by the names that choose them."""
+    """Settings classes by name."""
     return {part.model_fields["name"].default: part for part in parts}
 
 
 def chosen_from(parts: Registry[type[Part]]) -> WrapValidator:
-    """Lets a union of settings, told apart by `name`, be joined by those of installed packages."""
+    """Extends a union of settings, discriminated by `name`, with those of installed packages."""
 
     def choose(value: Any, built_in: ValidatorFunctionWrapHandler) -> Any:
         value = by_name(value)

@@ -1,4 +1,4 @@
-"""What a recipe says of training. Imports no torch."""
+"""A recipe's settings of training. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tal_cli.models.recipe.strict import NonNegative, Positive, Share, Strict, b
 
 
 class CenterAssignment(Strict):
-    """A point learns the shortest segment that it lies in, near the segment's centre (center sampling)."""
+    """Assigns each point the shortest segment around it, near the segment's centre (center sampling)."""
 
     name: Literal["center"] = "center"
     radius: Annotated[float, Field(gt=0)] | None = 1.5  # strides; None: every point inside the segment
 
 
 class CostAssignment(Strict):
-    """Center sampling's points learn the boundaries that suit their predictions best (TemporalMaxer).
+    """Assigns points of center sampling boundaries that match their predictions best (TemporalMaxer).
 
-    Of the points inside a segment, the share `keep` of least cost counts fully, the others by `confuse_weight`; cost =
-    class_weight * focal loss + iou_weight * DIoU loss.
+    Of the points inside a segment, the fraction `keep` of least cost counts fully, the others by `confuse_weight`;
+    cost = class_weight * focal loss + iou_weight * DIoU loss.
     """
 
     name: Literal["cost"] = "cost"
@@ -41,7 +41,7 @@ class TrainingConfig(Strict):
     warmup_epochs: Annotated[int, Field(ge=0, le=1 << 20)] = 5
     crops: Positive = 1  # of each video in an epoch
     batch_size: Positive = 2
-    accumulate: Positive = 1  # passes that a process's share of a batch is split into
+    accumulate: Positive = 1  # forward passes that a process's part of a batch is split into
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
     min_learning_rate: NonNegative = 1e-8
     weight_decay: NonNegative = 0.05
@@ -62,7 +62,7 @@ class TrainingConfig(Strict):
     regression_weight: NonNegative = 1.0
     refined_weight: NonNegative = 0.7  # of refined and coarse predictions where a decoder has both
     coarse_weight: NonNegative = 0.3
-    class_agnostic: bool = False  # all labels are learnt as one: proposals, for `tal combine video-scores` to label
+    class_agnostic: bool = False  # all labels are learned as one: proposals, for `tal combine video-scores` to label
     select: Literal["last", "best-test"] = "last"
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
 

@@ -15,7 +15,7 @@ from tal_cli.models.released.code_bases import FAMILIES
 from tal_cli.models.released.keys import KeyTable
 
 LISTED = 5  # differences that a message lists before it counts the rest
-# In whose checkpoints an encoder is found. Two code bases have the convolutional one, only TriDet has its own head.
+# Code bases whose checkpoints contain an encoder. Two have the convolutional one, only TriDet has its own head.
 AUTHORS = {
     "gmg": ("cltdr-gmg",),
     "sgp": ("tridet",),
@@ -55,7 +55,7 @@ def to_ours(tensors: Mapping[str, Tensor], recipe: Recipe, origin: str) -> dict[
 
 
 def differences(tensors: Mapping[str, Tensor], recipe: Recipe) -> list[str]:
-    """What keeps released tensors from fitting a recipe, one sentence each, missing ones first; empty when they fit.
+    """Differences between released tensors and a recipe, one sentence each, missing ones first; empty if they match.
 
     Parameters that no computation reads may be missing.
     """
@@ -76,7 +76,7 @@ def _shapes_of(recipe: Recipe) -> dict[str, Tensor]:
 
 
 def _release(state: dict[str, Tensor], config: ModelConfig) -> tuple[KeyTable, dict[str, Tensor]]:
-    """The code base that has all of these parameters, and they in its names."""
+    """The code base that has all of these parameters, and the parameters under its names."""
     for author in AUTHORS.get(config.encoder.name, ()):
         try:
             return FAMILIES[author], FAMILIES[author].release_state(state, config.levels)

@@ -1,4 +1,4 @@
-"""Names and layouts of released parameters against ours, as data that reads the same both ways."""
+"""Names and layouts of released parameters against ours, as data for both directions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor
 
-# What a placeholder of a rule stands for; `{any}`, on the released side only: every level, which we keep once.
+# Expansions of a rule's placeholders; `{any}`, on the released side only: every level, which we keep once.
 _PLACEHOLDERS = {
     "any": r"\d+",
     "n": r"\d+",
@@ -23,7 +23,7 @@ _PLACEHOLDERS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How a released tensor becomes ours, and back."""
+    """Conversion of a released tensor to ours, and back."""
 
     ours: Callable[[Tensor], Tensor]
     released: Callable[[Tensor], Tensor]
@@ -47,12 +47,12 @@ class Rule:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """What released names look like."""
+        """Pattern of the released names."""
         return _pattern(self.released)
 
     @cached_property
     def our_pattern(self) -> re.Pattern[str]:
-        """What our names look like."""
+        """Pattern of our names."""
         return _pattern(self.ours)
 
 
@@ -77,7 +77,7 @@ class KeyTable:
     unused: tuple[str, ...] = ()  # released names that no computation reads
 
     def translate(self, key: str) -> Translation | None:
-        """What a released parameter is called here; None for those nothing reads. Raises KeyError for foreign ones."""
+        """Our name of a released parameter; None if it is unused. Raises KeyError for foreign ones."""
         if any(_pattern(name).fullmatch(key) for name in self.unused):
             return None
         for rule in self.rules:
@@ -114,7 +114,7 @@ class KeyTable:
     def release_state(self, state: dict[str, Tensor], levels: int) -> dict[str, Tensor]:
         """Our state dictionary in released names and layout, the inverse of `translate_state`.
 
-        What no computation reads is 1 for each level, which is what training leaves there. Raises KeyError for a
+        Unused parameters are 1 for each level, their value after training. Raises KeyError for a
         parameter that this code base does not have.
         """
         released = {name.format(n=level): torch.ones(()) for name in self.unused for level in range(levels)}

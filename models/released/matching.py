@@ -1,4 +1,4 @@
-"""Which recipe a released checkpoint belongs to: found from the shapes of its tensors and the name it is to have."""
+"""Finds the recipe of a released checkpoint, from the shapes of its tensors and its future name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tal_cli.models.released.conversion import differences
 def find_recipe(tensors: Mapping[str, Tensor], name: str, recipes: Sequence[Recipe], origin: str) -> Recipe:
     """The recipe whose detector has exactly these tensors; when several have, the one that `name` means.
 
-    Raises CheckpointError when none fits (saying what keeps the closest from it), or when several do and the name does
-    not tell which.
+    Raises CheckpointError if none fits (listing the differences from the closest), or if several do and the name is
+    ambiguous.
     """
     closest: tuple[int, Recipe, str] | None = None
     fitting = []
@@ -40,7 +40,7 @@ def find_recipe(tensors: Mapping[str, Tensor], name: str, recipes: Sequence[Reci
 
 
 def _meant(fitting: list[Recipe], name: str) -> list[Recipe]:
-    """Those that a name can mean: of that name, else of that data set, else with all of the name's words in theirs."""
+    """The recipes that a name may refer to: of that name, else of that data set, else containing all of its words."""
     if len(fitting) == 1:
         return fitting
     words = set(name.lower().split("-"))

@@ -159,7 +159,7 @@ def _training(options: Options, *, binned: bool) -> TrainingConfig:
         assignment=_assignment(options),
         regression_weight=training["loss_weight"],
         class_loss="focal",
-        # Without bins a point has one pair of distances for all its labels, and their IoU weighs no class loss.
+        # Without bins a point has one pair of distances for all its labels, and their IoU weights no class loss.
         iou_weight_power=options["iou_weight_power"] if binned else 0.0,
         clip_grad_norm=training["clip_grad_l2norm"] if training["clip_grad_l2norm"] > 0 else None,
     )

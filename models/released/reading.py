@@ -14,21 +14,21 @@ from torch import Tensor
 from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.released.archives import open_checkpoint
 
-STATES = ("state_dict_ema", "state_dict")  # averaged weights, which are what was evaluated, come first
+STATES = ("state_dict_ema", "state_dict")  # averaged weights, which were evaluated, come first
 
 
 class Ignored(dict[Any, Any]):
-    """Stands in a loaded file for what is no tensor and of no use here; takes any content and does nothing."""
+    """Placeholder for unused objects in a loaded file that are not tensors; accepts any content and does nothing."""
 
     def __new__(cls, *content: object) -> Ignored:
-        """Takes whatever the original was made of."""
+        """Accepts any constructor arguments of the original."""
         return super().__new__(cls)
 
     def __init__(self, *content: object) -> None:
         super().__init__()
 
     def __setstate__(self, state: object) -> None:
-        """Takes whatever the original held."""
+        """Accepts any state of the original."""
 
 
 # Harmless classes that training scripts leave in their checkpoints. None of them is imported or called: each name is
@@ -110,12 +110,12 @@ def _read_pickle(path: Path) -> object:
         raise
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # torch raises many kinds for broken or hostile files, none of which is ours to fix
+    except Exception as error:  # torch raises many kinds of exceptions for broken or hostile files
         raise CheckpointError(f"{path}: not a plain PyTorch checkpoint: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
-    """What torch found, without its advice to load the file unsafely."""
+    """torch's error message without its advice to load the file unsafely."""
     for line in str(error).splitlines():
         if "GLOBAL" in line or "nsupported" in line:
             return line.strip().partition(" was not an allowed")[0][:200]

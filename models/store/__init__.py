@@ -1,1 +1,1 @@
-"""Model folders, the zoo of names, and where published weights are."""
+"""Model folders, model names, and sources of published weights."""

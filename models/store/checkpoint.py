@@ -72,7 +72,7 @@ def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> Tem
     Raises CheckpointError naming the first tensors that are missing, unknown or of another shape.
     """
     try:
-        with torch.device("meta"):  # compared before memory is asked for
+        with torch.device("meta"):  # compared before memory is allocated
             outline = TemporalDetector.from_recipe(recipe)
     except RecipeError as error:
         raise CheckpointError(f"{origin}: {error}") from error
@@ -100,7 +100,7 @@ def _read(path: Path) -> bytes:
 
 
 def check_labels(labels: Sequence[str], recipe: Recipe, origin: str) -> None:
-    """Raises CheckpointError, naming `origin`, for labels that cannot be kept: one distinct line for each class."""
+    """Raises CheckpointError, naming `origin`, for invalid labels: there must be one distinct line per class."""
     if len(labels) != recipe.model.classes:
         raise CheckpointError(f"{origin}: {len(labels)} labels for {recipe.model.classes} classes")
     for label in labels:

@@ -1,8 +1,8 @@
-"""The detector as one function of tensors, for programs that have no `tal`: everything up to Soft-NMS.
+"""The detector as one function of tensors, for programs without `tal`: everything up to Soft-NMS.
 
-Exchange formats know no complex numbers, and runtimes that know a Fourier transform compute it inexactly at lengths
-that are no power of two. Here the transform is two matrix products with cosines and sines instead: the same numbers,
-about a fifth more arithmetic at the published lengths.
+Exchange formats lack complex numbers, and runtimes with a Fourier transform compute it inexactly at lengths
+that are not a power of two. Here the transform is two matrix products with cosines and sines instead: the same numbers,
+about a fifth more operations at the published lengths.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class ExportedDetector(nn.Module):
 
     forward(features float32 [1, C, T], length int64 [1]) -> scores [S, K] in [0, 1], starts [S, K] and ends [S, K] in
     grid cells, for S cells of the pyramid and K classes, all zero at cells that propose nothing. The first `length`
-    cells are features, the others zeros. What is left to do: keep scores above a threshold, Soft-NMS, grid cells to
-    seconds.
+    cells are features, the others zeros. Callers then keep scores above a threshold, apply Soft-NMS, and convert grid
+    cells to seconds.
     """
 
     def __init__(self, detector: TemporalDetector) -> None:
@@ -92,7 +92,7 @@ def fourier_basis(length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosines and sines of a real sequence's frequencies, float32 [length // 2 + 1, length], orthonormal."""
     cell = torch.arange(length, device=device)
     frequency = torch.arange(length // 2 + 1, device=device)
-    # Whole turns are dropped while numbers are whole, so that long sequences lose no digits.
+    # Full turns are dropped in integer arithmetic, so that long sequences lose no digits.
     angle = (frequency[:, None] * cell).remainder(length).float() * (2 * math.pi / length)
     return angle.cos() * length**-0.5, angle.sin() * length**-0.5
 
@@ -126,7 +126,7 @@ def scan_by_doubling(x: Tensor, delta: Tensor, decay: Tensor, inputs: Tensor, ou
 
 
 def _delayed(values: Tensor, cells: int) -> Tensor:
-    """What was there so many cells before, zeros at the beginning; over dimension 1 of [B, T, N, D]."""
+    """Values shifted by that many cells, zeros at the beginning; over dimension 1 of [B, T, N, D]."""
     return F.pad(values[:, :-cells], (0, 0, 0, 0, cells, 0))
 
 
@@ -142,7 +142,7 @@ def _multiply_add(real: Tensor, imaginary: Tensor, weight: Tensor, bias: Tensor)
     return product[0] + c, product[1] + d
 
 
-# What stands in for operators of our own in an exported graph.
+# Replacements of our custom operators in an exported graph.
 DECOMPOSITIONS: dict[torch._ops.OperatorBase, Callable[..., object]] = {
     torch.ops.tal.selective_scan.default: scan_by_doubling
 }

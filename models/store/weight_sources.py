@@ -1,4 +1,4 @@
-"""Where the papers' authors publish the weights of a recipe. Imports no torch."""
+"""Sources of the weights that papers' authors publish for a recipe. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names to model folders: models that travel with the package, models under TAL_HOME, and published recipes.
+"""Names to model folders: bundled models, models under TAL_HOME, and published recipes.
 
 Imports no torch, so that listing stays quick.
 """
@@ -31,17 +31,17 @@ class ModelEntry:
     published: Published | None
     recipe: Recipe
     folder: Path | None
-    weights: WeightsSource | None  # where the authors publish theirs
+    weights: WeightsSource | None  # source of the authors' weights
 
 
 def installed_folder(name: str) -> Path:
-    """Folder under TAL_HOME for a model of that name; whether it exists is another question."""
+    """Folder under TAL_HOME for a model of that name, whether or not it exists."""
     return home() / "models" / name
 
 
 def available_models() -> tuple[list[ModelEntry], list[RecipeError]]:
-    """Models that run now, then published settings whose weights are missing, each group by name; and what is wrong
-    with the folders whose recipe nobody can read."""
+    """Models that run now, then published settings whose weights are missing, each group by name; and the
+    errors of folders whose recipe cannot be read."""
     entries = {name: _entry(name, load_recipe(name), None) for name in list_recipes()}
     problems = []
     for parent in (SHIPPED, home() / "models"):
@@ -66,14 +66,14 @@ def find_model(name: str) -> ModelEntry:
 
 
 def weights_source(name: str) -> WeightsSource | None:
-    """Where the authors publish the weights of a recipe; None where they do not."""
+    """The authors' source of a recipe's weights; None if they do not publish them."""
     return SOURCES.get(full_name(name))
 
 
 def resolve_model(name_or_path: str | Path) -> Path:
     """The model folder for a name or a path.
 
-    Raises ModelMissing when the name is known but its weights are not here, UnknownModel when nothing is called so.
+    Raises ModelMissing if the name is known but its weights are not on this machine, UnknownModel for unknown names.
     """
     text = str(name_or_path)
     if not text:
@@ -114,7 +114,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether a folder holds a model; a hidden one is what a killed run left of one."""
+    """Whether a folder holds a model; hidden ones are leftovers of killed runs."""
     files = (WEIGHTS, "recipe.yaml", "labels.txt")
     return not folder.name.startswith(".") and all((folder / name).is_file() for name in files)
 

@@ -1,4 +1,4 @@
-"""Which points learn which segment: center sampling, regression ranges, shortest segment first (paper: "center
+"""Assignment of segments to points: center sampling, regression ranges, shortest segment first (paper: "center
 sampling", after Zhang et al. 2022), and TemporalMaxer's assignment by cost on top of it."""
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ SAME_LENGTH = 1e-3  # grid cells; segments this close to the shortest one all la
 class Targets:
     """Targets of B videos at S packed cells."""
 
-    classes: Tensor  # float32 [B, S, C], 1 where a class is to be found
+    classes: Tensor  # float32 [B, S, C], 1 for the classes to predict
     distances: Tensor  # float32 [B, S, 2], to start and end in cells of the level; meaningful where a class is set
-    weights: Tensor | None = None  # float32 [B, S], how much a point counts; None: all count fully
+    weights: Tensor | None = None  # float32 [B, S], weight of a point; None: all 1
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def pad_ground_truth(segments: Sequence[Tensor], labels: Sequence[Tensor], devic
 def assign_by_center(
     predictions: Predictions, ranges: PointRanges, truth: GroundTruth, settings: CenterAssignment
 ) -> Targets:
-    """Every point learns the shortest segment that it may learn, and all those that are as short."""
+    """Assigns every point the shortest of its candidate segments, and all ties."""
     matches, shortest = match_centers(ranges, truth, settings.radius)
     return label_points(matches, shortest, ranges.points, truth, classes=predictions.coarse.shape[2])
 
@@ -79,7 +79,7 @@ def assign_by_center(
 def match_centers(ranges: PointRanges, truth: GroundTruth, radius: float | None) -> tuple[Tensor, Tensor]:
     """Whether a point may learn a segment, bool [B, n, S], and the shortest such segment per point, int64 [B, S].
 
-    A segment is learnt within `radius` strides of its centre (None: everywhere inside it) by points whose level is
+    A segment is assigned within `radius` strides of its centre (None: everywhere inside it) by points whose level is
     responsible for their distance to its further end.
     """
     points = ranges.points
@@ -101,9 +101,9 @@ def match_centers(ranges: PointRanges, truth: GroundTruth, radius: float | None)
 def assign_by_cost(
     predictions: Predictions, ranges: PointRanges, truth: GroundTruth, settings: CostAssignment
 ) -> Targets:
-    """Center sampling's points learn the boundaries of whichever segment around them costs least (Tang et al. 2023).
+    """Assigns points of center sampling the boundaries of the segment of least cost around them (Tang et al. 2023).
 
-    Points inside a segment that are not among the share `keep` of least cost for any segment count by
+    Points inside a segment that are not among the fraction `keep` of least cost for any segment are weighted by
     `confuse_weight`.
     """
     matches, _ = match_centers(ranges, truth, settings.radius)
@@ -118,7 +118,7 @@ def assign_by_cost(
 
 
 def _cost(predictions: Predictions, points: Points, truth: GroundTruth, settings: CostAssignment) -> Tensor:
-    """[B, n, S]: what it would cost a valid point inside a segment to learn it; infinite elsewhere."""
+    """[B, n, S]: cost of assigning a segment to a valid point inside it; infinite elsewhere."""
     left, right = truth.distances(points)
     inside = (left >= 0) & (right >= 0) & truth.present[:, :, None] & predictions.valid[:, None]
     video, number, cell = inside.nonzero(as_tuple=True)

@@ -1,9 +1,10 @@
 """The loss of a batch and the parameter groups of the optimiser.
 
-Released arithmetic (variant `released`): coarse and refined predictions both learn, by `coarse_weight` and
-`refined_weight`; sums are divided by one running number of positives that is updated twice a step. Text arithmetic
-(variant `paper`, equation 13): only refined predictions learn; positives are averaged over N_pos, negatives over N_neg,
-points being positive or negative as a whole; the IoU that weighs a positive's class loss passes no gradient.
+Released loss (variant `released`): coarse and refined predictions are both trained, weighted by `coarse_weight` and
+`refined_weight`; sums are divided by one running number of positives that is updated twice per step. Loss of the text
+(variant `paper`, equation 13): only refined predictions are trained; positives are averaged over N_pos, negatives over
+N_neg, where a point is positive or negative for all classes; the IoU that weights a positive's class loss passes no
+gradient.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ Tally = Callable[[Tensor], Tensor]
 
 @dataclass
 class LossNormalizer:
-    """Running mean of positives per batch; the one piece of loss state that a resumed run needs."""
+    """Running mean of positives per batch; the only loss state that a resumed run needs."""
 
     value: float
 
     def update(self, positives: float) -> float:
-        """Take one batch's number of positive points (or their weight) in and give the new value."""
+        """Updates with one batch's number of positive points (or their weight) and returns the new value."""
         self.value = MOMENTUM * self.value + (1 - MOMENTUM) * max(positives, 1)
         return self.value
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Scalars of one batch; `total` is what is minimised, the others are its weighted parts and theirs."""
+    """Scalars of one batch; `total` is minimised, the others are its weighted terms and their parts."""
 
     total: Tensor
     classification: Tensor
@@ -64,7 +65,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class Positives:
-    """The P (video, cell, class) entries that are to be found, and the distances predicted there."""
+    """The P positive (video, cell, class) entries, and the distances predicted there."""
 
     video: Tensor  # int64 [P]
     cell: Tensor  # int64 [P], packed
@@ -91,7 +92,7 @@ def batch_loss(
     """Forward pass and loss of a padded batch, or of a part of one.
 
     Features [B, T, C]; mask bool [B, T]; per video segments float [n, 2] in grid cells and labels int64 [n].
-    Adds the recipe's input noise to the features while the detector trains. Updates `normalizer`. `tally` gives the
+    Adds the recipe's input noise to the features while the detector trains. Updates `normalizer`. `tally` returns the
     counts of the whole batch for those of this part; the losses of all parts then add up to the batch's.
     """
     if detector.training and training.input_noise > 0:
@@ -110,7 +111,7 @@ def count_points(
     labels: Sequence[Tensor],
     assignment: CenterAssignment,
 ) -> Tensor:
-    """What `Tally` counts, for padded videos, before any forward pass; see `batch_loss` for the shapes."""
+    """The counts of `Tally` for padded videos, before any forward pass; see `batch_loss` for the shapes."""
     masks = level_masks(mask_BT, config.levels)
     layout = PyramidLayout(tuple(mask.shape[1] for mask in masks), 0)
     ranges = point_ranges(config, layout, mask_BT.device)
@@ -136,7 +137,7 @@ def batch_targets(
 
 
 def point_ranges(config: ModelConfig, layout: PyramidLayout, device: torch.device) -> PointRanges:
-    """The points of a layout and the distances that each answers for."""
+    """The points of a layout and each one's regression range."""
     low, high = (layout.spread([edges[side] for edges in config.level_ranges], device) for side in (0, 1))
     return PointRanges(pyramid_points(layout, device), low, high)
 
@@ -149,7 +150,7 @@ def prediction_loss(
     training: TrainingConfig,
     tally: Tally | None = None,
 ) -> Losses:
-    """Loss of predictions against targets, with the arithmetic of `training.objective`. Updates `normalizer`."""
+    """Loss of predictions against targets, by the formulas of `training.objective`. Updates `normalizer`."""
     positives = find_positives(predictions, targets)
     counts = torch.tensor([positives.points, positives.total, positives.negatives], dtype=torch.float64)
     if tally is not None:

@@ -31,7 +31,7 @@ def varifocal_loss(
     """
     logits, targets = logits.float(), targets.float()
     positive = targets > 0
-    # Scores only weigh targets that are not positive, where the distance to the target is the score itself.
+    # Scores weight only targets that are not positive, where the distance to the target is the score itself.
     negative_weight = alpha * (torch.sigmoid(logits) - targets).abs() ** gamma
     weight = torch.where(positive, targets if weighted else torch.ones_like(targets), negative_weight)
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weight

@@ -15,13 +15,13 @@ FPS, FRAMES = 25, 75
 
 def write_material(folder: Path) -> None:
     """Put everything into a folder, under the names that the pages use."""
-    film = render_two_shots(folder / "holiday.mp4")
+    video = render_two_shots(folder / "holiday.mp4")
     clips = ("new.mp4", "clips/beach.mp4", "clips/city.mp4", "more/train.mkv")
     archive = ("archive/tape-1.mp4", "archive/tape-2.mp4")
     videos = ("videos/first.mp4", "videos/second.mp4", "videos/third.mp4", "videos/fourth.mp4")
     for name in (*clips, *archive, *videos, *(f"mine/{name}" for name in videos)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(film, folder / name)
+        shutil.copyfile(video, folder / name)
     subsets = dict(zip(videos, ("training", "training", "training", "validation"), strict=True))
     own = {Path(name).stem: annotated(subset, "jump", "run") for name, subset in subsets.items()}
     write_json(folder / "mine" / "annotations.json", {"database": own})

@@ -1,4 +1,4 @@
-"""Films whose every frame says which one it is, with a tone that says which second it is."""
+"""Videos with numbered frames and a tone per second, for checking cuts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_film(
     codec: str = "libx264",
     pixel_shape: Fraction | None = None,
 ) -> Path:
-    """Write a film of numbered frames; stamps are milliseconds, for a variable rate; B-frames as x264 likes them."""
+    """Writes a video of numbered frames; stamps are milliseconds, for a variable rate; B-frames as x264 likes them."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
@@ -87,7 +87,7 @@ def tone(seconds: float) -> list[av.AudioFrame]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a film holds: frame numbers, their times (seconds), and its sound as float32 samples from `sound_start`."""
+    """Content of a video: frame numbers, their times (seconds), and its sound as float32 samples from `sound_start`."""
 
     numbers: list[int]
     times: list[float]
@@ -99,7 +99,7 @@ class Seen:
 
 
 def see(path: Path) -> Seen:
-    """Decode a film."""
+    """Decodes a video."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
         numbers, times = [number_of(frame) for frame in frames], [float(frame.time or 0) for frame in frames]

@@ -70,7 +70,7 @@ def serve(place: str) -> None:
     for name in SLOW:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    # Bound under another name first, so that whoever sees the socket can connect to it.
+    # Bound under another name first, so that a visible socket accepts connections.
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(place + ".new")
     listener.listen(64)

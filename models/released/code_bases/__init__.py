@@ -1,4 +1,4 @@
-"""How each published code base names its weights: a table per code base, read forwards and backwards."""
+"""Names of weights in each published code base: a table per code base, used in both directions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.released.code_bases import actionformer, actionmamba, cltdr, temporalmaxer, tridet
 from tal_cli.models.released.keys import KeyTable
 
-# The first table that knows all names is taken: TemporalMaxer's parameters are also ActionFormer's and TriDet's.
+# The first table with all names is used: TemporalMaxer's parameters are also ActionFormer's and TriDet's.
 FAMILIES: dict[str, KeyTable] = {
     "temporalmaxer": temporalmaxer.TABLE,
     "cltdr-gmg": cltdr.TABLE,
@@ -19,7 +19,7 @@ FAMILIES: dict[str, KeyTable] = {
 def find_family(keys: list[str]) -> KeyTable:
     """The table that knows all of these released names.
 
-    Raises CheckpointError naming the first key that the closest table does not know.
+    Raises CheckpointError naming the first key that the closest table lacks.
     """
     closest: tuple[int, str] | None = None
     for table in FAMILIES.values():

@@ -1,4 +1,4 @@
-"""Parameters of the released TemporalMaxer code: no encoder to speak of, plain regression, norms without parameters or
+"""Parameters of the released TemporalMaxer code: no encoder parameters, plain regression, norms without parameters or
 one layer norm that all levels share (released under one name per level, all with the same values)."""
 
 from __future__ import annotations

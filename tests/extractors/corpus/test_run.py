@@ -299,7 +299,7 @@ def test_runs_on_one_folder_share_the_work_and_survive_each_other(many: list[str
     ]
     lines = [line.split() for output in outputs for line in output.splitlines()]
     done = Counter(name for name, what in lines if what == "done")
-    # Only what the killed run finished without saying so is told by nobody.
+    # Only jobs that the killed run finished without reporting are missing.
     assert set(done.values()) == {1}
     assert len(done) >= len(many) - 1
     for output in outputs[1:]:

@@ -50,7 +50,7 @@ def test_one_file_of_many_videos(tmp_path: Path, format: str) -> None:
     np.testing.assert_array_equal(found.load().features, FEATURES * 2)
     assert found.load().contract is None and found.outline().features.shape == (4, 3)
     assert find_features(path, "z") is None
-    # A file that is written anew is read anew.
+    # A file that is written again is read again.
     MANY[format](path, {"z": FEATURES})
     os.utime(path, ns=(1, 1))
     assert find_features(path, "b") is None and find_features(path, "z") == FeatureFile(path, "z")

@@ -41,7 +41,7 @@ def small(*assignments: str, variant: str = "released") -> Recipe:
 
 
 def build(recipe: Recipe, source: TemporalDetector | None = None) -> TemporalDetector:
-    """A detector with every parameter drawn anew, so that no path is silent; shared ones are taken from `source`."""
+    """A detector with every parameter sampled again, so that no path is zero; shared ones are taken from `source`."""
     torch.manual_seed(0)
     detector = TemporalDetector.from_recipe(recipe).eval()
     generator = torch.Generator().manual_seed(1)
