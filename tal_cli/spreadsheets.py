@@ -1,4 +1,4 @@
-"""Tables as spreadsheets save them: comma, semicolon or tab; any line end; a first line `sep=;`; decimal commas."""
+"""Tables as saved by spreadsheets: comma, semicolon or tab; any line ending; a first line `sep=;`; decimal commas."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+")
 
 
 def lines(text: str) -> Iterator[str]:
-    """Lines with their ends. Unlike `splitlines`, only what ends a line of a file does so. The line that names the
-    separator is empty, so that line numbers stay those of the file."""
+    """Lines with their endings; unlike `splitlines`, only at line endings of text files. The line that declares the
+    separator becomes empty, so that line numbers are those of the file."""
     found = False
     for match in LINE.finditer(text):
         line = match[0]
@@ -25,16 +25,16 @@ def lines(text: str) -> Iterator[str]:
 
 
 def header(text: str) -> str:
-    """The first line that is not empty, without its end."""
+    """The first line that is not empty, without its ending."""
     return next((line.rstrip("\r\n") for line in lines(text) if line.strip()), "")
 
 
 def separator(line: str) -> str:
-    """What separates the cells of a line."""
+    """The separator of a line's cells."""
     return max(SEPARATORS, key=line.count)
 
 
 def with_point(cell: str, separator: str) -> str:
-    """A number with a decimal point for its decimal comma. Where commas separate columns, `1,234` may as well be a
-    thousand and more; it stays as it is, which is no number."""
+    """Replace a decimal comma by a point. If commas separate columns, `1,234` may be a thousands separator; it is kept,
+    and fails to parse as a number."""
     return cell if separator == "," and THOUSANDS.fullmatch(cell) else cell.replace(",", ".")

@@ -1,6 +1,6 @@
-"""How the camera of one shot moves, and which of it counts as an event.
+"""Camera motion of one shot, and thresholds from which motion counts as an event.
 
-Rates are per second of the picture's own motion: x and y in picture widths and heights (positive: the picture moves
+Rates are per second of the image's own motion: x and y in image widths and heights (positive: the image moves
 right and down), zoom in natural logarithm of scale, roll in degrees.
 """
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-PAN_RATE = 0.08  # picture widths (tilt: heights) per second
+PAN_RATE = 0.08  # image widths (tilt: heights) per second
 ZOOM_RATE = float(np.log(1.08))  # scale changes by 8 % per second
 ROLL_RATE = 5.0  # degrees per second
-SHAKE_AMPLITUDE = 0.015  # picture widths, at 3 to 10 Hz
+SHAKE_AMPLITUDE = 0.015  # image widths, at 3 to 10 Hz
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CameraPath:
     """The camera of one shot, every array [frames].
 
     ``x``, ``y``, ``zoom``, ``roll``: rates without the shake (see the module's text). ``shake_x``, ``shake_y``: its
-    displacement in picture widths, jolts of the hand included. ``shake_size``: its amplitude in picture widths.
+    displacement in image widths, jolts of the hand included. ``shake_size``: its amplitude in image widths.
     """
 
     x: Float
@@ -37,7 +37,7 @@ class CameraPath:
 
 
 def random_path(rng: np.random.Generator, frames: int, fps: float) -> CameraPath:
-    """A shot's camera: steady or hand-held, with none, one or several events, at speeds clear of the thresholds."""
+    """Camera of a shot: steady or hand-held, with any number of events, at speeds clearly off the thresholds."""
     quiet = rng.random() < 0.3
     chance = np.zeros(5) if quiet else np.array([0.40, 0.34, 0.36, 0.26, 0.22])
     wanted = rng.random(5) < chance
@@ -71,7 +71,7 @@ def _events(rng: np.random.Generator, frames: int, fps: float, threshold: float,
 
 
 def _bounded(rate: Float, fps: float, limit: float) -> Float:
-    """Turn an event round where it would take the camera's pose beyond ``limit`` (logarithm of scale, degrees)."""
+    """Reverse an event that would move the camera's pose beyond ``limit`` (logarithm of scale, degrees)."""
     out, pose = rate.copy(), 0.0
     edges = np.flatnonzero(np.diff(np.concatenate([[0.0], np.sign(np.abs(rate)), [0.0]])))
     for first, last in zip(edges[::2], edges[1::2], strict=True):
@@ -79,7 +79,7 @@ def _bounded(rate: Float, fps: float, limit: float) -> Float:
         if abs(pose + change) > limit:
             change, out[first:last] = -change, -out[first:last]
         if abs(pose + change) > limit:
-            # Too long for either direction: it stops when it has gone far enough, and the camera rests.
+            # Too long in either direction: the motion stops at the limit.
             travelled = np.abs(pose + np.cumsum(out[first:last]) / fps)
             out[first:last][travelled > limit] = 0
             change = out[first:last].sum() / fps
@@ -88,7 +88,7 @@ def _bounded(rate: Float, fps: float, limit: float) -> Float:
 
 
 def _drift(rng: np.random.Generator, frames: int, fps: float, deviation: float) -> Float:
-    """Slow motion below every threshold: none on a tripod, a wander in the hand, sometimes a creep."""
+    """Slow motion below all thresholds: none on a tripod, drift of a hand-held camera, sometimes a slow move."""
     time = np.arange(frames) / fps
     wander = sum(rng.normal() * np.sin(2 * np.pi * (rng.uniform(0.1, 1.5) * time + rng.random())) for _ in range(4)) * (
         deviation / 2 * rng.uniform(0.1, 1) * (rng.random() < 0.7)
@@ -98,7 +98,7 @@ def _drift(rng: np.random.Generator, frames: int, fps: float, deviation: float) 
 
 
 def _jolts(rng: np.random.Generator, frames: int, fps: float) -> Float:
-    """Displacement by sudden single moves of the hand, too short to be an event."""
+    """Displacement by single jerks of the hand, too short to be an event."""
     place = np.zeros(frames)
     for at in rng.integers(0, frames, rng.poisson(frames / fps / 2)):
         length = int(rng.integers(1, max(2, int(0.25 * fps))))

@@ -1,4 +1,4 @@
-"""Paints and encodes the videos of the camera data set."""
+"""Renders and encodes the videos of the camera data set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Float32 = NDArray[np.float32]
 
 SIZES = ((320, 240), (426, 240), (352, 288), (480, 270), (480, 360), (640, 360), (640, 480), (854, 480))
 SIZE_SHARE = (0.26, 0.22, 0.12, 0.14, 0.1, 0.08, 0.05, 0.03)
-VALIDATION_EVERY = 8  # every eighth video is for validation
+VALIDATION_EVERY = 8  # every eighth video is in the validation subset
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def render_dataset(
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [_Job(folder / f"camera-{seed}-{index:04d}.mp4", seed, index) for index in range(videos)]
     found: dict[str, VideoAnnotation] = {}
-    # Spawned, not forked: the parent may hold threads of torch or of a decoder.
+    # Spawn instead of fork: the parent may have threads of torch or of a decoder.
     with ProcessPoolExecutor(workers or usable_cores(), mp_context=get_context("spawn")) as pool:
         running = [pool.submit(_render, job) for job in jobs]
         try:
@@ -69,7 +69,7 @@ def _render(job: _Job) -> VideoAnnotation:
     rng = np.random.default_rng([job.seed, job.index])
     timeline = random_timeline(rng)
     if not job.path.exists():
-        part = job.path.with_name(f".{job.path.stem}.part")  # a rerun begins it anew; nobody takes it for a video
+        part = job.path.with_name(f".{job.path.stem}.part")  # without a video suffix; a rerun overwrites it
         _encode(part, rng, timeline)
         os.replace(part, job.path)
     subset = "validation" if job.index % VALIDATION_EVERY == VALIDATION_EVERY - 1 else "training"
@@ -83,20 +83,20 @@ def _encode(path: Path, rng: np.random.Generator, timeline: Timeline) -> None:
         "crf": str(rng.integers(20, 33)),
         "preset": str(rng.choice(["ultrafast", "superfast", "veryfast", "faster"], p=[0.2, 0.3, 0.4, 0.1])),
         "g": str(rng.choice([12, 48, 250])),
-        # The same bytes every time: one thread, and no macroblock tree, whose outcome varies from run to run.
+        # Reproducible bytes: one thread, and no macroblock-tree rate control, whose result varies between runs.
         "threads": "1",
         "mbtree": "0",
     }
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=timeline.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for picture in paint(rng, timeline, width, height):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for image in paint(rng, timeline, width, height):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
 
 
 def paint(rng: np.random.Generator, timeline: Timeline, width: int, height: int) -> Iterator[UInt8]:
-    """The shown frames [H, W, 3], one after another; the same array is yielded while the picture is frozen."""
+    """Yield the displayed frames [H, W, 3]; during a freeze the same array is yielded."""
     exposure = _exposure(rng, timeline)
     grain = min(8.0, rng.exponential(2.0)) * (rng.random() < 0.8)
     noise = np.clip(rng.normal(0, grain, (height + 61, width + 67)), -127, 127).astype(np.int8)
@@ -136,7 +136,7 @@ def paint(rng: np.random.Generator, timeline: Timeline, width: int, height: int)
 
 
 def _exposure(rng: np.random.Generator, timeline: Timeline) -> NDArray[np.float64]:
-    """Gain per frame: flicker of lamps, slow changes of light."""
+    """Gain per frame: lamp flicker, slow changes of light."""
     time = np.arange(timeline.frames) / timeline.fps
     flicker = rng.normal(0, 0.02 * rng.random() * (rng.random() < 0.4), timeline.frames)
     breathing = rng.uniform(0, 0.08) * np.sin(2 * np.pi * (rng.uniform(0.03, 0.4) * time + rng.random()))
@@ -151,7 +151,7 @@ def _plain_colour(rng: np.random.Generator) -> Float32:
 
 
 def _wipe_pattern(rng: np.random.Generator, width: int, height: int) -> Float32:
-    """When each pixel turns over, in [0, 1]: a straight edge in any direction, iris, doors, a clock's hand, blinds."""
+    """Transition time of each pixel in [0, 1]: a straight edge in any direction, iris, doors, clock wipe, blinds."""
     y, x = np.mgrid[:height, :width].astype(np.float64)
     u, v = x / width - 0.5, y / height - 0.5
     kind = rng.choice(5, p=[0.6, 0.14, 0.12, 0.07, 0.07])
@@ -171,7 +171,7 @@ def _wipe_pattern(rng: np.random.Generator, width: int, height: int) -> Float32:
 
 
 def _weight(join: Join, frame: int, pattern: Float32, softness: float) -> Float32:
-    """The share of the new shot in each pixel, [H, W]."""
+    """Weight of the new shot in each pixel, [H, W]."""
     progress = (frame - join.first + 1) / (join.last - join.first + 1)
     if join.kind == "dissolve":
         return np.full_like(pattern, progress)

@@ -1,4 +1,4 @@
-"""One shot as a picture: a background seen by a moving camera, and things that move in front of it."""
+"""Scene of one shot: a background seen by a moving camera, with objects moving in front of it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tal_cli.camera.motion import CameraPath
 Float = NDArray[np.float64]
 UInt8 = NDArray[np.uint8]
 
-WORLD = 1.6  # the background's size in pictures; beyond it the background goes on as its mirror image
+WORLD = 1.6  # size of the background relative to the image; beyond it the background is mirrored
 SPRITE_PIXELS = 96
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A foreground thing: ``picture`` [s, s, 4], ``place`` [frames, 2] in texture pixels, ``turn`` [frames] in radians,
+    """A foreground object: ``image`` [s, s, 4], ``place`` [frames, 2] in texture pixels, ``turn`` [frames] in radians,
     ``radius`` in texture pixels. ``tracked``: the camera follows it, so its place is relative to the camera's."""
 
-    picture: UInt8
+    image: UInt8
     place: Float
     turn: Float
     radius: float
@@ -32,8 +32,8 @@ class Thing:
 
 @dataclass(frozen=True)
 class _Ripple:
-    """Waves that run through the picture, as on water or in leaves: motion that is nobody's camera. ``size`` in pixels
-    (0: none), ``waves`` along each axis, ``speed`` in radians per frame."""
+    """Waves through the image, as on water or in leaves, which are not camera motion. ``size`` in pixels (0: none),
+    ``waves`` along each axis, ``speed`` in radians per frame."""
 
     size: Float
     waves: Float
@@ -62,7 +62,7 @@ class Scene:
         self._shake = np.stack([path.shake_x, path.shake_y], 1) * width
         self._scale = np.exp(np.cumsum(path.zoom) / fps) * rng.uniform(0.95, 1.3)
         self._angle = np.radians(np.cumsum(path.roll) / fps)
-        # The picture moving right means that the camera's centre moves left in its own, rolled frame.
+        # If the image moves right, the camera's centre moves left in its own rolled coordinate frame.
         step = -np.stack([path.x, path.y], 1) * self._size / fps / self._scale[:, None]
         self._centre = rng.uniform(0.3, 0.7, 2) * WORLD * self._size + np.cumsum(_rotate(step, self._angle), 0)
         self._ripple = _Ripple.random(rng, width, height, fps)
@@ -80,7 +80,7 @@ class Scene:
             self._draw(out, thing, frame, view)
 
     def _view(self, frame: int) -> Float:
-        """The matrix [2, 3] from picture to texture pixels."""
+        """The matrix [2, 3] from image to texture pixels."""
         linear = _rotation(self._angle[frame]) / self._scale[frame]
         offset = self._centre[frame] - linear @ (self._size / 2 + self._shake[frame])
         return np.column_stack([linear, offset])
@@ -92,19 +92,19 @@ class Scene:
         box = np.concatenate([seen - reach, seen + reach + 1])
         if (box[:2] > self._size).any() or (box[2:] < 0).any():
             return
-        half = thing.picture.shape[0] / 2
+        half = thing.image.shape[0] / 2
         linear = _rotation(-thing.turn[frame]) * half / thing.radius
         matrix = np.column_stack([linear @ view[:, :2], linear @ (view[:, 2] - place) + half])
         left, top, right, bottom = (int(edge) for edge in np.clip(box, -1e6, 1e6))
-        draw(out, thing.picture, matrix.astype(np.float32), (left, top, right, bottom))
+        draw(out, thing.image, matrix.astype(np.float32), (left, top, right, bottom))
 
 
 def _random_things(rng: np.random.Generator, size: Float, centre: Float, frames: int, fps: float) -> list[Thing]:
-    """One foreground thing, of one part or of several that swing about their common place."""
+    """One foreground object, of one part or of several that swing around a common centre."""
     time = np.arange(frames)[:, None] / fps
     tracked = bool(rng.random() < 0.35)
     if rng.random() < 0.12:
-        radius, speed = size[1] * rng.uniform(0.3, 0.8), rng.uniform(0.3, 1.5)  # something passes close to the lens
+        radius, speed = size[1] * rng.uniform(0.3, 0.8), rng.uniform(0.3, 1.5)  # an object passes close to the lens
     else:
         radius, speed = size[1] * np.exp(rng.uniform(np.log(0.05), np.log(0.35))), rng.uniform(0, 0.35)
     heading = rng.normal(0, 1, 2) * (1.0, 0.3)
@@ -121,8 +121,8 @@ def _random_things(rng: np.random.Generator, size: Float, centre: Float, frames:
         swing = rng.normal(0, 0.7) * np.sin(2 * np.pi * (rng.uniform(0.3, 2.5) * time[:, 0] + rng.random()))
         arm = rng.normal(0, 0.7, 2) * radius * (parts > 1)
         own = radius * (1.0 if parts == 1 else rng.uniform(0.3, 0.7))
-        picture = textures.sprite(rng, SPRITE_PIXELS)
-        things.append(Thing(picture, place + _rotate(np.tile(arm, (frames, 1)), swing), swing, own, tracked))
+        image = textures.sprite(rng, SPRITE_PIXELS)
+        things.append(Thing(image, place + _rotate(np.tile(arm, (frames, 1)), swing), swing, own, tracked))
     return things
 
 

@@ -1,6 +1,6 @@
-"""Procedural pictures: what the scenes of the camera data set are made of.
+"""Procedural images for the scenes of the camera data set.
 
-Natural pictures have edges at all scales (occluding shapes, the "dead leaves" model) and amplitudes that fall with
+Natural images have edges at all scales (occluding shapes, the "dead leaves" model) and amplitudes that fall with
 frequency (1/f noise); both are mixed here, with skies, walls, grids and lettering, in random palettes.
 """
 
@@ -14,7 +14,7 @@ UInt8 = NDArray[np.uint8]
 
 
 def background(rng: np.random.Generator, width: int, height: int) -> UInt8:
-    """A scene's picture, [height, width, 3]."""
+    """A scene's image, [height, width, 3]."""
     palette = _palette(rng)
     canvas = Image.fromarray(_clouds(rng, width, height, palette))
     _leaves(rng, canvas, palette, count=int(10 ** rng.uniform(1.8, 3.0)), largest=rng.uniform(0.3, 1.2))
@@ -26,21 +26,21 @@ def background(rng: np.random.Generator, width: int, height: int) -> UInt8:
         _lettering(rng, canvas)
     if rng.random() < 0.5:
         canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 2.5)))
-    picture = np.asarray(canvas, np.float32)
+    image = np.asarray(canvas, np.float32)
     if rng.random() < 0.7:
-        picture = picture + rng.uniform(4, 30) * _pink(rng, width, height, rng.uniform(0.6, 1.4))[..., None]
+        image = image + rng.uniform(4, 30) * _pink(rng, width, height, rng.uniform(0.6, 1.4))[..., None]
     contrast, brightness = rng.uniform(0.5, 1.2), rng.uniform(-35, 35)
-    picture = (picture - 127) * contrast + 127 + brightness
+    image = (image - 127) * contrast + 127 + brightness
     if rng.random() < 0.12:
-        picture = np.repeat(picture.mean(2, keepdims=True), 3, 2)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        image = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def sprite(rng: np.random.Generator, size: int) -> UInt8:
-    """A foreground thing, [size, size, 4] (RGBA)."""
+    """A foreground object, [size, size, 4] (RGBA)."""
     palette = _palette(rng)
-    picture = Image.fromarray(_clouds(rng, size, size, palette))
-    _leaves(rng, picture, palette, count=int(rng.integers(3, 40)), largest=0.5)
+    image = Image.fromarray(_clouds(rng, size, size, palette))
+    _leaves(rng, image, palette, count=int(rng.integers(3, 40)), largest=0.5)
     shape = Image.new("L", (size, size), 0)
     pen = ImageDraw.Draw(shape)
     if rng.random() < 0.5:
@@ -52,7 +52,7 @@ def sprite(rng: np.random.Generator, size: int) -> UInt8:
         points = size / 2 + np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None]
         pen.polygon([tuple(point) for point in points.tolist()], fill=255)
     alpha = np.asarray(shape.filter(ImageFilter.GaussianBlur(size / rng.uniform(40, 120))))
-    return np.dstack([np.asarray(picture), alpha]).astype(np.uint8)
+    return np.dstack([np.asarray(image), alpha]).astype(np.uint8)
 
 
 def caption(rng: np.random.Generator, width: int, height: int) -> UInt8:
@@ -67,7 +67,7 @@ def caption(rng: np.random.Generator, width: int, height: int) -> UInt8:
 
 
 def _palette(rng: np.random.Generator) -> UInt8:
-    """Six colours [6, 3], spread in brightness as natural scenes are, mostly muted."""
+    """Six mostly muted colours [6, 3], with the brightness distribution of natural scenes."""
     brightness = rng.uniform(10, 100) + np.linspace(0, rng.uniform(60, 150), 6)
     tint, variety = rng.normal(0, 12, 3), rng.uniform(5, 40)
     colours = brightness[:, None] + tint + rng.normal(0, variety, (6, 3))
@@ -83,20 +83,20 @@ def _pink(rng: np.random.Generator, width: int, height: int, slope: float) -> ND
 
 
 def _clouds(rng: np.random.Generator, width: int, height: int, palette: UInt8) -> UInt8:
-    # Made at half size: the finest detail comes from the shapes and the grain laid over it.
+    # At half size: the finest detail comes from the shapes and the grain on top.
     w, h = width // 2 + 1, height // 2 + 1
     first, second, third = (palette[i].astype(np.float32) for i in rng.permutation(6)[:3])
     slope = rng.uniform(1.0, 2.2)
     a = np.clip(_pink(rng, w, h, slope) * 0.35 + 0.5, 0, 1)[..., None]
     b = np.clip(_pink(rng, w, h, slope) * 0.35 + 0.3, 0, 1)[..., None]
-    picture = (first * (1 - a) + second * a) * (1 - b) + third * b
-    return np.asarray(Image.fromarray(picture.astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR))
+    image = (first * (1 - a) + second * a) * (1 - b) + third * b
+    return np.asarray(Image.fromarray(image.astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _leaves(rng: np.random.Generator, canvas: Image.Image, palette: UInt8, count: int, largest: float) -> None:
     pen = ImageDraw.Draw(canvas)
     width, height = canvas.size
-    # Radii follow the power law that makes a dead-leaves picture look alike at every scale.
+    # Radii follow the power law that makes dead-leaves images scale-invariant.
     smallest, biggest = 0.02 * height, largest * height / 2
     radii = (smallest**-2 - rng.random(count) * (smallest**-2 - biggest**-2)) ** -0.5
     for radius in np.sort(radii)[::-1] if rng.random() < 0.5 else radii:
@@ -134,8 +134,8 @@ def _horizon(rng: np.random.Generator, canvas: Image.Image, palette: UInt8) -> N
     line = int(height * rng.uniform(0.2, 0.5))
     sky = palette[rng.integers(6)].astype(np.float32) * 0.4 + 150
     ramp = np.linspace(1.0, rng.uniform(0.7, 1.0), line, dtype=np.float32)[:, None, None]
-    picture = np.broadcast_to(np.clip(sky * ramp, 0, 255), (line, width, 3)).astype(np.uint8)
-    canvas.paste(Image.fromarray(picture), (0, 0))
+    image = np.broadcast_to(np.clip(sky * ramp, 0, 255), (line, width, 3)).astype(np.uint8)
+    canvas.paste(Image.fromarray(image), (0, 0))
 
 
 def _lettering(rng: np.random.Generator, canvas: Image.Image) -> None:

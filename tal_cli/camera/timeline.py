@@ -1,4 +1,4 @@
-"""What happens when in a rendered video: shots, transitions, flashes, freezes, and the exact labels that follow."""
+"""Timeline of a rendered video: shots, transitions, flashes, freezes, and the resulting exact labels."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Join:
-    """Where one shot becomes the next: frames ``first`` to ``last`` (excluded) show both, or, in a fade, are not whole.
+    """Transition between two shots: frames ``first`` to ``last`` (excluded) show both, or, in a fade, a plain colour.
 
-    A cut has ``first == last``, the new shot's first frame. ``outward``: frames of a fade that lead to the plain
-    picture; ``inward``: those that lead out of it.
+    A cut has ``first == last``, the new shot's first frame. ``outward``: frames of a fade to the plain colour;
+    ``inward``: frames of a fade from it.
     """
 
     kind: Kind
@@ -65,7 +65,7 @@ class Join:
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames ``first`` to ``last`` (excluded) in which a shot is visible at all, and its camera over them."""
+    """Frames ``first`` to ``last`` (excluded) in which a shot is visible, and its camera in them."""
 
     first: int
     last: int
@@ -74,8 +74,8 @@ class Shot:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A video before it is painted. Arrays are per frame [frames] of the unfrozen clock; ``source`` [shown frames] says
-    which of those each shown frame repeats."""
+    """A video before rendering. Arrays are per frame [frames] of the unfrozen clock; ``source`` [shown frames] is
+    the frame that each shown frame displays."""
 
     fps: int
     frames: int
@@ -113,7 +113,7 @@ class Timeline:
         ]
 
     def _frozen(self) -> Bool:
-        """Which shown frames repeat the one before for long enough to be a freeze; less is a stutter."""
+        """Shown frames that repeat the previous one long enough to be a freeze; shorter repeats are stutter."""
         repeats = np.concatenate([[False], np.diff(self.source) == 0])
         for first, last in _runs(repeats):
             repeats[first:last] = (last - first) / self.fps >= SHORTEST_FREEZE
@@ -131,7 +131,7 @@ class Timeline:
     def _motion(self) -> dict[str, Bool]:
         active = {label: np.zeros(self.frames, np.bool_) for label in LABELS[6:]}
         for index, shot in enumerate(self.shots):
-            # While two shots are seen the one that fills more of the picture counts; while neither is, none.
+            # During a transition the shot that fills more of the image counts; in a plain frame, none.
             begin = self.joins[index - 1].middle if index else 0
             end = self.joins[index].middle if index < len(self.joins) else self.frames
             own, path = slice(begin, end), shot.path
@@ -230,7 +230,7 @@ def _random_freezes(rng: np.random.Generator, calm: Bool, fps: int) -> NDArray[n
 
 
 def _stutter(rng: np.random.Generator, source: NDArray[np.int64], fps: int) -> NDArray[np.int64]:
-    """Frames shown late or not at all: a slower recording shown at this rate, or frames dropped now and then."""
+    """Frames shown late or not at all: a recording at a lower frame rate, or occasional dropped frames."""
     shown = np.arange(source.size)
     if rng.random() < 0.12:
         ratio = rng.uniform(12, 20) / fps

@@ -87,11 +87,11 @@ def _write_page(diagnosis: Diagnosis, out: Path, predictions: str, annotations: 
     from tal_cli.evaluation.diagnosis.page import render
     from tal_cli.extractors.files.atomic import write_atomically
 
-    pictures = draw(diagnosis)
-    page = render(diagnosis, pictures, predictions, annotations)
-    for picture in pictures:
-        write_atomically(out / f"{picture.name}.png", picture.png)
-        write_atomically(out / f"{picture.name}.svg", picture.svg)
+    figures = draw(diagnosis)
+    page = render(diagnosis, figures, predictions, annotations)
+    for figure in figures:
+        write_atomically(out / f"{figure.name}.png", figure.png)
+        write_atomically(out / f"{figure.name}.svg", figure.svg)
     write_atomically(out / "index.html", page.encode())
 
 

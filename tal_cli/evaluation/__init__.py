@@ -1,1 +1,1 @@
-"""Evaluation: prediction files against ground truth."""
+"""Evaluation of prediction files against ground truth."""

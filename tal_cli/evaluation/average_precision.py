@@ -1,12 +1,12 @@
-"""Mean average precision and recall, as ActivityNet's and ActionFormer's evaluators define them, to the last digit.
+"""Mean average precision and recall, exactly as in the evaluators of ActivityNet and ActionFormer.
 
-Average precision follows ActivityNet's `eval_detection.py`: predictions of a label are taken by falling score; each
-claims the not yet claimed instance of its video that it overlaps most, if by the threshold at least; precision is made
-monotonous and summed over recall. Every annotation counts, also one without length: two segments without length overlap
-by 0/0, which that evaluator takes for a match, and so does this one. Equal scores: the first row ranks highest.
+Average precision follows ActivityNet's `eval_detection.py`: predictions of a label are processed by descending score;
+each is matched to the unmatched instance of its video with the highest tIoU, if that reaches the threshold; precision
+is made monotonic and summed over recall. Every annotation counts, even empty ones: the tIoU of two empty segments is
+0/0, which that evaluator, and therefore this one, treats as a match. Among equal scores the first row ranks highest.
 
-Recall at kx follows ActionFormer's: per label and video the k*n best predictions for n instances; an instance is found
-when any of them overlaps enough.
+Recall at kx follows ActionFormer: per label and video the k*n best predictions for n instances; an instance is recalled
+if any of them reaches the tIoU threshold.
 
 Shapes: N thresholds, L labels.
 """
@@ -31,15 +31,15 @@ THUMOS_TIOU = (0.3, 0.7, 5)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one prediction file reaches on one subset; all figures in [0, 1].
+    """Metrics of one prediction file on one subset; all values in [0, 1].
 
     Attributes:
-        subset: which subset was evaluated.
-        tiou: thresholds, N.
-        labels: those with ground truth, L.
+        subset: the evaluated subset.
+        tiou: tIoU thresholds, N.
+        labels: labels with ground truth, L.
         precision: average precision per label and threshold, [L, N].
-        recall: per multiple k, the mean over labels of recall at kx, [N].
-        ignored: predictions whose label has no ground truth in the subset; they count nowhere.
+        recall: mean over labels of recall at kx, for each multiple k, [N].
+        ignored: number of predictions whose label has no ground truth in the subset; they have no influence.
     """
 
     subset: str
@@ -78,10 +78,10 @@ class Evaluation:
 
 
 def parse_tiou(text: str) -> tuple[float, ...]:
-    """From `0.3:0.1:0.7` (first:step:last), `0.5` or `0.3,0.5,0.7`; the floats are those of numpy's linspace.
+    """Parse `0.3:0.1:0.7` (first:step:last), `0.5` or `0.3,0.5,0.7`; values are those of numpy's linspace.
 
     Raises:
-        UsageError: not such a text, or a threshold outside (0, 1].
+        UsageError: invalid syntax, or a threshold outside (0, 1].
     """
     try:
         if ":" in text:
@@ -95,9 +95,7 @@ def parse_tiou(text: str) -> tuple[float, ...]:
         if not all(0 < threshold <= 1 for threshold in thresholds):
             raise ValueError
     except (ValueError, ArithmeticError) as error:
-        raise UsageError(
-            f"--tiou {text}: not overlap thresholds", "write them as 0.3:0.1:0.7, 0.5 or 0.3,0.5"
-        ) from error
+        raise UsageError(f"--tiou {text}: not tIoU thresholds", "write them as 0.3:0.1:0.7, 0.5 or 0.3,0.5") from error
     return tuple(thresholds)
 
 
@@ -109,8 +107,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate predictions on one subset of the ground truth.
 
-    Predictions in videos that the subset does not have are false positives; those of labels that it does not have count
-    nowhere, as do labels without ground truth.
+    Predictions in videos outside the subset are false positives; predictions of labels without ground truth are
+    ignored.
 
     Raises:
         UsageError: the subset has no instance.
@@ -132,7 +130,7 @@ def evaluate(
 
 
 def _average_precision(matched: NDArray[np.bool_], instances: int) -> Floats:
-    """Area under the monotonous precision-recall curve of one label; matched [N, predictions by falling score]."""
+    """Area under the monotonic precision-recall curve of one label; matched [N, predictions by descending score]."""
     hits = np.cumsum(matched, axis=1)
     precision = hits / np.arange(1, matched.shape[1] + 1)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

@@ -1,4 +1,4 @@
-"""Two prediction files side by side, on the same ground truth: per threshold, per label, per kind of error."""
+"""Comparison of two prediction files on the same ground truth: per threshold, per label, per error type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tal_cli.evaluation.predictions import Predictions
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of both files, and what the second has more than the first."""
+    """One metric of both files."""
 
     name: str
     first: float
@@ -23,25 +23,25 @@ class Row:
 
     @property
     def difference(self) -> float:
-        """Second less first."""
+        """Second minus first."""
         return self.second - self.first
 
     def as_json(self) -> dict[str, float]:
-        """Both and their difference."""
+        """Both values and their difference."""
         return {"a": self.first, "b": self.second, "difference": self.difference}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All in [0, 1].
+    """Metrics of two prediction files, all in [0, 1].
 
     Attributes:
-        subset: which was evaluated.
-        precision: mAP per threshold and on average.
-        labels: average precision per label, mean over thresholds; the largest gain first.
-        shares: of each kind of prediction among the best G of each label.
-        costs: what each kind of error costs in average mAP_N.
-        missed: instances that are not found.
+        subset: the evaluated subset.
+        precision: mAP per threshold, and their average.
+        labels: average precision per label, mean over thresholds; largest gain first.
+        shares: fraction of each kind of prediction among the best G of each label.
+        costs: loss in average mAP_N due to each error type.
+        missed: fraction of missed instances.
     """
 
     subset: str
@@ -66,7 +66,7 @@ class Comparison:
 def compare(
     first: Predictions, second: Predictions, annotations: Annotations, subset: str, tiou: Sequence[float]
 ) -> Comparison:
-    """Evaluate and diagnose both.
+    """Evaluate and diagnose both files.
 
     Raises:
         UsageError: the subset has no instance.

@@ -1,4 +1,4 @@
-"""What a detector costs on one device: parameters, operations, latency by stage, peak memory."""
+"""Cost of a detector on one device: parameters, operations, latency by stage, peak memory."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tal_cli.models.layers.pyramid import pad_batch, padded_length
 from tal_cli.models.predictions import Predictions
 from tal_cli.models.recipe.schema import Recipe
 
-WARM_UP = 2  # runs before the first that counts
+WARM_UP = 2  # untimed runs
 MEMORY_EVENT = "[memory]"
 USUAL_RATE = 30.0  # frames per second
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What all detectors of one run share."""
+    """Settings shared by all detectors of one run."""
 
     device: torch.device
     precision: str  # of the forward pass
     length: int  # grid cells
-    batch: int  # sequences at once
+    batch: int  # sequences per forward pass
     repeat: int
     compiled: str | None  # mode of torch.compile; None: not compiled
     seed: int
@@ -43,11 +43,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Cost:
-    """One detector's cost for one batch of sequences. Times in seconds are medians of warm runs.
+    """Cost of one detector for one batch of sequences. Times in seconds are medians after warm-up.
 
-    gflop counts matrix products and convolutions as the direct algorithms have them, two operations per multiplication
-    and addition. memory: bytes at the peak of the forward pass and the candidates, weights and features included, as
-    PyTorch allocates them; None where the device does not tell.
+    gflop counts matrix products and convolutions of the direct algorithms, two operations per multiply-add. memory:
+    peak bytes allocated by PyTorch during forward pass and candidate selection, including weights and features; None
+    if the device does not report it.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Cost:
     channels: int
     found: int  # candidates before NMS
     kept: int  # segments after it
-    seconds_of_video: float  # that the batch stands for, at 30 frames per second where the recipe names no rate
+    seconds_of_video: float  # in the batch, at 30 frames per second unless the recipe has a rate
 
     @property
     def total(self) -> float:
@@ -69,7 +69,7 @@ class Cost:
 
     @property
     def hours_per_second(self) -> float:
-        """Hours of video per second, once features are made."""
+        """Hours of video processed per second, without feature extraction."""
         return self.seconds_of_video / 3600 / self.total
 
 
@@ -122,7 +122,7 @@ def _rate(recipe: Recipe) -> float:
 
 
 def _timed(function: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
-    """A result and the seconds that it took on the device."""
+    """The result of a call and its time on the device, in seconds."""
     if device.type != "cuda":
         _wait(device)
         start = time.perf_counter()
@@ -144,7 +144,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _operations(detector: TemporalDetector, batch: Tensor, mask: Tensor) -> int:
-    # In double precision, because single precision takes shortcuts through fewer multiplications (`winograd.py`).
+    # In double precision: in single precision `winograd.py` uses fewer multiplications.
     exact = deepcopy(detector).cpu().double()
     with FlopCounterMode(display=False) as counter:
         exact(batch.cpu().double(), mask.cpu())
@@ -152,7 +152,7 @@ def _operations(detector: TemporalDetector, batch: Tensor, mask: Tensor) -> int:
 
 
 def _peak_memory(function: Callable[[], Any], kept: tuple[TemporalDetector, Tensor, Tensor]) -> int | None:
-    """Peak bytes of weights, features and what `function` allocates."""
+    """Peak bytes of weights, features and allocations of `function`."""
     detector, *inputs = kept
     device = inputs[0].device
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Which predictions meet which instances, and who claims whom, for all labels and videos at once.
+"""Matching of predictions with instances, for all labels and videos at once.
 
 Shapes: P predictions, G instances, K pairs of both with the same label and video, L labels.
 """
@@ -18,14 +18,14 @@ from tal_cli.evaluation.predictions import Predictions
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-CHUNK = 1 << 22  # pairs whose overlap is computed at once
+CHUNK = 1 << 22  # pairs whose tIoU is computed at once
 
 
 def overlaps(starts: Floats, ends: Floats, other_starts: Floats, other_ends: Floats) -> Floats:
     """Temporal intersection over union of segments, elementwise; 0/0 is nan.
 
-    Intersection is cut at zero; the union is the sum of lengths less the intersection, also of segments that end before
-    they start, exactly as ActivityNet's `segment_iou` computes it.
+    The intersection is clipped at zero; the union is the sum of lengths minus the intersection, even for segments that
+    end before they start, exactly as in ActivityNet's `segment_iou`.
     """
     intersection = np.clip(np.minimum(ends, other_ends) - np.maximum(starts, other_starts), 0, None)
     union = (other_ends - other_starts) + (ends - starts) - intersection
@@ -36,17 +36,17 @@ def overlaps(starts: Floats, ends: Floats, other_starts: Floats, other_ends: Flo
 
 @dataclass(frozen=True)
 class Matching:
-    """Predictions and instances as numbers. Predictions are sorted by label, then by falling score.
+    """Predictions and instances as arrays. Predictions are sorted by label, then by descending score.
 
     Attributes:
-        labels: those with instances, L; instances: how many each has, [L].
-        row: each prediction's row in the file, [P]; label_of: its label, [P].
-        rank: how many predictions of the same label and video come before, [P].
-        pair_first, pair_count: each prediction's slice of the pairs, [P]; its pairs fall in overlap, nan first.
-        pair_prediction, pair_instance, pair_overlap: [K].
+        labels: labels with instances, L; instances: the number of instances of each, [L].
+        row: row of each prediction in the file, [P]; label_of: its label, [P].
+        rank: number of preceding predictions of the same label and video, [P].
+        pair_first, pair_count: slice of the pairs of each prediction, [P]; sorted by descending tIoU, nan first.
+        pair_prediction, pair_instance, pair_overlap: prediction, instance and tIoU of each pair, [K].
         instance_label: label of each instance, [G]; instance_group: instances of its label in its video, [G].
         instance_row: each instance's position in file order, [G].
-        ignored: predictions that are left out because their label has no instance.
+        ignored: number of predictions ignored because their label has no instance.
     """
 
     labels: tuple[str, ...]
@@ -66,7 +66,7 @@ class Matching:
 
     @classmethod
     def of(cls, predictions: Predictions, videos: Sequence[VideoAnnotation]) -> Matching:
-        """Number predictions and the instances of these videos, and pair them."""
+        """Index predictions and the instances of these videos, and pair them."""
         truth = _Instances.of(videos)
         known = {label: index for index, label in enumerate(truth.labels)}
         label = np.asarray([known.get(name, -1) for name in predictions.labels], dtype=np.int64)
@@ -98,37 +98,37 @@ class Matching:
         )
 
     def true_positives(self, threshold: float) -> NDArray[np.bool_]:
-        """Which predictions claim an instance, bool [P]."""
+        """Whether each prediction is matched to an instance, bool [P]."""
         return self.claims(threshold) >= 0
 
     def claims(self, threshold: float) -> Ints:
-        """The instance that each prediction claims, -1 for none, [P].
+        """The instance matched to each prediction, -1 for none, [P].
 
-        Taking turns by falling score is the stable matching in which every instance prefers the better score, so it is
-        found by rounds of proposals over all labels and videos at once.
+        Greedy matching by descending score is the stable matching in which instances prefer higher scores, so it is
+        computed by deferred acceptance over all labels and videos at once.
         """
-        nobody = len(self.label_of)
-        holder = np.full(len(self.instance_label), nobody)
+        unmatched = len(self.label_of)
+        holder = np.full(len(self.instance_label), unmatched)
         enough = ~(self.pair_overlap < threshold)
-        count = np.bincount(self.pair_prediction[enough], minlength=nobody)
-        tried = np.zeros(nobody, dtype=np.int64)
+        count = np.bincount(self.pair_prediction[enough], minlength=unmatched)
+        tried = np.zeros(unmatched, dtype=np.int64)
         active = np.flatnonzero(count)
         while active.size:
             target = self.pair_instance[self.pair_first[active] + tried[active]]
             before = holder[target]
             np.minimum.at(holder, target, active)
             lost = active[holder[target] != active]
-            displaced = before[(before != holder[target]) & (before != nobody)]
+            displaced = before[(before != holder[target]) & (before != unmatched)]
             active = np.unique(np.concatenate([lost, displaced]))
             tried[active] += 1
             active = active[tried[active] < count[active]]
-        claimed = np.full(nobody, -1)
-        held = np.flatnonzero(holder < nobody)
+        claimed = np.full(unmatched, -1)
+        held = np.flatnonzero(holder < unmatched)
         claimed[holder[held]] = held
         return claimed
 
     def recall(self, multiple: int, threshold: float) -> float:
-        """Mean over labels of the share of instances that any of the best predictions overlaps enough."""
+        """Mean over labels of the fraction of instances matched by any of the best predictions."""
         allowed = self.rank[self.pair_prediction] < multiple * self.instance_group[self.pair_instance]
         found = np.zeros(len(self.instance_label), dtype=bool)
         found[self.pair_instance[allowed & (self.pair_overlap >= threshold)]] = True
@@ -137,10 +137,10 @@ class Matching:
 
 @dataclass(frozen=True)
 class _Instances:
-    """Instances sorted by group, a group being one label in one video of which there are instances.
+    """Instances sorted by group: a group is one label in one video, if it has instances.
 
-    key: label * videos + video of each group, rising; first and count: each group's slice of the instances. Memory
-    grows with the instances, not with labels times videos.
+    key: label * videos + video of each group, ascending; first and count: slice of the instances of each group. Memory
+    is proportional to the number of instances, not to labels times videos.
     """
 
     labels: tuple[str, ...]
@@ -177,7 +177,7 @@ class _Instances:
         return {name: index for index, name in enumerate(self.videos)}
 
     def groups(self, label: Ints, video: Ints, names: dict[str, int]) -> Ints:
-        """Group of each prediction; below zero, and different per label and video, where there is no ground truth."""
+        """Group of each prediction; without ground truth a negative number that differs per label and video."""
         here = np.asarray([self.numbers.get(name, -1) for name in names], dtype=np.int64)[video] if names else video
         elsewhere = -1 - (label * max(len(names), 1) + video)
         if not len(self.key):
@@ -187,7 +187,7 @@ class _Instances:
         return np.where((here >= 0) & (self.key[group] == key), group, elsewhere)
 
     def pairs(self, group: Ints, starts: Floats, ends: Floats) -> tuple[Ints, Ints, Floats]:
-        """Every prediction with every instance of its group that it meets: indices of both and their overlap."""
+        """Pairs of predictions and overlapping instances of their group: indices of both and their tIoU."""
         count = np.where(group >= 0, self.count[np.maximum(group, 0)], 0)
         prediction = np.repeat(np.arange(len(group)), count)
         position = np.arange(len(prediction)) - np.repeat(np.cumsum(count) - count, count)
@@ -206,7 +206,7 @@ def _chunks(values: Ints) -> list[Ints]:
 
 
 def _rank_within(group: Ints) -> Ints:
-    """For each element the number of earlier elements with the same value."""
+    """Number of earlier elements with the same value, for each element."""
     order = np.argsort(group, kind="stable")
     ordered = group[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))

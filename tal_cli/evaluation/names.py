@@ -1,4 +1,4 @@
-"""Whether the names of videos in two files belong together, and what to tell a user where they do not."""
+"""Comparison of video names in two files, and the warning if they do not match."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from tal_cli.safe_text import counted, printable
 
 
 def unmatched(predicted: Iterable[str], annotated: Iterable[str]) -> str:
-    """What to tell of predicted videos that are not annotated; empty where all are.
+    """Warning about predicted videos that are not annotated; empty if all are.
 
-    Names are compared as they stand. Where some match but for suffix, folder, case or ActivityNet's `v_`, both
-    spellings are shown.
+    Names must match exactly. If some match except for suffix, folder, case or ActivityNet's `v_`, both are shown.
     """
     known = list(dict.fromkeys(annotated))
     there = set(known)
@@ -33,7 +32,7 @@ def unmatched(predicted: Iterable[str], annotated: Iterable[str]) -> str:
 
 
 def plain(name: str) -> str:
-    """A video's name without folder, suffix, case and ActivityNet's `v_`."""
+    """A video's name in lower case, without folder, suffix and ActivityNet's `v_`."""
     path = PurePosixPath(name.replace("\\", "/"))
     stem = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
     return stem.casefold().removeprefix("v_")

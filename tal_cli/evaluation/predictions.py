@@ -1,4 +1,4 @@
-"""Predictions as columns."""
+"""Predictions in columns."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Row = tuple[str, str, float, float, float]
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted segments of many videos, one row each, in file order (which decides between equal scores).
+    """Predicted segments of many videos, one row each, in file order (the tie-breaker of equal scores).
 
     Attributes:
         videos: video names, [n].
         labels: label names, [n].
-        starts, ends: seconds, float64 [n]; in no way checked, as the evaluators do not either.
+        starts, ends: seconds, float64 [n]; not validated, as in the official evaluators.
         scores: float64 [n].
         run_videos: what the model was trained on; None where unknown.
     """
@@ -38,7 +38,7 @@ class Predictions:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> Predictions:
-        """From (video, label, start, end, score) rows."""
+        """Predictions from (video, label, start, end, score) rows."""
         videos, labels, numbers = [], [], array("d")
         for video, label, *times_and_score in rows:
             videos.append(video)
@@ -48,7 +48,7 @@ class Predictions:
         return cls(tuple(videos), tuple(labels), starts, ends, scores)
 
     def take(self, rows: NDArray[np.bool_]) -> Predictions:
-        """Those rows, bool [n]."""
+        """The selected rows, bool [n]."""
         return Predictions(
             tuple(compress(self.videos, rows.tolist())),
             tuple(compress(self.labels, rows.tolist())),
@@ -60,7 +60,7 @@ class Predictions:
 
 
 def load_predictions(path: str | Path, label_key: str = "label") -> Predictions:
-    """Read a results file; see `tal_cli.results.readers` for the formats and what is raised."""
+    """Read a results file; see `tal_cli.results.readers` for formats and errors."""
     results = read_results(path, label_key)
     found = Predictions.from_rows((part.video, *row) for part in results.videos for row in part.rows)
     return replace(found, run_videos=results.run_videos)

@@ -1,9 +1,9 @@
-"""Whose rules an evaluation follows: what counts as a label, in the ground truth and in the predictions.
+"""Evaluation protocols: labels and annotations that count, in the ground truth and in the predictions.
 
-All match and average alike. ActivityNet's reads names and counts every annotation. ActionFormer's, whose numbers most
-papers since 2022 report, leaves out annotations shorter than a millisecond and repeated ones. EPIC-KITCHENS-100's reads
-class numbers in its own submission form and evaluates verbs, nouns and pairs of both, an action being "verb,noun" and
-counted as 300 verb + noun.
+All protocols match and average in the same way. ActivityNet's uses label names and every annotation. ActionFormer's,
+with which most papers since 2022 report results, ignores annotations shorter than a millisecond and duplicates.
+EPIC-KITCHENS-100's uses class numbers in its submission format and evaluates verbs, nouns and actions, an action being
+"verb,noun" with the number 300 verb + noun.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class Task:
     """One evaluation.
 
     Attributes:
-        truth_key, prediction_key: the entries of annotations and of predictions that hold the label.
-        counts_repeats: whether annotations that have no length or repeat another count.
-        spell: brings a label into the one form that is compared; raises ValueError for what is none.
+        truth_key, prediction_key: entries of annotations and of predictions that contain the label.
+        counts_repeats: whether empty and duplicate annotations count.
+        normalise: converts a label to its canonical form; raises ValueError for invalid labels.
     """
 
     truth_key: str
     prediction_key: str
     counts_repeats: bool = True
-    spell: Callable[[str], str] | None = None
+    normalise: Callable[[str], str] | None = None
 
     def predictions(self, path: Path, truth: Annotations) -> Predictions:
-        """Read predictions and tell of videos that are not annotated: by the rules they count for nothing.
+        """Read predictions and warn about videos that are not annotated.
 
         Raises InputError.
         """
@@ -51,33 +51,35 @@ class Task:
         told = unmatched(found.videos, truth.videos)
         if told:
             console.warn(f"{path}: {told}")
-        spelt = self._spelt(path, found.labels)
-        return replace(found, labels=tuple(spelt.get(label, label) for label in found.labels))
+        normalised = self._normalised(path, found.labels)
+        return replace(found, labels=tuple(normalised.get(label, label) for label in found.labels))
 
     def truth(self, path: Path) -> Annotations:
         """Read annotations. Raises InputError."""
         known = load_annotations(path, self.truth_key)
-        spelt = self._spelt(path, known.labels)
-        if not spelt:
+        normalised = self._normalised(path, known.labels)
+        if not normalised:
             return known
         videos = {
-            name: replace(video, segments=tuple(replace(item, label=spelt[item.label]) for item in video.segments))
+            name: replace(video, segments=tuple(replace(item, label=normalised[item.label]) for item in video.segments))
             for name, video in known.videos.items()
         }
-        return replace(known, videos=videos, labels=tuple(dict.fromkeys(spelt.values())))
+        return replace(known, videos=videos, labels=tuple(dict.fromkeys(normalised.values())))
 
-    def _spelt(self, path: Path, labels: Iterable[str]) -> dict[str, str]:
-        """How each label is spelt; empty where labels stay as they are."""
-        if self.spell is None:
+    def _normalised(self, path: Path, labels: Iterable[str]) -> dict[str, str]:
+        """The canonical form of each label; empty if the protocol compares labels unchanged."""
+        if self.normalise is None:
             return {}
-        spelt: dict[str, str] = {}
+        normalised: dict[str, str] = {}
         for label in dict.fromkeys(labels):
             try:
-                spelt[label] = self.spell(label)
+                normalised[label] = self.normalise(label)
             except (ValueError, OverflowError):
-                reason = f"{label!r} is no {self.prediction_key} of EPIC-KITCHENS by number"[:200]
-                raise InputError(path, reason, "submissions and EPIC_100_validation.csv have such numbers") from None
-        return spelt
+                reason = f"{label!r} is not an EPIC-KITCHENS class number ({self.prediction_key})"[:200]
+                raise InputError(
+                    path, reason, "class numbers are in submissions and in EPIC_100_validation.csv"
+                ) from None
+        return normalised
 
 
 def _class(text: str) -> str:
@@ -90,9 +92,9 @@ def _action(text: str) -> str:
 
 
 EPIC_TASKS = {
-    "verb": Task("verb_id", "verb", spell=_class),
-    "noun": Task("noun_id", "noun", spell=_class),
-    "action": Task("action", "action", spell=_action),
+    "verb": Task("verb_id", "verb", normalise=_class),
+    "noun": Task("noun_id", "noun", normalise=_class),
+    "action": Task("action", "action", normalise=_action),
 }
 
 
@@ -133,8 +135,8 @@ def load_files(
 
 
 def without_repeats(annotations: Annotations) -> Annotations:
-    """The same without annotations shorter than 1 ms, and without those that repeat an earlier one of their video and
-    label within 1 ms at both ends."""
+    """The annotations without those shorter than 1 ms and without duplicates: same video and label, and within 1 ms of
+    an earlier one at both ends."""
     videos = {name: replace(video, segments=_distinct(video.segments)) for name, video in annotations.videos.items()}
     return replace(annotations, videos=videos)
 
@@ -154,7 +156,7 @@ def _distinct(segments: Sequence[GroundTruth]) -> tuple[GroundTruth, ...]:
 
 
 def predicted_subset(predictions: Predictions, truth: Annotations, path: Path) -> str:
-    """The subset whose videos have predictions; `all` for several, the usual one to evaluate on for none."""
+    """The subset of the predicted videos; `all` for several, the default evaluation subset for none."""
     names = {truth.videos[video].subset for video in set(predictions.videos) & truth.videos.keys()}
     if len(names) > 1:
         return ALL_SUBSETS

@@ -1,1 +1,1 @@
-"""Detections joined with other scores: of whole videos, or verbs with nouns."""
+"""Fusion of detections with other scores: video-level class scores, or verbs with nouns."""

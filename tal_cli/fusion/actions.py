@@ -1,9 +1,8 @@
-"""EPIC-KITCHENS: detected verbs and nouns combined into actions.
+"""EPIC-KITCHENS: fusion of detected verbs and nouns into actions.
 
-Published systems (ActionFormer's entry, OpenTAD's) join the two detectors at each point of their pyramids: the segment
-is the mean of both, the score is sqrt(verb score · noun score). Files of detections have lost the points, so here a
-verb and a noun belong together when their segments overlap enough; of one action the overlapping doubles are thinned
-by Soft-NMS.
+Published systems (ActionFormer's entry, OpenTAD's) fuse the two detectors at each point of their pyramids: the segment
+is the mean of both, the score is sqrt(verb score · noun score). Result files do not contain the points, so here a verb
+and a noun are paired if their tIoU reaches a threshold; duplicates of an action are suppressed by Soft-NMS.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ LEAST_SCORE = 0.001
 
 @dataclass(frozen=True)
 class Action:
-    """One detected action, seconds; verb and noun as the detections call them."""
+    """One detected action, in seconds; verb and noun are labels of the detections."""
 
     video: str
     verb: str
@@ -44,7 +43,7 @@ class Action:
 def combine_actions(
     verbs: Predictions, nouns: Predictions, minimum_overlap: float = MINIMUM_OVERLAP, most: int = MOST_ACTIONS
 ) -> Iterator[Action]:
-    """Actions of every video that both have, best first in each video."""
+    """Actions of every video in both files, best first in each video."""
     verb_rows, noun_rows = _rows_by_video(verbs), _rows_by_video(nouns)
     for video, rows in verb_rows.items():
         if video in noun_rows:

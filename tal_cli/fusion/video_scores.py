@@ -1,7 +1,7 @@
-"""Proposals without labels × scores of a classifier of whole videos, as published results on ActivityNet are made.
+"""Fusion of unlabelled proposals with video-level class scores, as in published results on ActivityNet.
 
-Each of a video's best proposals appears once per best class, with score sqrt(class score · proposal score), as
-ActionFormer's code and those after it compute it. Score files are read in the forms in which they were published:
+Each of a video's best proposals is repeated for each of its best classes, with score sqrt(class score · proposal
+score), as in ActionFormer and later code. Score files are read in their published formats:
 
 - JSON `{"results": {VIDEO: [score, ...]}, "class": [name, ...]}` (CUHK's for ActivityNet; TCANet's for HACS, whose
   lists are nested once more and need the softmax);
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 BEST_CLASSES = 2
 BEST_PROPOSALS = 200
 UCF101_CLASSES = 101
-# Which of UCF101's classes, counted from 1 in alphabetical order, are those of THUMOS14.
+# THUMOS14's classes among those of UCF101, counted from 1 in alphabetical order.
 UCF101_THUMOS = {
     "BaseballPitch": 7,
     "BasketballDunk": 9,
@@ -59,27 +59,27 @@ THUMOS_TEST = "video_test_"
 
 @dataclass(frozen=True)
 class VideoScores:
-    """Class scores of whole videos: `labels` are the classes, L; `scores` has [L] for each video."""
+    """Video-level class scores: `labels` are the classes, L; `scores` has [L] for each video."""
 
     labels: tuple[str, ...]
     scores: dict[str, Floats]
 
     def of(self, video: str) -> Floats | None:
-        """A video's scores, whether or not the file calls it v_VIDEO; None for a video that it lacks."""
+        """Scores of a video, which may be named v_VIDEO in the file; None if it is missing."""
         return self.scores.get(video, self.scores.get(PREFIX + video, self.scores.get(video.removeprefix(PREFIX))))
 
 
 def load_video_scores(path: Path, labels: Sequence[str] = (), *, softmax: bool = False) -> VideoScores:
-    """Read a file in one of the published forms.
+    """Read a file in one of the published formats.
 
     Args:
         path: the file.
-        labels: the classes in the file's order, for a file that does not name them.
-        softmax: whether scores are taken through it first; some files hold a network's raw outputs.
+        labels: classes in the file's order, for a file without class names.
+        softmax: whether to apply softmax first; some files contain logits.
 
     Raises:
-        InputError: the file cannot be read or is none of them; the message names the video.
-        UsageError: the file does not name its classes and neither does `labels`.
+        InputError: the file cannot be read or is not a score file; the message names the video.
+        UsageError: neither the file nor `labels` contains class names.
     """
     found = _from_array(path) if path.suffix == ".npy" else _from_json(path, tuple(labels))
     if not softmax:
@@ -92,7 +92,7 @@ def label_proposals(
 ) -> tuple[Predictions, tuple[str, ...]]:
     """Each video's best proposals under its best classes; and the videos that have proposals but no class scores.
 
-    Among equal scores the first counts as better.
+    Among equal scores the first ranks higher.
     """
     rows: list[tuple[str, str, float, float, float]] = []
     missing = []
@@ -119,7 +119,7 @@ def _from_array(path: Path) -> VideoScores:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(path, f"it holds no array ({library_message(error)})") from error
+        raise InputError(path, f"not an array ({library_message(error)})") from error
     if values.ndim != 2 or values.shape[1] != UCF101_CLASSES or values.dtype.kind not in "fiu":
         raise InputError(path, f"expected scores of {UCF101_CLASSES} classes, [videos, {UCF101_CLASSES}]")
     chosen = values[:, [number - 1 for number in UCF101_THUMOS.values()]].astype(np.float64)
@@ -137,14 +137,14 @@ def _from_json(path: Path, labels: tuple[str, ...]) -> VideoScores:
         labels = tuple(named)
     entries = {video: _flat(entry) for video, entry in results.items()}
     if not any(entries.values()):
-        raise InputError(path, "there is no score in it")
+        raise InputError(path, "it contains no scores")
     if all(isinstance(item, dict) for entry in entries.values() for item in entry):
         pairs = {video: _pairs(path, video, entry) for video, entry in entries.items()}
         labels = tuple(sorted({label for entry in pairs.values() for label in entry}))
         rows = {video: [entry.get(label, 0.0) for label in labels] for video, entry in pairs.items()}
         return VideoScores(labels, {video: np.asarray(row, dtype=np.float64) for video, row in rows.items()})
     if not labels:
-        raise UsageError(f"{path} does not name its classes", "name them with --labels FILE, one a line")
+        raise UsageError(f"{path} has no class names", "give them with --labels FILE, one per line")
     return VideoScores(labels, {video: _scores(path, video, entry, len(labels)) for video, entry in entries.items()})
 
 

@@ -1,4 +1,4 @@
-"""Cutting segments out of a video, right to the frame."""
+"""Cuts segments out of a video, exact to the frame."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tal_cli.media.packet_index import PacketIndex, packet_index
 from tal_cli.media.reader import Reader
 from tal_cli.media.tasks import Progress
 
-# Further ahead than this it is quicker to look for a key frame than to decode on.
+# For gaps longer than this, seeking to a key frame is faster than decoding.
 JUMP_SECONDS = 12.0
-# Each holds dozens of images.
+# Each encoder buffers dozens of frames.
 MOST_ENCODERS = 8
 
 
@@ -43,7 +43,7 @@ def cut(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any
     Result: `copied` and `encoded`, the paths written.
     """
     reader = Reader(path)
-    # A frame belongs to a span when most of what it shows does.
+    # A frame belongs to a clip if most of its display time does.
     half = 0.5 / reader.rate
     cuts = [Cut(item["start"] - half, item["end"] - half, item["target"]) for item in request["cuts"]]
     scratch = Path(request["scratch"])
@@ -63,7 +63,7 @@ def cut(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any
 
 
 def at_once(cuts: list[Cut]) -> tuple[list[Cut], list[Cut]]:
-    """Cuts for one pass over the video, of which no more than MOST_ENCODERS overlap anywhere; and the others."""
+    """Cuts for one pass over the video, with at most MOST_ENCODERS overlapping at any time, and the remaining cuts."""
     taken: list[Cut] = []
     others: list[Cut] = []
     ends: list[float] = []
@@ -78,7 +78,7 @@ def at_once(cuts: list[Cut]) -> tuple[list[Cut], list[Cut]]:
 
 
 def copy_out(reader: Reader, index: PacketIndex, item: Cut, scratch: Path, progress: Progress) -> str | None:
-    """Copy a clip's packets, if they can stand alone; the path written, or None."""
+    """Copy a clip's packets, if they can be decoded on their own; returns the path written, or None."""
     packets = index.packets_within(item.start, item.end)
     if packets is None:
         return None
@@ -88,7 +88,7 @@ def copy_out(reader: Reader, index: PacketIndex, item: Cut, scratch: Path, progr
     try:
         copy_packets(reader, index, packets, item.end, unfinished, suffix, progress)
     except (FFmpegError, ValueError):
-        return None  # a codec that the container does not take after all
+        return None  # the container does not support the codec
     return _put(unfinished, item.target + suffix)
 
 
@@ -101,7 +101,7 @@ def copy_packets(
     run = index.stamps[wanted.start : wanted.stop]
     first = run[0]
     begin = float(first * base)
-    # matroska stores no times of decoding: the same steps as those of display, as early as the reordering needs.
+    # Matroska stores no decoding times: derive them from the presentation times, shifted by the reordering delay.
     shown = sorted(run)
     ahead = max(after - stamp for after, stamp in zip(shown, run, strict=True))
     decoded = {stamp: after - ahead for stamp, after in zip(run, shown, strict=True)}
@@ -129,7 +129,7 @@ def copy_packets(
 
 
 def encode_out(reader: Reader, cuts: list[Cut], scratch: Path, progress: Progress) -> list[str]:
-    """Encode all clips in one pass over the video, several at a time where they overlap; the paths written."""
+    """Encode all clips in one pass over the video, overlapping ones in parallel; returns the paths written."""
     waiting = deque(sorted(cuts, key=lambda item: item.start))
     last = max(item.end for item in cuts)
     turner = Turner(reader, "yuv420p")
@@ -158,7 +158,7 @@ def encode_out(reader: Reader, cuts: list[Cut], scratch: Path, progress: Progres
         progress(min(time, last), last)
         if not waiting and not running:
             break
-    while waiting and frame is not None:  # what lies after the last frame shows that frame
+    while waiting and frame is not None:  # clips after the last frame show that frame
         begin(waiting.popleft())
         _add(running[-1:], time, frame, turner)
     for item in list(running):

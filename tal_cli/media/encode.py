@@ -21,11 +21,11 @@ from tal_cli.extractors.video.decoders.pyav import open_container
 from tal_cli.extractors.video.messages import DecodeError
 from tal_cli.media.reader import INDEXED, Reader
 
-# Fine enough for any rate, and what MP4 players expect.
+# Fine enough for any frame rate, and common in MP4.
 CLOCK = Fraction(1, 90_000)
 ENCODERS = ("libx264", "h264", "mpeg4")
 OPTIONS = {"crf": "18", "preset": "veryfast"}
-# What MP4 may carry as it is; other sound is made AAC.
+# Codecs that can be copied to MP4; other sound is transcoded to AAC.
 SOUND_IN_MP4 = {"aac", "mp3", "ac3", "eac3", "opus"}
 AAC_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 11_025, 8_000)
 # FFmpeg's numbers: BT.709, BT.470BG, SMPTE 170M.
@@ -35,19 +35,19 @@ TURNS = {90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=cl
 
 
 def even(pixels: int) -> int:
-    """The even number at or below, at least 2: images with colour at half width have even sizes."""
+    """Round down to an even number, at least 2: chroma subsampling requires even sizes."""
     return max(2, pixels - pixels % 2)
 
 
 def matrix_of(reader: Reader) -> Colorspace:
-    """Between colour and brightness and RGB: what the file says, else what players take it for."""
+    """The YUV-RGB matrix of the file, else the one that players assume."""
     if reader.colour.matrix in MATRICES:
         return MATRICES[reader.colour.matrix]
     return Colorspace.ITU709 if min(reader.width, reader.height) >= HD_LINES else Colorspace.ITU601
 
 
 class Turner:
-    """Makes images upright, of one even size, in one pixel format of 8 bits, yuv420p (limited range) or rgb24."""
+    """Rotates frames upright and converts to one even size and one 8-bit format, yuv420p (limited range) or rgb24."""
 
     def __init__(self, reader: Reader, format: str) -> None:
         self._rotation = reader.rotation
@@ -67,7 +67,7 @@ class Turner:
         return self._encodable(frame)
 
     def back(self, image: NDArray[np.uint8]) -> av.VideoFrame:
-        """uint8 [height, width, 3] RGB as yuv420p, by the matrix that the video has."""
+        """Convert uint8 [height, width, 3] RGB to yuv420p with the video's matrix."""
         return self._encodable(av.VideoFrame.from_ndarray(image, format="rgb24"))
 
     def _encodable(self, frame: av.VideoFrame) -> av.VideoFrame:
@@ -99,9 +99,9 @@ class Turner:
 
 
 class Sound:
-    """The sound of a video from a moment on, as packets for another video; silence where there is none.
+    """Audio packets of a video from a start time, for another file; none if the video has no sound.
 
-    start: the moment, seconds on the container's clock; it becomes time 0.
+    start: seconds on the container's clock; becomes time 0.
     """
 
     def __init__(self, path: str, start: float, output: av.container.OutputContainer, suffix: str = ".mp4") -> None:
@@ -109,7 +109,7 @@ class Sound:
         self._packets: Iterator[av.Packet] = iter(())
         self._waiting: av.Packet | None = None
         self._encoder: Any = None
-        self._samples: int | None = None  # of the encoder's time, up to now
+        self._samples: int | None = None  # encoded so far
         try:
             self._container = open_container(path)
         except DecodeError:
@@ -119,7 +119,7 @@ class Sound:
             return
         self._source: Any = stream
         try:
-            # Tags and time bases of other containers, avi's for one, are rejected by MP4.
+            # MP4 rejects codec tags and time bases of other containers such as AVI.
             related = self._container.format.name in INDEXED
             if suffix != ".mp4" or (related and self._source.codec_context.name.removesuffix("float") in SOUND_IN_MP4):
                 self._stream: Any = output.add_stream_from_template(self._source)
@@ -130,7 +130,7 @@ class Sound:
         self._packets = self._from_start()
 
     def until(self, time: float) -> Iterator[av.Packet]:
-        """What is heard before a moment, seconds after the start, and was not given out yet."""
+        """Packets up to a time (seconds after the start) that were not returned before."""
         while True:
             packet = self._waiting or next(self._packets, None)
             self._waiting = None
@@ -161,7 +161,7 @@ class Sound:
                 continue
             packet.pts -= round(self._start / base)
             if last is not None and packet.pts <= last:
-                continue  # damaged: a video's sound only goes on
+                continue  # damaged: presentation times must increase
             last = packet.dts = packet.pts
             packet.stream = self._stream
             yield packet
@@ -172,7 +172,7 @@ class Sound:
         try:
             yield from (packet for packet in self._container.demux(self._source) if packet.size)
         except (FFmpegError, ValueError):
-            return  # damaged sound ends; the video goes on
+            return  # damaged sound ends here; the video continues
 
     def _transcode(self, packet: av.Packet | None) -> Iterator[av.Packet]:
         try:
@@ -185,7 +185,7 @@ class Sound:
             if frame is not None:
                 frame.pts = None
             for piece in self._resampler.resample(frame):
-                # Counted, since the stamps of a damaged or coarsely stamped source do not fit whole samples.
+                # Count samples: timestamps of a damaged or coarsely stamped source do not align with samples.
                 piece.pts, piece.time_base = self._samples, Fraction(1, self._encoder.rate)
                 self._samples = (self._samples or 0) + piece.samples
                 yield from self._encoder_packets(piece)
@@ -199,13 +199,13 @@ class Sound:
 
 
 class VideoWriter:
-    """One video that is being written, as a context manager: frames go in by `add`, in the order of time.
+    """Writes one video, as a context manager: frames are added by `add`, in temporal order.
 
     Args:
-        target: the file.
-        reader: where the images come from; says size and rate.
-        turner: what makes images fit; its result is what `add` takes.
-        start: seconds in the reader's video that are this one's time 0, where its sound begins as well.
+        target: the file to write.
+        reader: source of frame rate, colours and sound.
+        turner: converter of the frames; `add` takes its results.
+        start: time in the source, in seconds, that becomes time 0 of picture and sound.
     """
 
     def __init__(self, target: Path, reader: Reader, turner: Turner, start: float) -> None:
@@ -228,7 +228,7 @@ class VideoWriter:
         self.frames = 0
 
     def add(self, time: float, frame: av.VideoFrame) -> None:
-        """One image, yuv420p or rgb24, shown from `time` on (seconds in the reader's video)."""
+        """Add one frame, yuv420p or rgb24, shown from `time` (seconds in the source)."""
         now = max(0.0, time - self._start)
         frame.pts, frame.time_base = round(now / CLOCK), CLOCK
         frame.pict_type = 0  # the encoder decides where key frames are
@@ -238,7 +238,7 @@ class VideoWriter:
         self.frames += 1
 
     def finish(self, end: float) -> None:
-        """Write what is left of images, and of sound before `end` (seconds in the reader's video)."""
+        """Flush remaining frames, and sound up to `end` (seconds in the source)."""
         self._output.mux(self._stream.encode(None))
         for packet in self._sound.until(end - self._start):
             self._output.mux(packet)
@@ -252,16 +252,16 @@ class VideoWriter:
         self.close()
 
     def close(self) -> None:
-        """End the file."""
+        """Close the file."""
         self._output.close()
 
 
 def _encoder() -> str:
-    """The best encoder that this FFmpeg has."""
+    """The best video encoder of this FFmpeg."""
     for name in ENCODERS:
         try:
             av.Codec(name, "w")
         except (FFmpegError, ValueError):
             continue
         return name
-    raise DecodeError("this FFmpeg can encode no video")
+    raise DecodeError("this FFmpeg has no video encoder")

@@ -1,4 +1,4 @@
-"""Media tasks, seen by the program: a child process works on the video, and says how far it is."""
+"""Parent side of media tasks: runs them in a child process and reports progress."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.files.child import Child, ChildFailed, read_json
 from tal_cli.extractors.video.info import regular_file
 
-# Seconds without any progress that count as a hang.
+# Seconds without progress after which the child counts as hung.
 TIMEOUT = 60.0
 
 Progress = Callable[[float, "float | None"], None]
 
 
 def run_task(task: str, path: str, request: Any, progress: Progress | None = None) -> Any:
-    """Lets a child process do a task of `tal_cli.media.tasks.TASKS` on a video.
+    """Run a task of `tal_cli.media.tasks.TASKS` on a video in a child process.
 
     Args:
-        task: its name.
+        task: name of the task.
         path: the video.
-        request: a dataclass that JSON can hold; what the task's function takes.
-        progress: called with (done, in all).
+        request: JSON-serialisable dataclass with the arguments of the task.
+        progress: called with (done, total).
 
-    Returns: the task's result, as JSON holds it.
+    Returns: the task's result, as decoded from JSON.
 
     Raises:
         InputError: the video cannot be read, or the child failed, crashed or hung.

@@ -1,4 +1,4 @@
-"""Drawing what was found on a video: labels with scores while they last, and a timeline along the bottom."""
+"""Draws predicted segments on a video: labels with scores while they last, and a timeline at the bottom."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tal_cli.media.tasks import Progress
 
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc")
 SMALLEST_FONT = 9
-# Shares of the image's height.
+# Fractions of the image height.
 FONT, TIMELINE, CHIPS = 1 / 24, 1 / 4, 0.6
 GROUND = (16, 17, 20, 200)
 
@@ -49,7 +49,7 @@ def draw(path: str, request: dict[str, Any], progress: Progress) -> str:
 
 
 class Painter:
-    """Draws on images of one size; what stays the same between them is drawn once."""
+    """Draws on images of one size; unchanged parts are cached between frames."""
 
     def __init__(
         self, width: int, height: int, segments: list[Segment], colours: dict[str, str], duration: float
@@ -77,7 +77,7 @@ class Painter:
         image[top:, left : left + thick] = 255
 
     def _draw_chips(self, now: tuple[int, ...]) -> NDArray[np.uint8]:
-        """The labels of this moment, one under the other, best first; as many as fit."""
+        """The current labels, one below the other, best first; as many as fit."""
         line = sum(self._font.getmetrics()) if isinstance(self._font, ImageFont.FreeTypeFont) else 12
         pad = max(2, line // 4)
         pitch = line + 2 * pad
@@ -98,7 +98,7 @@ class Painter:
         return np.asarray(image)
 
     def _caption(self, segment: Segment, room: float) -> str:
-        """Label and score; of a label that is too long as much as there is room for, in pixels."""
+        """Label and score, with the label truncated to `room` pixels."""
         label, _, _, score = segment
         text = f"{label}  {score:.2f}"
         while label and self._font.getlength(text) > room:
@@ -107,7 +107,7 @@ class Painter:
         return text
 
     def _draw_timeline(self) -> NDArray[np.uint8]:
-        """All segments in rows by label, fainter the less certain; the more rows, the thinner."""
+        """All segments in rows by label; opacity shows the score."""
         rows = sorted({label for label, *_ in self._segments})
         room = max(1, int(self._height * TIMELINE))
         pitch = max(1, min(self._height // 40, room // max(1, len(rows))))
@@ -125,14 +125,14 @@ class Painter:
 
 
 def _blend(image: NDArray[np.uint8], drawing: NDArray[np.uint8]) -> None:
-    """Put uint8 [h, w, 4] with opacity over uint8 [h, w, 3], in place."""
+    """Alpha-blend uint8 [h, w, 4] over uint8 [h, w, 3], in place."""
     opacity = drawing[..., 3:].astype(np.uint16)
     mixed = image * (255 - opacity) + drawing[..., :3] * opacity
     image[:] = (mixed + 127) // 255
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """A font that knows many scripts where one is installed, else the one that Pillow brings."""
+    """An installed font with many scripts, else Pillow's default font."""
     for name in FONTS:
         try:
             return ImageFont.truetype(name, size)

@@ -1,4 +1,4 @@
-"""The packets of a video without decoding them: what can be cut out as it is."""
+"""Index of a video's packets, without decoding: finds parts that can be copied."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tal_cli.media.tasks import Progress
 class PacketIndex:
     """The video packets of a file in decoding order.
 
-    stamps: display times in the stream's time base. keys: whether decoding can begin there. times: display times in
-    seconds on the reader's clock, ascending.
+    stamps: presentation times in the stream's time base. keys: whether decoding can start there. times: presentation
+    times in seconds on the reader's clock, ascending.
     """
 
     stamps: tuple[int, ...]
@@ -27,9 +27,8 @@ class PacketIndex:
     times: tuple[float, ...]
 
     def packets_within(self, first: float, end: float) -> range | None:
-        """The packets of the frames shown in [first, end) seconds, if they can stand alone: they follow each other in
-        the file, the first shown is the first decoded and a key frame. Nothing before them is then needed, and
-        nothing of them after. None if not."""
+        """The packets of the frames shown in [first, end) seconds, if they can be decoded on their own: they are
+        contiguous in the file, and the first frame shown is the first decoded and a key frame. Else None."""
         low, high = bisect_left(self.times, first), bisect_left(self.times, end)
         count = high - low
         if count < 1:
@@ -49,7 +48,7 @@ class PacketIndex:
 
 
 def packet_index(reader: Reader, progress: Progress) -> PacketIndex | None:
-    """The index of a reader's file; None where times are not stored or not reliable. The reader's place is lost."""
+    """The index of a reader's file; None if times are missing or unreliable. Changes the reader's position."""
     base = reader.stream.time_base
     if not reader.can_jump or base is None:
         return None
@@ -67,11 +66,11 @@ def packet_index(reader: Reader, progress: Progress) -> PacketIndex | None:
     if len(set(stamps)) != len(stamps):
         return None
     times = tuple(float(stamp * base) - reader.start for stamp in sorted(stamps))
-    # Frames before the first that decodes mean that the file begins in the middle of something.
+    # Packets before the first decodable frame: the file starts in the middle of a group of pictures.
     return PacketIndex(tuple(stamps), tuple(keys), times) if times and abs(times[0]) < 1e-6 else None
 
 
 def _packets(reader: Reader) -> Iterator[av.Packet]:
-    """The packets of the video one by one, since together they are as large as the file."""
+    """Packets of the video, one by one: together they are as large as the file."""
     reader.container.seek(0)
     yield from (packet for packet in reader.container.demux(reader.stream) if packet.size)

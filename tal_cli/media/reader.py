@@ -1,4 +1,4 @@
-"""Frames of a video with their times, by the clock that detection goes by, and ways to jump ahead."""
+"""Reads frames of a video with their times, on the same clock as detection, and seeks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tal_cli.extractors.video.clock import Clock
 from tal_cli.extractors.video.decoders.pyav import MAX_PIXELS, main_video_stream, open_container, plausible_rate
 from tal_cli.extractors.video.messages import DecodeError
 
-# Formats that store display times and an index; in others a jump may land anywhere.
+# Formats with presentation times and an index; in others seeking is unreliable.
 INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 FAILURES_IN_A_ROW = 1000
 
 
 @dataclass(frozen=True)
 class Colour:
-    """What a file says of its colours, as FFmpeg's numbers (2: nothing)."""
+    """Colour properties of a file, as FFmpeg's numbers (2: unspecified)."""
 
     matrix: int
     primaries: int
@@ -30,9 +30,9 @@ class Colour:
 class Reader:
     """One open video.
 
-    rate: frames per second, as the container claims. start: the container's time of the first frame, seconds; all
-    times that are given out count from it. rotation: degrees counter-clockwise that make frames upright.
-    Raises DecodeError where there is nothing to decode.
+    rate: frames per second according to the container. start: the container's time of the first frame, in seconds; all
+    returned times are relative to it. rotation: counter-clockwise rotation in degrees that makes frames upright.
+    Raises DecodeError if no frame can be decoded.
     """
 
     def __init__(self, path: str) -> None:
@@ -60,11 +60,11 @@ class Reader:
 
     @property
     def player_offset(self) -> float:
-        """What a browser adds to our times: its clock is the container's."""
+        """Offset from these times to a browser's, which uses the container's clock."""
         return max(0.0, self.start)
 
     def frames(self) -> Iterator[tuple[float, VideoFrame]]:
-        """(seconds, frame) on from where the reader is, in the order of time."""
+        """(seconds, frame) from the current position on, in temporal order."""
         frame, self._first = self._first, None
         frame = frame or next(self._frames, None)
         while frame is not None:
@@ -72,12 +72,12 @@ class Reader:
             frame = next(self._frames, None)
 
     def jump(self, seconds: float) -> None:
-        """Go to the last key frame at or before a time; only where `can_jump`."""
+        """Seek to the last key frame at or before a time; only if `can_jump`."""
         base = self.stream.time_base
         assert base is not None
         self.container.seek(int((seconds + self.start) / base), stream=self.stream)
         self._first = None
-        self._clock = None  # which counts on from frame to frame; where one can jump, stamps are what they say
+        self._clock = None  # the clock counts frames, which a seek breaks; formats with an index have reliable stamps
         self._frames = self._decode()
 
     def _time(self, frame: VideoFrame) -> float:
@@ -87,7 +87,7 @@ class Reader:
         return 0.0 if stamp is None else stamp - self.start
 
     def _stamp(self, frame: VideoFrame) -> float | None:
-        # avi stores no display times: see tal_cli.extractors.video.decoders.pyav.
+        # AVI stores no presentation times: see tal_cli.extractors.video.decoders.pyav.
         stamp = frame.dts if self.container.format.name == "avi" and frame.dts is not None else frame.pts
         return None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
 

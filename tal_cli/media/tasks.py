@@ -1,4 +1,4 @@
-"""The child: does one task on one video and leaves. Started by `host`, never imported by it."""
+"""Child process: runs one task on one video and exits. Started by `host`, never imported by it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ REPORT_EVERY = 0.1
 
 
 class Progress(Protocol):
-    """Told how far a task is; said on to the parent a few times a second."""
+    """Progress callback; reports to the parent a few times per second."""
 
     def __call__(self, done: float, total: float | None) -> None: ...
 
 
 def _leave_with_parent(scratch: str | None) -> None:
-    """Standard input stays open as long as the parent lives; where it was killed, what is unfinished goes as well."""
+    """Exit when the parent ends, which closes standard input, and remove unfinished files if it was killed."""
     sys.stdin.buffer.read()
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -39,7 +39,7 @@ def _leave_with_parent(scratch: str | None) -> None:
 
 
 def main() -> None:
-    """Run the child."""
+    """Entry point of the child process."""
     output = take_output()
     limit_memory()
     message = json.loads(sys.stdin.buffer.readline())

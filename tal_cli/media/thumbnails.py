@@ -12,7 +12,7 @@ from PIL import Image
 from tal_cli.media.reader import Reader
 from tal_cli.media.tasks import Progress
 
-# Further ahead than this it is quicker to look for a key frame than to decode on.
+# For gaps longer than this, seeking to a key frame is faster than decoding.
 JUMP_SECONDS = 12.0
 
 
@@ -29,7 +29,7 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
     images: list[str | None] = [None] * len(times)
     poster = None
     for index, frame in moments(reader, times, progress):
-        # As wide as needed and no wider: FFmpeg scales before anything else sees the image.
+        # Scaled by FFmpeg before any other step sees the image.
         wide = request["poster_width"] if index == poster_at else request["width"]
         image = upright(frame, reader.rotation, wide)
         if index == poster_at:
@@ -45,7 +45,7 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
 
 
 def moments(reader: Reader, times: list[float], progress: Progress) -> Iterator[tuple[int, Any]]:
-    """(index, the frame shown at that time) for ascending times; the last frame for whatever lies after it."""
+    """(index, frame shown at that time) for ascending times; the last frame for times after it."""
     frames = reader.frames()
     now, shown = next(frames)
     following = next(frames, None)

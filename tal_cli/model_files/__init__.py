@@ -1,1 +1,1 @@
-"""Model files from and for elsewhere: downloads, released checkpoints, exports."""
+"""Downloads, released checkpoints and exports of models."""

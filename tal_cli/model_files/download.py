@@ -1,7 +1,6 @@
-"""Published files onto this machine: resumed where a download broke off, checked, and there complete or not at all.
+"""Downloads of published files: resumed after interruptions, verified, and written atomically.
 
-A file's SHA-256 is the published one where that is known, else that of the first download, which is pinned under
-TAL_HOME.
+The expected SHA-256 is the published one if known, else that of the first download, which is pinned under TAL_HOME.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from tal_cli.safe_text import one_line
 
 
 def fetch(source: WeightsSource, target: Path) -> Path:
-    """A published file at `target`, downloaded unless it is there. An index of parts brings its parts along.
+    """Download a published file to `target` unless it exists. For an index of parts, the parts are downloaded as well.
 
     Raises:
-        DownloadError: offline, no public link, no connection, or not the file it should be. What arrived stays beside
-            the target, and the next call resumes there, unless it is wrong.
+        DownloadError: offline, no public link, no connection, or a wrong file. A partial download is kept beside the
+            target and resumed by the next call, unless it is wrong.
     """
     if not target.is_file():
         with locked(target):
-            if not target.is_file():  # another process may have been first
+            if not target.is_file():  # another process may have downloaded it meanwhile
                 download(source, target)
     elif source.sha256 or pinned(target):
         digest = file_sha256(target)
@@ -55,9 +54,9 @@ def fetch(source: WeightsSource, target: Path) -> Path:
 
 
 def download(source: WeightsSource, target: Path) -> None:
-    """Downloads a file, checks it, and pins it where its whole hash is not published. Raises DownloadError."""
+    """Download and verify a file; pin its hash if the full hash is not published. Raises DownloadError."""
     if source.url is None:
-        raise DownloadError(f"{source.file}: there is no public download", f"ask for it at {source.page}")
+        raise DownloadError(f"{source.file}: there is no public download", f"request it at {source.page}")
     part = target.with_name(f".{target.name}.part")
     try:
         if is_offline():
@@ -67,22 +66,23 @@ def download(source: WeightsSource, target: Path) -> None:
         if wrong := mismatch(found, target, digest):
             forget(part)
             raise DownloadError(
-                f"{source.file}: SHA-256 {digest} arrived, {wrong}; not kept",
-                "the server's file was replaced, or damaged on the way; if it was rightly replaced, remove"
+                f"{source.file}: the download has SHA-256 {digest}, {wrong}; it was discarded",
+                "the file on the server was replaced, or damaged in transit; if the replacement is legitimate, remove"
                 f" {pin_path(target)}",
             )
     except DownloadError as error:
-        error.remedy = error.remedy or f"get it from {source.page} by hand and put it at {target}"
+        error.remedy = error.remedy or f"download it manually from {source.page} and save it as {target}"
         raise
     os.replace(part, target)
     forget(part)
     if len(source.sha256 or "") < DIGITS:
-        write_atomically(pin_path(target), f"{digest}  {target.name}\n".encode())  # as `sha256sum --check` reads it
-        console.note(f"{source.file}: SHA-256 {digest}, pinned: from now on this file is the only one taken for it")
+        write_atomically(pin_path(target), f"{digest}  {target.name}\n".encode())  # format of `sha256sum --check`
+        console.note(f"{source.file}: pinned to SHA-256 {digest}; other files will be rejected from now on")
 
 
 def receive_from(source: WeightsSource, url: str, part: Path) -> WeightsSource:
-    """Fills `part` from a URL of any scheme; gives the source with what its host states of it. Raises DownloadError."""
+    """Download to `part` from a URL of any scheme; returns the source with size and hash stated by the host. Raises
+    DownloadError."""
     token = None
     if url.startswith("gdrive://"):
         receive_from_google_drive(source, url, part)
@@ -100,7 +100,7 @@ def receive_from(source: WeightsSource, url: str, part: Path) -> WeightsSource:
 def find_on_hugging_face(source: WeightsSource, url: str) -> tuple[WeightsSource, str, str | None]:
     """hf://OWNER/REPOSITORY/PATH -> the source with the size and SHA-256 that the hub states, the address, the token.
 
-    Endpoint, token and proxies are those that huggingface_hub is set up with (HF_ENDPOINT, HF_TOKEN, `hf auth login`).
+    Endpoint, token and proxies are those of huggingface_hub (HF_ENDPOINT, HF_TOKEN, `hf auth login`).
 
     Raises:
         DownloadError: no such file, no connection, or a repository whose terms must be accepted first.
@@ -115,26 +115,24 @@ def find_on_hugging_face(source: WeightsSource, url: str) -> tuple[WeightsSource
         found = get_hf_file_metadata(address)
     except GatedRepoError:
         raise DownloadError(
-            f"{source.file}: {repo} on Hugging Face asks to accept its terms first",
+            f"{source.file}: {repo} on Hugging Face requires accepting its terms",
             f"accept them at https://huggingface.co/{repo}, then `hf auth login` (or set HF_TOKEN), and pull again",
         ) from None
     except Exception as error:  # its own kinds and its HTTP library's, which differ between releases
         raise DownloadError(f"{source.file}: Hugging Face: {one_line(error)[:200]}") from None
     stated = found.etag if re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", found.etag or "") else None
     if stated and source.sha256 and not stated.startswith(source.sha256.lower()):
-        raise DownloadError(
-            f"{source.file}: Hugging Face now has a file of SHA-256 {stated}, the published one's is {source.sha256}"
-        )
+        raise DownloadError(f"{source.file}: the file on Hugging Face has SHA-256 {stated}, expected {source.sha256}")
     by_the_hub = urlsplit(found.location).netloc == urlsplit(address).netloc  # other hosts need no login
     stated_source = replace(source, sha256=stated or source.sha256, size=source.size or found.size)
     return stated_source, found.location, get_token() if by_the_hub else None
 
 
 def receive_from_google_drive(source: WeightsSource, url: str, part: Path) -> None:
-    """gdrive://ID by gdown, which knows the pages that Google puts before large files.
+    """Download gdrive://ID with gdown, which handles Google's confirmation pages for large files.
 
     Raises:
-        DownloadError: no such file, no connection, or one that too many people have asked for today.
+        DownloadError: no such file, no connection, or Google's download quota of the file is exceeded.
     """
     import gdown
 
@@ -144,13 +142,13 @@ def receive_from_google_drive(source: WeightsSource, url: str, part: Path) -> No
     except Exception as error:  # gdown's, requests' and urllib3's own kinds
         raise DownloadError(
             f"{source.file}: Google Drive: {one_line(error)[:200]}",
-            f"open https://drive.google.com/uc?id={identifier} in a browser; when it says that too many have asked for"
-            " it, try again tomorrow",
+            f"open https://drive.google.com/uc?id={identifier} in a browser; if its download quota is exceeded,"
+            " try again tomorrow",
         ) from None
 
 
 def fetch_parts(source: WeightsSource, index: Path) -> None:
-    """The files that an index names, from beside it. Raises DownloadError, also for an index that is none."""
+    """Download the parts listed in an index, from the same folder. Raises DownloadError, also for an invalid index."""
     try:
         parts = parts_of(index)
     except WeightsError as error:
@@ -161,7 +159,7 @@ def fetch_parts(source: WeightsSource, index: Path) -> None:
 
 
 def mismatch(source: WeightsSource, target: Path, digest: str) -> str:
-    """Which hash that is known of a file a SHA-256 contradicts; empty where it agrees with all."""
+    """The known hash of a file that a SHA-256 contradicts, as text; empty if it agrees with all."""
     for known, whose in ((source.sha256, "the published file's"), (pinned(target), "the first download's")):
         if known and not digest.startswith(known.lower()):
             return f"{whose} is {known}"
@@ -169,14 +167,14 @@ def mismatch(source: WeightsSource, target: Path, digest: str) -> str:
 
 
 def is_offline() -> bool:
-    """Whether nothing may be downloaded: TAL_OFFLINE or HF_HUB_OFFLINE is set."""
+    """Whether downloads are disabled: TAL_OFFLINE or HF_HUB_OFFLINE is set."""
     off = ("", "0", "false", "no")
     return any(os.environ.get(name, "").lower() not in off for name in ("TAL_OFFLINE", "HF_HUB_OFFLINE"))
 
 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Lets one process at a time download a file. Raises DownloadError where nothing can be written there."""
+    """Lock a download against other processes. Raises DownloadError if the folder cannot be written to."""
     lock = FileLock(target.with_name(f".{target.name}.lock"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -190,6 +188,6 @@ def locked(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if os.name == "posix":  # removed while it is held: filelock counts no lock on a file that has lost its name
+        if os.name == "posix":  # removed while locked: filelock does not accept a lock on an unlinked file
             Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()

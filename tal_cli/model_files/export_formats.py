@@ -1,4 +1,4 @@
-"""Models as files that run without `tal`. A new format is a function here and a line in `FORMATS`."""
+"""Exports models to files that run without `tal`. A new format is a function here and a line in `FORMATS`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LARGEST_ONNX = 2_000_000_000  # bytes of weights that fit into the one message t
 
 @dataclass(frozen=True, kw_only=True)
 class Exportable:
-    """A module with all that an exporter wants to know.
+    """A module with the information for an exporter.
 
     Attributes:
         name: of the model.
@@ -80,7 +80,7 @@ def of_detector(model: LoadedModel, length: int | None = None) -> Exportable:
 
 
 def _length_metadata(config: ModelConfig, cells: int) -> dict[str, str]:
-    """Metadata: what is done to a sequence before it goes in, and what a grid cell of the output means."""
+    """Metadata: preprocessing of input sequences, and conversion of grid cells to seconds."""
     if config.resample:
         return {
             "padding": f"none: sequences of N windows are interpolated linearly to {cells} cells, as parts of equal "
@@ -96,7 +96,7 @@ def _length_metadata(config: ModelConfig, cells: int) -> dict[str, str]:
 
 
 def of_backbone(name: str, backbone: Backbone) -> Exportable:
-    """The network of a backbone, on windows or, for image models, on pictures; its preparation is in the metadata.
+    """The network of a backbone, on windows or, for image models, on images; the metadata has its preprocessing.
 
     Raises:
         UsageError: the backbone has no network.
@@ -104,7 +104,7 @@ def of_backbone(name: str, backbone: Backbone) -> Exportable:
     from tal_cli.extractors.backbones.timm_frames import FrameBackbone
 
     if not isinstance(backbone, WindowedBackbone | FrameBackbone):
-        raise UsageError(f"{name}: cannot be exported: it is no network, what it gives is measured step by step")
+        raise UsageError(f"{name}: cannot be exported: it is not a network: its features are measurements")
     width, height = backbone.frame_size(320, 240)
     frames = torch.zeros(1 + backbone.lookahead, height, width, 3, dtype=torch.uint8)
     if isinstance(backbone, FrameBackbone):
@@ -123,7 +123,7 @@ def of_backbone(name: str, backbone: Backbone) -> Exportable:
 
 
 def export(model: Exportable, format: str, path: Path) -> float | None:
-    """Write a file; gives its largest difference from the model, None where no runtime is there to tell.
+    """Write a file; returns its largest difference from the model, None if the runtime is not installed.
 
     Raises:
         UsageError: the format cannot hold this model; the message says why.
@@ -158,7 +158,7 @@ def to_program(model: Exportable) -> torch.export.ExportedProgram:
 
 
 def write_onnx(model: Exportable) -> bytes:
-    """One file with weights and metadata inside."""
+    """An ONNX file with weights and metadata."""
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -188,14 +188,14 @@ def write_onnx(model: Exportable) -> bytes:
 
 
 def write_program(model: Exportable) -> bytes:
-    """What `torch.export.load` reads; metadata are its extra files."""
+    """A file for `torch.export.load`, with the metadata as extra files."""
     buffer = io.BytesIO()
     torch.export.save(to_program(model), buffer, extra_files=dict(model.metadata))
     return buffer.getvalue()
 
 
 def compare_onnx(model: Exportable, data: bytes) -> float | None:
-    """By onnxruntime, where it is installed."""
+    """Compare with onnxruntime, if it is installed."""
     try:
         import onnxruntime
     except ImportError:
@@ -205,7 +205,7 @@ def compare_onnx(model: Exportable, data: bytes) -> float | None:
 
 
 def compare_program(model: Exportable, data: bytes) -> float | None:
-    """By torch itself."""
+    """Compare with torch."""
     run = torch.export.load(io.BytesIO(data)).module()
     return _largest(model, lambda inputs: _arrays(run(*inputs.values())))
 
@@ -223,8 +223,7 @@ def _largest(model: Exportable, run: Callable[[Mapping[str, Tensor]], Sequence[n
 
 
 def _distance(expected: np.ndarray, found: np.ndarray) -> float:
-    """The largest difference, of values beyond 1 as a share of them; infinite between shapes and where one is no
-    number."""
+    """The largest difference, relative for values above 1; infinite for different shapes and for NaN."""
     if expected.shape != found.shape or not np.isfinite(found).all():
         return float("inf")
     return float((np.abs(expected - found) / np.maximum(1, np.abs(expected))).max(initial=0))
@@ -236,7 +235,7 @@ def _arrays(outputs: Tensor | Sequence[Tensor]) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: what it is called, its suffix, how it is written and how it is compared with the model."""
+    """A file format: its suffix, its writer and its comparison with the model."""
 
     suffix: str
     write: Callable[[Exportable], bytes]

@@ -1,7 +1,7 @@
-"""One file over HTTP(S), resumed where the connection breaks off. Proxies are those of the environment.
+"""Downloads one file over HTTP(S), resuming after connection failures. Proxies are taken from the environment.
 
-Resuming is left to neither of the libraries for hubs: huggingface_hub drops a partial file, and gdown serves Google
-Drive alone. Hashes are checked by the caller (`download.py`).
+The hub libraries cannot resume in general: huggingface_hub drops partial files, and gdown only supports Google Drive.
+Hashes are verified by the caller (`download.py`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tal_cli.extractors.errors import DownloadError
 from tal_cli.safe_text import one_line
 
 TIMEOUT = 30.0  # seconds without a byte
-PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between attempts in a row that do not get further
+PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between consecutive attempts without progress
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
-RESUMED = "run the command again: it resumes there"
+RESUMED = "run the command again to resume"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,11 @@ class Download:
     """One file to receive.
 
     Attributes:
-        name: of the file, for messages.
-        part: where its bytes go while they arrive; those of an earlier attempt stay.
-        size: bytes, None where unknown.
-        has_hash: whether the caller will check a known hash: then any beginning may be continued.
-        token: login for the host of the URL, and for no other.
+        name: name of the file, for messages.
+        part: the partial file; bytes of an earlier attempt are kept.
+        size: size in bytes, None if unknown.
+        has_hash: whether the caller verifies a known hash; any partial file may then be resumed.
+        token: access token for the host of the URL only.
     """
 
     url: str
@@ -48,14 +48,14 @@ class Download:
 
 
 class Interrupted(Exception):
-    """A failure that another attempt may not meet."""
+    """A failure after which another attempt may succeed."""
 
 
 def receive(download: Download) -> None:
-    """Fills `download.part` to the file's end.
+    """Download the rest of `download.part`.
 
     Raises:
-        DownloadError: the server has no such file, it is not the published one, or attempts no longer add to it.
+        DownloadError: the server has no such file, it is not the published one, or attempts make no progress.
     """
     failures, furthest = 0, length_of(download.part)
     while True:
@@ -73,7 +73,7 @@ def receive(download: Download) -> None:
 
 
 def attempt(download: Download) -> None:
-    """Receives what is missing. Raises Interrupted, DownloadError."""
+    """Download the missing bytes once. Raises Interrupted, DownloadError."""
     have = length_of(download.part)
     try:
         with build_opener(SafeRedirects).open(request_for(download, have), timeout=TIMEOUT) as response:
@@ -82,7 +82,7 @@ def attempt(download: Download) -> None:
             write(response, download, start, total)
     except HTTPError as error:
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
-            return  # it was there to its last byte
+            return  # the file is already complete
         if error.code == 416:
             forget(download.part)
         if error.code == 416 or error.code in TEMPORARY:
@@ -96,7 +96,7 @@ def attempt(download: Download) -> None:
 
 
 def request_for(download: Download, have: int) -> Request:
-    """A request for what is missing; for the whole file where what is there could be of another version."""
+    """A request for the missing bytes; for the complete file if the partial one may be of another version."""
     request = Request(download.url, headers={"User-Agent": f"tal/{__version__}"})
     etag = noted_etag(download.part)
     if have and (etag or download.has_hash):
@@ -109,7 +109,7 @@ def request_for(download: Download, have: int) -> Request:
 
 
 class SafeRedirects(HTTPRedirectHandler):
-    """Follows redirects, but none from an encrypted connection to another one."""
+    """Follows redirects, except from HTTPS to an unencrypted connection."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
@@ -120,38 +120,38 @@ class SafeRedirects(HTTPRedirectHandler):
 
 
 def check(response: Any, download: Download, have: int) -> tuple[int, int | None]:
-    """Where the bytes of a response belong in the file, and the file's length (None: unknown).
+    """Offset of a response's bytes in the file, and the file's length (None: unknown).
 
     Raises:
-        Interrupted: they are not those asked for.
-        DownloadError: it can be told already that this is not the file.
+        Interrupted: not the requested range.
+        DownloadError: the headers show that this is not the file.
     """
     start = 0
     if response.status == 206:
         start = have
         if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             forget(download.part)
-            raise Interrupted("the server sent another part of the file than the one asked for")
+            raise Interrupted("the server sent another part of the file than requested")
     total = None if response.length is None else start + response.length
     name, folder = download.name, download.part.parent
     if response.headers.get_content_type() == "text/html":
-        # A login or a captive portal; its hash must not be pinned.
+        # A login page or a captive portal; its hash must not be pinned.
         raise DownloadError(f"{name}: the server sent a web page instead of the file")
     if total is None and not response.chunked and download.size is None and not download.has_hash:
-        raise DownloadError(f"{name}: the server does not say how long it is, so a part could pass for the whole")
+        raise DownloadError(f"{name}: the server does not state its length, so a truncated file could not be detected")
     if download.size is not None and total is not None and total != download.size:
         raise DownloadError(f"{name}: the server's file has {total} bytes, the published one {download.size}")
     free = shutil.disk_usage(folder).free
     if total is not None and total - start > free:
         raise DownloadError(
-            f"{name}: {(total - start) / 1e9:.1f} GB to come, {free / 1e9:.1f} GB free in {folder}",
-            "make room, or set TAL_HOME to a folder on another disk",
+            f"{name}: {(total - start) / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free in {folder}",
+            "free disk space, or set TAL_HOME to a folder on another disk",
         )
     return start, download.size if total is None else total
 
 
 def write(response: Any, download: Download, start: int, total: int | None) -> None:
-    """Appends what arrives to the part. Raises Interrupted where the connection ends before the file."""
+    """Append received bytes to the partial file. Raises Interrupted if the connection ends early."""
     done, megabytes = start, None if total is None else total / 1e6
     with (
         open(download.part, "r+b" if start else "wb") as file,
@@ -168,21 +168,21 @@ def write(response: Any, download: Download, start: int, total: int | None) -> N
             file.write(piece)
             bar.advance(len(piece) / 1e6)
     if total is not None and done < total:
-        raise Interrupted(f"the connection broke off after {done} of {total} bytes")
+        raise Interrupted(f"the connection was interrupted after {done} of {total} bytes")
 
 
 def length_of(part: Path) -> int:
-    """Bytes that have arrived."""
+    """Size of the partial file in bytes."""
     return part.stat().st_size if part.is_file() else 0
 
 
 def etag_path(part: Path) -> Path:
-    """The file with the ETag of the content that a part is the beginning of."""
+    """The file with the ETag of a partial file."""
     return part.with_name(f"{part.name}.etag")
 
 
 def noted_etag(part: Path) -> str | None:
-    """The ETag that came with a part, None where there was none."""
+    """The stored ETag of a partial file, None if there is none."""
     try:
         return etag_path(part).read_text(encoding="latin-1") or None
     except OSError:
@@ -190,12 +190,12 @@ def noted_etag(part: Path) -> str | None:
 
 
 def note_etag(part: Path, etag: str | None) -> None:
-    """Keeps an ETag, but for a weak one, which does not stand for every byte."""
+    """Store an ETag, except a weak one, which does not guarantee identical bytes."""
     etag_path(part).write_text("" if etag is None or etag.startswith("W/") else etag, encoding="latin-1")
 
 
 def forget(part: Path) -> None:
-    """Removes a part and its ETag."""
+    """Remove a partial file and its ETag."""
     part.unlink(missing_ok=True)
     etag_path(part).unlink(missing_ok=True)
 

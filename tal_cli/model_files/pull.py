@@ -1,4 +1,4 @@
-"""Weights by name: what a model or an extractor needs, and its download. Loads no torch until a model is imported."""
+"""Downloads the weights of a model or an extractor by name. Imports no torch until a checkpoint is converted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tal_cli.models.store import zoo
 def steps_for(name: str) -> list[Callable[[], Path]]:
     """Downloads for a model (its extractor's weights among them), an extractor or a flow method.
 
-    Each gives the path of what is there then, and raises MissingError where it cannot be had.
+    Each returns the path of the downloaded file or folder, and raises MissingError if there is no download.
 
     Raises:
-        UsageError: nothing has that name.
+        UsageError: an unknown name.
     """
     if name in FLOW_WEIGHTS:
         return [partial(pull_weights, name, FLOW_WEIGHTS[name])]
@@ -36,7 +36,7 @@ def steps_for(name: str) -> list[Callable[[], Path]]:
 
 
 def steps_for_extractor_of(model: str) -> list[Callable[[], Path]]:
-    """Downloads for the extractor that a model names, which may be one that only others have. Raises UsageError."""
+    """Downloads for a model's extractor; none if tal does not have the extractor. Raises UsageError."""
     try:
         name = zoo.find_model(model).recipe.features.extractor
     except UnknownModel as error:
@@ -44,26 +44,26 @@ def steps_for_extractor_of(model: str) -> list[Callable[[], Path]]:
     try:
         sources = catalog.weights_of(catalog.find(name))
     except UnknownExtractor:
-        console.note(f"tal has no extractor {name}: this model takes ready-made features only")
+        console.note(f"tal has no extractor {name}: this model only works with extracted features")
         return []
     return [partial(pull_weights, name, source) for source in sources]
 
 
 def pull_weights(name: str, source: WeightsSource) -> Path:
-    """A weights file of an extractor, downloaded unless it is there. Raises MissingError with all ways to get it."""
+    """Download a weights file of an extractor unless it exists. Raises MissingError with all ways to get it."""
     if source.url is None and locate(source) is None:
         raise MissingError(f"{name}: its weights cannot be downloaded", remedy(name, (source,)))
     return fetch(source, weights_path(source))
 
 
 def pull_model(name: str) -> Path:
-    """A model's folder, its checkpoint downloaded and imported unless it is there.
+    """Download and import a model's checkpoint unless it exists; returns the model's folder.
 
     Raises:
         ModelMissing: its authors publish no file that can be downloaded; the remedy says what can be done.
         DownloadError: the download failed.
         MissingError: the labels of its classes are not bundled with tal.
-        CheckpointError: the file is not what it should be.
+        CheckpointError: an invalid checkpoint.
     """
     source = zoo.weights_source(name)
     if zoo.find_model(name).runnable_now or source is None or source.url is None:
@@ -81,7 +81,7 @@ def pull_model(name: str) -> Path:
 
 
 def unknown_name(name: str) -> UsageError:
-    """The error for a name of no model and no extractor; its remedy is the name that was meant, or where names are."""
+    """The error for an unknown name; its remedy is the closest name, or the commands that list names."""
     names = [*catalog.BACKBONES] + [entry.name for entry in zoo.available_models()[0]]
     meant = did_you_mean(name, names, "see `tal models list` and `tal extractors list`")
     return UsageError(f"neither a model nor an extractor is named {name}", meant)

@@ -1,4 +1,4 @@
-"""Released checkpoints into TAL_HOME and out again: what `tal models add`, `remove` and `export-released` do."""
+"""Import, removal and export of released checkpoints: `tal models add`, `remove` and `export-released`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROPOSALS = ("action",)  # the one label of detectors whose classes a video-leve
 
 @dataclass(frozen=True)
 class Imported:
-    """A model that `tal models add` made: its folder, the recipe taken, and whose label order was assumed (or None)."""
+    """An imported model: its folder, its recipe, and the assumed label order (None if labels were given)."""
 
     folder: Path
     recipe: Recipe
@@ -37,14 +37,14 @@ def install(
 ) -> Imported:
     """Import a released checkpoint under a name.
 
-    `recipe` is a recipe's name or file, by default the one that the weights' shapes and the name tell; `labels` a file
-    with one label a line in class order (or EPIC-KITCHENS' table of classes), by default the data set's list.
+    `recipe` is a recipe's name or file, by default inferred from the weights' shapes and the name; `labels` is a file
+    with one label per line in class order (or EPIC-KITCHENS' table of classes), by default the data set's list.
 
     Raises:
-        UsageError: a name that cannot be one, that a shipped model has, or that is taken.
-        MissingError: the data set's labels do not travel with the package.
+        UsageError: an invalid name, or the name of a bundled or existing model.
+        MissingError: the data set's labels are not bundled.
         InputError: a file of labels that cannot be read.
-        CheckpointError: the file is no checkpoint, or its weights fit no recipe, or not the one given.
+        CheckpointError: not a checkpoint, or its weights fit no recipe, or not the given one.
         RecipeError: no such recipe.
     """
     from tal_cli.models.recipe.loading import load_recipe
@@ -66,10 +66,10 @@ def install(
 
 
 def uninstall(name: str) -> Path:
-    """Remove an imported or pulled model's folder and return where it was.
+    """Remove the folder of an imported or downloaded model and return its path.
 
     Raises:
-        UsageError: a model that travels with the package, or none of that name under TAL_HOME.
+        UsageError: a bundled model, or no model of that name under TAL_HOME.
     """
     folder = removable_folder(name)
     if folder.is_symlink():
@@ -85,7 +85,7 @@ def removable_folder(name: str) -> Path:
     from tal_cli.models.store.zoo import SHIPPED, installed_folder
 
     if (SHIPPED / name).is_dir() and NAME.fullmatch(name):
-        raise UsageError(f"{name} travels with tal and is not removed")
+        raise UsageError(f"{name} is bundled with tal and cannot be removed")
     if not NAME.fullmatch(name) or not installed_folder(name).is_dir():
         parent = home() / "models"
         there = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
@@ -96,10 +96,9 @@ def removable_folder(name: str) -> Path:
 
 
 def export_released(model: str, target: Path, *, overwrite: bool = False) -> None:
-    """Write a model as its authors' code writes checkpoints, for that code to load.
+    """Write a model in the checkpoint format of its authors' code.
 
-    The file holds the same weights as `state_dict` and `state_dict_ema`, under the names that they have inside
-    `DataParallel`.
+    The file contains the same weights as `state_dict` and `state_dict_ema`, with the key prefix of `DataParallel`.
 
     Raises:
         UsageError: the file exists.
@@ -115,7 +114,7 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
     from tal_cli.models.store.zoo import resolve_model
 
     if target.exists() and not overwrite:
-        raise UsageError(f"{target} exists", "give --overwrite to replace it")
+        raise UsageError(f"{target} already exists", "use --overwrite to replace it")
     loaded = load_model(resolve_model(model))
     state = to_released(loaded.detector.state_dict(), loaded.recipe.model)
     wrapped = {f"module.{key}": value for key, value in state.items()}
@@ -154,10 +153,10 @@ def _free_folder(name: str, overwrite: bool) -> Path:
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot be a model's name", "use letters, digits and . _ + -")
     if (SHIPPED / name).is_dir():
-        raise UsageError(f"{name} is the name of a model that travels with tal", "choose another name")
+        raise UsageError(f"{name} is the name of a bundled model", "choose another name")
     folder = installed_folder(name)
     if folder.exists() and not overwrite:
-        raise UsageError(f"there is a model named {name} already", "give --overwrite, or remove it first")
+        raise UsageError(f"a model named {name} already exists", "use --overwrite, or remove it first")
     return folder
 
 
@@ -177,8 +176,8 @@ def _usual_labels(recipe: Recipe) -> tuple[tuple[str, ...], str]:
     if benchmark is None or len(names) != recipe.model.classes:
         title = benchmark.title if benchmark else recipe.dataset or recipe.name
         raise MissingError(
-            f"the {recipe.model.classes} labels of {title} do not travel with tal",
-            "give --labels FILE, one label a line in class order (for EPIC-KITCHENS its EPIC_100_verb_classes.csv or "
+            f"the {recipe.model.classes} labels of {title} are not bundled with tal",
+            "give --labels FILE, one label per line in class order (for EPIC-KITCHENS its EPIC_100_verb_classes.csv or "
             f"EPIC_100_noun_classes.csv{f', from {benchmark.source}' if benchmark else ''})",
         )
     return names, f"the usual order of {benchmark.title} ({names[0]}, {names[1]}, ... {names[-1]})"
@@ -192,6 +191,5 @@ def _card(recipe: Recipe, checkpoint: Path, sha256: str, state: ReleasedState, a
 
 SHA-256 of the file: {sha256}
 Weights taken: {state.kind}{epoch}. Recipe: {recipe.name} ({recipe.source or "no source stated"}).
-Class order: {order}. A checkpoint does not say what its classes are called; if every label looks wrong, give its list
-with `--labels`.
+Class order: {order}. Checkpoints do not contain class names; if all labels are wrong, give their list with `--labels`.
 """

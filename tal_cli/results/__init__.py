@@ -1,1 +1,1 @@
-"""Results of detection: segments, readers, writers, the report."""
+"""Detection results: segments, readers, writers and the report."""

@@ -1,4 +1,4 @@
-"""`--clips` and `--overlay`: videos made of the inputs and of the segments detected in them."""
+"""`--clips` and `--overlay`: clips of detected segments, and videos with drawn labels."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def draw_overlay(detections: Detections, folder: Path, run: RunInfo) -> None:
 
 
 def clip_name(number: int, segment: Segment) -> str:
-    """A file name that says which segment it is, without its suffix; nothing in a label leads anywhere.
+    """File name of a segment's clip, without suffix; characters of the label that are special in paths are replaced.
 
     >>> clip_name(7, Segment("pan/left", 1.5, 62.25, 0.9))
     '0007_pan-left_1.50-62.25'
@@ -118,7 +118,7 @@ def _video_of(detections: Detections, what: str) -> str:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside what will be written, gone afterwards with all that is unfinished in it."""
+    """Context manager with a hidden scratch folder inside `folder`, removed at the end with all unfinished files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".tal-", dir=folder)).resolve()

@@ -1,8 +1,8 @@
-"""A colour per label: the same in every output, and told apart with every kind of colour vision.
+"""Colours of labels: the same in every output, and distinguishable with every type of colour vision.
 
-Twelve hues that also differ in lightness, once for light and once for dark grounds (at least 3 : 1 against white and
-near-black). A label's place follows from its name alone, unless another label of the same set has it already; beyond
-twelve labels colours come again, with stripes.
+Twelve hues that also differ in lightness, one set each for light and dark backgrounds (contrast at least 3 : 1 against
+white and near-black). A label's colour depends on its name alone unless another label already has it; beyond twelve
+labels, colours are reused with stripes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# Found by search for the largest least distance in OKLab under protanopia, deuteranopia and tritanopia (Machado 2009).
+# Maximise the smallest OKLab distance under protanopia, deuteranopia and tritanopia (Machado 2009).
 ON_LIGHT = (
     "#973350 #936425 #4d3b00 #9d9410 #0f9978 #086884 #003c80 #9383fe #7c56c2 #6a05b9 #db6db9 #6d0252".split()  # noqa: SIM905
 )
@@ -23,7 +23,7 @@ COUNT = len(ON_LIGHT)
 
 @dataclass(frozen=True)
 class Colour:
-    """How a label is drawn. light, dark: `#rrggbb` on such a ground; round: 0 plain, from 1 on striped."""
+    """Colour of a label. light, dark: `#rrggbb` on such a background; round: 0 plain, from 1 on striped."""
 
     light: str
     dark: str
@@ -31,7 +31,7 @@ class Colour:
 
 
 def colour_index(label: str) -> int:
-    """The place of a label among the COUNT colours, from its name alone."""
+    """Index of a label among the COUNT colours, from its name alone."""
     return int.from_bytes(hashlib.sha256(label.encode(errors="surrogatepass")).digest()[:4], "big") % COUNT
 
 
@@ -43,7 +43,9 @@ def colours(labels: Iterable[str]) -> dict[str, Colour]:
         round = len(taken) // COUNT
         place = colour_index(label)
         while round * COUNT + place in taken:
-            place = (place + 5) % COUNT  # prime to COUNT, so that every place comes; a neighbour would look alike
+            place = (
+                place + 5
+            ) % COUNT  # coprime to COUNT, so that every colour is reached; neighbouring ones look similar
         taken.add(round * COUNT + place)
         chosen[label] = Colour(ON_LIGHT[place], ON_DARK[place], round)
     return chosen

@@ -1,4 +1,4 @@
-"""How a file that is written names the video it speaks of: as a URI, as a path from where it stands, and its kind."""
+"""References to a video in output files: URI, relative path and MIME type."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-# Not from the system's table, which knows too few, and takes .ts for a translation.
+# The system's table lacks many types, and treats .ts as a translation file.
 MEDIA_TYPES = {
     ".3gp": "video/3gpp",
     ".avi": "video/x-msvideo",
@@ -28,12 +28,12 @@ MEDIA_TYPES = {
 
 
 def media_type(path: str) -> str:
-    """The MIME type of a video by its suffix; `video/*` where that says nothing."""
+    """The MIME type of a video by its suffix; `video/*` for unknown suffixes."""
     return MEDIA_TYPES.get(Path(path).suffix.lower(), "video/*")
 
 
 def relative_path(path: str, folder: str | os.PathLike[str]) -> str | None:
-    """The way from a folder to a path, with forward slashes and beginning with a dot; None to another drive."""
+    """Relative path from a folder, with forward slashes and a leading dot; None for another drive."""
     try:
         return "./" + Path(os.path.relpath(os.path.abspath(path), os.path.abspath(folder))).as_posix()
     except ValueError:
@@ -41,11 +41,11 @@ def relative_path(path: str, folder: str | os.PathLike[str]) -> str | None:
 
 
 def file_uri(path: str) -> str:
-    """`file:///...` of a path, absolute and quoted; bytes that are no UTF-8 survive."""
+    """`file:///...` URI of a path, absolute and quoted; non-UTF-8 bytes are preserved."""
     return "file://" + quote(os.fsencode(Path(os.path.abspath(path)).as_posix()))
 
 
 def relative_url(path: str, folder: str | os.PathLike[str]) -> str:
-    """The way from a folder to a path, as a page there would link it; quoted."""
+    """Relative URL from a folder, quoted, for links in a page there."""
     way = relative_path(path, folder)
     return file_uri(path) if way is None else quote(os.fsencode(way))

@@ -1,4 +1,4 @@
-"""Paths of outputs: what they mean, and whether they can be written to."""
+"""Output paths: file or folder, and checks that they can be written to."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from tal_cli.extractors.errors import UsageError
 
 
 def file_for(folder: Path, video: str, suffix: str) -> Path:
-    """The file of a video's results inside a folder; no name leads out of it."""
+    """The file of a video's results inside a folder; names cannot escape the folder."""
     parts = [part for part in video.split("/") if part not in ("", "..", ".")]
     return folder.joinpath(*parts[:-1], f"{parts[-1] if parts else 'video'}{suffix}")
 
 
 def is_folder(path: str) -> bool:
-    """Whether an output path means a folder: it is one, ends in a slash, or is new and has no suffix."""
+    """Whether an output path is a folder: an existing one, one with a trailing slash, or a new path without suffix."""
     return os.path.isdir(path) or path.endswith(("/", os.sep)) or (not os.path.lexists(path) and not Path(path).suffix)
 
 
 def check_writable(path: Path) -> None:
-    """Find out before hours of work that the result could not be written.
+    """Check before the work begins that the result can be written.
 
     Raises:
         UsageError: the place cannot be written to.
@@ -29,7 +29,7 @@ def check_writable(path: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """The same for a folder that is to be filled, and made where it is not there yet.
+    """Check before the work begins that a folder, which may not exist yet, can be written to.
 
     Raises:
         UsageError: it cannot be written to, or is a file.
@@ -38,4 +38,4 @@ def check_folder(folder: Path) -> None:
     if not there.is_dir():
         raise UsageError(f"{there}: this is a file, not a folder", "name a folder to write into")
     if not os.access(there, os.W_OK):
-        raise UsageError(f"{there}: you may not write there", "choose another folder")
+        raise UsageError(f"{there}: no write permission", "choose another folder")

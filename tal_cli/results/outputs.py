@@ -1,7 +1,7 @@
-"""Where the results of a run go: standard output, one file, or a folder with a file per video.
+"""Outputs of a run: standard output, one file, or a folder with a file per video.
 
-A folder gets each video as soon as it is done, and so does standard output in formats whose parts are of use by
-themselves. Every other output is written at the end, from a temporary file in which the videos have waited.
+Folders are written video by video, as is standard output in formats whose parts are useful on their own. Other outputs
+are written at the end, from a temporary file that buffers the videos.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Output:
 
 
 def write_results(detections: Iterable[Detections], outputs: Sequence[Output], run: RunInfo) -> None:
-    """Write the videos of a run to every output as they come; the next one is asked for when the last one is out.
+    """Write the videos of a run to every output as they are done; the next one is requested after the last is written.
 
     Raises:
-        InputError: an output cannot be written to. No file is left half-written, whatever is raised.
+        InputError: an output cannot be written to. No partial file is left after any exception.
     """
     folders = [output for output in outputs if output.is_folder]
     live = [output for output in outputs if output.is_standard and output.format.live]
@@ -82,14 +82,14 @@ def write_results(detections: Iterable[Detections], outputs: Sequence[Output], r
 
 
 class _Waiting:
-    """Detections that wait in a file; iterating reads them back in order, as often as wanted."""
+    """Detections buffered in a file; iterating reads them back in order, any number of times."""
 
     def __init__(self, file: tempfile.SpooledTemporaryFile[bytes]) -> None:
         self._file = file
         self._count = 0
 
     def add(self, detections: Detections) -> None:
-        """Put one more at the end.
+        """Append one more.
 
         Raises:
             InputError: the disk of the temporary folder is full.
@@ -103,7 +103,7 @@ class _Waiting:
     def __iter__(self) -> Iterator[Detections]:
         self._file.seek(0)
         for _ in range(self._count):
-            # The file has no name, so that only this process can have written to it.
+            # The file is unlinked, so that only this process can have written to it.
             found: Detections = pickle.load(self._file)
             yield found
 
@@ -114,7 +114,7 @@ def _write_file(detections: Iterable[Detections], path: Path, format: Format, ru
 
 
 def _write_live(detections: Iterable[Detections], format: Format, run: RunInfo) -> None:
-    """Write to standard output; what has been written of a video is shown once the writer asks for the next one."""
+    """Write to standard output; a video's output is flushed when the writer requests the next one."""
     written = io.BytesIO()
 
     def show() -> None:
@@ -134,7 +134,7 @@ def _write_live(detections: Iterable[Detections], format: Format, run: RunInfo) 
 
 @contextmanager
 def _standard_output() -> Iterator[BinaryIO]:
-    """Standard output for bytes, flushed at the end; a progress bar makes way for it."""
+    """Binary standard output, flushed at the end; hides the progress bar meanwhile."""
     try:
         with console.paused():
             yield sys.stdout.buffer

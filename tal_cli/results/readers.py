@@ -8,7 +8,7 @@ Formats are told apart by their content; text may be gzipped:
 - OpenTimelineIO timelines whose markers carry label and score (`otio`);
 - Label Studio's tasks with predictions, whose times are whole frames (`labelstudio`).
 
-The other formats are for people and their programs: they round scores to two decimals, or have no place for them.
+The other formats are for display and other programs: they round scores to two decimals, or have none.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ Row = tuple[str, float, float, float]  # label, start, end, score
 
 @dataclass(frozen=True)
 class VideoSegments:
-    """Segments of one video as a file has them; of a table that mixes its videos there are several for one.
+    """Segments of one video in a file; a table with interleaved videos yields several per video.
 
     Attributes:
         video: the video's name.
         rows: label, start, end (seconds) and score, in file order; finite, and unchecked otherwise.
-        path, duration, fps, frames: of the video; "" and 0 where the file does not tell.
+        path, duration, fps, frames: properties of the video; "" and 0 if the file lacks them.
     """
 
     video: str
@@ -60,12 +60,12 @@ class VideoSegments:
 
 @dataclass(frozen=True)
 class Results:
-    """What a results file says.
+    """Contents of a results file.
 
     Attributes:
         videos: in file order; read as they are iterated over, which can be done once and raises InputError.
         model, version: of the run that made it; empty where unknown.
-        labels: what the model could find; may be empty.
+        labels: labels of the model; may be empty.
         run_videos: what the model was trained on; None where unknown.
     """
 
@@ -76,10 +76,10 @@ class Results:
     run_videos: RunVideos | None = None
 
     def detections(self) -> tuple[Detections, ...]:
-        """All videos, each once; segments without length are left out, and none starts before 0.
+        """All videos, each once, without empty segments; starts are clipped to 0.
 
         Raises:
-            InputError: something in the file is wrong; the message names the video or the line.
+            InputError: invalid content; the message names the video or the line.
         """
         first: dict[str, VideoSegments] = {}
         kept: dict[str, list[Segment]] = {}
@@ -98,11 +98,11 @@ def read_results(path: str | Path, label_key: str = "label") -> Results:
 
     Args:
         path: the file.
-        label_key: which entry of a row is its label; EPIC-KITCHENS submissions have `verb`, `noun` and `action`.
+        label_key: entry of a row that is its label; EPIC-KITCHENS submissions have `verb`, `noun` and `action`.
 
     Raises:
-        InputError: the file cannot be read or is not such a file; the message names the video or the line.
-        MissingError: it is Parquet, and pyarrow is not installed.
+        InputError: the file cannot be read or is not a results file; the message names the video or the line.
+        MissingError: a Parquet file, and pyarrow is not installed.
     """
     if _begins_with(path, PARQUET_MAGIC):
         return _from_parquet(path, label_key)
@@ -302,7 +302,7 @@ def _row(label: object, start: Any, end: Any, score: Any) -> Row:
 
 
 def _number(value: Any) -> float:
-    """A fact that a file may lack: 0 for what is not a finite number."""
+    """An optional number: 0 for anything that is not finite."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The one result type that everything above the ground floors writes or reads."""
+"""The result type shared by detection, readers and writers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tal_cli.extractors.features.sequence import FileClock
 
 @dataclass(frozen=True)
 class Segment:
-    """Something that happens: a label from `start` to `end` (seconds on the video's clock), its score in [0, 1]."""
+    """A predicted segment: label, `start` and `end` (seconds on the video's clock), score in [0, 1]."""
 
     label: str
     start: float
@@ -20,16 +20,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one video.
+    """Segments detected in one video.
 
     Attributes:
         video: the video's unique name among those of one run.
         path: the file it came from.
         duration: seconds.
         fps: frames per second (the average, on variable rate).
-        frames: how many frames decoded.
-        segments: sorted by falling score; 0 <= start < end <= duration.
-        file_clock: where the first frame lies on the clock on which players and editing programs show the file.
+        frames: number of decoded frames.
+        segments: sorted by descending score; 0 <= start < end <= duration.
+        file_clock: time of the first frame on the clock of players and editing programs.
     """
 
     video: str
@@ -47,7 +47,7 @@ class Detections:
     def keep(
         self, *, min_score: float | None = None, top_k: int | None = None, labels: Collection[str] | None = None
     ) -> Detections:
-        """The same detections with only the segments asked for: labels first, then score, then the best `top_k`."""
+        """The detections filtered by labels, then by score, then to the best `top_k`."""
         segments = [
             segment
             for segment in self.segments

@@ -1,1 +1,1 @@
-"""Is this installation numerically right on this machine? A few recorded outputs of the published code, recomputed."""
+"""Numerical check of this installation against recorded outputs of the published code."""

@@ -154,7 +154,7 @@ def runnable(script: str) -> str:
 
 
 def need(words: list[str]) -> str | None:
-    """What a command needs that a test has not. Fails for a program that nobody has thought of."""
+    """Requirements of a command that the test environment lacks. Fails for an unknown program."""
     if words[0] in NOT_RUN:
         return NOT_RUN[words[0]]
     assert words[0] in RUN, f"{words[0]}: let a test run it, or say in NOT_RUN why not"

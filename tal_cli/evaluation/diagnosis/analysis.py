@@ -1,16 +1,16 @@
 """Error analysis of detections after Alwassel et al., Diagnosing Error in Temporal Action Detectors (ECCV 2018).
 
-Three analyses, to the numbers of the authors' tool (DETAD):
+Three analyses, with the same results as the authors' tool (DETAD):
 
-- false positives: the best 10 G predictions of each label, G being how many instances it has, by kind of error; and
-  what average mAP_N would gain if the errors of one kind were not there;
-- sensitivity: average mAP_N over the instances of one bucket of a characteristic alone;
-- false negatives: the share of a bucket's instances that no prediction finds at a normalised precision above 0.05.
+- false positives: the best 10 G predictions of each label, where G is its number of instances, by error type; and the
+  gain in average mAP_N if the errors of one type were removed;
+- sensitivity: average mAP_N over the instances of a single bucket of a characteristic;
+- false negatives: the fraction of a bucket's instances that no prediction matches at a normalised precision above 0.05.
 
-mAP_N is mAP with precision as if every label had the average number of instances, N: R N / (R N + F), R being recall
-and F the number of false positives so far. Predictions in videos without instances are left out; their number is told.
+mAP_N is mAP with precision normalised to the average number of instances per label, N: R N / (R N + F), where R is
+recall and F the number of false positives so far. Predictions in videos without instances are skipped and counted.
 
-Shapes: N thresholds, L labels, P predictions sorted by label and falling score, G instances in file order.
+Shapes: N thresholds, L labels, P predictions sorted by label and descending score, G instances in file order.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from tal_cli.extractors.errors import UsageError
 Bools = NDArray[np.bool_]
 
 MOST_GROUPS = 10  # G, 2G, ... of the false positive profile
-MISSED_BELOW = 0.05  # normalised precision under which a find does not count, for false negatives
+MISSED_BELOW = 0.05  # normalised precision below which an instance counts as missed
 
 
 @dataclass(frozen=True)
 class FalsePositives:
-    """The false positive profile and what each kind of error costs.
+    """The false positive profile and the cost of each error type.
 
     Attributes:
-        kept: predictions among the best 10 G of their labels.
+        kept: number of predictions among the best 10 G of their labels.
         precision: average precision per label, mean over thresholds, [L].
         total: predictions of each kind per threshold, [N, 6].
         counts: predictions of each kind in the first, second, ... G, mean over thresholds, [10, 6].
         sizes: predictions in the first, second, ... G, [10].
-        gain: average mAP_N without the errors of a kind, less that with them; [5].
+        gain: increase of average mAP_N when the errors of a type are removed, [5].
     """
 
     kept: int
@@ -56,7 +56,7 @@ class FalsePositives:
 
     @property
     def profile(self) -> Floats:
-        """Shares of each kind in the first, second, ... G, [10, 6]; zero where there are no predictions."""
+        """Fraction of each kind in the first, second, ... G, [10, 6]; zero without predictions."""
         shares: Floats = self.counts / np.maximum(self.sizes, 1)[:, None]
         return shares
 
@@ -72,8 +72,8 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class FalseNegatives:
-    """Average mAP_N of what counts as found, and the share of missed instances: in all, and per characteristic and
-    bucket; nan for a bucket without instances."""
+    """Average mAP_N of the matched predictions, and the fraction of missed instances: overall, and per characteristic
+    and bucket; nan for a bucket without instances."""
 
     average: float
     rate: float
@@ -82,8 +82,8 @@ class FalseNegatives:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Every analysed prediction's score, its overlap with the nearest instance of its label, and whether it is a true
-    positive at the first threshold, all [P]; or those of one video."""
+    """For every analysed prediction, or those of one video: its score, its highest tIoU with an instance of its label,
+    and whether it is a true positive at the first threshold, all [P]."""
 
     scores: Floats
     overlaps: Floats
@@ -93,15 +93,15 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What one prediction file does wrong on one subset.
+    """Error analysis of one prediction file on one subset.
 
     Attributes:
-        subset: which one.
-        tiou: thresholds, [N].
-        labels: those with instances, [L]; instances: how many each has.
-        characteristics: of all instances.
-        left_out: predictions in videos without instances, or of labels without.
-        unusable: instances that are left out: those without length, and those longer than their video.
+        subset: the analysed subset.
+        tiou: tIoU thresholds, [N].
+        labels: labels with instances, [L]; instances: the number of instances of each.
+        characteristics: characteristics of all instances.
+        left_out: number of skipped predictions: in videos or of labels without instances.
+        unusable: number of skipped instances: empty, or longer than their video.
         false_positives, sensitivity, false_negatives, scatter: the analyses.
     """
 
@@ -128,10 +128,10 @@ def diagnose(
 ) -> Diagnosis:
     """Analyse predictions on one subset of the ground truth.
 
-    `scale` is that of `characterise`; `video` is the one whose predictions the scatter has, None for all.
+    `scale` is that of `characterise`; `video` selects the predictions of the scatter, None for all.
 
     Raises:
-        UsageError: the subset has no instance that can be analysed, or there is no such scale or video.
+        UsageError: the subset has no instance that can be analysed, or an unknown scale or video.
     """
     everything = annotations.of(subset)
     videos = usable(everything)
@@ -162,8 +162,8 @@ def diagnose(
 
 @dataclass(frozen=True)
 class _Analysis:
-    """Predictions matched with instances; `claims` holds each prediction's instance in file order or -1, [N, P];
-    `place` its place among those of its label, [P]."""
+    """Predictions matched with instances; `claims` is the matched instance of each prediction in file order or -1,
+    [N, P]; `place` its rank among the predictions of its label, [P]."""
 
     matching: Matching
     tiou: Floats
@@ -205,7 +205,7 @@ class _Analysis:
         return Sensitivity(base, tuple(self._by_bucket(matched, item) for item in characteristics))
 
     def _by_bucket(self, matched: Bools, item: Bucketed) -> Floats:
-        """Average mAP_N when only one bucket's instances are there, and what claims others is not: [buckets]."""
+        """Average mAP_N with the instances of one bucket only, without predictions matched to others: [buckets]."""
         bucket = np.append(item.bucket, -1)[self.claims]
         label = np.empty(len(item.bucket), dtype=np.int64)
         label[self.matching.instance_row] = self.matching.instance_label
@@ -242,7 +242,7 @@ class _Analysis:
         return Scatter(predictions.scores[rows][shown], nearest[shown], (self.claims[0] >= 0)[shown], video)
 
     def _counts(self, matched: Bools, kept: Bools) -> tuple[Floats, Floats]:
-        """True and false positives of the prediction's label down to it, [N, P]."""
+        """Cumulative true and false positives of the label down to each prediction, [N, P]."""
         return self._running(matched & kept), self._running(~matched & kept)
 
     def _running(self, flags: Bools) -> Floats:
@@ -253,7 +253,7 @@ class _Analysis:
         return (total - total[:, first] + flags[:, first]).astype(np.float64)
 
     def _normalised(self, hits: Floats, misses: Floats, instances: Ints) -> Floats:
-        """Precision as if every label had the average number of instances, [N, P]; 0 where nothing is kept yet."""
+        """Precision normalised to the average number of instances per label, [N, P]; 0 before the first kept one."""
         average = self.matching.instances.sum() / len(self.matching.labels)
         recall = hits / np.maximum(instances, 1)[self.matching.label_of]
         total = recall * average + misses
@@ -261,7 +261,7 @@ class _Analysis:
         return precision
 
     def _precision(self, matched: Bools, kept: Bools, instances: Ints | None = None) -> Floats:
-        """Average normalised precision per label and threshold, [L, N], of the predictions that are kept."""
+        """Average normalised precision per label and threshold, [L, N], of the kept predictions."""
         instances = self.matching.instances if instances is None else instances
         hits, misses = self._counts(matched, kept)
         precision = self._normalised(hits, misses, instances)
@@ -276,7 +276,7 @@ class _Analysis:
 
 
 def _area(precision: Floats, recall: Floats) -> Floats:
-    """Area under the monotonous precision-recall curve, [N]."""
+    """Area under the monotonic precision-recall curve, [N]."""
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     steps = np.diff(recall, axis=1, prepend=0.0)
     area: Floats = (steps * envelope).sum(axis=1)

@@ -1,6 +1,6 @@
-"""What instances are like: how much of their video they cover, how long they are, how many their video has.
+"""Characteristics of instances: coverage of the video, length, and number of instances in the video.
 
-The three that can be computed from any annotations, of those that Alwassel et al. (2018) analyse, in their buckets.
+These are the characteristics of Alwassel et al. (2018) that can be computed from any annotations, with their buckets.
 Their tool has one scale of buckets for ActivityNet and one for THUMOS14.
 """
 
@@ -19,7 +19,7 @@ from tal_cli.extractors.errors import UsageError
 
 Ints = NDArray[np.int64]
 
-# Boundaries are decimal numbers: which side of one an instance is on must not depend on a division's last bit.
+# Boundaries are decimal numbers; round, so that the bucket does not depend on floating-point errors.
 DECIMALS = 9
 SIZES = ("XS", "S", "M", "L", "XL")
 
@@ -29,10 +29,10 @@ class Characteristic:
     """One characteristic and its buckets.
 
     Attributes:
-        name: coverage, length or num-instances, as the published tool has it.
-        title: for figures.
-        edges: upper bounds of all buckets but the last, which has none; a bound belongs to the bucket below it.
-        unit: of the edges.
+        name: coverage, length or num-instances, as in the published tool.
+        title: title in figures.
+        edges: inclusive upper bounds of all buckets but the last, which has none.
+        unit: unit of the edges.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Characteristic:
 
     @property
     def ranges(self) -> tuple[str, ...]:
-        """What each bucket holds, as text."""
+        """Range of each bucket, as text."""
         bounds = [f"{edge:g}" for edge in self.edges]
         first, last = f"up to {bounds[0]}", f"above {bounds[-1]}"
         middle = [f"{low} to {high}" for low, high in pairwise(bounds)]
@@ -72,7 +72,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Bucketed:
-    """One characteristic of all instances: `bucket` is the bucket's number of each, [G] in file order."""
+    """One characteristic of all instances: `bucket` is the bucket index of each, [G] in file order."""
 
     characteristic: Characteristic
     bucket: Ints
@@ -84,8 +84,7 @@ class Bucketed:
 
 
 def usable(videos: Sequence[VideoAnnotation]) -> list[VideoAnnotation]:
-    """The videos that have instances, with those that the published tool analyses: no longer than the video, no shorter
-    than nothing."""
+    """The videos with the instances that the published tool analyses: neither empty nor longer than the video."""
     kept = [
         replace(video, segments=tuple(s for s in video.segments if s.start < s.end and _coverage(video, s) <= 1))
         for video in videos
@@ -94,15 +93,15 @@ def usable(videos: Sequence[VideoAnnotation]) -> list[VideoAnnotation]:
 
 
 def characterise(videos: Sequence[VideoAnnotation], counts: dict[str, int], scale: str) -> tuple[Bucketed, ...]:
-    """Put the instances of these videos into buckets.
+    """Assign the instances of these videos to buckets.
 
     Args:
-        videos: as `usable` gives them.
-        counts: how many instances each video has, those that are not usable included.
-        scale: one of SCALES, or `auto`: the one under which the instances spread most evenly.
+        videos: the result of `usable`.
+        counts: number of instances of each video, including unusable ones.
+        scale: one of SCALES, or `auto`: the one that divides the instances most evenly.
 
     Raises:
-        UsageError: there is no such scale.
+        UsageError: an unknown scale.
     """
     pairs = [(video, item) for video in videos for item in video.segments]
     values = (
@@ -111,7 +110,7 @@ def characterise(videos: Sequence[VideoAnnotation], counts: dict[str, int], scal
         [float(counts[video.name]) for video, _ in pairs],
     )
     if scale != "auto" and scale not in SCALES:
-        raise UsageError(f"no scale named {scale!r}", f"there are auto, {', '.join(SCALES)}")
+        raise UsageError(f"no scale named {scale!r}", f"use one of auto, {', '.join(SCALES)}")
     candidates = [
         tuple(
             Bucketed(item, np.searchsorted(np.asarray(item.edges), column, side="left").astype(np.int64))

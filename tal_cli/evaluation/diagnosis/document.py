@@ -1,4 +1,4 @@
-"""A diagnosis as a JSON document, in the published tool's names, so that its figures can be laid beside ours."""
+"""A diagnosis as a JSON document, with the names of the published tool, for comparison with its results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = tuple(kind.published_name for kind in Kind)
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """The document that `tal diagnose` writes; shares are in [0, 1], a bucket without instances has null."""
+    """The document that `tal diagnose` writes; fractions are in [0, 1], a bucket without instances has null."""
     return {
         "subset": diagnosis.subset,
         "tiou_thresholds": list(diagnosis.tiou),

@@ -1,7 +1,7 @@
-"""What kind of error each prediction is, after Alwassel et al. (2018), Figure 2.
+"""Error types of predictions, after Alwassel et al. (2018), Figure 2.
 
-A prediction that claims no instance is judged by the segment of the ground truth that it overlaps most, whatever its
-label; among equal overlaps, the first in file order. Shapes: P predictions, N thresholds.
+An unmatched prediction is classified by the ground-truth segment of any label with the highest tIoU; among equal ones,
+the first in file order. Shapes: P predictions, N thresholds.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tal_cli.datasets.annotations import VideoAnnotation
 from tal_cli.evaluation.matching import CHUNK, Floats, Ints, overlaps
 from tal_cli.evaluation.predictions import Predictions
 
-LOCALIZATION_FLOOR = 0.1  # less overlap than this with anything is background
+LOCALIZATION_FLOOR = 0.1  # a lower tIoU with every segment means background
 
 
 class Kind(IntEnum):
-    """A prediction's kind; the order is that of the published figures."""
+    """True positive or error type of a prediction, in the order of the published figures."""
 
     TRUE_POSITIVE = 0
     DOUBLE_DETECTION = 1
@@ -31,7 +31,7 @@ class Kind(IntEnum):
 
     @property
     def published_name(self) -> str:
-        """As the published tool writes it."""
+        """Name in the published tool."""
         words = self.name.replace("_", " ").title()
         return words if self is Kind.TRUE_POSITIVE else f"{words} Err"
 
@@ -45,11 +45,11 @@ def classify(
     """The kind of each prediction at each threshold, [N, P].
 
     Args:
-        predictions: all.
-        rows: which of them, [P].
-        videos: the ground truth.
-        matched: which of them claim an instance, [N, P].
-        tiou: thresholds, [N].
+        predictions: all predictions.
+        rows: rows of the predictions to classify, [P].
+        videos: ground truth.
+        matched: whether each is matched to an instance, [N, P].
+        tiou: tIoU thresholds, [N].
     """
     overlap, same = _nearest(predictions, rows, videos)
     found = overlap >= tiou[:, None]
@@ -65,7 +65,7 @@ def classify(
 def _nearest(
     predictions: Predictions, rows: Ints, videos: Sequence[VideoAnnotation]
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Overlap with the nearest segment of the video, and whether that has the prediction's label, both [P]."""
+    """Highest tIoU with a segment of the video, and whether that has the prediction's label, both [P]."""
     by_name: dict[str, list[int]] = {}
     for position, row in enumerate(rows.tolist()):
         by_name.setdefault(predictions.videos[row], []).append(position)

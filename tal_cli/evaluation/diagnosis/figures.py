@@ -1,4 +1,4 @@
-"""The figures of a diagnosis, in the manner of Alwassel et al. (2018), and scores against overlaps.
+"""Figures of a diagnosis, in the style of Alwassel et al. (2018), and a scatter plot of scores against tIoU.
 
 Drawn with matplotlib, without its global state.
 """
@@ -42,8 +42,8 @@ STYLE: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One figure as bytes, and what it shows."""
+class RenderedFigure:
+    """One figure as bytes, with title and caption."""
 
     name: str
     title: str
@@ -52,7 +52,7 @@ class Picture:
     svg: bytes
 
 
-def draw(diagnosis: Diagnosis) -> list[Picture]:
+def draw(diagnosis: Diagnosis) -> list[RenderedFigure]:
     """All figures of a diagnosis; the same diagnosis gives the same bytes.
 
     Raises:
@@ -63,16 +63,16 @@ def draw(diagnosis: Diagnosis) -> list[Picture]:
     except ImportError as error:
         raise MissingError("figures need matplotlib", "pip install 'tal-cli[plots]'") from error
     with matplotlib.rc_context(STYLE):
-        return [_picture(name, title, caption, paint(diagnosis)) for name, (title, caption, paint) in FIGURES.items()]
+        return [_rendered(name, title, caption, paint(diagnosis)) for name, (title, caption, paint) in FIGURES.items()]
 
 
-def _picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
+def _rendered(name: str, title: str, caption: str, figure: Figure) -> RenderedFigure:
     files = {}
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": "tal"})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, dpi=RESOLUTION, metadata=metadata)
         files[kind] = buffer.getvalue()
-    return Picture(name, title, caption, files["png"], files["svg"])
+    return RenderedFigure(name, title, caption, files["png"], files["svg"])
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -127,7 +127,7 @@ def _sensitivity(diagnosis: Diagnosis) -> Figure:
 
 
 def _spread(axes: Axes, characteristics: Sequence[Bucketed], values: Sequence[Floats], base: float) -> None:
-    """The lowest and the highest bucket of each characteristic, relative to all instances together."""
+    """Lowest and highest bucket of each characteristic, relative to all instances."""
     for place, row in enumerate(values):
         if base <= 0 or np.isnan(row).all():
             continue
@@ -163,7 +163,7 @@ def _scatter(diagnosis: Diagnosis) -> Figure:
     scores, overlaps, true = found.scores[::step], found.overlaps[::step], found.true[::step]
     size, alpha = (5, 0.4) if len(scores) > FEW_POINTS else (22, 0.75)
     top, bottom = float(found.scores.max(initial=1.0)), float(found.scores.min(initial=0.0))
-    # Above the diagonal the score promises less than the segment keeps, below it more.
+    # Above the diagonal the score is lower than the tIoU, below it higher.
     axes.plot((0, 1), (bottom, top), color="grey", linestyle="--", linewidth=1, zorder=0)
     for chosen, colour, name in ((~true, "#9aa5b1", "false positive"), (true, "#33a02c", "true positive")):
         axes.scatter(overlaps[chosen], scores[chosen], s=size, color=colour, alpha=alpha, linewidths=0, rasterized=True,
@@ -188,7 +188,7 @@ def _scatter(diagnosis: Diagnosis) -> Figure:
 
 
 def _buckets(axes: Axes, characteristics: Sequence[Bucketed], values: Sequence[Floats]) -> float:
-    """Bars of percentages per characteristic and bucket, side by side; the place of the last."""
+    """Bars of percentages per characteristic and bucket; returns the position of the last."""
     place = 0.0
     ticks: list[float] = []
     names: list[str] = []
@@ -212,7 +212,7 @@ def _buckets(axes: Axes, characteristics: Sequence[Bucketed], values: Sequence[F
 
 
 def _bars(axes: Axes, places: Floats, values: Floats, colours: Sequence[str]) -> None:
-    """Bars with their values above them; nothing where there is no value."""
+    """Bars with their values above them; none for missing values."""
     for place, value, colour in zip(places.tolist(), values.tolist(), colours, strict=True):
         if np.isnan(value):
             axes.text(place, 1, "–", ha="center", va="bottom", color="grey")
@@ -234,25 +234,25 @@ Paint = Callable[[Diagnosis], Any]
 FIGURES: dict[str, tuple[str, str, Paint]] = {
     "false_positives": (
         "False positives",
-        "Left: the best predictions of each label by kind of error, in steps of G, its number of instances. "
-        "Right: what average mAP_N would gain without the errors of one kind.",
+        "Left: the best predictions of each label by error type, in steps of G, its number of instances. "
+        "Right: gain in average mAP_N without the errors of one type.",
         _false_positives,
     ),
     "sensitivity": (
         "Sensitivity",
-        "Left: average mAP_N over the instances of one bucket alone; dashed: over all. "
+        "Left: average mAP_N over the instances of a single bucket; dashed: over all. "
         "Right: the worst and the best bucket relative to all.",
         _sensitivity,
     ),
     "false_negatives": (
         "False negatives",
-        "Share of a bucket's instances that are not found at a normalised precision above 0.05; dashed: of all.",
+        "Fraction of a bucket's instances that are missed at a normalised precision above 0.05; dashed: of all.",
         _false_negatives,
     ),
     "score_overlap": (
-        "Scores and overlaps",
-        "Each prediction's score against its overlap with the nearest instance of its label. The nearer to the "
-        "diagonal, the better the score tells how well the segment fits; dotted: the threshold.",
+        "Scores and tIoU",
+        "Score of each prediction against its highest tIoU with an instance of its label. The closer to the "
+        "diagonal, the better the score predicts the tIoU; dotted: the threshold.",
         _scatter,
     ),
 }

@@ -1,4 +1,4 @@
-"""A diagnosis as one HTML page that needs nothing else: figures and styles are inside, and it runs no script."""
+"""A diagnosis as one self-contained HTML page: figures and styles are embedded, and there are no scripts."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from importlib import resources
 
 from tal_cli.evaluation.diagnosis.analysis import Diagnosis
 from tal_cli.evaluation.diagnosis.error_types import ERRORS, Kind
-from tal_cli.evaluation.diagnosis.figures import Picture
+from tal_cli.evaluation.diagnosis.figures import RenderedFigure
 
 TEMPLATE = "page.html.j2"
 
 
-def render(diagnosis: Diagnosis, pictures: Sequence[Picture], predictions: str, annotations: str) -> str:
+def render(diagnosis: Diagnosis, figures: Sequence[RenderedFigure], predictions: str, annotations: str) -> str:
     """The page.
 
     Args:
-        diagnosis: what it shows.
-        pictures: its figures.
+        diagnosis: the diagnosis.
+        figures: its figures.
         predictions, annotations: names of the files, as the page shows them.
     """
     from jinja2 import Environment, StrictUndefined
@@ -41,12 +41,12 @@ def render(diagnosis: Diagnosis, pictures: Sequence[Picture], predictions: str, 
             for index in order
         ],
         buckets=_buckets(diagnosis),
-        pictures=[(picture, base64.b64encode(picture.svg).decode("ascii")) for picture in pictures],
+        figures=[(figure, base64.b64encode(figure.svg).decode("ascii")) for figure in figures],
     )
 
 
 def _buckets(diagnosis: Diagnosis) -> list[tuple[str, str, str, int, float, float]]:
-    """Rows of characteristic, bucket, what it holds, instances, average mAP_N, share missed."""
+    """Rows of characteristic, bucket, range, instances, average mAP_N, fraction missed."""
     return [
         (item.characteristic.title, name, text, int(count), float(value), float(missed))
         for item, values, rates in zip(

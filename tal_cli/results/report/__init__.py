@@ -1,7 +1,6 @@
-"""`--report`: everything that was detected as one self-contained page.
+"""`--report`: all detections on one self-contained page.
 
-The page works from `file://` without a network. Each video's data is JSON in an element of its own, which the page
-parses when that video is opened; nothing from a file name, a label or an annotation is ever markup or script, and a
-content security policy lets only the page's own script run. `page.html.jinja` is the shell, `page/*.js` and
-`page.css` are what moves in it.
+The page works from `file://` without a network. The data of each video is JSON in its own element, parsed when the
+video is opened; file names, labels and annotations never become markup or script, and a content security policy allows
+only the page's own script. `page.html.jinja` is the template, `page/*.js` and `page.css` its scripts and styles.
 """

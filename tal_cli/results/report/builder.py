@@ -1,4 +1,4 @@
-"""Collecting the videos of a run and writing the page at its end."""
+"""Collects the videos of a run and writes the report page at its end."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import printable
 
 SCRIPTS = ("base", "filter", "player", "timeline", "table", "video", "index", "main")
-# Browsers hold no text that is much longer, and all of the page in memory.
+# Browsers limit the length of strings, and keep the whole page in memory.
 MOST_EMBEDDED = 256 << 20
 # Problems of further videos are reported in one line.
 MOST_WARNINGS = 5
-# Places in a segment's row, as the scripts have them.
+# Columns of a segment's row, as in the scripts.
 LABEL, SCORE = 0, 3
 COPY_BYTES = 3 << 20  # a multiple of three, so that pieces of base64 join without padding
 
 
 class Report:
-    """One HTML file in the making: `add` takes the videos one by one, `finish` writes it.
+    """Builds one HTML file: `add` takes the videos one by one, `finish` writes it.
 
     Args:
         path: the file.
-        run: what the page says of the run; its labels decide the colours.
-        annotations: ground truth to show beside what was found.
-        embed: whether the videos themselves go into the page.
+        run: the run, described on the page; its labels determine the colours.
+        annotations: ground truth to show beside the predictions.
+        embed: whether to embed the videos in the page.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Report:
         self._unplayable = 0
 
     def add(self, detections: Detections) -> None:
-        """Take stills of one video and keep what the page will say of it."""
+        """Extract stills of one video and store its data for the page."""
         truth = truth_of(detections, self._annotations)
         for label in [item.label for item in detections.segments] + [item.label for item in truth]:
             self._used.add(self._labels.setdefault(label, len(self._labels)))
@@ -112,9 +112,9 @@ class Report:
         write_atomically(self._path, write)
         self._parts.close()
         if self._unseen > MOST_WARNINGS:
-            console.warn(f"{self._unseen - MOST_WARNINGS} more without thumbnails in the report")
+            console.warn(f"{self._unseen - MOST_WARNINGS} more videos without thumbnails in the report")
         if self._unplayable > MOST_WARNINGS:
-            console.note(f"{self._unplayable - MOST_WARNINGS} more that browsers do not play")
+            console.note(f"{self._unplayable - MOST_WARNINGS} more videos that browsers cannot play")
 
     def _page_json(self) -> dict[str, Any]:
         chosen = colours(self._labels)
@@ -139,15 +139,13 @@ class Report:
         elif stills.unplayable:
             self._unplayable += 1
             if self._unplayable <= MOST_WARNINGS:
-                console.note(f"{printable(path)}: browsers do not play {stills.unplayable}; the report shows stills")
+                console.note(f"{printable(path)}: browsers cannot play {stills.unplayable}; the report shows stills")
 
     def _may_embed(self, path: str) -> bool:
         size = os.path.getsize(path)
         if self._embedded + size > MOST_EMBEDDED:
             most = MOST_EMBEDDED >> 20
-            console.warn(
-                f"{printable(path)}: linked instead of embedded, since a page holds {most} MB of video at most"
-            )
+            console.warn(f"{printable(path)}: linked instead of embedded: a page can embed at most {most} MB of video")
             return False
         self._embedded += size
         return True
@@ -169,7 +167,7 @@ class Report:
 
 
 def truth_of(detections: Detections, annotations: Annotations | None) -> Sequence[GroundTruth]:
-    """What is annotated of a video; by its name, or by its file's stem where names had to be told apart."""
+    """Ground truth of a video, by its name, or by its file's stem if names were made unique."""
     videos: Mapping[str, Any] = annotations.videos if annotations else {}
     found = videos.get(detections.video) or videos.get(Path(detections.path).stem)
     return [item for item in found.segments if item.end > item.start] if found else []

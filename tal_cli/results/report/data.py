@@ -20,17 +20,17 @@ from tal_cli.safe_text import printable
 THUMBNAIL_WIDTH = 160
 POSTER_WIDTH = 480
 QUALITY = 70
-# Some 4 KB each, so that a report of fifty videos stays one that can be sent around.
+# About 4 KB each, so that a report of fifty videos is small enough to send.
 MOST_THUMBNAILS = 300
 DECIMALS = 3
-# What browsers play, by FFmpeg's names; of the containers, the last two not all do.
+# Formats that browsers play, by FFmpeg's names; not all browsers play the last two containers.
 PLAYED_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg")
 PLAYED_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "theora")
 
 
 @dataclass(frozen=True)
 class Look:
-    """What `tal_cli.media.thumbnails.look` is asked: ascending times in seconds, widths in pixels."""
+    """Request of `tal_cli.media.thumbnails.look`: ascending times in seconds, widths in pixels."""
 
     times: tuple[float, ...]
     width: int = THUMBNAIL_WIDTH
@@ -40,12 +40,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Stills:
-    """Images taken from a video, and what is known of playing it.
+    """Images from a video, and its playback properties.
 
-    thumbnails: data URIs. shown: for each segment the number of the one that shows it; None where none does. poster:
-    one larger image. width, height: of the video, upright. offset: what a browser's clock adds to the times.
-    unplayable: what no browser plays of it, as in "MPEG-4 part 2"; empty where some do. problem: why there are no
-    stills.
+    thumbnails: data URIs. shown: for each segment the index of its thumbnail, or None. poster: one larger image. width,
+    height: size of the upright video. offset: difference of a browser's clock to the times. unplayable: codec or
+    container that no browser plays, such as "MPEG-4 part 2"; empty if some do. problem: reason for missing stills.
     """
 
     thumbnails: Sequence[str | None] = ()
@@ -59,7 +58,7 @@ class Stills:
 
 
 def take_stills(path: str, segments: Sequence[Segment], duration: float, progress: Progress | None) -> Stills:
-    """Stills from the middle of the segments, the best first; of the video's middle where there are none."""
+    """Stills from the middle of the segments, best segments first; from the middle of a video without segments."""
     times = moments_of(segments) or [duration / 2]
     try:
         seen = run_task("look", path, Look(tuple(times)), progress)
@@ -79,7 +78,7 @@ def take_stills(path: str, segments: Sequence[Segment], duration: float, progres
 
 
 def moments_of(segments: Sequence[Segment]) -> list[float]:
-    """Times of the stills, ascending seconds: the middle of each segment, unless its middle half holds one already."""
+    """Times of the stills, ascending seconds: the middle of each segment, unless its middle half has one already."""
     times: list[float] = []
     for segment in segments:
         quarter = (segment.end - segment.start) / 4
@@ -92,7 +91,7 @@ def moments_of(segments: Sequence[Segment]) -> list[float]:
 
 
 def moment_of(segment: Segment, times: Sequence[float]) -> int | None:
-    """Which of the ascending moments shows a segment: the one nearest to its middle, if that lies within it."""
+    """Index of the time nearest to the middle of a segment, if it is within the segment, else None."""
     at = bisect_left(times, middle(segment))
     around = [number for number in (at - 1, at) if 0 <= number < len(times)]
     nearest = min(around, key=lambda number: abs(times[number] - middle(segment)), default=None)
@@ -100,12 +99,12 @@ def moment_of(segment: Segment, times: Sequence[float]) -> int | None:
 
 
 def middle(segment: Segment) -> float:
-    """The moment half way through, in seconds."""
+    """The middle of a segment, in seconds."""
     return (segment.start + segment.end) / 2
 
 
 def unplayable(container: str, codec: str, codec_name: str) -> str:
-    """What no browser plays of a video, container or codec, by FFmpeg's names; empty where some do."""
+    """Container or codec that no browser plays, by FFmpeg's names; empty if some do."""
     if container not in PLAYED_CONTAINERS:
         return f"{container.split(',')[0]} files"
     return "" if codec in PLAYED_CODECS else codec_name
@@ -118,11 +117,11 @@ def video_json(
     labels: Mapping[str, int],
     folder: Path,
 ) -> dict[str, Any]:
-    """One video as the page reads it; labels and thumbnails by number, segments in the order of time.
+    """Data of one video for the page; labels and thumbnails by index, segments in temporal order.
 
     Args:
-        labels: label -> its number on the page.
-        folder: where the page will stand, from which the video is linked.
+        labels: label -> its index on the page.
+        folder: folder of the page, for relative links to the video.
     """
     ordered = sorted(range(len(detections.segments)), key=lambda i: (detections.segments[i].start, i))
     rows = [(index, detections.segments[index]) for index in ordered]
@@ -150,6 +149,6 @@ def video_json(
 
 
 def safe_json(value: Any) -> str:
-    """JSON that may stand inside a script element: nothing in it can end the element or begin markup."""
+    """JSON escaped for a script element: it cannot end the element or start markup."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

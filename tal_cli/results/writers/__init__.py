@@ -1,8 +1,8 @@
 """Output formats: a registry of writers, one module per format.
 
-A writer is a function `write(detections, file, run)`: it takes the videos one by one as they are done, and writes them
-to an open file. It holds none of them longer than it must, and neither closes nor seeks the file. A new format is a
-module with such a function and a line in `FORMATS`, or an entry point of the group `tal.formats` that gives a `Format`.
+A writer is a function `write(detections, file, run)`: it iterates over the videos as they are done, and writes them to
+an open file. It keeps none in memory longer than necessary, and neither closes nor seeks the file. A new format is a
+module with such a function and a line in `FORMATS`, or an entry point in the group `tal.formats` with a `Format`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tal_cli.results.segments import Detections
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What an output file says about the run that made it.
+    """The run that made an output file.
 
     Attributes:
         version: tal's version.
         model: the model's name.
         weights_sha256: hex digest of its weights.
-        labels: what the model can find, where that is known.
+        labels: labels of the model, if known.
         run_videos: what the model was trained on, where that is known; formats with a place for it write it.
-        terminal: whether a person looks at it: the only case in which colours are written.
+        terminal: whether the output is a terminal; only then are colours written.
         file: the file that is written; None for standard output.
     """
 
@@ -53,13 +53,13 @@ class Format:
     """An output format, chosen by its name or by a file's suffix.
 
     Attributes:
-        name: as `--format` has it.
-        suffix: of its files, with the dot.
+        name: name for `--format`.
+        suffix: file suffix, with the dot.
         function: "module:function" of its writer, imported when used.
-        single: whether a file of this format can only hold one video.
-        live: whether standard output shows each video as soon as it is done; else the whole output appears at the end,
-            since a part of it would be of no use.
-        needs: the package that the extra of the format's name installs; None where nothing is needed.
+        single: whether a file of this format can contain only one video.
+        live: whether standard output shows each video as soon as it is done; else the output is written at the end,
+            since a part of it would be useless.
+        needs: required package, installed by the extra of the format's name; None if nothing is needed.
     """
 
     name: str
@@ -70,14 +70,14 @@ class Format:
     needs: str | None = None
 
     def check_installed(self) -> None:
-        """Raises MissingError where the package is not installed that this format needs."""
+        """Raise MissingError if the required package is not installed."""
         if self.needs is not None and importlib.util.find_spec(self.needs) is None:
             raise MissingError(
                 f"the format {self.name} needs the package {self.needs}", f"pip install 'tal-cli[{self.name}]'"
             )
 
     def writer(self) -> Writer:
-        """The function that writes this format. Raises PluginError for a plugin's that cannot be imported."""
+        """The writer function. Raises PluginError if a plug-in's writer cannot be imported."""
         function: Writer = load_object(self.function)
         return function
 
@@ -99,14 +99,14 @@ FORMATS = Registry("tal.formats", Format, {format.name: format for format in BUI
 
 
 def format_for(path: Path) -> Format:
-    """The format that a file's suffix asks for.
+    """The format of a file's suffix.
 
     Raises:
-        UsageError: no format has this suffix, or several have.
+        UsageError: no format or several formats have this suffix.
     """
     formats = list(FORMATS.usable().values())
     fitting = [format for format in formats if path.name.lower().endswith(format.suffix)]
-    # The longest counts, since `.labelstudio.json` is also `.json`.
+    # The longest suffix wins: `.labelstudio.json` also ends in `.json`.
     longest = max((len(format.suffix) for format in fitting), default=0)
     chosen = [format for format in fitting if len(format.suffix) == longest]
     if len(chosen) == 1:

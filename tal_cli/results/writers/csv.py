@@ -15,7 +15,7 @@ HEADER = ("video", "label", "start", "end", "score")
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """Rows in the order of the videos, best segment first; quoted where a value holds a comma, as RFC 4180 has it."""
+    """Write rows in the order of the videos, best segment first; quoted as in RFC 4180."""
     file.write(_lines([HEADER]))
     for found in detections:
         file.write(

@@ -1,4 +1,4 @@
-"""`edl`: a CMX 3600 edit decision list that strings the segments together in the order of time; one video per file.
+"""`edl`: a CMX 3600 edit decision list of the segments in temporal order; one video per file.
 
 Each segment is one event: its time code in the video (which counts from the file's own time code where it has one, else
 from 00:00:00:00 on the file's clock) and, back to back from 01:00:00:00 on, in the new timeline. Label and score stand
@@ -28,7 +28,7 @@ MOST_EVENTS = 999
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """One list per video."""
+    """Write one list per video."""
     for found in detections:
         file.write(edit_list(found).encode(errors="backslashreplace"))
 

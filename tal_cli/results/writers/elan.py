@@ -34,7 +34,7 @@ Cue = tuple[int, int, float]
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """One document per video."""
+    """Write one document per video."""
     for found in detections:
         file.write(document_of(found, run))
 
@@ -80,14 +80,14 @@ def tiers(detections: Detections) -> dict[str, list[Cue]]:
     for label in sorted(by_label):
         for number, line in enumerate(without_overlap(by_label[label]), start=1):
             name = label if number == 1 else f"{label} ({number})"
-            while name in named:  # a label that is called like another's second tier
+            while name in named:  # a label with the name of another label's second tier
                 name += "'"
             named[name] = line
     return named
 
 
 def without_overlap(items: Iterable[Cue]) -> list[list[Cue]]:
-    """Items in the order of time, dealt to as few lines as they need: each to the first that is free."""
+    """Items in temporal order, assigned to as few rows as possible: each to the first free row."""
     lines: list[list[Cue]] = []
     for item in items:
         free = next((line for line in lines if line[-1][1] <= item[0]), None)

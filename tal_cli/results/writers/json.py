@@ -1,4 +1,4 @@
-"""`json`: what the ActivityNet evaluators read."""
+"""`json`: the format of the ActivityNet evaluators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import printable
 
-# Times are kept exact until here and rounded once; a microsecond is far below a frame.
+# Times are rounded only here, once; a microsecond is far below a frame.
 DECIMALS = 6
 IN_MEMORY = 1 << 20  # bytes
 
@@ -30,9 +30,9 @@ def segment_rows(detections: Detections) -> list[dict[str, Any]]:
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """One object for all videos, a line per segment.
+    """Write one object for all videos, a line per segment.
 
-    `external_data.videos` comes last in the document, so its lines wait in a temporary file until the results are out.
+    `external_data.videos` comes last in the document, so its lines are buffered in a temporary file.
     """
     begun = False
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as facts:

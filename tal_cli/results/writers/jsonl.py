@@ -13,7 +13,7 @@ from tal_cli.safe_text import printable
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """One line per video."""
+    """Write one line per video."""
     for found in detections:
         row = {
             "video": found.video,

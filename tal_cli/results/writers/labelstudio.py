@@ -1,6 +1,6 @@
 """`labelstudio`: tasks with predictions, which Label Studio imports as pre-annotations of videos.
 
-The labelling configuration they fit, with the labels that occur:
+The matching labelling configuration, with the labels that occur:
 
     <View>
       <TimelineLabels name="timelineLabels" toName="video"><Label value="cut"/></TimelineLabels>
@@ -28,7 +28,7 @@ FROM_NAME, TO_NAME = "timelineLabels", "video"
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """A JSON list with one task per video."""
+    """Write a JSON list with one task per video."""
     file.write(b"[")
     comma = ""
     for found in detections:

@@ -24,11 +24,11 @@ from tal_cli.results.writers.timecode import timecode_rate
 from tal_cli.safe_text import one_line, printable
 
 COLOURS = ("CYAN", "ORANGE", "GREEN", "PINK", "BLUE", "YELLOW", "PURPLE", "RED", "MAGENTA")
-INDENT = 8 * " "  # of a collection's children, as OpenTimelineIO itself writes them
+INDENT = 8 * " "  # of a collection's children, as written by OpenTimelineIO
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """One timeline, or a collection into which one after another is written."""
+    """Write one timeline, or a collection of timelines, one at a time."""
     timelines = (_dump(timeline(found, run)) for found in detections)
     first, second = next(timelines, None), next(timelines, None)
     if first is not None and second is None:

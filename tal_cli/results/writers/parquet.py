@@ -1,4 +1,4 @@
-"""`parquet`: the columns of `csv` for millions of segments, to be queried where they lie. Needs the extra `parquet`."""
+"""`parquet`: the columns of `csv`, for queries over millions of segments. Needs the extra `parquet`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyarrow import parquet
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 
-# Rows that wait in memory; one row group of the file.
+# Rows buffered in memory: one row group of the file.
 GROUP = 100_000
 COLUMNS = {
     "video": pa.string(),
@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """Row by row in the order of the videos, best segment first; the file's metadata tell of the model and its run."""
+    """Write rows in the order of the videos, best segment first; the file's metadata describe the model and its run."""
     facts = {"tal.version": run.version, "tal.model": run.model, "tal.weights_sha256": run.weights_sha256}
     if run.run_videos is not None:
         facts["tal.run_videos"] = json.dumps(run.run_videos.as_json())
@@ -47,7 +47,7 @@ def _table(rows: list[tuple[Any, ...]], schema: Any) -> Any:
 
 
 class _Counting(io.RawIOBase):
-    """A file that knows how much was written to it, which a pipe does not."""
+    """A file that counts written bytes, for pipes, which have no position."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()

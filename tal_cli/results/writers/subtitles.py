@@ -1,7 +1,6 @@
-"""`srt` and `vtt`: segments as subtitles in the order of time, for any player; one video per file.
+"""`srt` and `vtt`: segments as subtitles in temporal order, for any player; one video per file.
 
-Times are those of the file's clock, which players follow: where the sound begins before the picture, the first frame is
-not at 0.
+Times are on the file's clock, which players use: if the sound starts before the first frame, that frame is not at 0.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import one_line
 
-# SubRip has no escapes: what players take for a tag or a time line is shown with look-alikes.
+# SubRip has no escapes: characters of tags and time lines are replaced by look-alikes.
 SRT_LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")"})
 VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -35,7 +34,7 @@ def clock(milliseconds: int, separator: str) -> str:
 
 
 def caption(segment: Segment) -> str:
-    """What is shown: the label on one line, and the score."""
+    """Text of a subtitle: label and score on one line."""
     return f"{one_line(segment.label)} {segment.score:.2f}"
 
 
@@ -46,7 +45,7 @@ def write_srt(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) ->
 
 
 def write_vtt(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """WebVTT, for the `<track>` of a web page."""
+    """Write WebVTT, for the `<track>` element of a web page."""
     model = one_line(run.model).replace("-->", "→")
     file.write(f"WEBVTT\n\nNOTE made by tal {run.version}, model {model}\n\n".encode())
     for found in detections:

@@ -1,4 +1,4 @@
-"""`table`: what a person reads on a terminal, one table per video in the order of time."""
+"""`table`: output for a terminal, one table per video in temporal order."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import counted, one_line, seconds_as_clock
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
-# Wide enough for any row; used where there is no screen to set a limit.
+# Wide enough for any row; used if the output is not a terminal.
 FILE_WIDTH = 120
 BAR_WIDTH = 20
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """A table per video; a label keeps its colour over the whole run."""
+    """Write a table per video; a label keeps its colour over the whole run."""
     styles: dict[str, str] = {}
     for found in detections:
         text = io.StringIO()
@@ -33,7 +33,7 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
 
 
 def table_of(detections: Detections, model: str, styles: dict[str, str]) -> Table:
-    """The table of one video, to be printed by rich; labels that have no colour in `styles` yet get the next one."""
+    """The rich table of one video; new labels get the next colour in `styles`."""
     found = counted(len(detections.segments), "segment")
     caption = f"{found} in {seconds_as_clock(detections.duration)} · {one_line(model)}"
     table = Table(
@@ -60,7 +60,7 @@ def table_of(detections: Detections, model: str, styles: dict[str, str]) -> Tabl
 
 
 def bar(segment: Segment, duration: float) -> str:
-    """Where in its video a segment lies, in BAR_WIDTH characters.
+    """Position of a segment in its video, as a bar of BAR_WIDTH characters.
 
     >>> bar(Segment("cut", 5.0, 10.0, 1.0), 20.0)
     '·····█████··········'

@@ -1,7 +1,7 @@
-"""SMPTE time codes: which frame of an editor's timeline a moment falls on, and how that frame is written.
+"""SMPTE time codes: conversion of times to frames of an editor's timeline, and their notation.
 
-Editors count whole frames at one of a few standard rates. A video at another rate, or at a variable one, is put on
-a timeline of a standard rate, as editing programs do when they import it; its seconds stay right to half a frame.
+Editors count whole frames at one of a few standard rates. A video at another rate, or at a variable one, is put on a
+timeline of a standard rate, as editing programs do on import; times are then exact to half a frame.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)[:;.](\d\d)")
 
 @dataclass(frozen=True)
 class TimecodeRate:
-    """A rate that editors have.
+    """A standard rate of time codes.
 
-    rate: frames per second, exactly. base: frames that one second of time code counts. drop: whether two (at 60:
-    four) numbers are left out every minute but each tenth, which keeps 29.97 with the clock (SMPTE ST 12-1).
+    rate: exact frames per second. base: frames per second of time code. drop: drop-frame: two (at 60: four) numbers are
+    skipped every minute except each tenth, which keeps 29.97 in step with the clock (SMPTE ST 12-1).
     """
 
     rate: Fraction
@@ -29,7 +29,7 @@ class TimecodeRate:
     drop: bool
 
     def frame_at(self, seconds: float) -> int:
-        """The timeline's frame that begins nearest to a moment."""
+        """The timeline frame that starts nearest to a time."""
         return round(Fraction(seconds) * self.rate)
 
     def frames_of(self, start: float, end: float) -> tuple[int, int]:
@@ -38,7 +38,7 @@ class TimecodeRate:
         return first, max(first + 1, self.frame_at(end))
 
     def origin(self, clock: FileClock) -> int:
-        """The frame that the first frame of a video is called: by its time code, else by the file's clock."""
+        """Number of a video's first frame: from its time code, else from the file's clock."""
         found = None if clock.timecode is None else TIMECODE.fullmatch(clock.timecode.strip())
         if found is None:
             return max(0, self.frame_at(clock.offset))
@@ -48,7 +48,7 @@ class TimecodeRate:
         return (60 * whole + seconds) * self.base + frames - dropped
 
     def text(self, frame: int) -> str:
-        """`HH:MM:SS:FF`, with `;` before the frames where numbers are dropped; after 24 h it starts from 0 again."""
+        """`HH:MM:SS:FF`, with `;` before the frames for drop-frame; wraps around after 24 h."""
         if self.drop:
             frame += self._dropped_before(frame)
         seconds, frames = divmod(frame, self.base)
@@ -57,7 +57,7 @@ class TimecodeRate:
         return f"{hours % 24:02d}:{minutes:02d}:{seconds:02d}{';' if self.drop else ':'}{frames:02d}"
 
     def frames_in(self, hours: int) -> int:
-        """The frame whose time code is so many hours and nothing else."""
+        """The frame with a time code of exactly that many hours."""
         return hours * (HOUR * self.base - (self._drops * 54 if self.drop else 0))
 
     @property
@@ -65,7 +65,7 @@ class TimecodeRate:
         return self.base // 15
 
     def _dropped_before(self, frame: int) -> int:
-        """How many numbers were left out up to this frame."""
+        """Number of skipped numbers up to this frame."""
         minute = 60 * self.base - self._drops
         tens, rest = divmod(frame, 10 * minute + self._drops)
         minutes = 0 if rest < 60 * self.base else 1 + (rest - 60 * self.base) // minute
@@ -90,13 +90,13 @@ STANDARD = (
     TimecodeRate(Fraction(60), 60, False),
 )
 FALLBACK = STANDARD[4]
-# 23.976 and 24 are a thousandth apart: nearer than half of that is the same rate, measured or rounded.
+# 23.976 and 24 differ by a thousandth: rates within half of that count as equal.
 SAME = 0.00045
 
 
 def timecode_rate(fps: float) -> TimecodeRate:
-    """The rate of the timeline for a video of so many frames per second: its own where that is a standard one, else
-    the lowest whole multiple of it that is (12.5 goes on 25, 5 on 25), else 30.
+    """The timeline rate for a video's frame rate: the same rate if it is standard, else the lowest multiple that
+    is (25 for 12.5 and for 5), else 30.
 
     >>> timecode_rate(29.97).text(1800)
     '00:01:00;02'

@@ -68,7 +68,7 @@ def annotation(label: str, start: float, end: float) -> dict[str, Any]:
 
 @pytest.fixture
 def thumos(tmp_path: Path) -> Path:
-    """A small THUMOS14, all right but for its size: features of nobody's making, 20 labels, 4 videos."""
+    """A small but otherwise valid THUMOS14: random features, 20 labels, 4 videos."""
     root = tmp_path / "thumos"
     (root / "features").mkdir(parents=True)
     labels = BENCHMARKS["thumos"].label_names

@@ -140,7 +140,7 @@ def on_a_terminal(arguments: list[str], env: dict[str, str], cwd: Path) -> tuple
 
 
 def read_all(master: int) -> bytes:
-    """Everything that a terminal shows until nobody writes to it any more."""
+    """Output of a terminal until its last writer has closed it."""
     seen = b""
     while True:
         try:

@@ -60,9 +60,9 @@ def test_nor_above_a_bar_or_in_one(monkeypatch: pytest.MonkeyPatch, capfd: pytes
 def test_a_long_name_leaves_room_for_the_numbers() -> None:
     bars = console._new_progress()
     screen = Console(width=80, file=io.StringIO())
-    bars.add_task(console._short("a film of a very long name " * 5), total=15000, completed=2304, unit="frames")
+    bars.add_task(console._short("a video of a very long name " * 5), total=15000, completed=2304, unit="frames")
     screen.print(bars)
-    assert "a film of a very long name" in screen.file.getvalue() and "2304/15000" in screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "a video of a very long name" in screen.file.getvalue() and "2304/15000" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_names_of_inputs(run: Tal, tmp_path: Path) -> None:

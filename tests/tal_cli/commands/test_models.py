@@ -117,7 +117,7 @@ def test_what_was_not_added_is_not_removed(run: Tal, name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        (["camera"], 2, "travels with tal"),
+        (["camera"], 2, "bundled model"),
         (["../escape"], 2, "cannot be a model's name"),
         (["mine", "--recipe", "thumos-i3d"], 2, "do not fit recipe thumos-i3d: backbone.stem.0.w1 is missing"),
         (["mine", "--recipe", "thumos-i3"], 2, "did you mean thumos-i3d"),
@@ -157,7 +157,7 @@ def test_the_checkpoint_may_lie_in_an_archive_of_results(
     run: Tal, checkpoint: Path, recipe_file: Path, labels_file: Path, tmp_path: Path
 ) -> None:
     older = tmp_path / "epoch_002.pth.tar"
-    older.write_bytes(b"an older one, which nobody reads")
+    older.write_bytes(b"an older one, which is not read")
     with tarfile.open(tmp_path / "results.tar.gz", "w:gz") as archive:
         for path in (older, checkpoint, labels_file):
             archive.add(path, f"results/{path.name}")

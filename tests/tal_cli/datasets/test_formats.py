@@ -192,8 +192,8 @@ def test_thumos_text_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 EAF = """<?xml version="1.0" encoding="UTF-8"?>
 <ANNOTATION_DOCUMENT VERSION="3.0">
-  <HEADER><MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/films/my%20clip.wav"/>
-    <MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/films/my%20clip.mp4"/></HEADER>
+  <HEADER><MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/videos/my%20clip.wav"/>
+    <MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/videos/my%20clip.mp4"/></HEADER>
   <TIME_ORDER>
     <TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="1000"/><TIME_SLOT TIME_SLOT_ID="b"/><TIME_SLOT TIME_SLOT_ID="c"/>
     <TIME_SLOT TIME_SLOT_ID="d" TIME_VALUE="2500"/>

@@ -174,9 +174,9 @@ def test_epics_protocol_says_that_it_wants_numbers(tmp_path: Path, capsys: pytes
     (tmp_path / "found.json").write_text(json.dumps({"results": {"v": [segment]}}))
     arguments = ["eval", str(tmp_path / "found.json"), "--annotations", str(tmp_path / "truth.json")]
     assert app.run([*arguments, "--protocol", "epic", "--task", "verb"]) == 3
-    assert "'take' is no verb of EPIC-KITCHENS by number" in capsys.readouterr().err
+    assert "'take' is not an EPIC-KITCHENS class number (verb)" in capsys.readouterr().err
     assert app.run([*arguments, "--protocol", "epic", "--task", "action"]) == 3
-    assert "'0;1' is no action" in capsys.readouterr().err
+    assert "'0;1' is not an EPIC-KITCHENS class number (action)" in capsys.readouterr().err
 
 
 def test_thresholds() -> None:

@@ -98,7 +98,7 @@ def test_other_score_files_are_refused(tmp_path: Path, content: str) -> None:
 
 def test_scores_without_names_ask_for_them(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text('{"a": [1, 2]}')
-    with pytest.raises(UsageError, match="name its classes"):
+    with pytest.raises(UsageError, match="class names"):
         load_video_scores(tmp_path / "scores.json")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from films import Seen, pitch, see, write_film
+from numbered_videos import Seen, pitch, see, write_numbered_video
 from small_runs import Tal, render_clip
 
 from tal_cli.extractors.errors import InputError
@@ -28,9 +28,9 @@ RUN = RunInfo("0.1.0", "small", "", ("run", "jump"))
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four seconds at 25 frames per second, a key frame every second, a tone."""
-    return write_film(tmp_path_factory.mktemp("film") / "film.mp4")
+    return write_numbered_video(tmp_path_factory.mktemp("recording") / "recording.mp4")
 
 
 def found(path: Path, *spans: tuple[float, float], label: str = "run") -> Detections:
@@ -50,10 +50,12 @@ def images(path: Path) -> list[bytes]:
         return [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
 
 
-def test_between_key_frames_packets_are_copied(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ((path, seen),) = clips_of(tmp_path / "clips", found(film, (1.0, 3.0)))
+def test_between_key_frames_packets_are_copied(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ((path, seen),) = clips_of(tmp_path / "clips", found(recording, (1.0, 3.0)))
     assert seen.numbers == list(range(25, 75))
-    assert images(path) == images(film)[25:75]  # to the last bit
+    assert images(path) == images(recording)[25:75]  # to the last bit
     assert np.allclose(np.diff(seen.times), 0.04)
     assert "1 clip in" in capsys.readouterr().err
     assert abs(len(seen.sound) / 44_100 + seen.sound_start - 2.0) < 0.05
@@ -61,27 +63,27 @@ def test_between_key_frames_packets_are_copied(film: Path, tmp_path: Path, capsy
 
 
 def test_packets_of_matroska_are_copied_and_sound_stays_with_them(tmp_path: Path) -> None:
-    source = write_film(tmp_path / "late.mkv", stamps=[500 + 40 * number for number in range(100)])
+    source = write_numbered_video(tmp_path / "late.mkv", stamps=[500 + 40 * number for number in range(100)])
     ((path, seen),) = clips_of(tmp_path / "clips", found(source, (1.0, 3.0)))
     assert path.suffix == ".mkv" and images(path) == images(source)[25:75]
     assert np.allclose(np.diff(seen.times), 0.04, atol=1.1e-3)
-    # The film's first image is half a second late: the pitch changes in the middle of seconds.
+    # The recording's first image is half a second late: the pitch changes in the middle of seconds.
     assert abs(pitch(seen, seen.times[0] + 0.35) - 600) < 15 and abs(pitch(seen, seen.times[0] + 0.55) - 900) < 15
 
 
 @pytest.mark.parametrize(
     ("start", "end"), [(0.2, 0.6), (1.02, 1.5), (0.98, 2.06), (3.5, 4.0), (2.0, 2.04), (1.0, 1.88)]
 )
-def test_a_clip_has_exactly_its_frames(film: Path, tmp_path: Path, start: float, end: float) -> None:
-    ((_, seen),) = clips_of(tmp_path / "clips", found(film, (start, end)))
+def test_a_clip_has_exactly_its_frames(recording: Path, tmp_path: Path, start: float, end: float) -> None:
+    ((_, seen),) = clips_of(tmp_path / "clips", found(recording, (start, end)))
     shown = [number for number in range(100) if start - 0.02 <= number / 25 < end - 0.02]
     assert seen.numbers == shown
     assert np.allclose(np.array(seen.times) - seen.times[0], (np.array(shown) - shown[0]) / 25, atol=1e-3)
 
 
-def test_overlapping_clips_come_out_of_one_pass(film: Path, tmp_path: Path) -> None:
+def test_overlapping_clips_come_out_of_one_pass(recording: Path, tmp_path: Path) -> None:
     spans = [(0.2, 1.4), (0.6, 0.8), (0.6, 3.88), (1.0, 2.0), (3.92, 4.0)]
-    written = clips_of(tmp_path / "clips", found(film, *spans))
+    written = clips_of(tmp_path / "clips", found(recording, *spans))
     assert [seen.numbers for _, seen in written] == [
         list(range(round(start * 25), round(end * 25))) for start, end in sorted(spans)
     ]
@@ -89,7 +91,7 @@ def test_overlapping_clips_come_out_of_one_pass(film: Path, tmp_path: Path) -> N
     assert abs(pitch(middle, 0.1) - 300) < 15 and abs(pitch(middle, 1.6) - 900) < 15
 
 
-def test_no_more_films_than_memory_has_room_for_are_encoded_at_once() -> None:
+def test_no_more_recordings_than_memory_has_room_for_are_encoded_at_once() -> None:
     cuts = [Cut(0.1 * number, 0.1 * number + 2, "") for number in range(60)]
     passes = []
     left = cuts
@@ -102,19 +104,19 @@ def test_no_more_films_than_memory_has_room_for_are_encoded_at_once() -> None:
     assert len(passes) == 3
 
 
-def test_many_segments_of_one_moment_are_all_cut(film: Path, tmp_path: Path) -> None:
-    written = clips_of(tmp_path / "clips", found(film, *[(0.2, 0.4 + 0.04 * number) for number in range(12)]))
+def test_many_segments_of_one_moment_are_all_cut(recording: Path, tmp_path: Path) -> None:
+    written = clips_of(tmp_path / "clips", found(recording, *[(0.2, 0.4 + 0.04 * number) for number in range(12)]))
     assert sorted(len(seen.numbers) for _, seen in written) == list(range(5, 17))
 
 
-def test_a_segment_shorter_than_a_frame_is_one_frame(film: Path, tmp_path: Path) -> None:
-    written = clips_of(tmp_path / "clips", found(film, (1.021, 1.022), (3.999, 4.0)))
+def test_a_segment_shorter_than_a_frame_is_one_frame(recording: Path, tmp_path: Path) -> None:
+    written = clips_of(tmp_path / "clips", found(recording, (1.021, 1.022), (3.999, 4.0)))
     assert [len(seen.numbers) for _, seen in written] == [1, 1]
     assert written[0][1].numbers[0] in (25, 26) and written[1][1].numbers == [99]
 
 
 def test_long_gaps_are_jumped(tmp_path: Path) -> None:
-    long = write_film(tmp_path / "long.mp4", 500, fps=10, gop=20, sound=None)
+    long = write_numbered_video(tmp_path / "long.mp4", 500, fps=10, gop=20, sound=None)
     spans = [(0.5, 1.0), (30.3, 31.1), (46.0, 46.5), (49.5, 50.0)]
     written = clips_of(tmp_path / "clips", replace(found(long, *spans), duration=50.0, fps=10.0))
     assert [seen.numbers for _, seen in written] == [
@@ -124,8 +126,8 @@ def test_long_gaps_are_jumped(tmp_path: Path) -> None:
 
 def test_at_a_variable_rate_frames_keep_their_times(tmp_path: Path) -> None:
     stamps = [int(1000 * t) for t in np.cumsum([0, *([0.03] * 30), 0.5, *([0.1] * 20)])]
-    film = write_film(tmp_path / "vfr.mp4", len(stamps), stamps=stamps, gop=10)
-    ((_, seen),) = clips_of(tmp_path / "clips", replace(found(film, (0.6, 2.5)), fps=16.0))
+    recording = write_numbered_video(tmp_path / "vfr.mp4", len(stamps), stamps=stamps, gop=10)
+    ((_, seen),) = clips_of(tmp_path / "clips", replace(found(recording, (0.6, 2.5)), fps=16.0))
     shown = [number for number, stamp in enumerate(stamps) if 600 - 40 <= stamp < 2500 - 40]
     assert set(seen.numbers) <= set(range(shown[0] - 1, shown[-1] + 2)) and len(seen.numbers) >= len(shown) - 2
     source = np.array(stamps)[seen.numbers] / 1000
@@ -145,7 +147,7 @@ def test_at_a_variable_rate_frames_keep_their_times(tmp_path: Path) -> None:
 def test_any_video_can_be_cut(
     tmp_path: Path, suffix: str, options: dict[str, object], size: tuple[int, int], pixels: str
 ) -> None:
-    source = write_film(tmp_path / f"film{suffix}", 60, **options)  # type: ignore[arg-type]
+    source = write_numbered_video(tmp_path / f"recording{suffix}", 60, **options)  # type: ignore[arg-type]
     ((path, seen),) = clips_of(tmp_path / "clips", found(source, (0.48, 1.6)))
     times = [time - see(source).times[0] for time in see(source).times]  # avi delays its second frame
     assert seen.numbers == [number for number, time in enumerate(times) if 0.46 <= time < 1.58]
@@ -178,34 +180,34 @@ def test_colours_stay_what_they_were(shared: Path, tmp_path: Path) -> None:
 
 
 def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
-    source = write_film(tmp_path / "wide.mp4", 20, sound=None, pixel_shape=Fraction(4, 3))
+    source = write_numbered_video(tmp_path / "wide.mp4", 20, sound=None, pixel_shape=Fraction(4, 3))
     cut_clips(found(source, (0.2, 0.6)), tmp_path / "clips")
     (clip,) = (tmp_path / "clips").rglob("*.mp4")
     with av.open(str(clip)) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
-def test_names_stay_in_the_folder(film: Path, tmp_path: Path) -> None:
-    found_there = replace(found(film, (0.2, 0.4), label="../../a/b\n<x>"), video="../up/../film")
+def test_names_stay_in_the_folder(recording: Path, tmp_path: Path) -> None:
+    found_there = replace(found(recording, (0.2, 0.4), label="../../a/b\n<x>"), video="../up/../recording")
     ((path, _),) = clips_of(tmp_path / "clips", found_there)
-    assert path.relative_to(tmp_path / "clips").parts == ("up", "film", "0001_a-b-n-x_0.20-0.40.mp4")
+    assert path.relative_to(tmp_path / "clips").parts == ("up", "recording", "0001_a-b-n-x_0.20-0.40.mp4")
     assert clip_name(1, Segment("", 0, 1, 1)) == "0001_segment_0.00-1.00"
     assert len(clip_name(1, Segment("動" * 400, 0, 1, 1)).encode()) < 200
 
 
-def test_an_overlay_has_all_frames_times_and_sound(film: Path, tmp_path: Path) -> None:
-    draw_overlay(found(film, (1.0, 2.0)), tmp_path / "out", RUN)
+def test_an_overlay_has_all_frames_times_and_sound(recording: Path, tmp_path: Path) -> None:
+    draw_overlay(found(recording, (1.0, 2.0)), tmp_path / "out", RUN)
     (path,) = [path for path in (tmp_path / "out").iterdir()]
-    assert path.name == "film.overlay.mp4"
-    seen, original = see(path), see(film)
+    assert path.name == "recording.overlay.mp4"
+    seen, original = see(path), see(recording)
     assert len(seen.numbers) == 100
     assert np.allclose(np.diff(seen.times), 0.04, atol=1e-3)
     assert abs(len(seen.sound) - len(original.sound)) < 3 * 1024
     assert [round(pitch(seen, second + 0.4) / 300) for second in range(3)] == [1, 2, 3]
     before, during = (frame_at(path, 10), frame_at(path, 30))
     label = (slice(2, 14), slice(2, 60))
-    assert np.abs(during[label].astype(int) - frame_at(film, 30)[label]).mean() > 25
-    assert np.abs(before[label].astype(int) - frame_at(film, 10)[label]).mean() < 6
+    assert np.abs(during[label].astype(int) - frame_at(recording, 30)[label]).mean() > 25
+    assert np.abs(before[label].astype(int) - frame_at(recording, 10)[label]).mean() < 6
     timeline = (slice(-2, None), slice(60, 80))  # the segment lies in the second quarter
     assert np.abs(before[timeline].astype(int) - before[-2:, 120:140]).mean() > 25
 
@@ -216,20 +218,22 @@ def frame_at(path: Path, number: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [3, 300])
-def test_a_timeline_leaves_most_of_the_frame_free(film: Path, tmp_path: Path, count: int) -> None:
+def test_a_timeline_leaves_most_of_the_frame_free(recording: Path, tmp_path: Path, count: int) -> None:
     segments = tuple(Segment(f"label {number} {'x' * 500}", 0.0, 4.0, 1.0) for number in range(count))
-    draw_overlay(replace(found(film), segments=segments), tmp_path / "out", RUN)
-    made, original = (frame_at(path, 30).astype(int) for path in ((tmp_path / "out" / "film.overlay.mp4"), film))
+    draw_overlay(replace(found(recording), segments=segments), tmp_path / "out", RUN)
+    made, original = (
+        frame_at(path, 30).astype(int) for path in ((tmp_path / "out" / "recording.overlay.mp4"), recording)
+    )
     assert np.abs(made - original)[44:46].mean() < 8  # labels are above, the timeline is below
     assert np.abs(made - original)[-2:].mean() > 20
 
 
-def test_an_overlay_never_replaces_its_video(film: Path, tmp_path: Path) -> None:
+def test_an_overlay_never_replaces_its_video(recording: Path, tmp_path: Path) -> None:
     video = tmp_path / "a.overlay.mp4"
-    video.write_bytes(film.read_bytes())
+    video.write_bytes(recording.read_bytes())
     with pytest.raises(InputError, match="would replace"):
         draw_overlay(replace(found(video, (1, 2)), video="a"), tmp_path, RUN)
-    assert video.read_bytes() == film.read_bytes()
+    assert video.read_bytes() == recording.read_bytes()
 
 
 def test_broken_videos_are_refused_in_one_line(tmp_path: Path) -> None:
@@ -256,25 +260,25 @@ def test_broken_videos_are_refused_in_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_child_that_dies_or_hangs_costs_one_video(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: str, message: str
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: str, message: str
 ) -> None:
     monkeypatch.setattr("tal_cli.extractors.files.child.BOOTSTRAP", child)
     monkeypatch.setattr(host, "TIMEOUT", 0.5 if "sleep" in child else 30)
     with pytest.raises(InputError, match=message):
-        cut_clips(found(film, (0, 1)), tmp_path / "clips")
+        cut_clips(found(recording, (0, 1)), tmp_path / "clips")
     assert list((tmp_path / "clips").iterdir()) == []
 
 
 def test_what_a_killed_run_has_not_finished_goes_with_it(tmp_path: Path) -> None:
-    film = render_clip(tmp_path / "film.mp4", frames=50, repeat=1000)
+    recording = render_clip(tmp_path / "recording.mp4", frames=50, repeat=1000)
     script = (
         "import sys; from pathlib import Path; from tal_cli.results.writers import RunInfo\n"
         "from tal_cli.results.clips import draw_overlay; from tal_cli.results.segments import Detections\n"
-        "found = Detections('film', sys.argv[1], 2e3, 25.0, 50000, ())\n"
+        "found = Detections('recording', sys.argv[1], 2e3, 25.0, 50000, ())\n"
         "draw_overlay(found, Path(sys.argv[2]), RunInfo('0', 'm', ''))"
     )
     out = tmp_path / "out"
-    with subprocess.Popen([sys.executable, "-c", script, str(film), str(out)]) as run:
+    with subprocess.Popen([sys.executable, "-c", script, str(recording), str(out)]) as run:
         until(lambda: bool(list(out.glob(".tal-*/video.mp4"))))
         run.kill()
     until(lambda: list(out.iterdir()) == [])
@@ -288,22 +292,22 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_the_command_line_makes_both(run: Tal, film: Path, tmp_path: Path) -> None:
+def test_the_command_line_makes_both(run: Tal, recording: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     folders = ("--clips", tmp_path / "clips", "--overlay", tmp_path / "over")
-    done = run("detect", film, broken, *folders, "--top-k", 2, "-o", tmp_path / "found.json")
+    done = run("detect", recording, broken, *folders, "--top-k", 2, "-o", tmp_path / "found.json")
     assert done.code == 3 and "broken.mp4" in done.err
-    assert len(list((tmp_path / "clips" / "film").iterdir())) == 2
-    assert [path.name for path in (tmp_path / "over").iterdir()] == ["film.overlay.mp4"]
+    assert len(list((tmp_path / "clips" / "recording").iterdir())) == 2
+    assert [path.name for path in (tmp_path / "over").iterdir()] == ["recording.overlay.mp4"]
 
 
-def test_a_folder_that_is_a_file_is_refused_at_once(run: Tal, film: Path) -> None:
-    done = run("detect", film, "--clips", film)
+def test_a_folder_that_is_a_file_is_refused_at_once(run: Tal, recording: Path) -> None:
+    done = run("detect", recording, "--clips", recording)
     assert done.code == 2 and "this is a file" in done.err
 
 
-def test_no_child_outlives_its_parent(film: Path, tmp_path: Path) -> None:
+def test_no_child_outlives_its_parent(recording: Path, tmp_path: Path) -> None:
     script = (
         "import os, sys, threading\n"
         "from tal_cli.extractors.files import child\n"
@@ -317,7 +321,7 @@ def test_no_child_outlives_its_parent(film: Path, tmp_path: Path) -> None:
         "def popen(*a, **k):\n    process = start(*a, **k)\n    print(process.pid, flush=True)\n"
         "    threading.Timer(1, os._exit, [0]).start()\n    return process\n"
         "child.subprocess.Popen = popen\n"
-        f"host.run_task('look', {str(film)!r}, R())\n"
+        f"host.run_task('look', {str(recording)!r}, R())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     pid = int(done.stdout.split()[0])

@@ -251,7 +251,7 @@ def test_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert app.run(["export", "nothing-of-that-name"]) == 2
     assert "neither a model nor an extractor" in capsys.readouterr().err
     assert app.run(["export", "tiny"]) == 2
-    assert "it is no network" in capsys.readouterr().err
+    assert "not a network" in capsys.readouterr().err
     assert app.run(["export", "tiny", "--length", "64"]) == 2
     assert app.run(["export", str(folder), "--weights", "w.pt"]) == 2
     assert "--weights is for extractors" in capsys.readouterr().err

@@ -47,7 +47,7 @@ spans = st.tuples(st.floats(0, 5e3), st.floats(1e-3, 500), st.floats(0, 1), st.s
 def video(*rows: tuple[str, float, float, float], fps: float = 25.0) -> Detections:
     """A video of an hour and a half with segments (label, start, end, score)."""
     return Detections(
-        "v", "/videos/my film é.mp4", 5600.0, fps, round(5600 * fps), tuple(Segment(*row) for row in rows)
+        "v", "/videos/my video é.mp4", 5600.0, fps, round(5600 * fps), tuple(Segment(*row) for row in rows)
     )
 
 
@@ -124,8 +124,8 @@ def test_elan_has_a_tier_per_label_and_the_video(tmp_path: Path) -> None:
     assert document.get_annotation_data_for_tier("cut") == [(61000, 61200, "0.25")]
     media = document.get_linked_files()[0]
     # ELAN takes away file:// and looks for the rest as it stands: quoted names would not be found.
-    assert media["MEDIA_URL"] == "file:///videos/my film é.mp4"
-    assert media["RELATIVE_MEDIA_URL"] == "./../../videos/my film é.mp4"
+    assert media["MEDIA_URL"] == "file:///videos/my video é.mp4"
+    assert media["RELATIVE_MEDIA_URL"] == "./../../videos/my video é.mp4"
     assert media["MIME_TYPE"] == "video/mp4"
 
 
@@ -193,9 +193,9 @@ def test_known_time_codes() -> None:
         "01:00:00;00",
     ]
     assert drop.frames_in(1) == 107892
-    film = timecode_rate(23.976)
-    assert film.text(film.frame_at(3600)) == "00:59:56:10"  # 3600 s are 86,313.7 frames
-    assert film.text(film.frames_in(1)) == "01:00:00:00"
+    cinema = timecode_rate(23.976)
+    assert cinema.text(cinema.frame_at(3600)) == "00:59:56:10"  # 3600 s are 86,313.7 frames
+    assert cinema.text(cinema.frames_in(1)) == "01:00:00:00"
 
 
 @given(st.sampled_from(STANDARD), st.integers(0, 24 * 3600 * 23))
@@ -232,7 +232,7 @@ def test_edl_strings_the_segments_together() -> None:
     first, second = events(text, timecode_rate(NTSC))
     assert first.source_range.start_time.value == 90 and first.source_range.duration.value == 60
     assert second.source_range.start_time.value == 1798 and second.source_range.duration.value == 30
-    assert first.name == "my film é.mp4"
+    assert first.name == "my video é.mp4"
     assert lines[6] == "* LOC: 01:00:00;00 CYAN    pan, left 0.75"
     marked = [clip.markers[0].name for clip in events(written("edl", TWO), timecode_rate(25))]
     assert marked == ["pan, left 0.75", "cut 0.25"]
@@ -262,7 +262,7 @@ def test_an_edl_longer_than_cmx_3600_is_told(capsys: pytest.CaptureFixture[str])
 def test_otio_has_a_marker_per_segment() -> None:
     timeline = otio.adapters.read_from_string(written("otio", TWO).decode(), "otio_json")
     clip = next(iter(timeline.find_clips()))
-    assert clip.media_reference.target_url == "file:///videos/my%20film%20%C3%A9.mp4"
+    assert clip.media_reference.target_url == "file:///videos/my%20video%20%C3%A9.mp4"
     first, second = clip.markers
     assert (first.name, first.metadata["tal"]["score"]) == ("pan, left", 0.75)
     assert math.isclose(first.marked_range.start_time.to_seconds(), 3.1234567)
@@ -292,7 +292,7 @@ def test_parquet_of_nothing_is_an_empty_table(tmp_path: Path) -> None:
 
 def test_labelstudio_counts_frames_from_one() -> None:
     tasks = json.loads(written("labelstudio", TWO, Detections("n", "n.mp4", 1.0, 25.0, 25, ())))
-    assert tasks[0]["data"]["video"] == "/data/local-files/?d=videos/my%20film%20%C3%A9.mp4"
+    assert tasks[0]["data"]["video"] == "/data/local-files/?d=videos/my%20video%20%C3%A9.mp4"
     (prediction,) = tasks[0]["predictions"]
     assert prediction["score"] == 0.75
     region = prediction["result"][0]

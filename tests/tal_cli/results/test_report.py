@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from films import write_film
 from hypothesis import given
 from hypothesis import strategies as st
+from numbered_videos import write_numbered_video
 from small_runs import Tal
 
 from tal_cli.datasets.formats import load_annotations
@@ -51,8 +51,8 @@ class Page(html.parser.HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_film(tmp_path_factory.mktemp("film") / "film.mp4", sound=None)
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_numbered_video(tmp_path_factory.mktemp("recording") / "recording.mp4", sound=None)
 
 
 def report(path: Path, *videos: Detections, annotations: Path | None = None, embed: bool = False) -> Page:
@@ -63,12 +63,14 @@ def report(path: Path, *videos: Detections, annotations: Path | None = None, emb
     return Page(path)
 
 
-def found(path: Path, *segments: Segment, name: str = "film") -> Detections:
+def found(path: Path, *segments: Segment, name: str = "recording") -> Detections:
     return Detections(name, str(path), 4.0, 25.0, 100, segments)
 
 
-def test_a_page_is_self_contained(film: Path, tmp_path: Path) -> None:
-    page = report(tmp_path / "page.html", found(film, Segment("run", 1.0, 2.0, 0.9), Segment("cut", 0.5, 0.7, 0.3)))
+def test_a_page_is_self_contained(recording: Path, tmp_path: Path) -> None:
+    page = report(
+        tmp_path / "page.html", found(recording, Segment("run", 1.0, 2.0, 0.9), Segment("cut", 0.5, 0.7, 0.3))
+    )
     outside = {"src", "href", "action", "data", "srcset"}
     assert [
         (tag, name, value)
@@ -80,17 +82,17 @@ def test_a_page_is_self_contained(film: Path, tmp_path: Path) -> None:
     assert [row[1:] for row in data["segments"]] == [[0.5, 0.7, 0.3], [1.0, 2.0, 0.9]]
     assert all(picture.startswith("data:image/jpeg;base64,") for picture in page.json("thumbnails-0"))
     assert data["thumbnails"] == [0, 1]
-    assert str(data["source"]).endswith("/film.mp4") and (data["width"], data["height"]) == (176, 64)
+    assert str(data["source"]).endswith("/recording.mp4") and (data["width"], data["height"]) == (176, 64)
     (policy,) = [a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
     assert (
         policy is not None and "default-src 'none'" in policy and "'unsafe-inline'" not in policy.split("style-src")[0]
     )
 
 
-def test_nothing_hostile_becomes_markup(film: Path, tmp_path: Path) -> None:
-    plain = report(tmp_path / "plain.html", found(film, Segment("run", 1.0, 2.0, 0.9)))
+def test_nothing_hostile_becomes_markup(recording: Path, tmp_path: Path) -> None:
+    plain = report(tmp_path / "plain.html", found(recording, Segment("run", 1.0, 2.0, 0.9)))
     video = tmp_path / f"{HOSTILE.replace('/', '_')}.mp4"
-    video.write_bytes(film.read_bytes())
+    video.write_bytes(recording.read_bytes())
     page = report(tmp_path / "page.html", found(video, Segment(HOSTILE, 1.0, 2.0, 0.9), name=HOSTILE))
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
     assert page.json("page")["labels"][0]["name"] == HOSTILE
@@ -123,10 +125,10 @@ def test_a_segment_is_shown_by_a_moment_within_it(segments: list[Segment], most:
         assert shown is None or segment.start <= times[shown] <= segment.end
 
 
-def test_the_best_segments_have_thumbnails(film: Path, tmp_path: Path) -> None:
+def test_the_best_segments_have_thumbnails(recording: Path, tmp_path: Path) -> None:
     apart = [Segment("run", 0.01 * i, 0.01 * i + 0.01, i / 400) for i in range(MOST_THUMBNAILS + 50)]
     crowded = [Segment("jump", 1.0, 1.1 + 0.001 * i, 0.9) for i in range(1000)]
-    page = report(tmp_path / "page.html", found(film, *apart), found(film, *crowded))
+    page = report(tmp_path / "page.html", found(recording, *apart), found(recording, *crowded))
     data = page.json("data-0")
     pairs = zip(data["segments"], data["thumbnails"], strict=True)
     assert len(page.json("thumbnails-0")) == MOST_THUMBNAILS
@@ -141,19 +143,21 @@ def test_a_video_that_is_gone_leaves_a_page(tmp_path: Path, capsys: pytest.Captu
     assert "gone.mp4: no thumbnails in the report" in capsys.readouterr().err
 
 
-def test_an_embedded_video_is_the_file(film: Path, tmp_path: Path) -> None:
+def test_an_embedded_video_is_the_file(recording: Path, tmp_path: Path) -> None:
     import base64
 
-    page = report(tmp_path / "page.html", found(film, Segment("run", 1.0, 2.0, 0.9)), embed=True)
+    page = report(tmp_path / "page.html", found(recording, Segment("run", 1.0, 2.0, 0.9)), embed=True)
     (index,) = [i for i, a in enumerate(a for t, a in page.elements if t == "script") if a.get("id") == "video-0"]
-    assert base64.b64decode(page.scripts[index]) == film.read_bytes()
+    assert base64.b64decode(page.scripts[index]) == recording.read_bytes()
 
 
-def test_no_more_film_is_embedded_than_a_page_can_hold(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_no_more_recording_is_embedded_than_a_page_can_hold(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tal_cli.results.report.builder.MOST_EMBEDDED", 2 * film.stat().st_size)
-    page = report(tmp_path / "page.html", *[found(film, name=f"film {number}") for number in range(3)], embed=True)
+    monkeypatch.setattr("tal_cli.results.report.builder.MOST_EMBEDDED", 2 * recording.stat().st_size)
+    page = report(
+        tmp_path / "page.html", *[found(recording, name=f"recording {number}") for number in range(3)], embed=True
+    )
     assert [page.json(f"data-{number}")["embedded"] for number in range(3)] == [True, True, False]
     assert "linked instead of embedded" in capsys.readouterr().err
 
@@ -209,8 +213,8 @@ def test_labels_have_colours_of_their_own(labels: set[str]) -> None:
     assert all(alone[label] == ON_LIGHT[colour_index(label)] for label in labels)
 
 
-def write_results(folder: Path, film: Path, kind: str, packed: bool) -> Path:
-    video = found(film, Segment("run", 1.0, 2.0, 0.9), Segment("a, b", 0.5, 0.7, 0.3))
+def write_results(folder: Path, recording: Path, kind: str, packed: bool) -> Path:
+    video = found(recording, Segment("run", 1.0, 2.0, 0.9), Segment("a, b", 0.5, 0.7, 0.3))
     path = folder / f"found.{kind}{'.gz' if packed else ''}"
     with gzip.open(path, "wb") if packed else path.open("wb") as file:
         FORMATS[kind].writer()([video], file, RunInfo("0.1.0", "camera", "", ("run", "jump")))
@@ -218,69 +222,77 @@ def write_results(folder: Path, film: Path, kind: str, packed: bool) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
-def test_view_builds_the_page(run: Tal, film: Path, tmp_path: Path, kind: str) -> None:
-    results = write_results(tmp_path, film, kind, True)
+def test_view_builds_the_page(run: Tal, recording: Path, tmp_path: Path, kind: str) -> None:
+    results = write_results(tmp_path, recording, kind, True)
     truth = tmp_path / "truth.json"
     annotations = [{"label": "run", "segment": [1.1, 2.1]}, {"label": "fall", "segment": [3, 3.5]}]
-    truth.write_text(json.dumps({"database": {"film": {"subset": "test", "duration": 4, "annotations": annotations}}}))
-    done = run("view", results, "--video", film.parent, "--annotations", truth, "--min-score", 0.5)
+    truth.write_text(
+        json.dumps({"database": {"recording": {"subset": "test", "duration": 4, "annotations": annotations}}})
+    )
+    done = run("view", results, "--video", recording.parent, "--annotations", truth, "--min-score", 0.5)
     assert (done.code, done.out, done.err) == (0, f"{tmp_path / 'found.html'}\n", "")
     data = Page(tmp_path / "found.html").json("data-0")
     assert len(data["segments"]) == 1 and [row[1:] for row in data["truth"]] == [[1.1, 2.1], [3, 3.5]]
     assert data["duration"] == 4.0 and data["fps"] == 25.0
 
 
-def test_view_takes_folders_patterns_and_several_files(run: Tal, film: Path, tmp_path: Path) -> None:
+def test_view_takes_folders_patterns_and_several_files(run: Tal, recording: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     (folder / "deep").mkdir(parents=True)
-    write_results(folder, film, "json", False)
-    write_results(folder / "deep", film, "csv", True)
+    write_results(folder, recording, "json", False)
+    write_results(folder / "deep", recording, "csv", True)
     (folder / "notes.txt").write_text("no results")
-    done = run("view", folder, "--video", film)
-    names = ["film", "film (found.csv.gz)"]
+    done = run("view", folder, "--video", recording)
+    names = ["recording", "recording (found.csv.gz)"]
     assert (done.code, done.out, done.err) == (0, f"{folder / 'report.html'}\n", "")
     page = Page(folder / "report.html").json("page")
     assert sorted(video["name"] for video in page["videos"]) == names and page["run"]["model"] == "camera"
-    done = run("view", f"{folder}/*.json", folder / "deep" / "found.csv.gz", "--video", film, "-o", tmp_path / "a.html")
+    done = run(
+        "view", f"{folder}/*.json", folder / "deep" / "found.csv.gz", "--video", recording, "-o", tmp_path / "a.html"
+    )
     assert done.code == 0 and [video["name"] for video in Page(tmp_path / "a.html").json("page")["videos"]] == names
     (folder / "truth.json").write_text("{}")
     done = run("view", folder, "-o", tmp_path / "b.html")
     assert done.code == 3 and "truth.json: not a results file" in done.err and (tmp_path / "b.html").exists()
-    for wrong, reason in [("no.json", "no such file"), ("no*.json", "no file matches"), (film.parent, "no results")]:
+    for wrong, reason in [
+        ("no.json", "no such file"),
+        ("no*.json", "no file matches"),
+        (recording.parent, "no results"),
+    ]:
         done = run("view", wrong)
         assert done.code == 3 and reason in done.err and done.out == ""
 
 
-def test_view_shows_what_other_tools_write(run: Tal, film: Path, tmp_path: Path) -> None:
+def test_view_shows_what_other_tools_write(run: Tal, recording: Path, tmp_path: Path) -> None:
     rows = [{"label": "run", "score": 3.5, "segment": [1, 9]}]
-    names = ["film", *(f"gone {number}" for number in range(9))]
+    names = ["recording", *(f"gone {number}" for number in range(9))]
     (tmp_path / "other.json").write_text(json.dumps({"version": "1.3", "results": {name: rows for name in names}}))
     done = run("view", tmp_path / "other.json")
     assert done.code == 0 and done.err.count("no thumbnails in the report") == 5
-    assert "5 more without thumbnails" in done.err and "--videos DIR" in done.err
-    (tmp_path / "v_film.mp4").write_bytes(film.read_bytes())
+    assert "5 more videos without thumbnails" in done.err and "--videos DIR" in done.err
+    (tmp_path / "v_recording.mp4").write_bytes(recording.read_bytes())
     done = run("view", tmp_path / "other.json", "--video", tmp_path)
     page = Page(tmp_path / "other.html")
-    assert page.json("data-0")["source"] == "./v_film.mp4" and page.json("data-0")["duration"] == 9
+    assert page.json("data-0")["source"] == "./v_recording.mp4" and page.json("data-0")["duration"] == 9
     assert page.json("page")["scores"] == [0, 3.5]
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--report", "film.mp4"), "use the suffix .html"),
+        (("--report", "recording.mp4"), "use the suffix .html"),
         (("--report", "."), "all videos are on one page"),
         (("--embed",), "add --report"),
         (("--annotations", "x.json"), "add --report"),
     ],
 )
-def test_wrong_options_are_refused_at_once(run: Tal, film: Path, options: tuple[str, ...], reason: str) -> None:
-    done = run("detect", film, *options)
+def test_wrong_options_are_refused_at_once(run: Tal, recording: Path, options: tuple[str, ...], reason: str) -> None:
+    done = run("detect", recording, *options)
     assert done.code == 2 and reason in done.err
 
 
-def test_detect_makes_the_page_and_the_results(run: Tal, film: Path, tmp_path: Path) -> None:
-    done = run("detect", film, "--report", tmp_path / "page.html", "-o", tmp_path / "found.json", "--top-k", 3)
+def test_detect_makes_the_page_and_the_results(run: Tal, recording: Path, tmp_path: Path) -> None:
+    done = run("detect", recording, "--report", tmp_path / "page.html", "-o", tmp_path / "found.json", "--top-k", 3)
     assert done.code == 0, done.err
     assert len(Page(tmp_path / "page.html").json("data-0")["segments"]) == 3
     assert json.loads((tmp_path / "found.json").read_text())["external_data"]["labels"] == ["jump", "run", "cut"]
@@ -294,7 +306,7 @@ def test_formats_of_one_video_want_a_folder_for_many(run: Tal, clips: Path, tmp_
     assert done.code == 0 and sorted(path.name for path in (tmp_path / "out").iterdir()) == ["first.eaf", "second.eaf"]
 
 
-def test_a_missing_package_is_named(run: Tal, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(run: Tal, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    done = run("detect", film, "-f", "parquet")
+    done = run("detect", recording, "-f", "parquet")
     assert done.code == 4 and "pip install 'tal-cli[parquet]'" in done.err

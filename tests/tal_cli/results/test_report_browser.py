@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from films import write_film
+from numbered_videos import write_numbered_video
 
 from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats import load_annotations
@@ -57,10 +57,10 @@ def browser() -> Iterator[Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages: a video with ground truth, one with the video inside, one gone, fifty videos, 5,000 segments."""
     folder = tmp_path_factory.mktemp("pages")
-    film = write_film(folder / "a film #1 <b> 100%41? 'é\".mp4")
-    video = Detections(f"film {HOSTILE}", str(film), 4.0, 25.0, 100, SEGMENTS)
+    recording = write_numbered_video(folder / "a recording #1 <b> 100%41? 'é\".mp4")
+    video = Detections(f"recording {HOSTILE}", str(recording), 4.0, 25.0, 100, SEGMENTS)
     truth = {"subset": "test", "duration": 4.0, "annotations": [{"label": "run", "segment": [0.5, 1.2]}]}
-    (folder / "truth.json").write_text(json.dumps({"database": {film.stem: truth}}))
+    (folder / "truth.json").write_text(json.dumps({"database": {recording.stem: truth}}))
     write(folder / "one.html", [video], load_annotations(folder / "truth.json"))
     (folder / "inside").mkdir()
     write(folder / "inside.html", [video], embed=True)
@@ -72,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "crowd.html", [replace(video, segments=crowd)])
     other = (Segment("win", 1.0, 2.0, 37.5), Segment("lose", 2.0, 3.0, -4.0), Segment("draw", 0.2, 0.6, 12.0))
     write(folder / "scores.html", [replace(video, segments=other)])
-    old = write_film(folder / "old.avi", codec="mpeg4", sound=None)
+    old = write_numbered_video(folder / "old.avi", codec="mpeg4", sound=None)
     write(folder / "old.html", [replace(video, path=str(old))])
     return folder
 
@@ -140,7 +140,7 @@ def test_nothing_hostile_runs(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
     assert page.evaluate("window.pwned") is None
-    assert HOSTILE in page.locator("h1").inner_text() and page.title().startswith(f"film {HOSTILE}")
+    assert HOSTILE in page.locator("h1").inner_text() and page.title().startswith(f"recording {HOSTILE}")
     assert HOSTILE in page.locator(".names").inner_text() and HOSTILE in tab.rows()
     assert page.locator("img[src=x]").count() == 0
     # And were one to slip in, the policy would not run it.
@@ -380,8 +380,10 @@ def test_a_page_with_the_video_inside_can_go_anywhere(tab: Tab, folder: Path) ->
 def test_a_video_whose_frames_begin_late_shows_the_right_ones(
     tab: Tab, tmp_path: Path, suffix: str, sound: str | None
 ) -> None:
-    film = write_film(tmp_path / f"late{suffix}", stamps=[500 + 40 * number for number in range(100)], sound=sound)
-    write(tmp_path / "late.html", [Detections("late", str(film), 4.0, 25.0, 100, SEGMENTS[2:3])], embed=True)
+    recording = write_numbered_video(
+        tmp_path / f"late{suffix}", stamps=[500 + 40 * number for number in range(100)], sound=sound
+    )
+    write(tmp_path / "late.html", [Detections("late", str(recording), 4.0, 25.0, 100, SEGMENTS[2:3])], embed=True)
     page = tab.open(tmp_path / "late.html")
     tab.ready()
     page.keyboard.press("n")

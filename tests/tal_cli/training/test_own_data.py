@@ -127,16 +127,16 @@ def test_levels_follow_the_longest_instances() -> None:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def moving_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of five short videos of a pattern that stands still but for two seconds; annotations.json beside it."""
-    folder = tmp_path_factory.mktemp("films")
+    folder = tmp_path_factory.mktemp("moving_squares")
     videos = {}
     for number in range(5):
-        name, start = f"film{number}", 1 + 0.4 * number
+        name, start = f"video{number}", 1 + 0.4 * number
         write_moving(folder / "videos" / f"{name}.mp4", round(start * FPS), round((start + 2) * FPS))
         truth = (GroundTruth("moves", start, start + 2),)
         videos[name] = VideoAnnotation(name, "validation" if number == 4 else "training", FRAMES / FPS, FPS, truth)
-    save_annotations(Annotations("films", videos, ("moves",)), folder / "annotations.json")
+    save_annotations(Annotations("moving_squares", videos, ("moves",)), folder / "annotations.json")
     assert app.run(["extract-features", str(folder / "videos"), "-x", "tiny", "--out", str(folder / "features")]) == 0
     return folder
 
@@ -160,20 +160,22 @@ def train(folder: Path, out: Path, *more: str) -> int:
 
 
 def test_three_commands_lead_from_videos_to_segments(
-    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    assert train(films, run, "--epochs", "2") == 0
+    assert train(moving_squares, run, "--epochs", "2") == 0
     said = capsys.readouterr().err
     assert "4 videos of" in said and "derived model: 3 levels, regression ranges 0-4, 4-8, 8+" in said
     assert "derived training: sequences of" in said and "the last epoch: average mAP" in said
-    assert load_recipe(run / "recipe.yaml").name == films.name
+    assert load_recipe(run / "recipe.yaml").name == moving_squares.name
     out = tmp_path / "found.json"
-    assert app.run(["detect", str(films / "videos"), "-m", str(run), "-o", str(out), "--min-score", "0"]) == 0
+    assert app.run(["detect", str(moving_squares / "videos"), "-m", str(run), "-o", str(out), "--min-score", "0"]) == 0
     results = json.loads(out.read_text())["results"]
-    assert set(results) == {f"film{number}" for number in range(5)}
+    assert set(results) == {f"video{number}" for number in range(5)}
     assert all(found and {item["label"] for item in found} == {"moves"} for found in results.values())
-    assert app.run(["eval", str(out), "--annotations", str(films / "annotations.json"), "--format", "json"]) == 0
+    assert (
+        app.run(["eval", str(out), "--annotations", str(moving_squares / "annotations.json"), "--format", "json"]) == 0
+    )
 
 
 def changed(folder: Path, target: Path, change: Callable[[VideoAnnotation], VideoAnnotation]) -> Path:
@@ -203,8 +205,10 @@ def late(video: VideoAnnotation) -> VideoAnnotation:
     return replace(video, segments=tuple(replace(item, end=item.end + 20) for item in video.segments))
 
 
-def test_an_unknown_label_ends_the_run(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = changed(films, tmp_path, relabelled)
+def test_an_unknown_label_ends_the_run(
+    moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = changed(moving_squares, tmp_path, relabelled)
     assert train(data, tmp_path / "run") == 3
     assert "label missing from the training subset: 1: validation (moved)" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -212,45 +216,45 @@ def test_an_unknown_label_ends_the_run(films: Path, tmp_path: Path, capsys: pyte
 
 @pytest.mark.parametrize("label", ["two\nlines", " ", "two\u2028lines"])
 def test_a_label_that_cannot_be_kept_ends_the_run(
-    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], label: str
+    moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], label: str
 ) -> None:
     def call_it(video: VideoAnnotation) -> VideoAnnotation:
         return replace(video, segments=tuple(replace(item, label=label) for item in video.segments))
 
-    assert train(changed(films, tmp_path, call_it), tmp_path / "run") == 2
+    assert train(changed(moving_squares, tmp_path, call_it), tmp_path / "run") == 2
     assert "a label must be one line that is not empty" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-def test_an_empty_split_ends_the_run(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = changed(films, tmp_path, emptied)
+def test_an_empty_split_ends_the_run(moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = changed(moving_squares, tmp_path, emptied)
     assert train(data, tmp_path / "run", "--train-subset", "training", "--test-subset", "validation") == 3
     assert "subset without instances: 1: training" in capsys.readouterr().err
 
 
 def test_a_value_that_is_no_number_ends_the_run(
-    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = changed(films, tmp_path, lambda video: video)
-    array = np.load(data / "features" / "film2.npy")
+    data = changed(moving_squares, tmp_path, lambda video: video)
+    array = np.load(data / "features" / "video2.npy")
     array[3, 5] = np.nan
-    np.save(data / "features" / "film2.npy", array)
+    np.save(data / "features" / "video2.npy", array)
     assert train(data, tmp_path / "run") == 3
-    assert "film2 (window 3 holds values that are not finite numbers)" in capsys.readouterr().err
+    assert "video2 (window 3 holds values that are not finite numbers)" in capsys.readouterr().err
 
 
 def test_what_looks_wrong_but_can_be_trained_on_is_said(
-    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = changed(films, tmp_path, late)
+    data = changed(moving_squares, tmp_path, late)
     assert train(data, tmp_path / "run", "--epochs", "0", "-q") == 0
-    assert "warning: segment outside the video: 5: film0 (moves 1-23 of 5 s)" in capsys.readouterr().err
+    assert "warning: segment outside the video: 5: video0 (moves 1-23 of 5 s)" in capsys.readouterr().err
 
 
 def test_features_that_nothing_describes_are_what_the_options_say(
-    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = changed(films, tmp_path, lambda video: video)
+    data = changed(moving_squares, tmp_path, lambda video: video)
     for path in (data / "features").glob("*.json"):
         path.unlink()
     assert train(data, tmp_path / "run") == 4
@@ -259,28 +263,28 @@ def test_features_that_nothing_describes_are_what_the_options_say(
     assert train(data, tmp_path / "run", *said, "--epochs", "0") == 0
     features = load_recipe(tmp_path / "run" / "recipe.yaml").features
     assert (features.extractor, features.window, features.stride) == ("unknown", 16, 4)
-    film, found = data / "features" / "film4.npy", tmp_path / "found.json"
-    assert app.run(["detect", str(film), "-m", str(tmp_path / "run"), "--fps", "25", "-o", str(found)]) == 0
+    feature_file, found = data / "features" / "video4.npy", tmp_path / "found.json"
+    assert app.run(["detect", str(feature_file), "-m", str(tmp_path / "run"), "--fps", "25", "-o", str(found)]) == 0
     assert train(data, tmp_path / "other", "--set", "features.window=16", "--set", "features.stride=no") == 2
-    assert train(films, tmp_path / "third", *said[:2], "--set", "features.stride=8") == 2
+    assert train(moving_squares, tmp_path / "third", *said[:2], "--set", "features.stride=8") == 2
 
 
 def test_labels_are_learnt_as_one_by_recipe_only(
-    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(films, tmp_path / "run", "--set", "training.class_agnostic=true") == 2
+    assert train(moving_squares, tmp_path / "run", "--set", "training.class_agnostic=true") == 2
     assert "a derived recipe has one class per label" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-def test_features_of_all_videos_in_one_file_beside_the_annotations(films: Path, tmp_path: Path) -> None:
+def test_features_of_all_videos_in_one_file_beside_the_annotations(moving_squares: Path, tmp_path: Path) -> None:
     small = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "training.warmup_epochs=1"]
     (tmp_path / "small.yaml").write_text(dump_recipe(override(load_recipe("camera"), parse_overrides(small))))
-    annotations = films / "annotations.json"
+    annotations = moving_squares / "annotations.json"
     (tmp_path / "annotations.json").write_bytes(annotations.read_bytes())
-    arrays = {path.stem: np.load(path) for path in (films / "features").glob("*.npy")}
+    arrays = {path.stem: np.load(path) for path in (moving_squares / "features").glob("*.npy")}
     np.savez(tmp_path / "features.npz", **arrays)
     arguments = ["--recipe", str(tmp_path / "small.yaml"), "--epochs", "0", "--out", str(tmp_path / "run")]
     command = ["train", "--dataset", str(tmp_path / "annotations.json"), "--device", "cpu", *arguments]
     assert app.run(command) == 0
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["training"] == [f"film{i}" for i in range(4)]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["training"] == [f"video{i}" for i in range(4)]

@@ -35,7 +35,7 @@ def number_of(frame: av.VideoFrame) -> int:
     return sum((float(column.mean()) > 128) << bit for bit, column in enumerate(columns))
 
 
-def write_film(
+def write_numbered_video(
     path: Path,
     frames: int = 100,
     *,
