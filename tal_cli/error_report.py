@@ -25,7 +25,7 @@ EXHAUSTED = {
 
 
 def exhausted(error: BaseException) -> tuple[str, str] | None:
-    """What the machine has run out of, and what helps, if that is what the error says."""
+    """The exhausted resource and a remedy, if an error is about one."""
     said = str(error).lower()
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(it in said for it in OUT_OF_MEMORY)):
         return EXHAUSTED[errno.ENOMEM]
@@ -44,7 +44,7 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def reason_of(error: BaseException) -> str:
-    """The reason alone, in one line, without the path that some errors carry as well."""
+    """The reason of an error in one line, without its path."""
     out_of = exhausted(error)
     if out_of is not None:
         return out_of[0]
@@ -53,7 +53,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def remedy_of(error: BaseException) -> str:
-    """What a user can do about an error; may be empty."""
+    """The remedy of an error; may be empty."""
     out_of = exhausted(error)
     return getattr(error, "remedy", "") if out_of is None else out_of[1]
 

@@ -55,10 +55,11 @@ def benchmark(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Measure parameters, operations, latency and peak memory of detectors, one after the other on one device.
+    """Measure size, latency and memory of detectors.
 
-    Each model processes random features. Forward pass, candidate selection and NMS are timed separately after warm-up;
-    the median of several runs is shown. Reading features and extracting them from video are not included.
+    Prints parameters, operations, latency and peak memory, measured on one device in one run. Each model processes
+    random features. Forward pass, candidate selection and NMS are timed separately after warm-up; the median of
+    several runs is shown. Reading features and extracting them from video are not included.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler logs to standard error
     import torch

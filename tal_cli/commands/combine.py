@@ -24,7 +24,7 @@ LEVELS = ("sls_pt", "sls_tl", "sls_td")
 DECIMALS = 6
 
 app = typer.Typer(
-    help="Combine detections: proposals with video-level scores, verbs with nouns.",
+    help="Combine detections with other scores or labels.",
     epilog="Example: tal combine actions verbs.json nouns.json -o actions.json",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -37,7 +37,10 @@ def compare(
     format: Format = "table",
     quiet: Quiet = False,
 ) -> None:
-    """Compare two prediction files: mAP, AP of each label, each type of error."""
+    """Compare two prediction files.
+
+    Prints mAP, the AP of each label and the cost of each type of error for both.
+    """
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.comparison import compare as lay_side_by_side
 

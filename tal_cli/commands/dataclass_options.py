@@ -1,4 +1,4 @@
-"""Commands whose options are the fields of a dataclass, which a YAML file may give as well."""
+"""Commands whose options are the fields of a dataclass and can also be read from a YAML file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from tal_cli.extractors.errors import UsageError, did_you_mean
 
 
 def takes(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command of a function whose first parameter is a dataclass with an `Annotated[..., typer.Option(...)]` for
-    each field: names, types, defaults and help of its options stand there alone. A mapping is what `--set` gives."""
+    """Turn a function whose first parameter is a dataclass into a command with one option per field.
+
+    Fields are `Annotated[..., typer.Option(...)]`: name, type, default and help of an option are defined only there. A
+    field of type Mapping receives the values of `--set`.
+    """
     hints = get_type_hints(options, include_extras=True)
     mappings = {name for name, hint in hints.items() if get_origin(hint.__origin__) is Mapping}
 
@@ -76,6 +79,6 @@ OptionsFile = Annotated[
         metavar="FILE.yaml",
         is_eager=True,
         callback=read_options_file,
-        help="Read options from a file; those on the command line win.",
+        help="File with options; those on the command line take precedence.",
     ),
 ]

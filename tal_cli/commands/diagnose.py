@@ -53,9 +53,10 @@ def diagnose(
     format: Format = "table",
     quiet: Quiet = False,
 ) -> None:
-    """Analyse errors after Alwassel et al. (2018): false positives, sensitivity, false negatives.
+    """Analyse the errors of predictions.
 
-    Characteristics of instances (coverage, length, number) are computed from the annotations of any data set.
+    False positives, sensitivity and false negatives after Alwassel and others (2018). Characteristics of instances
+    (coverage, length, number) are computed from the annotations of any data set.
     """
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.diagnosis.analysis import diagnose as analyse

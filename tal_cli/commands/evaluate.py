@@ -45,10 +45,11 @@ def evaluate(
     format: Format = "table",
     quiet: Quiet = False,
 ) -> None:
-    """Compute mean average precision and recall exactly as the official evaluators do.
+    """Compute mean average precision and recall.
 
-    Files may be gzipped. The actionformer protocol ignores duplicate and empty annotations. The epic protocol reads
-    EPIC-KITCHENS submissions (verb, noun, action) and class numbers.
+    The results equal those of the official evaluators to the last digit. Files may be gzipped. The actionformer
+    protocol ignores duplicate and empty annotations. The epic protocol reads EPIC-KITCHENS submissions (verb, noun,
+    action) and class numbers.
     """
     from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, evaluate_files

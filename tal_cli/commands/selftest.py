@@ -13,10 +13,10 @@ EXAMPLE = "Example: tal selftest --device cpu"
 
 
 def selftest(device: Device = "auto", quiet: Quiet = False) -> None:
-    """Check that this installation reproduces reference outputs of the published code.
+    """Check the numerical results of this installation.
 
-    Runs a detector, Soft-NMS, and the backbones on synthetic weights and a synthetic clip. Prints the relative error
-    of each and exits with code 1 if one is too large.
+    Compares with reference outputs of the published code. Runs a detector, Soft-NMS, and the backbones on synthetic
+    weights and a synthetic clip. Prints the relative error of each and exits with code 1 if one is too large.
     """
     from tal_cli.devices import resolve_device
     from tal_cli.selftest.runner import LIMIT, count_cases, run_cases

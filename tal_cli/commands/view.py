@@ -60,9 +60,9 @@ def view(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show results in a browser: player, timeline per label, score filter, table.
+    """Show results in a browser.
 
-    Writes one self-contained page and prints its path.
+    Writes one self-contained page with player, timeline per label, score filter and table, and prints its path.
     """
     from tal_cli.batch import Run
 

@@ -27,7 +27,7 @@ class RunVideos:
     held_out: tuple[str, ...]
 
     def within(self, video: str) -> RunVideos:
-        """The same, of one video."""
+        """The same for one video."""
         trained_on, held_out = ((video,) if video in names else () for names in (self.trained_on, self.held_out))
         return RunVideos(trained_on, held_out)
 
@@ -37,7 +37,7 @@ class RunVideos:
 
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> RunVideos | None:
-        """From the entries of a results file; None where they do not tell."""
+        """From the entries of a results file; None if they are missing."""
         trained_on, held_out = _names(entries.get("trained_on")), _names(entries.get("held_out"))
         return None if trained_on is None or held_out is None else cls(trained_on, held_out)
 
