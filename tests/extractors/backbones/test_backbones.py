@@ -180,7 +180,7 @@ def test_changed_settings_change_the_pixels() -> None:
         ("i3d-rgb", {"channels": 3}, "cannot be set"),
         ("i3d-rgb", {"resize": "bilinear 100x100"}, "does not fit"),
         ("i3d-rgb", {"layer": "Mixed_4f"}, "there are: Mixed_5c"),
-        ("i3d-two-stream", {"crop": "none"}, "cropped to one size"),
+        ("i3d-two-stream", {"crop": "none"}, "cropped to the same size"),
         ("slowfast-epic", {"window": 30}, "multiple of 4"),
         ("slowfast-epic", {"pooling": "median"}, "mean over the head's windows"),
         ("s3d", {"window": 8}, "at least 14 frames"),
