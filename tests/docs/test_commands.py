@@ -87,11 +87,13 @@ def webb(request: pytest.FixtureRequest, page: Path, material: Path) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("webb")
 @pytest.mark.parametrize("page", WITH_SHELL, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.slow
 def test_a_page_runs(page: Path, walk: Callable[[Path], dict[str, Any]]) -> None:
     walk(page)
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_a_few_lines_of_numpy_find_what_tal_finds(
     walk: Callable[[Path], dict[str, Any]], shell: Any, material: Path
 ) -> None:
@@ -122,6 +124,7 @@ def test_no_command_escapes(page: Path) -> None:
         check_names(span.split())
 
 
+@pytest.mark.slow
 def test_the_examples_in_help_exist() -> None:
     examples = [command.epilog for command in all_commands(typer.main.get_command(app))]
     assert all(example.startswith("Example: tal ") for example in examples)

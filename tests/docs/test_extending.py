@@ -79,6 +79,7 @@ def test_the_formats_read_what_they_write(built: Built) -> None:
     assert "audacity" in built.call("tal detect --help").stdout
 
 
+@pytest.mark.slow
 def test_the_backbone_makes_features(built: Built) -> None:
     import numpy as np
 
@@ -91,6 +92,7 @@ def test_the_backbone_makes_features(built: Built) -> None:
     assert "mean-colour" in built.call("tal extract-features videos/ -x mean-color --out x").stderr, "did you mean"
 
 
+@pytest.mark.slow
 def test_the_detector_is_made_of_the_new_parts(built: Built) -> None:
     recipe = (built.folder / "runs/colours/recipe.yaml").read_text()
     assert "name: pairs\n    pool: max" in recipe and "name: plain" in recipe
@@ -100,6 +102,7 @@ def test_the_detector_is_made_of_the_new_parts(built: Built) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_workers_of_a_ray_cluster_see_the_backbone(built: Built) -> None:
     pytest.importorskip("ray")
     done = built.call(

@@ -84,6 +84,7 @@ def test_no_two_files_import_each_other(repository: Path) -> None:
     assert edges == {}
 
 
+@pytest.mark.slow
 def test_every_name_has_one_address(repository: Path) -> None:
     known = modules(repository)
     defined = {name: definitions(path) for name, path in known.items()}
@@ -124,6 +125,7 @@ def test_no_file_is_two(repository: Path, package: str) -> None:
     assert {str(path): length for path, length in lengths.items() if length > 350} == {}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_one_package_with_recipes_and_weights(repository: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -100,6 +100,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_nothing_else_can_be_imported(installation: Installation, tmp_path: Path) -> None:
     assert installation.call("python", "-c", FIND, cwd=tmp_path) == "[]\n"
     where = installation.call("python", "-c", "import tal_cli; print(tal_cli.__file__)", cwd=tmp_path)
@@ -147,6 +148,7 @@ def test_a_cluster_beside_foreign_packages(installation: Installation, foreign: 
     assert sorted(path.name for path in tmp_path.glob("*.npy")) == ["first.npy", "second.npy"]
 
 
+@pytest.mark.slow
 def test_the_sdist_builds_the_same_wheel(wheel: Path, repository: Path, tmp_path: Path) -> None:
     sdist = build(repository, "sdist", tmp_path / "sdist")
     subprocess.run(["tar", "-xzf", sdist, "-C", tmp_path], check=True)
@@ -154,6 +156,7 @@ def test_the_sdist_builds_the_same_wheel(wheel: Path, repository: Path, tmp_path
     assert again.name == wheel.name and again.read_bytes() == wheel.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_checkout_without_links(wheel: Path, repository: Path, tmp_path: Path) -> None:
     """Git for Windows writes a link as a text file unless it is told to make links."""
     checkout = tmp_path / "checkout"

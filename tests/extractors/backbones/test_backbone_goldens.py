@@ -25,6 +25,7 @@ QUICK = ("raft_flow_map", "internvideo2_tiny", "tsp_r2plus1d34", "i3d_rgb")
 
 
 @pytest.mark.parametrize("name", QUICK)
+@pytest.mark.slow
 def test_case_agrees(name: str) -> None:
     report = check_case(BACKBONES / f"{name}.json")
     assert report.not_checked is None
@@ -38,6 +39,7 @@ def test_every_recorded_case_is_one_that_is_checked(shared: Path) -> None:
     assert [path.stem for path in paths if not covers(path)] == []
 
 
+@pytest.mark.slow
 def test_another_weight_input_or_output_is_noticed(tmp_path: Path) -> None:
     for path in BACKBONES.glob("internvideo2_tiny.*"):
         shutil.copyfile(path, tmp_path / path.name)

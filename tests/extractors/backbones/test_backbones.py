@@ -94,6 +94,7 @@ def pictures(count: int, width: int, height: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", QUICK)
+@pytest.mark.slow
 def test_a_video_becomes_features_as_the_contract_says(name: str, plain: Path) -> None:
     backbone = make(name, **QUICK[name])
     sequence = extract_features(plain, backbone)
@@ -109,6 +110,7 @@ def test_a_video_becomes_features_as_the_contract_says(name: str, plain: Path) -
 
 
 @pytest.mark.parametrize("name", ["tiny", "i3d-rgb", "i3d-two-stream", "slowfast-r50-4x16", "tsp", "timm:test_vit"])
+@pytest.mark.slow
 def test_features_do_not_depend_on_the_batch_nor_on_the_pieces(name: str) -> None:
     backbone = make(name, **{**QUICK[name], **({} if name == "tiny" else {"stride": 4})})
     window, ahead = backbone.contract.window, backbone.lookahead
@@ -126,6 +128,7 @@ def test_features_do_not_depend_on_the_batch_nor_on_the_pieces(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.slow
 def test_every_entry_has_a_blueprint_that_fits_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = ENTRIES[name]
     blueprint = blueprint_of(entry)
@@ -193,6 +196,7 @@ def test_what_a_network_cannot_do_is_refused(name: str, settings: dict[str, obje
         make(name, **settings)
 
 
+@pytest.mark.slow
 def test_weights_are_named_in_the_contract(tmp_path: Path) -> None:
     with torch.device("meta"):
         (network,) = blueprint_of(find("r3d_18")).networks(find("r3d_18").contract)

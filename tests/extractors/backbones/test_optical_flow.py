@@ -46,6 +46,7 @@ def test_flow_points_to_where_things_go(spec: Flow) -> None:
 
 
 @pytest.mark.parametrize("spec", [TVL1, DIS], ids=lambda spec: spec.method)
+@pytest.mark.slow
 def test_each_pair_has_the_same_flow_in_any_company_and_any_thread(spec: Flow) -> None:
     frames = travelling(5, right=1, down=2)
     estimator = create_flow(spec)
@@ -55,6 +56,7 @@ def test_each_pair_has_the_same_flow_in_any_company_and_any_thread(spec: Flow) -
     assert torch.equal(torch.cat(alone), together)
 
 
+@pytest.mark.slow
 def test_raft_is_torchvision_s_with_less_work(raft_weights: Path) -> None:
     from torchvision.models.optical_flow import raft_large
 

@@ -34,6 +34,7 @@ INTERN = InternVideo2Shape(64, 3, 2, 128)
 
 
 @pytest.mark.parametrize("case", ["videomaev2_tiny", "videomaev2_vit_g_depth2", "internvideo2_6b_keys"])
+@pytest.mark.slow
 def test_recorded_cases(shared: Path, case: str) -> None:
     report = check_case(shared / "goldens" / "backbones" / f"{case}.json")
     assert report.not_checked is None
@@ -223,6 +224,7 @@ def private_memory() -> int:
     return int(status.read_text().split("RssAnon:")[1].split()[0]) * 1024
 
 
+@pytest.mark.slow
 def test_loading_a_billion_numbers_takes_none_of_their_memory(tmp_path: Path) -> None:
     contract = find("internvideo2-1b").contract
     with torch.device("meta"):

@@ -57,6 +57,7 @@ def kinds(outcomes: Sequence[Outcome]) -> list[str]:
     return ["kept" if outcome.kept else "done" if outcome.done else "failed" for outcome in outcomes]
 
 
+@pytest.mark.slow
 def test_one_failure_costs_one_video(plain: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"broken")
     out = tmp_path / "out"
@@ -80,6 +81,7 @@ def test_one_failure_costs_one_video(plain: Path, tmp_path: Path) -> None:
     assert kinds(run([jobs[0]], overwrite=True)) == ["done"]
 
 
+@pytest.mark.slow
 def test_what_is_done_needs_no_worker(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "0.npy").write_bytes(b"x")
     job = Job(os.fspath(plain), os.fspath(tmp_path / "0.npy"))
@@ -91,6 +93,7 @@ def test_what_is_done_needs_no_worker(plain: Path, tmp_path: Path, monkeypatch: 
     assert kinds(run([job])) == ["kept"]
 
 
+@pytest.mark.slow
 def test_features_of_another_video_of_that_name_are_not_taken_for_its_own(plain: Path, tmp_path: Path) -> None:
     video = tmp_path / "GOPR0001.mp4"
     job = Job(os.fspath(video), os.fspath(tmp_path / "out" / "GOPR0001.npy"))
@@ -140,6 +143,7 @@ worker.prepared, worker.run_job = prepared, run_job
 """
 
 
+@pytest.mark.slow
 def test_crashes_hangs_and_defects_cost_one_video_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_before(monkeypatch, STUB)
     names = ["a", "crash", "b", "hang", "c", "defect", "d", "crash again"]
@@ -181,6 +185,7 @@ def test_workers_that_cannot_begin_end_the_run(plain: Path, tmp_path: Path, monk
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_what_no_worker_can_do_is_raised_as_it_is(plain: Path, tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"none")
     setup = Setup(extractor="r3d_18", weights=(os.fspath(tmp_path / "weights.safetensors"),))
@@ -260,6 +265,7 @@ def many(encode: Encode, tmp_path: Path) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_killed_runs_leave_whole_files_and_are_finished_by_the_next(many: list[str], tmp_path: Path) -> None:
     moments = random.Random(3)
     for _ in range(2):
@@ -287,6 +293,7 @@ WRITE = """
 """
 
 
+@pytest.mark.slow
 def test_runs_on_one_folder_share_the_work_and_survive_each_other(many: list[str], tmp_path: Path) -> None:
     writing = STUB.replace("    return Outcome", WRITE + "    return Outcome")
     runs = [start(tmp_path, writing) for _ in range(3)]

@@ -79,6 +79,7 @@ def by_hand(path: Path, grid: WindowGrid) -> np.ndarray:
 
 @pytest.mark.parametrize("batch", [1, 3, 64, "auto"])
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.slow
 def test_features_do_not_depend_on_batch_and_threads(
     plain: Path, contract: MakeContract, batch: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +163,7 @@ def test_windows_per_pass_follow_from_their_memory(
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("most", [1, 2, 5])
+@pytest.mark.slow
 def test_too_little_memory_makes_batches_smaller_and_changes_nothing(
     plain: Path, contract: MakeContract, most: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,12 +177,14 @@ def test_too_little_memory_makes_batches_smaller_and_changes_nothing(
     assert backbone.prepared == 60
 
 
+@pytest.mark.slow
 def test_no_memory_at_all_costs_the_video(plain: Path, contract: MakeContract) -> None:
     with pytest.raises(VideoError, match=r"plain.mp4: cpu has too little memory for one window of it"):
         extract_features(plain, MeanColour(contract(), most=0))
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 7, 64])
+@pytest.mark.slow
 def test_frames_are_prepared_in_smaller_pieces_too(
     plain: Path, contract: MakeContract, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +203,7 @@ def test_frames_are_prepared_in_smaller_pieces_too(
 
 @pytest.mark.parametrize("batch", [1, 4, "auto"])
 @pytest.mark.parametrize("frames", [1, 2, 3, 16, 17, 18, 40])
+@pytest.mark.slow
 def test_changes_between_frames_take_one_frame_less(
     encode: Encode, contract: MakeContract, tmp_path: Path, frames: int, batch: int
 ) -> None:
@@ -240,6 +245,7 @@ def test_errors_on_the_way_through_an_accelerator_leave_nothing_running(
     assert not torch.is_inference_mode_enabled()
 
 
+@pytest.mark.slow
 def test_several_videos_share_an_extractor(plain: Path, contract: MakeContract) -> None:
     extractor = Extractor(MeanColour(contract()))
     with ThreadPoolExecutor(3) as pool:
@@ -309,6 +315,7 @@ def test_pools_made_by_many_threads_at_once_leave_the_thread_count_alone() -> No
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_a_halved_batch_is_remembered_for_the_next_video(plain: Path, contract: MakeContract) -> None:
     backbone = MeanColour(contract(), most=2)
     extractor = Extractor(backbone)

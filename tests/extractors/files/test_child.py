@@ -130,6 +130,7 @@ def used() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_child(start: Start) -> None:
     start().close()
     before = used()

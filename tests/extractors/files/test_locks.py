@@ -120,6 +120,7 @@ def taken_by(*processes: subprocess.Popen[str]) -> list[list[int]]:
     return [[int(word) for word in process.stdout.readline().split()] for process in processes if process.stdout]
 
 
+@pytest.mark.slow
 def test_racing_processes_share_out_the_locks_of_a_killed_one(tmp_path: Path) -> None:
     count = 150
     killed = start(tmp_path, count)

@@ -52,6 +52,7 @@ def long_video(encode: Encode, tmp_path_factory: pytest.TempPathFactory) -> Path
     return encode(tmp_path_factory.mktemp("long") / "long.mp4", np.concatenate([frames] * 6))
 
 
+@pytest.mark.slow
 def test_a_crash_costs_this_video_and_says_so(long_video: Path) -> None:
     with read_frames(long_video, frame_size=stay) as stream:
         os.kill(child_of(stream), signal.SIGSEGV)
@@ -68,6 +69,7 @@ def test_a_hang_costs_this_video_and_says_so(long_video: Path) -> None:
     assert has_ended(child_of(stream))
 
 
+@pytest.mark.slow
 def test_a_slow_reader_is_no_hang(long_video: Path) -> None:
     with read_frames(long_video, frame_size=stay) as stream:
         chunks = iter(stream)
@@ -153,6 +155,7 @@ def start(script: str, video: Path, folder: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_modules_in_the_working_folder_do_no_harm(long_video: Path, tmp_path: Path) -> None:
     for name in ("models", "extractors", "av", "numpy", "json"):
         (tmp_path / name).mkdir()

@@ -50,6 +50,7 @@ def differences(path: Path, decoder: str) -> str:
 
 
 @pytest.mark.parametrize("decoder", ["decord", "torchcodec"])
+@pytest.mark.slow
 def test_decoders_agree(shared: Path, decoder: str) -> None:
     if find_spec(decoder) is None:
         pytest.skip(f"{decoder} is not installed")

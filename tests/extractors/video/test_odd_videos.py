@@ -89,6 +89,7 @@ def shown(frames: NDArray[np.uint8]) -> list[int]:
 
 @pytest.mark.parametrize("decoder", ["pyav", "decord", "torchcodec"])
 @pytest.mark.parametrize("kind", ODD)
+@pytest.mark.slow
 def test_every_decoder_gives_the_frames_at_their_times(kind: str, decoder: str, tmp_path: Path) -> None:
     if decoder == "torchcodec" and find_spec("torchcodec") is None:
         pytest.skip("torchcodec is not installed")

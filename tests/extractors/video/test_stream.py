@@ -147,6 +147,7 @@ def test_fast_videos_are_decimated(plain: Path) -> None:
     assert summary.duration == pytest.approx(2.4)
 
 
+@pytest.mark.slow
 def test_every_real_video_gives_the_frames_and_seconds_of_its_table(shared: Path) -> None:
     wrong = []
     for name, expected, seconds in table_of(shared / "videos" / "README.md"):
@@ -169,6 +170,7 @@ def table_of(readme: Path) -> list[tuple[str, int, float]]:
 
 
 @pytest.mark.parametrize("expect", ["ok", "partial", "reject", "refuse"])
+@pytest.mark.slow
 def test_broken_files_end_as_their_manifest_says(broken: object, expect: str) -> None:
     wrong = []
     for path, entry in broken.expecting(expect):  # type: ignore[attr-defined]
@@ -200,6 +202,7 @@ def as_expected(outcome: VideoSummary | str, path: Path, expect: str, entry: dic
     return isinstance(outcome, str)
 
 
+@pytest.mark.slow
 def test_refused_files_are_refused_for_their_format(broken: object) -> None:
     reasons = {outcome_of(path) for path, _ in broken.expecting("refuse")}  # type: ignore[attr-defined]
     assert reasons <= {"its format is not a supported video format", "it is not a video file, or its index is lost"}
@@ -242,6 +245,7 @@ def test_a_summary_before_the_end_is_an_error(plain: Path) -> None:
         _ = stream.summary
 
 
+@pytest.mark.slow
 def test_damaged_bytes_give_frames_or_one_line(plain: Path, tmp_path: Path) -> None:
     good, chance = plain.read_bytes(), random.Random(11)
     for _ in range(24):

@@ -70,6 +70,7 @@ def test_any_number_of_levels(variant: str, levels: int, windows: int) -> None:
 
 
 @pytest.mark.parametrize("variant", ["released", "paper"])
+@pytest.mark.slow
 def test_a_video_does_not_see_its_neighbours_in_the_batch(variant: str) -> None:
     detector = build(small(f"model.variant={variant}", "model.encoder.windows=3"))
     alone = detector(*pad_batch([features(41)], 64))

@@ -98,6 +98,7 @@ print(max(sizes), peak(270_000) - hour)
 """
 
 
+@pytest.mark.slow
 def test_ten_hours_take_the_memory_of_one() -> None:
     assignments = [*SMALL, "model.encoder.mlp_width=16", "inference.chunk_length=4608", "inference.chunk_overlap=512"]
     assignments += ["model.decoder.bins=4", "inference.pre_nms_top_k=200", "inference.max_segments=100000"]
@@ -109,6 +110,7 @@ def test_ten_hours_take_the_memory_of_one() -> None:
     assert megabytes < 60
 
 
+@pytest.mark.slow
 def test_three_hundred_classes() -> None:
     small = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "features.channels=4"]
     recipe, detector = make("epic-noun", *small, "model.pad_length=320", *CUT)
@@ -132,6 +134,7 @@ def test_no_candidate_above_the_threshold(local: tuple[Recipe, TemporalDetector]
 
 
 @pytest.mark.parametrize("nms", ["soft", "hard", "none"])
+@pytest.mark.slow
 def test_identical_scores_keep_the_order_of_time(local: tuple[Recipe, TemporalDetector], nms: str) -> None:
     """All points predict the same: which are taken, and in which order, is not left to chance."""
     recipe, _ = local

@@ -74,6 +74,7 @@ def test_settings_and_modules_go_together() -> None:
 
 
 @each_combination
+@pytest.mark.slow
 def test_a_step_reaches_every_parameter(encoder: str, decoder: str) -> None:
     recipe = small(encoder, decoder)
     detector = build(recipe).train()
@@ -174,6 +175,7 @@ def test_bfloat16_stays_close(encoder: str, decoder: str) -> None:
 
 
 @each_part_once
+@pytest.mark.slow
 def test_compiled_it_gives_the_same(encoder: str, decoder: str) -> None:
     """Traced as one graph, without falling back to Python anywhere."""
     detector = build(small(encoder, decoder, "model.levels=2"))
@@ -181,6 +183,7 @@ def test_compiled_it_gives_the_same(encoder: str, decoder: str) -> None:
     check_compiled(detector, compiled)
 
 
+@pytest.mark.slow
 def test_compiled_to_machine_code_it_gives_the_same() -> None:
     thin = [
         "model.levels=1",

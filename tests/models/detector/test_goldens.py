@@ -18,6 +18,7 @@ PATHS = sorted((CASES / "models").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_case_agrees(path: Path) -> None:
     report = check_case(path)
     assert report.not_checked is None
@@ -26,6 +27,7 @@ def test_case_agrees(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_everything_that_a_detector_recorded_is_compared(path: Path) -> None:
     """But for the inputs of a comparison."""
     compared = " ".join(comparison.tensor for comparison in check_case(path).comparisons)
@@ -34,6 +36,7 @@ def test_everything_that_a_detector_recorded_is_compared(path: Path) -> None:
     assert [name for name in recorded if not inputs.fullmatch(name) and name not in compared] == []
 
 
+@pytest.mark.slow
 def test_all_cases_of_the_published_code_agree(shared: Path) -> None:
     reports = {path.stem: check_case(path) for path in (shared / "goldens").glob("*.json")}
     assert {path.stem for path in PATHS} <= reports.keys()
@@ -52,6 +55,7 @@ def run_script(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_script_tells_cases_by_content(folder: Path) -> None:
     (folder / "other.json").write_text(json.dumps({"state_keys": {"some.weight": [1]}}))
     result = run_script(folder)
@@ -61,6 +65,7 @@ def test_script_tells_cases_by_content(folder: Path) -> None:
     assert "reg/ctr_diou/value" in result.stdout
 
 
+@pytest.mark.slow
 def test_script_fails_when_a_tensor_is_off(folder: Path) -> None:
     tensors = load_file(folder / "renamed.safetensors")
     tensors["reg/ctr_diou/value"][3] += 1e-3
@@ -70,5 +75,6 @@ def test_script_fails_when_a_tensor_is_off(folder: Path) -> None:
     assert "OFF: reg/ctr_diou/value" in result.stdout
 
 
+@pytest.mark.slow
 def test_script_wants_something_to_check(tmp_path: Path) -> None:
     assert run_script(tmp_path).returncode == 2

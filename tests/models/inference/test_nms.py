@@ -65,6 +65,7 @@ def rows(draw: st.DrawFn) -> list[tuple[int, float, float, float]]:
 
 @settings(deadline=None, max_examples=150)
 @given(rows(), st.sampled_from([0.3, 0.5, 0.9]), st.sampled_from([0.0, 0.001, 0.05]))
+@pytest.mark.slow
 def test_soft_nms_is_what_its_definition_says(
     drawn: list[tuple[int, float, float, float]], sigma: float, min_score: float
 ) -> None:

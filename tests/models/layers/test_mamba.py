@@ -59,6 +59,7 @@ def with_gradients(function: object, arguments: Arguments, weight: Tensor) -> tu
     block=st.sampled_from([1, 64, 256, scan_module.CPU_BLOCK]),
     step=st.sampled_from([1, 64, scan_module.CPU_STEP]),
 )
+@pytest.mark.slow
 def test_any_split_into_blocks_and_chunks_is_the_recurrence(
     seed: int, batch: int, length: int, channels: int, states: int, block: int, step: int
 ) -> None:

@@ -113,6 +113,7 @@ def test_old_names_are_read_with_a_note() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_command_line_says_the_new_name() -> None:
     command = [sys.executable, "-m", "tal_cli", "detect", "missing.mp4", "--set", "inference.stretch=2304"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -93,6 +93,7 @@ def batch() -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
 
 @pytest.mark.parametrize("variant", ["released", "paper"])
 @pytest.mark.parametrize("loss", ["varifocal", "focal"])
+@pytest.mark.slow
 def test_a_few_steps_learn(variant: str, loss: str) -> None:
     torch.manual_seed(0)
     recipe = small(f"model.variant={variant}", f"training.class_loss={loss}", "training.input_noise=0.01")

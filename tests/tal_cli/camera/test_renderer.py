@@ -116,6 +116,7 @@ def test_the_same_seed_gives_the_same_file_and_readable_annotations(
     assert first.duration == 1.2
 
 
+@pytest.mark.slow
 def test_rendering_a_data_set_resumes_and_annotates(tmp_path: Path) -> None:
     """A whole video through a worker process; the second call finds it done."""
     told: list[tuple[int, int]] = []

@@ -22,6 +22,7 @@ def measured(run: Tal, *arguments: object) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_without_arguments_it_is_the_papers_table_15(run: Tal) -> None:
     document = measured(run, "--length", 64, "--repeat", 1, *TINY)
     assert [model["name"] for model in document["models"]] == list(TABLE_15)
@@ -34,6 +35,7 @@ def test_without_arguments_it_is_the_papers_table_15(run: Tal) -> None:
         assert 0 < model["kept"] <= 50
 
 
+@pytest.mark.slow
 def test_models_and_recipes_side_by_side(run: Tal) -> None:
     document = measured(run, "small", "camera", "--length", 32, "--repeat", 2)
     small, camera = document["models"]

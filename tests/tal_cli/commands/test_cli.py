@@ -56,6 +56,7 @@ LISTINGS = [
 
 
 @pytest.mark.parametrize("line", [*LISTINGS, "train -h", "eval -h", "extract-features -h", "datasets info camera"])
+@pytest.mark.slow
 def test_listings_import_no_torch(environment: dict[str, str], line: str) -> None:
     code = (
         "import sys; from tal_cli import app; code = app.run(sys.argv[1:]);"
@@ -78,6 +79,7 @@ def test_version(tal: Tal) -> None:
     assert (done.code, done.out, done.err) == (0, f"tal {__version__}\n", "")
 
 
+@pytest.mark.slow
 def test_lists(run: Tal) -> None:
     assert "thumos-i3d" in run("models").out
     assert "tiny" in run("extractors").out
@@ -106,6 +108,7 @@ def test_a_defect_is_logged(run: Tal, environment: dict[str, str], monkeypatch: 
     assert "ZeroDivisionError: of all things" in log.read_text()
 
 
+@pytest.mark.slow
 def test_standard_input_and_null(tal: Tal, clips: Path) -> None:
     lines = f"{clips}/first.mp4\n{clips}/second.mp4\n".encode()
     done = tal("detect", "-", "-f", "jsonl", stdin=lines)
@@ -116,6 +119,7 @@ def test_standard_input_and_null(tal: Tal, clips: Path) -> None:
     assert tal("extract-features", "-", stdin=b"").code == 0
 
 
+@pytest.mark.slow
 def test_works_from_a_folder_with_packages_of_the_same_names(tal: Tal, clips: Path, tmp_path: Path) -> None:
     for name in ("models", "extractors", "tal_cli", "torch"):
         (tmp_path / name).mkdir()
@@ -154,6 +158,7 @@ def read_all(master: int) -> bytes:
         seen += piece
 
 
+@pytest.mark.slow
 def test_progress_only_on_a_terminal(environment: dict[str, str], clips: Path, tmp_path: Path) -> None:
     arguments = ["detect", str(clips / "first.mp4"), str(clips / "second.mp4")]
     code, out, seen = on_a_terminal(arguments, environment, tmp_path)
@@ -184,6 +189,7 @@ def test_a_bar_does_not_swallow_messages(monkeypatch: pytest.MonkeyPatch, capfd:
     assert "warning: look [red]here" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_bar_makes_way_for_results_on_its_terminal(environment: dict[str, str], clips: Path, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     command = [*TAL, "detect", str(clips / "first.mp4"), "--top-k", "1"]
@@ -209,6 +215,7 @@ def wait_for(condition: object, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_quietly_and_at_once(
     environment: dict[str, str], clips: Path, long_clip: Path, tmp_path: Path
 ) -> None:
@@ -222,6 +229,7 @@ def test_a_closed_pipe_ends_quietly_and_at_once(
 
 
 @pytest.mark.parametrize("arguments", [["-f", "jsonl"], ["-o", "out.json"], ["-o", "folder", "--workers", "2"]])
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once_and_leaves_nothing(
     environment: dict[str, str], clips: Path, long_clip: Path, tmp_path: Path, arguments: list[str]
 ) -> None:
@@ -260,6 +268,7 @@ def children_of(pid: int) -> list[int]:
 @pytest.mark.parametrize(
     "command", [["detect", "-o", "results", "-f", "json"], ["extract-features", "--out", "results"]]
 )
+@pytest.mark.slow
 def test_a_killed_run_leaves_whole_files_and_a_second_run_finishes(
     environment: dict[str, str], tal: Tal, tmp_path: Path, command: list[str]
 ) -> None:

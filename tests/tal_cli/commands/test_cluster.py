@@ -44,6 +44,7 @@ def titles(pid: int) -> dict[int, str]:
     return found
 
 
+@pytest.mark.slow
 def test_killed_processes_cost_nothing(environment: dict[str, str], tmp_path: Path) -> None:
     names = [f"{index}" for index in range(4)]
     for name in names:
@@ -84,6 +85,7 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(run: Tal, clips: Path, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_actor_says_why_it_cannot_work(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"none")
     failure = Model(Setup(extractor="r3d_18", weights=(str(tmp_path / "x.safetensors"),))).ready()

@@ -42,6 +42,7 @@ def test_json_on_standard_output(run: Tal, clips: Path) -> None:
         assert row["label"] in LABELS
 
 
+@pytest.mark.slow
 def test_what_to_keep(run: Tal, clips: Path) -> None:
     everything = segments(run("detect", clips / "first.mp4", "--min-score", 0).out)
     assert len(segments(run("detect", clips / "first.mp4", "--top-k", 2).out)) == 2
@@ -106,6 +107,7 @@ def test_formats(run: Tal, clips: Path) -> None:
     assert [row["score"] for row in line["segments"]] == [float(row["score"]) for row in rows]
 
 
+@pytest.mark.slow
 def test_output_files(run: Tal, clips: Path, tmp_path: Path) -> None:
     done = run("detect", clips / "first.mp4", clips / "second.mp4", "-o", tmp_path / "new" / "all.csv")
     assert (done.code, done.out) == (0, "")
@@ -119,6 +121,7 @@ def test_output_files(run: Tal, clips: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(environment: dict[str, str], run: Tal, clips: Path) -> None:
     done = run("detect", clips / "first.mp4", "-f", "csv", "-o", "/dev/full")
     assert (done.code, done.err) == (3, "error: /dev/full: cannot be written: No space left on device\n")
@@ -129,6 +132,7 @@ def test_a_full_disk_is_one_line(environment: dict[str, str], run: Tal, clips: P
     assert piped.stderr == b"error: standard output: cannot be written: No space left on device\n"
 
 
+@pytest.mark.slow
 def test_clashing_stems_and_many_workers(run: Tal, clips: Path, tmp_path: Path) -> None:
     for name in ("a/x.mp4", "b/x.mp4"):
         (tmp_path / "in" / name).parent.mkdir(parents=True)
@@ -139,11 +143,13 @@ def test_clashing_stems_and_many_workers(run: Tal, clips: Path, tmp_path: Path) 
     assert one["results"] == two["results"]
 
 
+@pytest.mark.slow
 def test_features_stand_for_their_video(run: Tal, clips: Path, tmp_path: Path) -> None:
     run("extract-features", clips / "first.mp4", "--out", tmp_path)
     assert run("detect", tmp_path / "first.npy", "-f", "csv").out == run("detect", clips / "first.mp4", "-f", "csv").out
 
 
+@pytest.mark.slow
 def test_features_under_another_contract_are_refused_by_name(run: Tal, clips: Path, tmp_path: Path) -> None:
     run("extract-features", clips / "first.mp4", "--out", tmp_path, "--fps", 12)
     done = run("detect", tmp_path / "first.npy", clips / "second.mp4", "-f", "jsonl")
@@ -213,6 +219,7 @@ def real_videos(shared: Path) -> list[Path]:
     return [shared / "videos" / name for name in REAL]
 
 
+@pytest.mark.slow
 def test_videos_in_parallel_give_exactly_the_same(tal: Tal, real_videos: list[Path]) -> None:
     """Two torch threads, so that each process also computes several blocks of a video at once."""
     found = []
@@ -226,6 +233,7 @@ def test_videos_in_parallel_give_exactly_the_same(tal: Tal, real_videos: list[Pa
     assert len(found[0]["results"]["torchcodec_nasa_13013"]) > 100
 
 
+@pytest.mark.slow
 def test_threads_share_a_detector(real_videos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Extractor] = []
 

@@ -15,6 +15,7 @@ def written(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_one_array_and_its_contract_per_video(run: Tal, clips: Path, tmp_path: Path) -> None:
     done = run("extract-features", clips, "--out", tmp_path)
     assert (done.code, done.out) == (3, "")
@@ -28,6 +29,7 @@ def test_one_array_and_its_contract_per_video(run: Tal, clips: Path, tmp_path: P
     assert (described["video"]["frames"], described["video"]["duration"]) == (60, 2.4)
 
 
+@pytest.mark.slow
 def test_finished_files_are_kept_unless_the_contract_changes(run: Tal, clips: Path, tmp_path: Path) -> None:
     arguments = ["extract-features", clips / "first.mp4", "--out", tmp_path]
     assert "1 feature file written" in run(*arguments).err
@@ -42,6 +44,7 @@ def test_finished_files_are_kept_unless_the_contract_changes(run: Tal, clips: Pa
 
 
 @pytest.mark.parametrize("format", ["npz", "safetensors", "pt"])
+@pytest.mark.slow
 def test_formats_hold_the_same_and_are_detected_in(run: Tal, clips: Path, tmp_path: Path, format: str) -> None:
     from tal_cli.extractors.features.files import load_features
 
@@ -54,6 +57,7 @@ def test_formats_hold_the_same_and_are_detected_in(run: Tal, clips: Path, tmp_pa
     assert segments[0] == segments[1] and segments[0]
 
 
+@pytest.mark.slow
 def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -> None:
     videos = [clips / "first.mp4", clips / "second.mp4"]
     run("extract-features", *videos, "--out", tmp_path, "--shard", "1/2")
@@ -84,6 +88,7 @@ def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -
         (["--engine", "ray", "--device", "cpu"], 2, "the cluster assigns"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_refused(run: Tal, clips: Path, arguments: list[str], code: int, complaint: str) -> None:
     done = run("extract-features", clips / "first.mp4", *arguments)
     assert (done.code, done.out) == (code, "")

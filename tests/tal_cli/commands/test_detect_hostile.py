@@ -15,6 +15,7 @@ from tal_cli.safe_text import printable
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.slow
 def test_every_broken_file_is_a_result_or_one_line(run: Tal, shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     subprocess.run([sys.executable, shared / "videos" / "make_broken.py", folder], check=True, capture_output=True)

@@ -19,6 +19,7 @@ from tal_cli.extractors.errors import UsageError
 from tal_cli.inputs import gather
 
 
+@pytest.mark.slow
 def test_a_summary_says_what_became_of_all(run: Tal, clips: Path, tmp_path: Path) -> None:
     awkward = tmp_path / os.fsdecode(b"not utf-8 \xff.mp4")
     awkward.write_bytes(b"broken")
@@ -42,6 +43,7 @@ def test_a_summary_says_what_became_of_all(run: Tal, clips: Path, tmp_path: Path
     assert sorted(os.listdir(tmp_path / "out")) == ["first.json", "first.npy", "second.json", "second.npy"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_at_once_and_leaves_nothing(
     environment: dict[str, str], long_clip: Path, tmp_path: Path
 ) -> None:
@@ -62,6 +64,7 @@ def test_an_interrupt_ends_at_once_and_leaves_nothing(
     assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
+@pytest.mark.slow
 def test_a_changed_contract_is_told_and_another_one(run: Tal, clips: Path, tmp_path: Path) -> None:
     done = run("extract-features", clips / "first.mp4", "-x", "tiny", "--fps", "10", "--out", tmp_path)
     assert done.code == 0, done.err

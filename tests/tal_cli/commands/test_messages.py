@@ -74,6 +74,7 @@ def test_names_of_inputs(run: Tal, tmp_path: Path) -> None:
     assert f"error: {tmp_path}/two  spaces.mp4: no such file or folder\n" in done.err
 
 
+@pytest.mark.slow
 def test_labels_and_names_in_files(run: Tal, home: Path, clips: Path, tmp_path: Path) -> None:
     label = NASTY.replace("\r\n", "").replace("\udcff", "")
     model = shutil.copytree(home / "models" / "small", tmp_path / "model")

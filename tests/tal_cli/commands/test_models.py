@@ -55,6 +55,7 @@ def checkpoint(recipe: Recipe, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_added_used_exported_and_removed(
     run: Tal, environment: dict[str, str], checkpoint: Path, recipe_file: Path, labels_file: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_checkpoint_is_added_used_exported_and_removed(
     assert run("models", "info", "mine").code == 2
 
 
+@pytest.mark.slow
 def test_removing_asks_first(tal: Tal, environment: dict[str, str], small_copy: Path) -> None:
     assert tal("models", "remove", small_copy.name, stdin=b"n\n").code == 130
     assert small_copy.is_dir()
@@ -124,6 +126,7 @@ def test_what_was_not_added_is_not_removed(run: Tal, name: str) -> None:
         (["mine"], 2, "fit no recipe"),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_be_added_is_told(
     run: Tal, home: Path, checkpoint: Path, arguments: list[str], code: int, reason: str
 ) -> None:

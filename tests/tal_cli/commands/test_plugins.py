@@ -71,6 +71,7 @@ def test_formats_with_one_suffix(install: Install, run: Tal) -> None:
     assert done.code == 2 and "json and names have the same suffix" in done.err and "--format" in done.err
 
 
+@pytest.mark.slow
 def test_a_format_that_cannot_be_used(tal: Tal, elsewhere: dict[str, str], tmp_path: Path) -> None:
     entry = "[tal.formats]\nnames = names:NAMES\n"
     write_package(tmp_path / "elsewhere", "tal-names", entry, {"names.py": "import no_such_module\n"})
@@ -111,6 +112,7 @@ def test_an_annotation_format_that_cannot_be_used(install: Install, tmp_path: Pa
         assert load_annotations(path).labels == ("cut",)
 
 
+@pytest.mark.slow
 def test_names_are_completed_and_listed_without_an_import(elsewhere: dict[str, str], tmp_path: Path) -> None:
     groups = ("formats", "annotation_formats", "backbones", "encoders", "decoders")
     entries = "".join(f"[tal.{group}]\nmine-of-{group} = must_not_be_imported\n" for group in groups)
@@ -134,6 +136,7 @@ def test_names_are_completed_and_listed_without_an_import(elsewhere: dict[str, s
     assert "camera" in call("models", "list") and "thumos" in call("models", "info", "thumos-i3d")
 
 
+@pytest.mark.slow
 def test_the_list_of_extractors_goes_past_a_broken_one(tal: Tal, elsewhere: dict[str, str], tmp_path: Path) -> None:
     entry = "[tal.backbones]\nmine = mine:MINE\n"
     write_package(tmp_path / "elsewhere", "tal-mine", entry, {"mine.py": "MINE = 3\n"})
@@ -161,6 +164,7 @@ MINE = dataclasses.replace(TINY, name="mine", contract=dataclasses.replace(TINY.
 """
 
 
+@pytest.mark.slow
 def test_workers_see_a_backbone_that_an_import_hook_leads_to(environment: dict[str, str], tmp_path: Path) -> None:
     """As some editable installs have it: the module path alone does not lead to the package."""
     venv.create(tmp_path / "venv", with_pip=False, symlinks=True)

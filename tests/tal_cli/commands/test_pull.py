@@ -158,6 +158,7 @@ def test_a_model_that_is_here_brings_its_extractor(run: Tal, server: FileServer)
     assert (done.code, Path(done.out.strip()).name) == (0, "camera")
 
 
+@pytest.mark.slow
 def test_a_published_model_is_downloaded_imported_and_its_extractor_with_it(
     run: Tal, server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -256,6 +257,7 @@ def test_info_gives_the_hash_of_a_file_of_one_s_own(run: Tal, tmp_path: Path) ->
     assert run("extractors", "info", "videomaev2-b", "--weights", tmp_path / "none.pth").code == 2
 
 
+@pytest.mark.slow
 def test_listing_and_pulling_load_no_torch(run: Tal, tmp_path: Path) -> None:
     code = (
         "import sys; from tal_cli.app import run; "

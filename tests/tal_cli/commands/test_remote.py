@@ -66,6 +66,7 @@ def names(url: str) -> list[str]:
     return [file.removeprefix(url + "/") for file in remote.find_files(url)]
 
 
+@pytest.mark.slow
 def test_videos_and_features_may_live_in_a_store(tal: Tal, access: dict[str, str], tmp_path: Path) -> None:
     clip = render_clip(tmp_path / "clip.mp4")
     for name in ("in/a.mp4", "in/deep/b.mp4"):
@@ -97,6 +98,7 @@ def test_videos_and_features_may_live_in_a_store(tal: Tal, access: dict[str, str
     assert is_done(job, Setup(extractor="tiny").contract())
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_store_is_one_line(tal: Tal, access: dict[str, str], tmp_path: Path) -> None:
     clip = render_clip(tmp_path / "clip.mp4")
     done = tal("extract-features", clip, "--out", "s3://nobody/out", env=access)
@@ -120,6 +122,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.remedy == "pip install 'tal-cli[s3]'"
 
 
+@pytest.mark.slow
 def test_file_urls_are_paths(tal: Tal, tmp_path: Path) -> None:
     render_clip(tmp_path / "in put" / "clip.mp4")
     done = tal("extract-features", f"file://{tmp_path}/in%20put", "--out", f"file://{tmp_path}/out")

@@ -28,6 +28,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_cases_agree(run: Tal, quick: Path) -> None:
     done = run("selftest", "--device", "cpu")
     assert (done.code, done.err) == (0, "")
@@ -35,6 +36,7 @@ def test_the_cases_agree(run: Tal, quick: Path) -> None:
 
 
 @pytest.mark.parametrize("tensor", ["cltdr_thumos/distances", "soft_nms/kept", "internvideo2-tiny"])
+@pytest.mark.slow
 def test_a_wrong_number_is_noticed(run: Tal, quick: Path, tensor: str) -> None:
     tensors = load_file(quick.with_suffix(".safetensors"))
     tensors[tensor].view(-1)[7] += 0.01

@@ -129,6 +129,7 @@ videos = st.lists(
 
 
 @given(videos=videos)
+@pytest.mark.slow
 def test_written_files_read_back_equal(tmp_path_factory: pytest.TempPathFactory, videos: list[VideoAnnotation]) -> None:
     path = tmp_path_factory.mktemp("written") / "annotations.json"
     labels = tuple(sorted({item.label for video in videos for item in video.segments}, reverse=True))
@@ -160,6 +161,7 @@ def test_no_usual_subset_is_an_error() -> None:
         split_names(Annotations("", {}, ()), "x.json")
 
 
+@pytest.mark.slow
 def test_published_files_have_the_published_sizes(shared: Path) -> None:
     thumos = load_annotations(shared / "data/thumos14.json.gz")
     assert thumos.subsets == {"validation": BENCHMARKS["thumos"].train[1], "test": BENCHMARKS["thumos"].test[1]}

@@ -39,6 +39,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_numbers_are_those_of_the_published_evaluators(shared: Path, case: str) -> None:
     expected = json.loads((shared / "evaluation" / "expected" / f"{case}.json").read_text())
     truth = load_annotations(shared / "data" / f"{CASES[case]}.json.gz")

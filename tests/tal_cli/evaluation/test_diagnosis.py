@@ -84,6 +84,7 @@ def test_computed_characteristics_serve_as_well(shared: Path, published: dict[st
         ("multithumos", "test", "thumos"),
     ],
 )
+@pytest.mark.slow
 def test_a_data_set_gets_the_buckets_that_were_made_for_it(shared: Path, file: str, subset: str, scale: str) -> None:
     videos = load_annotations(shared / f"data/{file}.json.gz").of(subset)
     counts = {video.name: len(video.segments) for video in videos}
@@ -230,6 +231,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "truth.json", tmp_path / "found.json"
 
 
+@pytest.mark.slow
 def test_command_writes_figures_document_and_page(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -269,6 +271,7 @@ def test_command_needs_no_figures(files: tuple[Path, Path], capsys: pytest.Captu
     assert app.run(["diagnose", str(found), "--annotations", str(truth), "--subset", "moon"]) == 2
 
 
+@pytest.mark.slow
 def test_nothing_found_at_all(files: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "empty.json").write_text('{"results": {}}')
     arguments = [

@@ -144,6 +144,7 @@ def test_at_a_variable_rate_frames_keep_their_times(tmp_path: Path) -> None:
         (".ts", {"sound": "mp2"}, (176, 64), "yuv420p"),
     ],
 )
+@pytest.mark.slow
 def test_any_video_can_be_cut(
     tmp_path: Path, suffix: str, options: dict[str, object], size: tuple[int, int], pixels: str
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_turned_video_is_upright(shared: Path, tmp_path: Path) -> None:
         assert np.abs(made.to_ndarray(format="gray").astype(int) - upright).mean() < 4
 
 
+@pytest.mark.slow
 def test_colours_stay_what_they_were(shared: Path, tmp_path: Path) -> None:
     source = shared / "videos" / "torchcodec_bt709_full_range.mp4"
     detections = replace(found(source, (0.31, 0.5)), fps=30.0, duration=1.0, frames=30)
@@ -195,6 +197,7 @@ def test_names_stay_in_the_folder(recording: Path, tmp_path: Path) -> None:
     assert len(clip_name(1, Segment("動" * 400, 0, 1, 1)).encode()) < 200
 
 
+@pytest.mark.slow
 def test_an_overlay_has_all_frames_times_and_sound(recording: Path, tmp_path: Path) -> None:
     draw_overlay(found(recording, (1.0, 2.0)), tmp_path / "out", RUN)
     (path,) = [path for path in (tmp_path / "out").iterdir()]
@@ -292,6 +295,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_the_command_line_makes_both(run: Tal, recording: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
@@ -307,6 +311,7 @@ def test_a_folder_that_is_a_file_is_refused_at_once(run: Tal, recording: Path) -
     assert done.code == 2 and "this is a file" in done.err
 
 
+@pytest.mark.slow
 def test_no_child_outlives_its_parent(recording: Path, tmp_path: Path) -> None:
     script = (
         "import os, sys, threading\n"

@@ -127,6 +127,7 @@ def test_every_recipe_is_made_of_parts_that_are_tested() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_onnx_agrees_whatever_is_padding(kind: str, tmp_path: Path) -> None:
     model = small(kind)
     difference = export(of_detector(model, CELLS), "onnx", tmp_path / "small.onnx")
@@ -134,6 +135,7 @@ def test_onnx_agrees_whatever_is_padding(kind: str, tmp_path: Path) -> None:
     check(model, run_onnx(tmp_path / "small.onnx"), CELLS, LENGTHS)
 
 
+@pytest.mark.slow
 def test_a_program_of_pytorch_agrees_and_needs_no_operator_of_ours(tmp_path: Path) -> None:
     model = small("mamba")
     assert export(of_detector(model, CELLS), "torch-export", tmp_path / "m.pt2") == pytest.approx(0, abs=1e-4)
@@ -153,6 +155,7 @@ def test_a_scan_by_doubling_is_the_scan(cells: int) -> None:
     torch.testing.assert_close(ours, selective_scan(x, delta, decay, inputs, outputs, torch.zeros(3)))
 
 
+@pytest.mark.slow
 def test_a_recipe_of_one_length_is_exported_with_it(tmp_path: Path) -> None:
     model = small("position table", "model.resample=true")
     exportable = of_detector(model)
@@ -164,6 +167,7 @@ def test_a_recipe_of_one_length_is_exported_with_it(tmp_path: Path) -> None:
         of_detector(model, 32)
 
 
+@pytest.mark.slow
 def test_metadata_say_how_to_read_the_output(tmp_path: Path) -> None:
     export(of_detector(small("max_pool")), "onnx", tmp_path / "m.onnx")
     metadata = {each.key: each.value for each in onnx.load(tmp_path / "m.onnx").metadata_props}
@@ -185,6 +189,7 @@ def test_what_cannot_be_exported_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_wrong_graph_is_not_kept(tmp_path: Path) -> None:
     exportable = of_detector(small("max_pool"), 64)
     wrong = replace(exportable, module=of_detector(small("conv"), 64).module)
@@ -193,6 +198,7 @@ def test_a_wrong_graph_is_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "timm:test_vit", "videomaev2", "internvideo2"])
+@pytest.mark.slow
 def test_a_backbones_network_is_exported(name: str, tmp_path: Path) -> None:
     backbone = small_transformer(name) if name in TRANSFORMERS else seeded_backbone(name)
     difference = export(of_backbone(name, backbone), "onnx", tmp_path / "net.onnx")
@@ -206,6 +212,7 @@ def test_a_backbones_network_is_exported(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, features.numpy(), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_i3d_is_exported(tmp_path: Path) -> None:
     """Its pools write into what they have made; in ONNX that takes half a minute to write down."""
     exportable = of_backbone("i3d-rgb", seeded_backbone("i3d-rgb"))
@@ -243,6 +250,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "small"
 
 
+@pytest.mark.slow
 def test_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.onnx"
     assert app.run(["export", str(folder), "-o", str(out)]) == 0

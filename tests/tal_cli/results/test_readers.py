@@ -70,6 +70,7 @@ def truth(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("kind", "packed"), FILES)
+@pytest.mark.slow
 def test_every_command_takes_every_format(run: Tal, tmp_path: Path, truth: Path, kind: str, packed: bool) -> None:
     (tmp_path / "plain").mkdir()
     file, plain = write(tmp_path, kind, packed), write(tmp_path / "plain", "json")

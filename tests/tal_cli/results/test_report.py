@@ -236,6 +236,7 @@ def test_view_builds_the_page(run: Tal, recording: Path, tmp_path: Path, kind: s
     assert data["duration"] == 4.0 and data["fps"] == 25.0
 
 
+@pytest.mark.slow
 def test_view_takes_folders_patterns_and_several_files(run: Tal, recording: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     (folder / "deep").mkdir(parents=True)

@@ -124,6 +124,7 @@ def tab(browser: Any) -> Iterator[Tab]:
     tab.context.close()
 
 
+@pytest.mark.slow
 def test_it_plays_from_a_file_without_a_network(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
@@ -136,6 +137,7 @@ def test_it_plays_from_a_file_without_a_network(tab: Tab, folder: Path) -> None:
     assert {url.split(":")[0] for url in tab.requests} <= {"file", "data", "blob"}
 
 
+@pytest.mark.slow
 def test_nothing_hostile_runs(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
@@ -149,6 +151,7 @@ def test_nothing_hostile_runs(tab: Tab, folder: Path) -> None:
     assert page.evaluate("window.pwned") is None
 
 
+@pytest.mark.slow
 def test_a_row_is_one_click_from_its_moment(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
@@ -167,6 +170,7 @@ def test_a_link_opens_a_moment(tab: Tab, folder: Path) -> None:
     tab.wait_for_time(0.5)
 
 
+@pytest.mark.slow
 def test_the_keyboard_goes_through_the_segments(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
@@ -185,6 +189,7 @@ def test_the_keyboard_goes_through_the_segments(tab: Tab, folder: Path) -> None:
     assert not page.locator("#help").is_visible()
 
 
+@pytest.mark.slow
 def test_score_and_labels_filter_everything(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
@@ -221,6 +226,7 @@ def set_score(tab: Tab, score: float) -> None:
     tab.page.wait_for_timeout(50)
 
 
+@pytest.mark.slow
 def test_counts_and_lanes_follow_the_score(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     assert counts(tab) == {"cut": "1", "jump": "1", "run": "2", HOSTILE: "1"}
@@ -231,6 +237,7 @@ def test_counts_and_lanes_follow_the_score(tab: Tab, folder: Path) -> None:
     assert page.locator(".names > div").all_inner_texts() == ["run"]  # which is annotated
 
 
+@pytest.mark.slow
 def test_the_index_follows_the_filter(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "many.html")
     assert page.locator(".finder .caption").inner_text() == "50 videos · 250 segments"
@@ -241,6 +248,7 @@ def test_the_index_follows_the_filter(tab: Tab, folder: Path) -> None:
     tab.until("document.querySelectorAll('.card.none').length === 50")
 
 
+@pytest.mark.slow
 def test_scores_of_other_tools_have_a_slider_that_fits(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "scores.html")
     assert len(tab.rows()) == 3 and page.locator("#lowest").get_attribute("min") == "-4"
@@ -252,6 +260,7 @@ def test_scores_of_other_tools_have_a_slider_that_fits(tab: Tab, folder: Path) -
     assert colour_at(tab, "win", 1.5)[3] == 255
 
 
+@pytest.mark.slow
 def test_keys_stay_the_videos_after_a_click(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
@@ -274,6 +283,7 @@ def test_keys_stay_the_videos_after_a_click(tab: Tab, folder: Path) -> None:
     tab.wait_for_time(1.0)
 
 
+@pytest.mark.slow
 def test_a_video_that_browsers_do_not_play_is_told_and_shown_in_stills(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "old.html")
     tab.until("!document.querySelector('.notice').hidden")
@@ -287,6 +297,7 @@ def test_a_video_that_browsers_do_not_play_is_told_and_shown_in_stills(tab: Tab,
 
 
 @pytest.mark.parametrize(("place", "seconds"), [("#t=0:02.5", 2.5), ("#t=1.5,3", 1.5), ("#t=2s", 2), ("#t=soon", 0)])
+@pytest.mark.slow
 def test_links_of_other_players_open_a_moment(tab: Tab, folder: Path, place: str, seconds: float) -> None:
     page = tab.open(folder / "one.html", place)
     tab.ready()
@@ -337,6 +348,7 @@ def test_the_timeline_seeks_and_selects(tab: Tab, folder: Path) -> None:
     assert "0:01.00 of 0:04.00: run 0.90, jump 0.70" in str(slider.get_attribute("aria-valuetext"))
 
 
+@pytest.mark.slow
 def test_columns_sort(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     page.get_by_role("button", name="Score", exact=True).click()
@@ -368,6 +380,7 @@ def test_everything_has_a_name_and_a_place_in_the_tab_order(tab: Tab, folder: Pa
     tab.wait_for_time(3.0)
 
 
+@pytest.mark.slow
 def test_a_page_with_the_video_inside_can_go_anywhere(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "inside" / "moved.html")
     tab.ready()
@@ -377,6 +390,7 @@ def test_a_page_with_the_video_inside_can_go_anywhere(tab: Tab, folder: Path) ->
 
 
 @pytest.mark.parametrize(("suffix", "sound"), [(".mp4", "aac"), (".mp4", None), (".mkv", None)])
+@pytest.mark.slow
 def test_a_video_whose_frames_begin_late_shows_the_right_ones(
     tab: Tab, tmp_path: Path, suffix: str, sound: str | None
 ) -> None:
@@ -407,6 +421,7 @@ def test_a_missing_video_can_be_chosen(tab: Tab, folder: Path) -> None:
     assert not page.locator(".notice").is_visible()
 
 
+@pytest.mark.slow
 def test_fifty_videos_have_an_index(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "many.html")
     assert page.locator(".card").count() == 50 and page.locator("h1").inner_text() == "50 videos"
@@ -428,6 +443,7 @@ def test_fifty_videos_have_an_index(tab: Tab, folder: Path) -> None:
     assert tab.errors == []
 
 
+@pytest.mark.slow
 def test_five_thousand_segments_are_written_as_they_are_read(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "crowd.html")
     tab.ready()
@@ -442,6 +458,7 @@ def test_five_thousand_segments_are_written_as_they_are_read(tab: Tab, folder: P
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("name", ["one.html", "many.html"])
+@pytest.mark.slow
 def test_it_fits_a_phone_and_follows_the_theme(browser: Any, folder: Path, scheme: str, name: str) -> None:
     tab = Tab(browser, viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True, is_mobile=True)
     page = tab.open(folder / name)

@@ -62,6 +62,7 @@ def test_builds_with_a_class_for_every_label(recipe: Recipe) -> None:
     assert detector.decoder.classes.output.out_channels == 200
 
 
+@pytest.mark.slow
 def test_trains_a_step_and_labels_videos_without_a_classifier(data: Path, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "found.json"
     annotations, small = str(data / "annotations.json"), str(data / "small.yaml")

@@ -74,6 +74,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_done_again(
     scripts: tuple[ModuleType, ModuleType, ModuleType], data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

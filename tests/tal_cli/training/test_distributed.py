@@ -88,6 +88,7 @@ def request(folder: Path, out: Path) -> TrainingOptions:
     return TrainingOptions(dataset=annotations, recipe=small, output=out, device="cpu")
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_loss_curve_of_one(folder: Path, alone: tuple[list[float], float]) -> None:
     out = folder / "two"
     together(folder, out)
@@ -97,6 +98,7 @@ def test_two_processes_give_the_loss_curve_of_one(folder: Path, alone: tuple[lis
     assert json.loads((out / "run.json").read_text())["processes"] == 2
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(folder: Path, alone: tuple[list[float], float]) -> None:
     out = folder / "resumed"
     begun = Trainer(prepare(request(folder, out)))
@@ -112,6 +114,7 @@ def test_a_run_goes_on_with_another_number_of_processes(folder: Path, alone: tup
 
 
 @pytest.mark.parametrize("objective", ["released", "paper"])
+@pytest.mark.slow
 def test_passes_add_up_to_the_batch(folder: Path, tmp_path: Path, objective: str) -> None:
     curves = []
     for passes in (1, 3):
@@ -141,6 +144,7 @@ def test_every_place_of_a_batch_belongs_to_one_pass(size: int, count: int, passe
     assert max(len(each) for each in ranges) <= passes
 
 
+@pytest.mark.slow
 def test_metrics_go_to_the_trackers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -150,6 +154,7 @@ def test_metrics_go_to_the_trackers(folder: Path, tmp_path: Path, monkeypatch: p
         assert list(out.glob(left)), f"{name} has written nothing"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same_one_at_weights_and_biases(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,7 @@ def test_two_runs_that_held_out_different_videos(
     assert "the runs held out different videos; compared on 1 video of both" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_initial_weights_bring_the_videos_that_they_were_trained_on(
     data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_run_that_cannot_be_resumed_keeps_its_record(data: Path, run: Path) ->
     assert (run / "run.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_view_warns_where_it_shows_overlaps(
     data: Path, found: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,6 +159,7 @@ def train(folder: Path, out: Path, *more: str) -> int:
     return app.run(["train", "--dataset", annotations, "--out", str(out), "--device", "cpu", *sets, *more])
 
 
+@pytest.mark.slow
 def test_three_commands_lead_from_videos_to_segments(
     moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,6 +244,7 @@ def test_a_value_that_is_no_number_ends_the_run(
     assert "video2 (window 3 holds values that are not finite numbers)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_looks_wrong_but_can_be_trained_on_is_said(
     moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,6 +253,7 @@ def test_what_looks_wrong_but_can_be_trained_on_is_said(
     assert "warning: segment outside the video: 5: video0 (moves 1-23 of 5 s)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_features_that_nothing_describes_are_what_the_options_say(
     moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -277,6 +280,7 @@ def test_labels_are_learnt_as_one_by_recipe_only(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_features_of_all_videos_in_one_file_beside_the_annotations(moving_squares: Path, tmp_path: Path) -> None:
     small = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "training.warmup_epochs=1"]
     (tmp_path / "small.yaml").write_text(dump_recipe(override(load_recipe("camera"), parse_overrides(small))))

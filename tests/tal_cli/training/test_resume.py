@@ -37,6 +37,7 @@ sys.exit(app.run(sys.argv[2:]))
         ((9,), 0.0, ("training.crops=3", "training.accumulate=2", "training.crop_ratio=[0.5, 1.0]")),
     ],
 )
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_same_bits(
     small_data: Path,
     tmp_path: Path,

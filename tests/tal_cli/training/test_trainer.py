@@ -23,6 +23,7 @@ from tal_cli.training.prepare import prepare
 from tal_cli.training.trainer import Trainer, TrainingDiverged, train
 
 
+@pytest.mark.slow
 def test_learns_its_training_videos_by_heart(small_data: Path, tmp_path: Path) -> None:
     run = prepare(request(small_data, tmp_path / "run"))
     result = train(replace(run, validation=run.videos, evaluate_every=100))
@@ -37,6 +38,7 @@ def test_learns_its_training_videos_by_heart(small_data: Path, tmp_path: Path) -
     assert lines[-1]["evaluation"]["average"] == result.average
 
 
+@pytest.mark.slow
 def test_trains_from_the_command_line(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     small = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "training.warmup_epochs=0"]
@@ -162,6 +164,7 @@ class Opens:
 
 
 @pytest.mark.parametrize("recipe", ["small.yaml", None])
+@pytest.mark.slow
 def test_every_feature_file_is_read_once(small_data: Path, tmp_path: Path, recipe: str | None) -> None:
     """From the checks to the last evaluation."""
     asked = replace(request(small_data, tmp_path), recipe=recipe and str(small_data / recipe))

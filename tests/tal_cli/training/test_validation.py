@@ -39,6 +39,7 @@ def detect_and_eval(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     return figures
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_what_the_trained_model_finds(small_data: Path, tmp_path: Path, detect_and_eval: Any) -> None:
     run = short_run(small_data, tmp_path / "run")
     train(run)
@@ -57,6 +58,7 @@ def test_the_last_epoch_is_what_the_trained_model_finds(small_data: Path, tmp_pa
     ],
     ids=" ".join,
 )
+@pytest.mark.slow
 def test_equal_scores_and_edges(
     small_data: Path, tmp_path: Path, detect_and_eval: Any, overrides: list[str], factor: float
 ) -> None:
