@@ -109,7 +109,11 @@ def read_ends(path_or_url: str, most: int) -> tuple[int, bytes, bytes]:
     with remote(path_or_url) as (system, path):
         size = int(system.size(path))
         start = max(0, size - most)
-        return size, bytes(system.cat_file(path, 0, min(most, size))), bytes(system.cat_file(path, start, size))
+        return (
+            size,
+            bytes(system.cat_file(path, start=0, end=min(most, size))),
+            bytes(system.cat_file(path, start=start, end=size)),
+        )
 
 
 def fetch(url: str, folder: Path) -> Path:
