@@ -67,7 +67,7 @@ def test_a_checkpoint_is_added_used_exported_and_removed(
     loaded = load_model(folder)
     assert loaded.labels == ("jump", "run", "rest") and loaded.name == "mine"
     again = run("models", "add", "mine", *options)
-    assert again.code == 2 and "there is a model named mine already" in again.err
+    assert again.code == 2 and "a model named mine already exists" in again.err
     assert run("models", "add", "mine", *options, "--overwrite").code == 0
 
     info = run("models", "info", "mine").out
