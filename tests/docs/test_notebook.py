@@ -16,11 +16,12 @@ def test_outputs_are_not_kept() -> None:
         assert cell.cell_type != "code" or (not cell.outputs and cell.execution_count is None)
 
 
+@pytest.mark.timeout(2400)
 @pytest.mark.slow
 def test_the_notebook_runs(environment: dict[str, str], tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     place = {"metadata": {"path": str(tmp_path)}}
-    client = NotebookClient(notebook, timeout=240, kernel_name="python3", resources=place)
+    client = NotebookClient(notebook, timeout=1800, kernel_name="python3", resources=place)
     client.execute(env=environment | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"})
     texts = ["".join(o.get("text", "") for o in cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
     assert any("pan-left" in text or "pan-right" in text for text in texts), "camera finds the movements"
