@@ -136,3 +136,21 @@ def test_no_candidates_give_empty_arrays(method: str, multiclass: bool) -> None:
     kept = suppress(candidates([]), config)
     assert len(kept) == 0
     assert kept.labels.dtype == np.int64 and kept.scores.dtype == np.float32
+
+
+@pytest.mark.parametrize("method", ["soft", "hard"])
+def test_of_equal_scores_the_first_is_chosen(method: str) -> None:
+    """Also of identical segments; those that overlap nothing keep their score and order."""
+    same = [(0, 4.0, 2.0, 0.5), (0, 4.0, 2.0, 0.5), (1, 4.0, 2.0, 0.5), (0, 9.0, 1.0, 0.5), (0, 9.5, 1.0, 0.5)]
+    kept = suppress(candidates(same), InferenceConfig.model_validate({"nms": method, "iou_threshold": 0.2}))
+    whole = kept.scores == np.float32(0.5)
+    assert list(zip(kept.labels[whole].tolist(), kept.starts[whole].tolist(), strict=True)) == [(0, 4), (0, 9), (1, 4)]
+    assert len(kept) == (5 if method == "soft" else 3)
+
+
+def test_low_scores() -> None:
+    """Hard NMS takes only what is above the threshold, Soft-NMS the best of each class in any case."""
+    low = candidates([(0, 1.0, 2.0, 0.1), (0, 5.0, 2.0, 0.05), (1, 1.0, 2.0, 0.95)])
+    counts = {"soft": 2, "hard": 1, "none": 3}
+    for method, count in counts.items():
+        assert len(suppress(low, InferenceConfig.model_validate({"nms": method, "min_score": 0.9}))) == count
