@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,9 @@ def test_weights_are_compared_before_memory_is_asked_for() -> None:
     recipe = override(load_recipe("thumos-i3d"), parse_overrides(largest))  # a petabyte of weights
     with pytest.raises(CheckpointError, match="weights do not fit the recipe"):
         build_detector(recipe, {}, "model.safetensors")
+
+
+def test_a_bundled_model_loads_without_the_compiler() -> None:
+    load = "from tal_cli import VideoDetector; VideoDetector.load('camera')"
+    script = f"import sys; {load}; print('torch._dynamo' in sys.modules)"  # it would cost 1.5 s of every start
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "False"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,7 +166,8 @@ def test_a_resumed_run_is_the_same_one_at_weights_and_biases(
         assert app.run(arguments(folder, out, "--log", "wandb", "--epochs", "1", *more)) == 0
         (run,) = set(out.glob("wandb/offline-run-*")) - {Path(name) for name in names}
         names.append(str(run))
-    first, again, other = (name.rpartition("-")[2] for name in names)
+    # a second file of one run within the same second is called run-TIME-ID-1
+    first, again, other = (re.fullmatch(r"offline-run-\d+_\d+-(\w+)(-\d+)?", Path(name).name)[1] for name in names)
     assert first == again != other
 
 
