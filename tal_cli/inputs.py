@@ -15,6 +15,7 @@ from typing import BinaryIO
 from tal_cli import console
 from tal_cli.extractors.errors import InputError, RemoteError, UsageError
 from tal_cli.extractors.features.formats import is_feature_file
+from tal_cli.extractors.files.json_files import UTF_16_MARKS
 from tal_cli.extractors.files.remote import find_files, is_url, local_path, name_of
 from tal_cli.safe_text import counted, printable
 
@@ -100,6 +101,8 @@ def _expand_stdin(arguments: Iterable[str], null_separated: bool, stdin: BinaryI
             yield argument
             continue
         data = (stdin or sys.stdin.buffer).read().removeprefix(codecs.BOM_UTF8)
+        if data.startswith(UTF_16_MARKS):  # a list as PowerShell writes it
+            data = data.decode("utf-16", errors="replace").encode()
         lines = data.split(b"\0") if null_separated else data.splitlines()
         yield from (os.fsdecode(line) for line in lines if line)
 

@@ -25,7 +25,7 @@ from tal_cli.extractors.features.formats import FORMATS, WRITTEN, suffix_of
 from tal_cli.extractors.features.identity import VideoIdentity
 from tal_cli.extractors.features.sequence import FeatureSequence, FileClock
 from tal_cli.extractors.files.atomic import unwritable, write_atomically
-from tal_cli.extractors.files.error_text import library_message
+from tal_cli.extractors.files.error_text import unreadable
 from tal_cli.extractors.files.remote import name_of, sibling
 
 CHECKED_WINDOWS = 1 << 14  # looked through at once: the marks of ten hours would fill hundreds of megabytes
@@ -181,7 +181,7 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise FeatureError(path, f"it cannot be read as JSON ({library_message(error)})") from None
+        raise FeatureError(path, f"it cannot be read as JSON ({unreadable(path, error)})") from None
     if not isinstance(content, dict):
         raise FeatureError(path, "it does not describe features")
     return content
@@ -223,7 +223,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise FeatureError(path, "no such file") from None
     except Exception as error:  # each library has its own kinds; a hostile file can raise any of them
-        raise FeatureError(path, f"it holds no features that can be read ({library_message(error)})") from None
+        raise FeatureError(path, f"it holds no features that can be read ({unreadable(path, error)})") from None
 
 
 def as_features(array: NDArray[Any], path: Path) -> NDArray[np.float32]:

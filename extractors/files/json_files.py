@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli.extractors.errors import InputError
+from tal_cli.extractors.files.error_text import HEAD, stand_in
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -25,7 +26,7 @@ def read_text(path: str | Path) -> str:
     gzip (detected by content, not by name).
 
     Raises:
-        InputError: the file cannot be read, is damaged, too large or in another encoding.
+        InputError: the file cannot be read, is empty, damaged, too large or in another encoding.
     """
     try:
         with Path(path).open("rb") as file:
@@ -35,6 +36,9 @@ def read_text(path: str | Path) -> str:
                 raw = packed.read(LARGEST + 1)
         if len(raw) > LARGEST:
             raise InputError(path, f"larger than {LARGEST >> 30} GiB")
+        reason = stand_in(raw[:HEAD])
+        if reason is not None:
+            raise InputError(path, reason)
         return raw.decode("utf-16" if raw.startswith(UTF_16_MARKS) else "utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(path, getattr(error, "strerror", None) or str(error)) from error

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from tal_cli.extractors.errors import WeightsError
-from tal_cli.extractors.files.error_text import library_message
+from tal_cli.extractors.files.error_text import unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +132,7 @@ def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) ->
     try:
         content = next((read for suffix, read in READERS.items() if name.endswith(suffix)), read_pickle)(name)
     except Exception as error:  # each format raises its own exceptions, and a hostile file any of them
-        raise WeightsError(f"{name}: no weights can be read from it ({library_message(error)})") from None
+        raise WeightsError(f"{name}: no weights can be read from it ({unreadable(name, error)})") from None
     state = {key: value for key, value in unwrapped(content).items() if hasattr(value, "untyped_storage")}
     if not state:
         raise WeightsError(f"{name}: it holds no tensors under names")

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 
 from tal_cli.extractors.errors import VideoError
+from tal_cli.extractors.files.error_text import HEAD, stand_in
 from tal_cli.extractors.video.messages import Opened
 
 
@@ -58,15 +59,18 @@ def turned(size: tuple[int, int], rotation: int) -> tuple[int, int]:
 
 
 def regular_file(path: str) -> str:
-    """The path of a readable regular file. Raises VideoError before anything is opened."""
+    """The path of a readable regular file. Raises VideoError, before a decoder opens it."""
     try:
         found = os.stat(path)
     except (OSError, ValueError) as error:
         raise VideoError(path, getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(found.st_mode):
         raise VideoError(path, f"it is {'a folder' if stat.S_ISDIR(found.st_mode) else 'not a regular file'}")
-    if not os.access(path, os.R_OK):
-        raise VideoError(path, "permission denied")
-    if not found.st_size:
-        raise VideoError(path, "the file is empty")
+    try:
+        with open(path, "rb") as file:
+            reason = stand_in(file.read(HEAD))
+    except OSError as error:
+        raise VideoError(path, (error.strerror or str(error)).lower()) from None
+    if reason is not None:
+        raise VideoError(path, reason)
     return path

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tal_cli.extractors.errors import CheckpointError
+from tal_cli.extractors.files.error_text import unreadable
 from tal_cli.models.released.archives import open_checkpoint
 
 STATES = ("state_dict_ema", "state_dict")  # averaged weights, which were evaluated, come first
@@ -99,7 +100,7 @@ def _read_safetensors(path: Path) -> object:
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error
     except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+        raise CheckpointError(f"{path}: not a safetensors file: {unreadable(path, error)}") from error
 
 
 def _read_pickle(path: Path) -> object:
@@ -111,12 +112,4 @@ def _read_pickle(path: Path) -> object:
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # torch raises many kinds of exceptions for broken or hostile files
-        raise CheckpointError(f"{path}: not a plain PyTorch checkpoint: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """torch's error message without its advice to load the file unsafely."""
-    for line in str(error).splitlines():
-        if "GLOBAL" in line or "nsupported" in line:
-            return line.strip().partition(" was not an allowed")[0][:200]
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(f"{path}: no checkpoint can be read from it ({unreadable(path, error)})") from error

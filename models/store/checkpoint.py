@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from tal_cli.extractors.errors import CheckpointError, RecipeError
 from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.files.error_text import unreadable
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe
 from tal_cli.models.recipe.schema import Recipe
@@ -61,7 +62,9 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
     try:
         state = load_tensors(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder / WEIGHTS}: not a safetensors file: {error}") from error
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: not a safetensors file: {unreadable(folder / WEIGHTS, error)}"
+        ) from error
     detector = build_detector(recipe, state, str(folder / WEIGHTS)).to(device).eval()
     sha256 = hashlib.sha256(content).hexdigest()
     return LoadedModel(detector=detector, recipe=recipe, labels=labels, sha256=sha256, name=recipe.name)

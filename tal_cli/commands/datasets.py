@@ -92,7 +92,7 @@ def check(
 
     Finds missing videos and features, features that do not fit, invalid segments, unknown labels and empty subsets.
     """
-    from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
+    from tal_cli.datasets.catalog import BENCHMARKS, own_annotations
     from tal_cli.datasets.checks import Expected, FeatureCheck, check_annotations, check_videos
     from tal_cli.datasets.formats import load_annotations
     from tal_cli.datasets.splits import split_own
@@ -100,13 +100,13 @@ def check(
     from tal_cli.models.recipe.loading import load_recipe
 
     spec = load_recipe(recipe).features if recipe else None
-    if name not in BENCHMARKS and (Path(name).suffix or Path(name).is_file()):
-        file = Path(name)
+    file = own_annotations(name)
+    if file is not None:
         split = split_own(load_annotations(file), file)
         annotations = split.annotations
         expected = Expected(tuple((subset, 0) for subset in (split.train, split.test) if subset), features=spec)
     else:
-        benchmark = find_benchmark(name)
+        benchmark = BENCHMARKS[name]
         file = benchmark.annotations_file(root)
         annotations = load_annotations(file, benchmark.label_key)
         usual = load_recipe(benchmark.recipe).features if benchmark.recipe else None
@@ -165,7 +165,8 @@ def convert(
     """Convert annotations to the JSON that training and evaluation read.
 
     Reads ActivityNet-style JSON, EPIC-KITCHENS-100's CSV, THUMOS14's and MultiTHUMOS' text files, CSV with the columns
-    video, label, start, end, ELAN documents and Label Studio's JSON export.
+    video, label, start, end, ELAN documents and Label Studio's JSON export; and results of `tal detect`, whose segments
+    become annotations.
     """
     from tal_cli.datasets.annotations import save_annotations
     from tal_cli.datasets.convert import merge, with_validation, with_videos

@@ -248,3 +248,24 @@ def find_benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise UsageError(f"no data set named {name!r}", f"use one of {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
+
+
+def own_annotations(dataset: str) -> Path | None:
+    """The user's annotation file if `dataset` names one; None if it is the name of a built-in data set.
+
+    Raises:
+        MissingError: it looks like a path, and there is no such file.
+        UsageError: neither a file nor the name of a data set.
+    """
+    path = Path(dataset)
+    if dataset in BENCHMARKS:
+        return None
+    if path.is_file():
+        return path
+    if not path.suffix and path.name == dataset and not path.is_dir():
+        raise UsageError(
+            f"no data set named {dataset!r}, and no file of that name in {Path.cwd()}",
+            f"give an annotation file, or one of {', '.join(BENCHMARKS)}",
+        )
+    what = "a folder, not an annotation file" if path.is_dir() else f"no such annotation file: {path.absolute()}"
+    raise MissingError(f"{dataset}: {what}", "give a file, or a data set from `tal datasets list`")

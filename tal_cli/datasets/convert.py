@@ -7,16 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tal_cli.datasets.annotations import Annotations, VideoAnnotation
+from tal_cli import console
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation
 from tal_cli.datasets.formats import load_annotations
-from tal_cli.extractors.errors import AnnotationError
+from tal_cli.datasets.formats.values import DEFAULT_SUBSET, last_end
+from tal_cli.extractors.errors import AnnotationError, InputError
+from tal_cli.results.readers import read_results
 
 TRAINING, VALIDATION = "training", "validation"
 Progress = Callable[[int, int], None]
 
 
 def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotations:
-    """Read and merge files; labels keep their order if the files agree on it.
+    """Read and merge files of annotations or results; labels keep their order if the files agree on it.
 
     A video may be in several files as long as each of its labels is in only one, as in data sets with a file per label.
 
@@ -28,7 +31,10 @@ def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotatio
     labels: list[tuple[str, ...]] = []
     version = ""
     for file in files:
-        found = load_annotations(file, label_key, fps)
+        try:
+            found = load_annotations(file, label_key, fps)
+        except InputError as error:
+            found = _predicted(file, label_key, error)
         _check_order(file, found)
         for name, video in found.videos.items():
             videos[name] = _joined(file, videos[name], video) if name in videos else video
@@ -38,6 +44,24 @@ def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotatio
     if not all(set(names) <= set(longest) for names in labels):
         longest = tuple(sorted({name for names in labels for name in names}))
     return Annotations(version, videos, longest)
+
+
+def _predicted(file: Path, label_key: str, otherwise: InputError) -> Annotations:
+    """The segments of a results file as annotations; raises `otherwise` for any other file."""
+    try:
+        results = read_results(file, label_key)
+        detections = results.detections()
+    except InputError:
+        raise otherwise from None
+    videos = {}
+    for found in detections:
+        segments = tuple(GroundTruth(item.label, item.start, item.end) for item in found.segments)
+        duration = found.duration or last_end(segments)
+        videos[found.video] = VideoAnnotation(found.video, DEFAULT_SUBSET, duration, found.fps or None, segments)
+    occurring = {item.label for video in videos.values() for item in video.segments}
+    labels = (*(name for name in results.labels if name in occurring), *sorted(occurring - set(results.labels)))
+    console.note(f"{file}: a results file; its segments become annotations, whatever their scores: check them")
+    return Annotations("", videos, labels)
 
 
 def _check_order(file: Path, annotations: Annotations) -> None:

@@ -10,7 +10,13 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from tal_cli.extractors.video.clock import Clock
-from tal_cli.extractors.video.decoders.pyav import MAX_PIXELS, main_video_stream, open_container, plausible_rate
+from tal_cli.extractors.video.decoders.pyav import (
+    MAX_PIXELS,
+    main_video_stream,
+    open_container,
+    plausible_rate,
+    reject_encrypted,
+)
 from tal_cli.extractors.video.messages import DecodeError
 
 # Formats with presentation times and an index; in others seeking is unreliable.
@@ -99,6 +105,7 @@ class Reader:
                 packet = next(packets, None)
                 if packet is None:
                     return
+                reject_encrypted(packet)
                 frames = packet.decode()
             except MemoryError:
                 raise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, split_names
-from tal_cli.datasets.catalog import BENCHMARKS, find_benchmark
+from tal_cli.datasets.catalog import BENCHMARKS, own_annotations
 from tal_cli.datasets.checks import (
     EMPTY_SUBSET,
     LABEL_NOT_IN_TRAINING,
@@ -72,11 +72,11 @@ def find_data(dataset: str, features: Path | None, train_subset: str | None, tes
         UsageError: an unknown name, a subset without videos.
         InputError: a file that cannot be read, or without instances.
     """
-    path = Path(dataset)
-    if path.suffix in (".json", ".gz") or path.is_file():
-        data = _own_data(path, features, train_subset, test_subset)
-    else:
+    path = own_annotations(dataset)
+    if path is None:
         data = _benchmark_data(dataset, features, train_subset, test_subset)
+    else:
+        data = _own_data(path, features, train_subset, test_subset)
     if not data.features.exists():
         raise MissingError(f"{data.features}: no such file or folder of features", MAKE_FEATURES)
     for subset in data.subsets:
@@ -93,8 +93,6 @@ def name_of(path: Path) -> str:
 
 
 def _own_data(path: Path, features: Path | None, train: str | None, test: str | None) -> TrainingData:
-    if not path.is_file():
-        raise MissingError(f"{path}: no such annotation file", "give a file, or a data set from `tal datasets list`")
     annotations = load_annotations(path)
     if train is None and test is None:
         split = split_own(annotations, path)
@@ -116,7 +114,7 @@ def _own_data(path: Path, features: Path | None, train: str | None, test: str | 
 
 
 def _benchmark_data(name: str, features: Path | None, train: str | None, test: str | None) -> TrainingData:
-    benchmark = find_benchmark(name)
+    benchmark = BENCHMARKS[name]
     path = benchmark.annotations_file()
     annotations = load_annotations(path, benchmark.label_key)
     names = benchmark.label_names or annotations.labels

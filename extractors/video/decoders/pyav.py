@@ -35,6 +35,8 @@ PIXELS_IN_THREADS = 1 << 28
 FAILURES_IN_A_ROW = 1000
 # Formats whose clock may restart in the middle.
 JOINABLE = ("mpegts", "mpeg", "flv")
+# FFmpeg's tag of an encrypted Matroska stream.
+KEY_NAMED = "enc_key_id"
 # Streams whose lengths differ by less than this fraction count as equally long.
 EQUALLY_LONG = 0.95
 
@@ -50,7 +52,7 @@ class PyavSource:
         self._stream = main_video_stream(self._container)
         context = self._stream.codec_context
         if context is None:
-            raise DecodeError("its codec is not known")
+            raise DecodeError("its codec is not known, or it is encrypted")
         pixels = context.width * context.height
         if pixels > MAX_PIXELS:
             raise DecodeError(f"its frames have {context.width}x{context.height} pixels, more than the limit")
@@ -160,6 +162,7 @@ class PyavSource:
                 continue
             if packet is None:
                 return
+            reject_encrypted(packet)
             for frame in self._decode_packet(packet):
                 self._decoded += 1
                 yield frame
@@ -202,6 +205,12 @@ def main_video_stream(container: av.container.InputContainer) -> av.VideoStream:
     return next(
         stream for stream, length in zip(flagged, lengths, strict=True) if length >= EQUALLY_LONG * max(lengths)
     )
+
+
+def reject_encrypted(packet: av.Packet) -> None:
+    """Raises DecodeError for a packet of encrypted video, which would be decoded to noise or to nothing."""
+    if packet.has_sidedata("encryption_info") or KEY_NAMED in packet.stream.metadata:
+        raise DecodeError("it is encrypted (DRM): only a copy without encryption can be read")
 
 
 def is_still(stream: av.VideoStream) -> bool:

@@ -32,6 +32,9 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """
     content = parse_json(path, text)
     database = content.get("database")
+    if database is None and "results" in content:
+        remedy = "`tal datasets convert RESULTS OUT.json` takes their segments as annotations"
+        raise AnnotationError(path, "not an annotation file: it holds results", remedy)
     if not isinstance(database, dict):
         raise AnnotationError(path, 'not an annotation file: expected {"database": {VIDEO: ...}} at the top')
     reader = _Reader(path, how.label_key)

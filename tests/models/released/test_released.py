@@ -189,10 +189,10 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     harmless = {"module.a": torch.zeros(1)}
     for number, content in enumerate(({"state_dict": harmless, "extra": Malicious(mark)}, Malicious(mark))):
         torch.save(content, tmp_path / f"{number}.tar")
-        with pytest.raises(CheckpointError, match="not a plain PyTorch checkpoint"):
+        with pytest.raises(CheckpointError, match="no checkpoint can be read from it"):
             read_state(tmp_path / f"{number}.tar")
     (tmp_path / "raw.tar").write_bytes(pickle.dumps(Malicious(mark)))
-    with pytest.raises(CheckpointError, match="not a plain PyTorch checkpoint"):
+    with pytest.raises(CheckpointError, match="no checkpoint can be read from it"):
         read_state(tmp_path / "raw.tar")
     assert not mark.exists()
 

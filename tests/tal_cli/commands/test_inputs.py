@@ -57,6 +57,7 @@ def test_feature_files_in_a_folder_are_told(tmp_path: Path, capsys: pytest.Captu
 def test_a_byte_order_mark_is_no_part_of_a_path(tmp_path: Path) -> None:
     make(tmp_path, "a.mp4")
     assert names(["-"], stdin=io.BytesIO(f"\ufeff{tmp_path}/a.mp4\n".encode())) == ["a"]
+    assert names(["-"], stdin=io.BytesIO(f"{tmp_path}/a.mp4\r\n".encode("utf-16"))) == ["a"]
 
 
 def test_files_are_taken_whatever_their_suffix(tmp_path: Path) -> None:

@@ -135,6 +135,26 @@ def test_what_cannot_be_added_is_told(
     assert not (home / "models" / "mine").exists()
 
 
+@pytest.mark.parametrize("suffix", [".pth.tar", ".safetensors"])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "the file is empty"),
+        (b"<!DOCTYPE html>\n<html><title>Virus scan warning</title></html>", "it is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "`git lfs pull` gets"),
+        (b"weights", "read from it (it is not a plain|not a safetensors file: Error while"),
+    ],
+)
+def test_what_stands_in_the_place_of_a_checkpoint_is_named(
+    run: Tal, home: Path, tmp_path: Path, suffix: str, content: bytes, what: str
+) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(content)
+    failed = run("models", "add", "mine", "--checkpoint", path)
+    assert failed.code == 2 and any(each in failed.err for each in what.split("|"))
+    assert not (home / "models" / "mine").exists()
+
+
 def test_labels_must_be_as_many_as_classes(run: Tal, checkpoint: Path, recipe_file: Path, tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text("jump\nrun\n")
     options = ("--checkpoint", checkpoint, "--recipe", recipe_file)

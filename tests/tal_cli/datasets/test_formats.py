@@ -17,8 +17,9 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth
 from tal_cli.datasets.convert import merge, with_validation
 from tal_cli.datasets.formats import BUILT_IN, load_annotations
 from tal_cli.extractors.errors import AnnotationError, InputError
+from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.results.segments import Detections, Segment
-from tal_cli.results.writers import RunInfo
+from tal_cli.results.writers import FORMATS, RunInfo
 from tal_cli.results.writers.elan import document_of
 from tal_cli.results.writers.labelstudio import task
 from tal_cli.spreadsheets import separator
@@ -500,6 +501,28 @@ def test_conversion_merges_probes_and_splits(tmp_path: Path, capsys: pytest.Capt
     assert app.run(["datasets", "convert", str(out)]) == 2
     assert app.run(["datasets", "convert", str(tmp_path / "one.csv"), str(tmp_path / "out.csv")]) == 2
     assert "in another file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["json", "jsonl", "csv", "otio", "labelstudio"])
+def test_results_become_annotations(tmp_path: Path, format: str) -> None:
+    segments = (Segment("run", 1.0, 2.0, 0.9), Segment("jump", 0.4, 0.8, 0.2))
+    run = RunInfo("0", "camera", "0" * 64, ("run", "jump", "rest"))
+    path = tmp_path / f"results{FORMATS[format].suffix}"
+    write_atomically(
+        path, lambda file: FORMATS[format].writer()([Detections("a", "a.mp4", 10, 25, 250, segments)], file, run)
+    )
+    out = tmp_path / "annotations.json"
+    assert app.run(["datasets", "convert", str(path), str(out)]) == 0
+    found = load_annotations(out)
+    assert sorted(spans(found, "a")) == [("jump", pytest.approx(0.4), pytest.approx(0.8)), ("run", 1.0, 2.0)]
+    assert found.labels == (("run", "jump") if format == "json" else ("jump", "run"))  # others do not list the labels
+    assert found.videos["a"].duration == (2.0 if format in ("csv", "labelstudio") else 10.0)
+
+
+def test_results_are_no_annotations_by_themselves(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="it holds results") as caught:
+        read(tmp_path, '{"results": {"a": []}}')
+    assert "tal datasets convert" in caught.value.remedy
 
 
 def test_validation_is_a_share_that_stays(tmp_path: Path) -> None:

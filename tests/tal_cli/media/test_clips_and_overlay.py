@@ -17,9 +17,12 @@ import pytest
 from numbered_videos import Seen, pitch, see, write_numbered_video
 from small_runs import Tal, render_clip
 
-from tal_cli.extractors.errors import InputError
+from tal_cli.extractors.errors import InputError, VideoError
+from tal_cli.extractors.video.messages import DecodeError
+from tal_cli.extractors.video.stream import probe
 from tal_cli.media import host
 from tal_cli.media.clips import MOST_ENCODERS, Cut, at_once
+from tal_cli.media.reader import Reader
 from tal_cli.results.clips import clip_name, cut_clips, draw_overlay
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
@@ -336,3 +339,22 @@ def test_no_child_outlives_its_parent(recording: Path, tmp_path: Path) -> None:
             return
         subprocess.run(["sleep", "0.1"], check=True)
     pytest.fail("the child still runs")
+
+
+def test_an_encrypted_video_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "encrypted.mp4"
+    encryption = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "0123456789abcdef0123456789abcdef",
+        "encryption_kid": "a7e61c373e219033c21091fa607bf3b8",
+    }
+    with av.open(str(path), "w", options=encryption) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height = 64, 48
+        for picture in np.zeros((10, 48, 64, 3), np.uint8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    with pytest.raises(VideoError, match="it is encrypted"):
+        probe(path)
+    with pytest.raises(DecodeError, match="it is encrypted"):
+        Reader(str(path))

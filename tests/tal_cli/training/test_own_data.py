@@ -206,6 +206,26 @@ def late(video: VideoAnnotation) -> VideoAnnotation:
     return replace(video, segments=tuple(replace(item, end=item.end + 20) for item in video.segments))
 
 
+@pytest.mark.parametrize(
+    ("dataset", "code", "reason"),
+    [
+        ("labels.csv", 4, "no such annotation file: {here}/labels.csv"),
+        ("labels.json.gz", 4, "no such annotation file: {here}/labels.json.gz"),
+        ("mine/labels", 4, "no such annotation file: {here}/mine/labels"),
+        (".", 4, "a folder, not an annotation file"),
+        ("labels", 2, "no data set named 'labels', and no file of that name in {here}"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train --dataset", "datasets check"])
+def test_a_missing_file_is_no_unknown_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: str, dataset: str, code: int, reason: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert app.run([*command.split(), dataset]) == code
+    assert reason.format(here=tmp_path) in capsys.readouterr().err
+
+
 def test_an_unknown_label_ends_the_run(
     moving_squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
