@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -15,7 +16,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tal_cli.extractors.errors import RecipeError, did_you_mean
+from tal_cli.extractors.errors import PluginError, PluginWarning, RecipeError, did_you_mean
 from tal_cli.models.recipe.schema import Recipe
 
 RECIPES = Path(__file__).parent / "published"
@@ -55,6 +56,20 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123
 def list_recipes() -> list[str]:
     """Names of the bundled recipes."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def usable_recipes() -> dict[str, Recipe]:
+    """The bundled recipes by name; those with a part that cannot be used are left out, with a PluginWarning per part."""
+    recipes: dict[str, Recipe] = {}
+    reasons = set()
+    for name in list_recipes():
+        try:
+            recipes[name] = load_recipe(name)
+        except PluginError as error:
+            reasons.add(f"recipes left out: {error}; {error.remedy}")
+    for reason in sorted(reasons):
+        warnings.warn(reason, PluginWarning, stacklevel=2)
+    return recipes
 
 
 def full_name(name: str) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tal_cli.extractors.errors import ModelMissing, RecipeError, UnknownModel, did_you_mean
+from tal_cli.extractors.errors import ModelMissing, PluginError, RecipeError, UnknownModel, did_you_mean
 from tal_cli.extractors.files.weights import WeightsSource, home
-from tal_cli.models.recipe.loading import SHORT_NAMES, full_name, list_recipes, load_recipe
+from tal_cli.models.recipe.loading import SHORT_NAMES, full_name, list_recipes, load_recipe, usable_recipes
 from tal_cli.models.recipe.schema import Published, Recipe
 from tal_cli.models.store.weight_sources import SOURCES
 
@@ -42,7 +42,7 @@ def installed_folder(name: str) -> Path:
 def available_models() -> tuple[list[ModelEntry], list[RecipeError]]:
     """Models that run now, then published settings whose weights are missing, each group by name; and the
     errors of folders whose recipe cannot be read."""
-    entries = {name: _entry(name, load_recipe(name), None) for name in list_recipes()}
+    entries = {name: _entry(name, recipe, None) for name, recipe in usable_recipes().items()}
     problems = []
     for parent in (SHIPPED, home() / "models"):
         for folder in sorted(parent.iterdir()) if parent.is_dir() else []:
@@ -51,6 +51,8 @@ def available_models() -> tuple[list[ModelEntry], list[RecipeError]]:
                     entries[folder.name] = _entry(folder.name, load_recipe(folder / "recipe.yaml"), folder)
                 except RecipeError as error:
                     problems.append(error)
+                except PluginError as error:
+                    problems.append(RecipeError(f"{folder}: {error}"))
     return sorted(entries.values(), key=lambda entry: (not entry.runnable_now, entry.name)), problems
 
 

@@ -146,9 +146,9 @@ def _whether_here(entry: BackboneEntry) -> str:
 
 def _users() -> dict[str, list[str]]:
     """Names of the recipes that read each extractor's features."""
-    from tal_cli.models.recipe.loading import list_recipes, load_recipe
+    from tal_cli.models.recipe.loading import usable_recipes
 
     users: dict[str, list[str]] = {}
-    for name in list_recipes():
-        users.setdefault(load_recipe(name).features.extractor, []).append(name)
+    for name, recipe in usable_recipes().items():
+        users.setdefault(recipe.features.extractor, []).append(name)
     return users

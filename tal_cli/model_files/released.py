@@ -161,10 +161,10 @@ def _free_folder(name: str, overwrite: bool) -> Path:
 
 
 def _find_recipe(state: ReleasedState, name: str, checkpoint: Path) -> Recipe:
-    from tal_cli.models.recipe.loading import list_recipes, load_recipe
+    from tal_cli.models.recipe.loading import usable_recipes
     from tal_cli.models.released.matching import find_recipe
 
-    return find_recipe(state.tensors, name, [load_recipe(shipped) for shipped in list_recipes()], str(checkpoint))
+    return find_recipe(state.tensors, name, list(usable_recipes().values()), str(checkpoint))
 
 
 def _usual_labels(recipe: Recipe) -> tuple[tuple[str, ...], str]:

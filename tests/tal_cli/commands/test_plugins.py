@@ -147,6 +147,28 @@ def test_the_list_of_extractors_goes_past_a_broken_one(tal: Tal, elsewhere: dict
     assert tal("extractors", "info", "mine", env=elsewhere).code == 2
 
 
+def test_a_clash_with_a_built_in_part_stops_its_use_only(install: Install, run: Tal) -> None:
+    groups = "[tal.encoders]\nsgp = clash:S\n[tal.decoders]\ncltdr = clash:C\n[tal.backbones]\ntiny = clash:T\n"
+    install("tal-clash", groups)
+    decoder = "tal.decoders cltdr is in tal-cli and in tal-clash 1.0"
+    with pytest.warns(PluginWarning) as warned:
+        listed = run("models", "list")
+    reasons = [str(warning.message) for warning in warned]
+    assert reasons == [
+        f"recipes left out: {decoder}; uninstall one of them",
+        "recipes left out: tal.encoders sgp is in tal-cli and in tal-clash 1.0; uninstall one of them",
+    ]
+    names = {line.split()[0] for line in listed.out.splitlines()[1:]}
+    assert listed.code == 0 and "actionformer-thumos-i3d" in names and not names & {"tridet-thumos-i3d", "thumos-i3d"}
+    assert f"weights/camera: {decoder}" in listed.err
+    with pytest.warns(PluginWarning, match="left out: tal.backbones tiny"):
+        extractors = run("extractors", "list")
+    assert extractors.code == 0 and "r3d_18" in extractors.out and "\ntiny" not in extractors.out
+    assert run("models", "info", "actionformer-thumos-i3d").code == 0
+    used = run("models", "info", "thumos-i3d")
+    assert used.code == 2 and decoder in used.err
+
+
 HOOK = """\
 import importlib.util, sys
 
