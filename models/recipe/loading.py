@@ -59,7 +59,7 @@ def list_recipes() -> list[str]:
 
 
 def usable_recipes() -> dict[str, Recipe]:
-    """The bundled recipes by name; those with a part that cannot be used are left out, with a PluginWarning per part."""
+    """The bundled recipes by name, without those whose parts cannot be used; a PluginWarning names each such part."""
     recipes: dict[str, Recipe] = {}
     reasons = set()
     for name in list_recipes():

@@ -15,15 +15,15 @@ from tal_cli.commands.evaluation_options import (
     Subset,
     Tiou,
     find_ground_truth,
+    tiou_text,
 )
 from tal_cli.commands.options import Format, Quiet
-from tal_cli.commands.printing import print_json, print_table
+from tal_cli.commands.printing import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.comparison import Row
 
 EXAMPLE = "Example: tal compare before.json after.json --dataset thumos"
-DEFAULT_TIOU = "0.3:0.1:0.7"
 
 
 def compare(
@@ -41,16 +41,17 @@ def compare(
 
     Prints mAP, the AP of each label and the cost of each type of error for both.
     """
-    from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.comparison import compare as lay_side_by_side
 
     truth = find_ground_truth(dataset, annotations, subset, task)
-    thresholds = parse_tiou(tiou or truth.tiou or DEFAULT_TIOU)
+    thresholds = truth.thresholds(tiou)
     (one, other), known, chosen = truth.load(first, second)
     result = lay_side_by_side(one, other, known, chosen, thresholds)
     if format == "json":
         print_json(result.as_json())
         return
+    print_facts([("subset", chosen), ("tIoU", tiou_text(thresholds))])
+    print()
     _print("mAP at tIoU", result.precision)
     _print("label (mean AP)", result.labels)
     _print("of the best G", [*result.shares, result.missed])

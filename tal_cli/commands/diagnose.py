@@ -15,7 +15,9 @@ from tal_cli.commands.evaluation_options import (
     OneEpicTask,
     PredictionFile,
     Subset,
+    Tiou,
     find_ground_truth,
+    tiou_text,
 )
 from tal_cli.commands.options import Format, Quiet
 from tal_cli.commands.printing import print_facts, print_json, print_table
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from tal_cli.evaluation.diagnosis.analysis import Diagnosis
 
 EXAMPLE = "Example: tal diagnose predictions.json --dataset thumos -o diagnosis"
-DEFAULT_TIOU = "0.5"
 
 
 def diagnose(
@@ -37,7 +38,7 @@ def diagnose(
         typer.Option("--output", "-o", metavar="DIR", help="Folder for figures, diagnosis.json and index.html."),
     ] = None,
     subset: Subset = None,
-    tiou: Annotated[str, typer.Option(metavar="A:STEP:B", help="tIoU thresholds.")] = DEFAULT_TIOU,
+    tiou: Tiou = None,
     scale: Annotated[
         Literal["auto", "thumos", "activitynet"],
         typer.Option(
@@ -58,15 +59,13 @@ def diagnose(
     False positives, sensitivity and false negatives after Alwassel and others (2018). Characteristics of instances
     (coverage, length, number) are computed from the annotations of any data set.
     """
-    from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.diagnosis.analysis import diagnose as analyse
     from tal_cli.evaluation.diagnosis.document import as_json
     from tal_cli.extractors.files.atomic import write_atomically
 
-    thresholds = parse_tiou(tiou)
     truth = find_ground_truth(dataset, annotations, subset, task)
     (found,), known, chosen = truth.load(predictions)
-    diagnosis = analyse(found, known, chosen, thresholds, scale, video)
+    diagnosis = analyse(found, known, chosen, truth.thresholds(tiou), scale, video)
     if diagnosis.left_out:
         console.warn(f"{counted(diagnosis.left_out, 'prediction')} skipped: no instances in the video or of the label")
     if diagnosis.unusable:
@@ -103,7 +102,7 @@ def _print(diagnosis: Diagnosis) -> None:
     print_facts(
         [
             ("subset", f"{diagnosis.subset}, {int(diagnosis.instances.sum())} instances"),
-            ("tIoU", ", ".join(f"{threshold:.6g}" for threshold in diagnosis.tiou)),
+            ("tIoU", tiou_text(diagnosis.tiou)),
             ("average mAP_N", f"{diagnosis.sensitivity.precision.mean():.4f}"),
             ("instances missed", f"{diagnosis.false_negatives.rate:.4f}"),
         ]

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tal_cli.evaluation.average_precision import Evaluation
 
 EXAMPLE = "Example: tal eval predictions.json.gz --annotations annotations.json --subset validation --tiou 0.3:0.1:0.7"
-DEFAULT_TIOU = "0.3:0.1:0.7"
 
 
 def evaluate(
@@ -51,7 +50,6 @@ def evaluate(
     protocol ignores duplicate and empty annotations. The epic protocol reads EPIC-KITCHENS submissions (verb, noun,
     action) and class numbers.
     """
-    from tal_cli.evaluation.average_precision import parse_tiou
     from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, evaluate_files
 
     is_epic = protocol == "epic"
@@ -60,7 +58,7 @@ def evaluate(
     truth = find_ground_truth(dataset, annotations, subset, None)
     tasks = EPIC_TASKS if is_epic else {"": replace(truth.task, counts_repeats=protocol == "activitynet")}
     chosen = {name: entry for name, entry in tasks.items() if task in ("all", name)}
-    thresholds = parse_tiou(tiou or (EPIC_TIOU if is_epic else truth.tiou or DEFAULT_TIOU))
+    thresholds = truth.thresholds(tiou or (EPIC_TIOU if is_epic else None))
     results = {
         name: evaluate_files(predictions, truth.path, entry, truth.subset, thresholds) for name, entry in chosen.items()
     }

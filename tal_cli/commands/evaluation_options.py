@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,8 +26,10 @@ Subset = Annotated[
         metavar="S", help="Subset, `all`, or `held-out` (by training). Default: the subset of the predictions."
     ),
 ]
+DEFAULT_TIOU = "0.3:0.1:0.7"
 Tiou = Annotated[
-    str | None, typer.Option(metavar="A:STEP:B", help="tIoU thresholds. Default: 0.3:0.1:0.7, or the data set's.")
+    str | None,
+    typer.Option(metavar="A:STEP:B", help=f"tIoU thresholds. Default: {DEFAULT_TIOU}, or the data set's."),
 ]
 PredictionFile = Annotated[
     Path,
@@ -45,18 +48,33 @@ OneEpicTask = Annotated[
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Path of the ground truth, names of its labels there and in predictions, and its default tIoU thresholds."""
+    """Path of the ground truth, names of its labels there and in predictions, and its tIoU thresholds (A:STEP:B)."""
 
     path: Path
     task: Task
     subset: str | None
-    tiou: str | None
+    tiou: str
+
+    def thresholds(self, tiou: str | None) -> tuple[float, ...]:
+        """The tIoU thresholds given, or else those of the data set. Raises UsageError."""
+        from tal_cli.evaluation.average_precision import parse_tiou
+
+        return parse_tiou(tiou or self.tiou)
 
     def load(self, *predictions: Path) -> tuple[list[Predictions], Annotations, str]:
         """Prediction files, ground truth and the subset to look at; see `load_files`."""
         from tal_cli.evaluation.protocols import load_files
 
         return load_files(predictions, self.path, self.task, self.subset)
+
+
+def tiou_text(thresholds: Iterable[float]) -> str:
+    """tIoU thresholds as commands print them.
+
+    >>> tiou_text([0.3, 0.4])
+    '0.3, 0.4'
+    """
+    return ", ".join(f"{threshold:.6g}" for threshold in thresholds)
 
 
 def find_ground_truth(
@@ -78,5 +96,5 @@ def find_ground_truth(
     if annotations is not None and dataset is None:
         if task is not None:
             return GroundTruth(annotations, EPIC_TASKS[task], subset, EPIC_TIOU)
-        return GroundTruth(annotations, Task("label", "label"), subset, None)
+        return GroundTruth(annotations, Task("label", "label"), subset, DEFAULT_TIOU)
     raise UsageError("give the ground truth by either --dataset NAME or --annotations FILE")

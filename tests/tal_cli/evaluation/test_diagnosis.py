@@ -323,6 +323,16 @@ def test_comparison_lays_two_files_side_by_side(
     assert "B - A" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["diagnose", "compare"])
+def test_the_default_thresholds_are_those_of_eval(
+    files: tuple[Path, Path], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, *found = map(str, (*files, files[1]) if command == "compare" else files)
+    assert app.run([command, *found, "--annotations", truth]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("tIoU"))
+    assert line.split(maxsplit=1)[1] == "0.3, 0.4, 0.5, 0.6, 0.7"
+
+
 def test_a_file_compared_with_itself_differs_in_nothing(shared: Path) -> None:
     truth = load_annotations(shared / "data/thumos14.json.gz")
     found = load_predictions(shared / "evaluation/predictions_thumos_test_ties.json.gz")
