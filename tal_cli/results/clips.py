@@ -61,7 +61,7 @@ def cut_clips(detections: Detections, folder: Path) -> None:
     path = _video_of(detections, "no clips")
     if not detections.segments:
         return
-    ordered = sorted(detections.segments, key=lambda s: (s.start, s.end, s.label))
+    ordered = detections.in_time()
     target = file_for(folder, detections.video, "")
     cuts = tuple(
         CutItem(segment.start, segment.end, os.path.abspath(target / clip_name(number, segment)))

@@ -44,6 +44,10 @@ class Detections:
         ordered = tuple(sorted(self.segments, key=lambda s: (-s.score, s.start, s.end, s.label)))
         object.__setattr__(self, "segments", ordered)
 
+    def in_time(self) -> list[Segment]:
+        """The segments in temporal order."""
+        return sorted(self.segments, key=lambda segment: (segment.start, segment.end, segment.label))
+
     def keep(
         self, *, min_score: float | None = None, top_k: int | None = None, labels: Collection[str] | None = None
     ) -> Detections:

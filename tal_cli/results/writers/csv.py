@@ -15,13 +15,13 @@ HEADER = ("video", "label", "start", "end", "score")
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """Write rows in the order of the videos, best segment first; quoted as in RFC 4180."""
+    """Write rows in the order of the videos, each in temporal order; quoted as in RFC 4180."""
     file.write(_lines([HEADER]))
     for found in detections:
         file.write(
             _lines(
                 (found.video, s.label, *(round(value, DECIMALS) for value in (s.start, s.end, s.score)))
-                for s in found.segments
+                for s in found.in_time()
             )
         )
 

@@ -43,7 +43,7 @@ def edit_list(detections: Detections) -> str:
     ]
     record = rate.frames_in(FIRST_HOUR)
     origin = rate.origin(detections.file_clock)
-    ordered = sorted(detections.segments, key=lambda s: (s.start, s.end, s.label))
+    ordered = detections.in_time()
     if len(ordered) > MOST_EVENTS:
         console.warn(
             f"{one_line(detections.video)}: {len(ordered)} events in an edit list; "

@@ -54,7 +54,7 @@ def timeline(detections: Detections, run: RunInfo) -> Any:
     media = otio.schema.ExternalReference(target_url=file_uri(detections.path), available_range=whole)
     name = printable(Path(detections.path).name)
     clip = otio.schema.Clip(name=name, media_reference=media, source_range=whole)
-    for segment in sorted(detections.segments, key=lambda s: (s.start, s.end, s.label)):
+    for segment in detections.in_time():
         marker = otio.schema.Marker(
             name=one_line(segment.label),
             marked_range=TimeRange(

@@ -20,7 +20,7 @@ VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 def cues(detections: Detections) -> Iterator[tuple[int, int, Segment]]:
     """(start, end) in milliseconds on the file's clock and the segment, by start; none is shorter than 1 ms."""
     offset = detections.file_clock.offset
-    for segment in sorted(detections.segments, key=lambda s: (s.start, s.end, s.label)):
+    for segment in detections.in_time():
         start = max(0, round((offset + segment.start) * 1000))
         yield start, max(start + 1, round((offset + segment.end) * 1000)), segment
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -17,9 +18,11 @@ from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import counted, one_line, seconds_as_clock
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
-# Wide enough for any row; used if the output is not a terminal.
-FILE_WIDTH = 120
 BAR_WIDTH = 20
+LABEL_WIDTH = 12  # the least width to which longer labels are folded
+COLUMNS = ("start", "end", "seconds", "score", "when")
+OPTIONAL = ("seconds", "when")  # left out where the terminal is too narrow, the last one first
+MOST_COLUMNS = 10_000  # wide enough for any row; used if the output is not a terminal
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
@@ -27,13 +30,21 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
     styles: dict[str, str] = {}
     for found in detections:
         text = io.StringIO()
-        width = shutil.get_terminal_size().columns if run.terminal else FILE_WIDTH
-        Console(file=text, force_terminal=run.terminal, width=width).print(table_of(found, run.model, styles))
+        width = shutil.get_terminal_size().columns if run.terminal else MOST_COLUMNS
+        console = Console(file=text, force_terminal=run.terminal, width=width)
+        table = table_of(found, run.model, styles, OPTIONAL)
+        wanted = _widths(console, table).maximum
+        for kept in (OPTIONAL[:1], ()):
+            if wanted > width:
+                table = table_of(found, run.model, styles, kept)
+                wanted = _widths(console, table).minimum  # with labels folded
+        console.width = max(width, wanted)  # the terminal breaks longer lines: a time cut short would be another time
+        console.print(table)
         file.write(text.getvalue().encode())
 
 
-def table_of(detections: Detections, model: str, styles: dict[str, str]) -> Table:
-    """The rich table of one video; new labels get the next colour in `styles`."""
+def table_of(detections: Detections, model: str, styles: dict[str, str], optional: Sequence[str]) -> Table:
+    """The rich table of one video with these of the OPTIONAL columns; new labels get the next colour in `styles`."""
     found = counted(len(detections.segments), "segment")
     caption = f"{found} in {seconds_as_clock(detections.duration)} · {one_line(model)}"
     table = Table(
@@ -42,21 +53,27 @@ def table_of(detections: Detections, model: str, styles: dict[str, str]) -> Tabl
         caption=Text(caption),
         caption_justify="left",
     )
-    table.add_column("label", no_wrap=True)
-    for name in ("start", "end", "seconds", "score"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("when", no_wrap=True)
-    for segment in sorted(detections.segments, key=lambda s: (s.start, s.end)):
+    longest = max((len(one_line(segment.label)) for segment in detections.segments), default=0)
+    table.add_column("label", overflow="fold", min_width=min(longest, LABEL_WIDTH))
+    names = [name for name in COLUMNS if name not in OPTIONAL or name in optional]
+    for name in names:
+        table.add_column(name, justify="left" if name == "when" else "right", no_wrap=True)
+    for segment in detections.in_time():
         style = styles.setdefault(segment.label, COLOURS[len(styles) % len(COLOURS)])
-        table.add_row(
-            Text(one_line(segment.label), style=style),
-            seconds_as_clock(segment.start),
-            seconds_as_clock(segment.end),
-            f"{segment.end - segment.start:.2f}",
-            Text(f"{segment.score:.2f}", style="bold" if segment.score >= 0.5 else "dim"),
-            Text(bar(segment, detections.duration), style=style),
-        )
+        cells = {
+            "start": Text(seconds_as_clock(segment.start)),
+            "end": Text(seconds_as_clock(segment.end)),
+            "seconds": Text(f"{segment.end - segment.start:.2f}"),
+            "score": Text(f"{segment.score:.2f}", style="bold" if segment.score >= 0.5 else "dim"),
+            "when": Text(bar(segment, detections.duration), style=style),
+        }
+        table.add_row(Text(one_line(segment.label), style=style), *(cells[name] for name in names))
     return table
+
+
+def _widths(console: Console, table: Table) -> Measurement:
+    """The least and the greatest width of a table, however wide the console is."""
+    return console.measure(table, options=console.options.update(width=MOST_COLUMNS))
 
 
 def bar(segment: Segment, duration: float) -> str:

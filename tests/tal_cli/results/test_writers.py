@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -65,11 +66,12 @@ def test_jsonl_is_a_line_per_video() -> None:
     assert other == {"video": "b/c.mp4", "path": "c.mp4", "duration": 1.0, "segments": []}
 
 
-def test_csv_has_its_header_and_quotes() -> None:
+def test_csv_has_its_header_quotes_and_the_order_of_time() -> None:
     text = written("csv", TWO, NONE)
     assert text.splitlines()[0] == "video,label,start,end,score"
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert rows[0] == {"video": "a", "label": "pan, left", "start": "2.123457", "end": "60.04", "score": "0.75"}
+    assert [row["start"] for row in rows] == ["1.0", "2.123457"]
+    assert rows[1] == {"video": "a", "label": "pan, left", "start": "2.123457", "end": "60.04", "score": "0.75"}
     assert len(rows) == 2
 
 
@@ -85,6 +87,28 @@ def test_a_bar_shows_something_and_never_more_than_its_width(one: float, two: fl
     text = bar(Segment("cut", min(one, two) * duration, max(one, two) * duration, 1.0), duration)
     assert len(text) == BAR_WIDTH and "█" in text
     assert bar(Segment("cut", 5.0, 10.0, 1.0), 20.0) == "·····█████··········"
+
+
+@pytest.mark.parametrize(
+    ("columns", "header"),
+    [
+        (97, ["label", "start", "end", "seconds", "score", "when"]),
+        (96, ["label", "start", "end", "seconds", "score"]),
+        (60, ["label", "start", "end", "seconds", "score"]),
+        (59, ["label", "start", "end", "score"]),
+        (20, ["label", "start", "end", "score"]),
+    ],
+)
+def test_table_on_a_narrow_terminal_keeps_its_times(
+    monkeypatch: pytest.MonkeyPatch, columns: int, header: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long = Segment("a long label of many words", 3605.25, 3610.22, 0.56)
+    text = written("table", replace(TWO, duration=4000.0, segments=(long,)), run=replace(RUN, terminal=True))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert re.search("┃.*┃", plain)[0].strip("┃").replace("┃", " ").split() == header
+    assert "1:00:05.25" in plain and "1:00:10.22" in plain and "0.56" in plain and "…" not in plain
+    assert re.sub(r"[^a-z]", "", "".join(re.findall("│ ([a-z ]*?) +│", plain))) == "alonglabelofmanywords"
 
 
 def test_table_on_a_terminal_has_colours(monkeypatch: pytest.MonkeyPatch) -> None:
