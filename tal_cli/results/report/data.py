@@ -138,7 +138,9 @@ def video_json(
         "height": stills.height,
         "offset": round(stills.offset, DECIMALS),
         "segments": [
-            [labels[s.label], round(s.start, DECIMALS), round(s.end, DECIMALS), round(s.score, 4)] for _, s in rows
+            # Unrounded: the page rounds once, as the table does.
+            [labels[s.label], s.start, s.end, s.score]
+            for _, s in rows
         ],
         "thumbnails": [stills.shown[index] for index, _ in rows],
         "truth": [

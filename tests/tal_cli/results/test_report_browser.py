@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 from numbered_videos import write_numbered_video
 
-from tal_cli.datasets.annotations import Annotations
+from tal_cli import app
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.results.report.builder import Report
 from tal_cli.results.segments import Detections, Segment
-from tal_cli.results.writers import RunInfo
+from tal_cli.results.writers import FORMATS, RunInfo
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -348,6 +350,55 @@ def test_the_timeline_seeks_and_selects(tab: Tab, folder: Path) -> None:
     assert "0:01.00 of 0:04.00: run 0.90, jump 0.70" in str(slider.get_attribute("aria-valuetext"))
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 740), (1000, 500)])
+@pytest.mark.slow
+def test_the_player_stays_in_view_when_a_late_row_is_clicked(
+    browser: Any, folder: Path, width: int, height: int
+) -> None:
+    tab = Tab(browser, viewport={"width": width, "height": height})
+    page = tab.open(folder / "crowd.html")
+    tab.ready()
+    page.locator("tbody tr").nth(90).locator(".go").click()
+    box = page.locator("video").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] <= height
+    assert tab.errors == []
+    tab.context.close()
+
+
+@pytest.mark.slow
+def test_a_segment_is_played_from_start_to_end(tab: Tab, folder: Path) -> None:
+    page = tab.open(folder / "one.html")
+    tab.ready()
+    page.get_by_role("button", name="Play jump, 0:01.00 to 0:01.60").click()
+    tab.until("document.querySelector('video').currentTime > 1.05")
+    tab.until("document.querySelector('video').paused")
+    tab.wait_for_time(1.6)
+    page.keyboard.press("s")
+    tab.until("!document.querySelector('video').paused && document.querySelector('video').currentTime < 1.5")
+    tab.until("document.querySelector('video').paused")
+    tab.wait_for_time(1.6)
+    page.keyboard.press("Space")  # plays on: only a segment's own playback stops
+    tab.until("document.querySelector('video').currentTime > 1.9")
+    assert tab.errors == []
+
+
+@pytest.mark.slow
+def test_numbers_are_rounded_as_in_the_table(tab: Tab, tmp_path: Path) -> None:
+    starts = (0.125, 0.375, 1.005, 2.675, 4.9949999, 7.285, 59.995, 59.996, 3599.999)
+    scores = (0.125, 0.375, 0.145, 0.285, 0.625, 0.875, 0.005, 0.015, 0.9949999)
+    segments = tuple(
+        Segment("run", start, start + 0.25 + score, score) for start, score in zip(starts, scores, strict=True)
+    )
+    video = Detections("gone", str(tmp_path / "gone.mp4"), 4000.0, 25.0, 100_000, segments)
+    write(tmp_path / "page.html", [video])
+    page = tab.open(tmp_path / "page.html")
+    shown = [row.inner_text().split()[1:] for row in page.locator("tbody tr").all()]
+    file = io.BytesIO()
+    FORMATS["table"].writer()([video], file, RunInfo("0.1.0", "small", ""))
+    rows = [line.split() for line in file.getvalue().decode().splitlines() if line.startswith("│")]
+    assert shown == [[start, end, seconds, score] for _, _, _, start, _, end, _, seconds, _, score, *_ in rows]
+
+
 @pytest.mark.slow
 def test_columns_sort(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
@@ -473,4 +524,25 @@ def test_it_fits_a_phone_and_follows_the_theme(browser: Any, folder: Path, schem
     assert page.evaluate("document.documentElement.dataset.theme") != scheme
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") != scheme  # it is remembered
+    tab.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.slow
+def test_a_diagnosis_fits_a_phone_and_follows_the_theme(browser: Any, tmp_path: Path, scheme: str) -> None:
+    truth = VideoAnnotation("a", "validation", 60.0, None, (GroundTruth("run", 1.0, 5.0),))
+    save_annotations(Annotations("", {"a": truth}, ("run",)), tmp_path / "truth.json")
+    (tmp_path / "found.csv").write_text("video,label,start,end,score\na,run,1,5.5,0.5\n")
+    arguments = ["diagnose", str(tmp_path / "found.csv"), "--annotations", str(tmp_path / "truth.json")]
+    assert app.run([*arguments, "-q", "-o", str(tmp_path / "out")]) == 0
+    tab = Tab(browser, viewport={"width": 390, "height": 740}, color_scheme=scheme)
+    page = tab.open(tmp_path / "out" / "index.html")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("img").first.bounding_box()["width"] >= 500  # legible, in a frame that scrolls
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (int(ground.split("(")[1].split(",")[0]) < 64) == (scheme == "dark")
+    assert page.evaluate("getComputedStyle(document.querySelector('img')).filter").startswith("invert") == (
+        scheme == "dark"
+    )
+    assert "mAP_N" not in page.locator("main").inner_text() and tab.errors == []
     tab.context.close()

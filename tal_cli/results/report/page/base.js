@@ -61,9 +61,18 @@ const shareOf = (score) => (score - LOWEST) / (HIGHEST - LOWEST);
 // What is less certain is fainter, and never invisible.
 const opacityOf = (score) => 0.28 + 0.72 * shareOf(score);
 
+// Halves go to the even neighbour, as in Python, so that page and table show the same number.
+function roundHalfEven(value) {
+  const low = Math.floor(value);
+  return value - low === 0.5 && low % 2 === 0 ? low : Math.round(value);
+}
+function fixed(value) {
+  const isHalf = Number.isInteger(8 * value) && !Number.isInteger(4 * value); // the only doubles amid two hundredths
+  return isHalf ? (roundHalfEven(100 * value) / 100).toFixed(2) : value.toFixed(2);
+}
 function clock(seconds, digits = 2) {
   const scale = 10 ** digits;
-  const whole = Math.round(Math.max(0, seconds) * scale);
+  const whole = roundHalfEven(Math.max(0, seconds) * scale);
   const minutes = Math.floor(whole / (60 * scale));
   const rest = ((whole - minutes * 60 * scale) / scale).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
   const hours = Math.floor(minutes / 60);
@@ -88,6 +97,7 @@ function say(text, seen = false) {
 const SHAPES = {
   previous: "M6 5h2v14H6zM19 5v14l-10-7z",
   play: "M5 4v16l9-8zM16 4h2v16h-2zM20 4h2v16h-2z",
+  start: "M6 4v16l13-8z",
   next: "M16 5h2v14h-2zM5 5v14l10-7z",
   link: "M10 14a4 4 0 0 1 0-5.7l3-3a4 4 0 0 1 5.7 5.7l-1.6 1.6-1.4-1.4 1.6-1.6a2 2 0 0 0-2.9-2.9l-3 3a2 2 0 0 0 0 2.9zm4-4a4 4 0 0 1 0 5.7l-3 3a4 4 0 0 1-5.7-5.7l1.6-1.6 1.4 1.4-1.6 1.6a2 2 0 0 0 2.9 2.9l3-3a2 2 0 0 0 0-2.9z",
 };

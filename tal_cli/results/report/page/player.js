@@ -13,6 +13,7 @@ function makePlayer(video, number) {
   let wanted = 0; // the time, as long as the element has none
   let address = null;
   let ticking = 0;
+  let last = null; // the time at which to stop
 
   const isLoaded = () => element.readyState > 0;
   const player = {
@@ -24,6 +25,7 @@ function makePlayer(video, number) {
       return element.paused;
     },
     seek(time) {
+      last = null;
       wanted = Math.max(0, Math.min(time, video.duration));
       if (isLoaded()) element.currentTime = wanted + video.offset;
       tell();
@@ -37,6 +39,12 @@ function makePlayer(video, number) {
       else if (element.paused) element.play().catch(() => {});
       else element.pause();
     },
+    // From here to that time.
+    play(end) {
+      if (!isLoaded()) return;
+      last = end;
+      element.play().catch(() => {});
+    },
     pause: () => element.pause(),
     watch: (watcher) => watchers.push(watcher),
     close() {
@@ -49,6 +57,16 @@ function makePlayer(video, number) {
   };
 
   function tell() {
+    const late = player.time - last;
+    if (last !== null && late >= 0) {
+      const end = last;
+      last = null;
+      if (late < 1) { // else somebody has moved on in the video
+        element.pause();
+        player.seek(end);
+        return;
+      }
+    }
     watchers.forEach((watcher) => watcher(player.time));
   }
   function tick() {

@@ -2,7 +2,7 @@
 
 const ROWS_AT_ONCE = 100;
 
-function makeTable(video, select) {
+function makeTable(video, select, play) {
   const matched = video.truth.length > 0;
   const overlaps = matched ? overlapsOf(video) : null;
   const columns = [
@@ -67,17 +67,19 @@ function makeTable(video, select) {
   function row(index, number) {
     const [label, start, end, score] = video.segments[index];
     const thumbnail = video.thumbnailOf(index);
-    const spoken = `Go to ${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`;
+    const span = `${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${fixed(score)}`;
     const line = make("tr", { "data-index": index, "aria-rowindex": number, class: index === chosen ? "chosen" : null, onclick: () => select(index) },
-      make("td", { class: "thumbnail" }, thumbnail
-        ? make("img", { src: thumbnail, alt: "", loading: "lazy" })
-        : make("span", { class: "blank", "data-label": label, style: { "--c": colourOf(label) } })),
-      make("td", {}, make("button", { type: "button", class: "go", "aria-label": spoken, onclick: (event) => { event.stopPropagation(); select(index); } }, swatch(label), make("span", { class: "name" }, labels[label].name))),
+      make("td", { class: "thumbnail" }, make("button", { type: "button", class: "play", title: "Play this segment", "aria-label": `Play ${span}`, onclick: (event) => { event.stopPropagation(); play(index); } },
+        thumbnail
+          ? make("img", { src: thumbnail, alt: "", loading: "lazy" })
+          : make("span", { class: "blank", "data-label": label, style: { "--c": colourOf(label) } }),
+        icon("start"))),
+      make("td", {}, make("button", { type: "button", class: "go", "aria-label": `Go to ${span}`, onclick: (event) => { event.stopPropagation(); select(index); } }, swatch(label), make("span", { class: "name" }, labels[label].name))),
       make("td", { class: "number" }, clock(start)),
       make("td", { class: "number wide" }, clock(end)),
-      make("td", { class: "number" }, (end - start).toFixed(2)),
-      make("td", { class: "number score" }, make("span", { class: "meter", style: { "--share": shareOf(score) } }), score.toFixed(2)));
-    if (matched) line.append(make("td", { class: "number wide" }, overlaps[index] ? overlaps[index].toFixed(2) : "–"));
+      make("td", { class: "number" }, fixed(end - start)),
+      make("td", { class: "number score" }, make("span", { class: "meter", style: { "--share": shareOf(score) } }), fixed(score)));
+    if (matched) line.append(make("td", { class: "number wide" }, overlaps[index] ? fixed(overlaps[index]) : "–"));
     return line;
   }
   return {

@@ -113,7 +113,7 @@ function makeTimeline(video, player, select) {
     head.hidden = !inside;
     area.setAttribute("aria-valuenow", Math.min(time, video.duration).toFixed(2));
     const now = video.segments.filter((s) => isShown(s) && lasts(s, time)).slice(0, 5);
-    const heard = now.map((s) => `${labels[s[LABEL]].name} ${s[SCORE].toFixed(2)}`).join(", ");
+    const heard = now.map((s) => `${labels[s[LABEL]].name} ${fixed(s[SCORE])}`).join(", ");
     area.setAttribute("aria-valuetext", `${clock(time)} of ${clock(video.duration)}${heard ? `: ${heard}` : ""}`);
   }
   // 0 shows all; anything else multiplies what is shown, around a time.
@@ -223,7 +223,7 @@ function showTip(event, video, index, time) {
     tip.replaceChildren(...[
       thumbnail ? make("img", { src: thumbnail, alt: "" }) : null,
       make("strong", {}, swatch(segment[LABEL]), labels[segment[LABEL]].name),
-      make("span", {}, `${clock(segment[START])} – ${clock(segment[END])} · ${segment[SCORE].toFixed(2)}`),
+      make("span", {}, `${clock(segment[START])} – ${clock(segment[END])} · ${fixed(segment[SCORE])}`),
     ].filter(Boolean));
   }
   tip.hidden = false;
