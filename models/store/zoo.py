@@ -44,16 +44,19 @@ def available_models() -> tuple[list[ModelEntry], list[RecipeError]]:
     errors of folders whose recipe cannot be read."""
     entries = {name: _entry(name, recipe, None) for name, recipe in usable_recipes().items()}
     problems = []
-    for parent in (SHIPPED, home() / "models"):
-        for folder in sorted(parent.iterdir()) if parent.is_dir() else []:
-            if _is_model(folder):
-                try:
-                    entries[folder.name] = _entry(folder.name, load_recipe(folder / "recipe.yaml"), folder)
-                except RecipeError as error:
-                    problems.append(error)
-                except PluginError as error:
-                    problems.append(RecipeError(f"{folder}: {error}"))
+    for folder in _model_folders():
+        try:
+            entries[folder.name] = _entry(folder.name, load_recipe(folder / "recipe.yaml"), folder)
+        except RecipeError as error:
+            problems.append(error)
+        except PluginError as error:
+            problems.append(RecipeError(f"{folder}: {error}"))
     return sorted(entries.values(), key=lambda entry: (not entry.runnable_now, entry.name)), problems
+
+
+def known_names() -> list[str]:
+    """Names of all models, and short names; reads no recipe."""
+    return sorted({*(folder.name for folder in _model_folders()), *list_recipes(), *SHORT_NAMES})
 
 
 def find_model(name: str) -> ModelEntry:
@@ -107,8 +110,13 @@ def _remedy(name: str) -> str:
 def _hint(name: str) -> str:
     if "/" in name or "\\" in name:
         return "there is no such folder"
-    names = [*(entry.name for entry in available_models()[0]), *SHORT_NAMES]
-    return did_you_mean(name, names, "`tal models list` shows what there is")
+    return did_you_mean(name, known_names(), "`tal models list` shows what there is")
+
+
+def _model_folders() -> list[Path]:
+    """Folders of the bundled models, then of those under TAL_HOME, each by name."""
+    parents = [parent for parent in (SHIPPED, home() / "models") if parent.is_dir()]
+    return [folder for parent in parents for folder in sorted(parent.iterdir()) if _is_model(folder)]
 
 
 def _is_name(text: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import console
+from tal_cli.commands.completion import model_names
 from tal_cli.commands.options import Device, Format, Overrides, Precision, Quiet, ResultFormat, Seed
 from tal_cli.commands.printing import print_json, print_table
 
@@ -35,6 +36,7 @@ def benchmark(
         list[str] | None,
         typer.Argument(
             metavar="MODEL...",
+            autocompletion=model_names,
             help="Models, model folders, runs, or recipes (with random weights). Default: the paper's table 15.",
         ),
     ] = None,

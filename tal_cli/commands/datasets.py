@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import console
+from tal_cli.commands.completion import dataset_names, recipe_names
 from tal_cli.commands.options import FeaturesPath, Format, Quiet, ResultFormat, Seed, Workers, finite
 from tal_cli.commands.printing import print_facts, print_json, print_path, print_table
 from tal_cli.extractors.errors import EXIT_INPUT, InputError, UsageError
@@ -43,7 +44,8 @@ def list_datasets(format: Format = "table") -> None:
 
 @app.command("info", epilog="Example: tal datasets info epic-verb")
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set's name.")], format: Format = "table"
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=dataset_names, help="A data set's name.")],
+    format: Format = "table",
 ) -> None:
     """Show a data set's size, splits, metric, source, and where its files are expected."""
     from tal_cli.datasets.catalog import find_benchmark
@@ -73,14 +75,23 @@ def info(
 
 @app.command("check", epilog="Example: tal datasets check thumos --root data/thumos")
 def check(
-    name: Annotated[str, typer.Argument(metavar="NAME|ANNOTATIONS", help="A data set's name, or an annotation file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|ANNOTATIONS", autocompletion=dataset_names, help="A data set's name, or an annotation file."
+        ),
+    ],
     root: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of its files. Default: $TAL_DATA/NAME or data/NAME.")
     ] = None,
     features: FeaturesPath = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Recipe that the features should fit. Default: the data set's."),
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=recipe_names,
+            help="Recipe that the features should fit. Default: the data set's.",
+        ),
     ] = None,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Read all feature values, not a sample of the files.")
@@ -192,7 +203,12 @@ def convert(
 
 @app.command("make", epilog="Example: tal datasets make camera -o data/camera --videos 40 --seed 1")
 def make(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Data set to render; only camera can be rendered.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", autocompletion=dataset_names, help="Data set to render; only camera can be rendered."
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Output folder. Default: $TAL_DATA/NAME or data/NAME."),

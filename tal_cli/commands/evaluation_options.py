@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tal_cli.commands.completion import dataset_names
 from tal_cli.extractors.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from tal_cli.evaluation.predictions import Predictions
     from tal_cli.evaluation.protocols import Task
 
-Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="Data set from `tal datasets list`.")]
+Dataset = Annotated[
+    str | None, typer.Option(metavar="NAME", autocompletion=dataset_names, help="Data set from `tal datasets list`.")
+]
 AnnotationFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Annotations in any format that `tal datasets convert` reads.")
 ]

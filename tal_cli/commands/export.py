@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tal_cli import console
+from tal_cli.commands.completion import model_and_extractor_names
 from tal_cli.commands.options import Quiet, WeightsFile
 from tal_cli.commands.printing import print_path
 from tal_cli.extractors.errors import UsageError
@@ -16,7 +17,14 @@ EXAMPLE = "Example: tal export camera --format onnx -o camera.onnx"
 
 
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or folder, or an extractor's name.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            autocompletion=model_and_extractor_names,
+            help="A model's name or folder, or an extractor's name.",
+        ),
+    ],
     format: Annotated[
         Literal["onnx", "torch-export"],
         typer.Option("--format", "-f", metavar="onnx|torch-export", help="File format."),

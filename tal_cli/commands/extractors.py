@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tal_cli.commands import pull
-from tal_cli.commands.options import Format, WeightsFile, extractor_names
+from tal_cli.commands.completion import extractor_names
+from tal_cli.commands.options import Format, WeightsFile
 from tal_cli.commands.printing import print_facts, print_json, print_table
 from tal_cli.extractors.errors import UsageError
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tal_cli.commands.completion import extractor_names, model_names
 from tal_cli.commands.options import (
     BatchSize,
     Decoder,
@@ -20,7 +21,6 @@ from tal_cli.commands.options import (
     Seed,
     Workers,
     batch_size_of,
-    extractor_names,
     finite,
 )
 from tal_cli.extractors.errors import UsageError
@@ -51,7 +51,13 @@ def extract_features(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="NAME|PATH", help="Use the extractor of this model. Default: camera."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME|PATH",
+            autocompletion=model_names,
+            help="Use the extractor of this model. Default: camera.",
+        ),
     ] = None,
     frames: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Window length in frames. Default: the extractor's.")

@@ -9,6 +9,7 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands import pull
+from tal_cli.commands.completion import model_names, recipe_names
 from tal_cli.commands.options import Overwrite, Quiet
 from tal_cli.commands.printing import print_facts, print_path, print_table
 from tal_cli.extractors.errors import UsageError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tal_cli.models.recipe.schema import Published
     from tal_cli.models.store.zoo import ModelEntry
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name from `tal models list`.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=model_names, help="A name from `tal models list`.")]
 
 app = typer.Typer(
     help="Show, import, download, remove and export models.",
@@ -94,7 +95,7 @@ def info(name: Name) -> None:
 
 @app.command("add", epilog="Example: tal models add thumos --checkpoint epoch_057.pth.tar")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name for the model.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=recipe_names, help="Name for the model.")],
     checkpoint: Annotated[
         Path,
         typer.Option(
@@ -104,7 +105,9 @@ def add(
     recipe: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FILE.yaml", help="Recipe. Default: inferred from NAME and the shapes of the weights."
+            metavar="NAME|FILE.yaml",
+            autocompletion=recipe_names,
+            help="Recipe. Default: inferred from NAME and the shapes of the weights.",
         ),
     ] = None,
     labels: Annotated[
@@ -137,7 +140,9 @@ app.command("pull", epilog=pull.EXAMPLE)(pull.pull)
 
 @app.command("remove", epilog="Example: tal models remove thumos")
 def remove(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Model that was added or pulled.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", autocompletion=model_names, help="Model that was added or pulled.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -162,7 +167,10 @@ def remove(
 @app.command("export-released", epilog="Example: tal models export-released thumos thumos.pth.tar")
 def export_released(
     name: Annotated[
-        str, typer.Argument(metavar="NAME|PATH", help="A model's name, its folder, or a run of `tal train`.")
+        str,
+        typer.Argument(
+            metavar="NAME|PATH", autocompletion=model_names, help="A model's name, its folder, or a run of `tal train`."
+        ),
     ],
     target: Annotated[Path, typer.Argument(metavar="FILE.pth.tar", help="File to write.")],
     overwrite: Overwrite = False,

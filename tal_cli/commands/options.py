@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from tal_cli import console
+from tal_cli.commands.completion import label_names, model_names
 from tal_cli.extractors.errors import UsageError
 
 ResultFormat = Literal["table", "json"]
@@ -61,6 +62,7 @@ Model = Annotated[
         "-m",
         envvar="TAL_MODEL",
         metavar="NAME|PATH",
+        autocompletion=model_names,
         help="Name from `tal models list`, model folder or run folder.",
     ),
 ]
@@ -89,15 +91,11 @@ FeaturesPath = Annotated[
     ),
 ]
 TopK = Annotated[int | None, typer.Option(min=1, metavar="N", help="Keep at most N segments per video, best first.")]
-Labels = Annotated[list[str] | None, typer.Option("--label", metavar="L", help="Keep only this label (repeatable).")]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="L", autocompletion=label_names, help="Keep only this label (repeatable)."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
-
-
-def extractor_names() -> list[str]:
-    """Names for shell completion, including those of installed plug-in packages."""
-    from tal_cli.extractors.catalog import BACKBONES
-
-    return list(BACKBONES)
 
 
 def batch_size_of(text: str) -> int | Literal["auto"]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tal_cli import console
+from tal_cli.commands.completion import model_and_extractor_names
 from tal_cli.commands.options import Quiet
 from tal_cli.commands.printing import print_path
 from tal_cli.extractors.errors import MissingError
@@ -18,7 +19,9 @@ def pull(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME...", help="Models or extractors, as listed by `tal models list` and `tal extractors list`."
+            metavar="NAME...",
+            autocompletion=model_and_extractor_names,
+            help="Models or extractors, as listed by `tal models list` and `tal extractors list`.",
         ),
     ],
     quiet: Quiet = False,

@@ -82,6 +82,6 @@ def pull_model(name: str) -> Path:
 
 def unknown_name(name: str) -> UsageError:
     """The error for an unknown name; its remedy is the closest name, or the commands that list names."""
-    names = [*catalog.BACKBONES] + [entry.name for entry in zoo.available_models()[0]]
+    names = [*catalog.BACKBONES, *zoo.known_names()]
     meant = did_you_mean(name, names, "see `tal models list` and `tal extractors list`")
     return UsageError(f"neither a model nor an extractor is named {name}", meant)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from typer import Option
 
+from tal_cli.commands.completion import dataset_names, model_names, recipe_names
 from tal_cli.commands.options import SET, Device, FeaturesPath, Precision
 
 
@@ -24,7 +25,11 @@ class TrainingOptions:
 
     dataset: Annotated[
         str,
-        Option(metavar="NAME|ANNOTATIONS.json", help="Data set from `tal datasets list`, or ActivityNet-style JSON."),
+        Option(
+            metavar="NAME|ANNOTATIONS.json",
+            autocompletion=dataset_names,
+            help="Data set from `tal datasets list`, or ActivityNet-style JSON.",
+        ),
     ]
     features: FeaturesPath = None
     output: Annotated[
@@ -32,7 +37,11 @@ class TrainingOptions:
     ] = None
     recipe: Annotated[
         str | None,
-        Option(metavar="NAME|FILE.yaml", help="Recipe. Default: the data set's, or one derived from the annotations."),
+        Option(
+            metavar="NAME|FILE.yaml",
+            autocompletion=recipe_names,
+            help="Recipe. Default: the data set's, or one derived from the annotations.",
+        ),
     ] = None
     overrides: Annotated[Mapping[str, object], SET] = field(default_factory=dict)
     epochs: Annotated[
@@ -45,7 +54,10 @@ class TrainingOptions:
     test_subset: Annotated[str | None, Option(metavar="NAME", help="Subset to evaluate on.")] = None
     evaluate_every: Annotated[int, Option(min=1, metavar="N", help="Number of epochs between evaluations.")] = 5
     resume: Annotated[bool, Option("--resume", help="Resume an interrupted run; the result is the same.")] = False
-    init: Annotated[str | None, Option(metavar="WEIGHTS", help="Model or run folder with initial weights.")] = None
+    init: Annotated[
+        str | None,
+        Option(metavar="WEIGHTS", autocompletion=model_names, help="Model or run folder with initial weights."),
+    ] = None
     log: Annotated[
         Literal["none", "tensorboard", "wandb"],
         Option(metavar="none|tensorboard|wandb", help="Experiment tracker, besides metrics.jsonl."),

@@ -1,0 +1,51 @@
+"""Names that the shell completes: read from names of files and packages, without torch and without reading recipes."""
+
+from __future__ import annotations
+
+import typer
+
+from tal_cli.extractors.errors import TalError
+
+
+def extractor_names() -> list[str]:
+    """Extractors, including those of installed packages."""
+    from tal_cli.extractors.catalog import BACKBONES
+
+    return list(BACKBONES)
+
+
+def model_names() -> list[str]:
+    """Models of `tal models list`, and short names."""
+    from tal_cli.models.store.zoo import known_names
+
+    return known_names()
+
+
+def model_and_extractor_names() -> list[str]:
+    """Whatever has weights."""
+    return [*model_names(), *extractor_names()]
+
+
+def recipe_names() -> list[str]:
+    """Bundled recipes, and short names."""
+    from tal_cli.models.recipe.loading import SHORT_NAMES, list_recipes
+
+    return [*list_recipes(), *SHORT_NAMES]
+
+
+def dataset_names() -> list[str]:
+    """Built-in data sets."""
+    from tal_cli.datasets.catalog import BENCHMARKS
+
+    return list(BENCHMARKS)
+
+
+def label_names(context: typer.Context) -> list[str]:
+    """Labels of the model that the command line has named so far, or of the default one."""
+    from tal_cli.models.store.zoo import resolve_model
+
+    try:
+        folder = resolve_model(context.params.get("model") or "camera")
+        return (folder / "labels.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    except (TalError, OSError):
+        return []
