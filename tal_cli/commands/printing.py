@@ -10,9 +10,16 @@ from collections.abc import Iterable, Sequence
 
 from tal_cli.safe_text import printable
 
+FITTED_ROWS = 500  # rich takes half a millisecond for a row; nobody reads more of them on a terminal
+
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows in columns: coloured and fitted to the width of a terminal, else as aligned lines of any length."""
+    """Print rows in columns: coloured and fitted to the width of a terminal; in a pipe, or if there are more than
+    FITTED_ROWS, as aligned lines of any length."""
+    rows = list(rows)
+    if not sys.stdout.isatty() or len(rows) > FITTED_ROWS:
+        _print_aligned([header, *rows])
+        return
     from rich.table import Table
     from rich.text import Text
 
@@ -22,6 +29,17 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     _print(table)
+
+
+def _print_aligned(rows: Iterable[Sequence[str]]) -> None:
+    from rich.cells import cell_len
+
+    table = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+    sys.stdout.flush()
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

@@ -12,7 +12,7 @@ score), as in ActionFormer and later code. Score files are read in their publish
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,24 @@ THUMOS_TEST = "video_test_"
 
 @dataclass(frozen=True)
 class VideoScores:
-    """Video-level class scores: `labels` are the classes, L; `scores` has [L] for each video."""
+    """Video-level class scores.
+
+    Attributes:
+        labels: the classes, L.
+        scores: [L] for each video.
+        own_labels: classes of the videos whose scores, of that many classes, are not of all L.
+    """
 
     labels: tuple[str, ...]
     scores: dict[str, Floats]
+    own_labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def of(self, video: str) -> Floats | None:
-        """Scores of a video, which may be named v_VIDEO in the file; None if it is missing."""
-        return self.scores.get(video, self.scores.get(PREFIX + video, self.scores.get(video.removeprefix(PREFIX))))
+    def of(self, video: str) -> tuple[tuple[str, ...], Floats] | None:
+        """Classes and scores of a video, which may be named v_VIDEO in the file; None if it is missing."""
+        for name in (video, PREFIX + video, video.removeprefix(PREFIX)):
+            if name in self.scores:
+                return self.own_labels.get(name, self.labels), self.scores[name]
+        return None
 
 
 def load_video_scores(path: Path, labels: Sequence[str] = (), *, softmax: bool = False) -> VideoScores:
@@ -84,7 +94,7 @@ def load_video_scores(path: Path, labels: Sequence[str] = (), *, softmax: bool =
     found = _from_array(path) if path.suffix == ".npy" else _from_json(path, tuple(labels))
     if not softmax:
         return found
-    return VideoScores(found.labels, {video: _softmax(scores) for video, scores in found.scores.items()})
+    return replace(found, scores={video: _softmax(scores) for video, scores in found.scores.items()})
 
 
 def label_proposals(
@@ -100,16 +110,17 @@ def label_proposals(
     for row, video in enumerate(proposals.videos):
         of_video.setdefault(video, []).append(row)
     for video, found in of_video.items():
-        scores = classes.of(video)
-        if scores is None:
+        of_classes = classes.of(video)
+        if of_classes is None:
             missing.append(video)
             continue
+        labels, scores = of_classes
         here = np.asarray(found)
         here = here[np.argsort(-proposals.scores[here], kind="stable")][:best]
         for number in np.argsort(-scores, kind="stable")[:best_classes].tolist():
             combined = np.sqrt(np.maximum(scores[number] * proposals.scores[here], 0))
             rows.extend(
-                (video, classes.labels[number], float(proposals.starts[row]), float(proposals.ends[row]), float(score))
+                (video, labels[number], float(proposals.starts[row]), float(proposals.ends[row]), float(score))
                 for row, score in zip(here.tolist(), combined.tolist(), strict=True)
             )
     return Predictions.from_rows(rows), tuple(missing)
@@ -141,8 +152,11 @@ def _from_json(path: Path, labels: tuple[str, ...]) -> VideoScores:
     if all(isinstance(item, dict) for entry in entries.values() for item in entry):
         pairs = {video: _pairs(path, video, entry) for video, entry in entries.items()}
         labels = tuple(sorted({label for entry in pairs.values() for label in entry}))
-        rows = {video: [entry.get(label, 0.0) for label in labels] for video, entry in pairs.items()}
-        return VideoScores(labels, {video: np.asarray(row, dtype=np.float64) for video, row in rows.items()})
+        return VideoScores(
+            labels,
+            {video: np.asarray(list(entry.values()), dtype=np.float64) for video, entry in pairs.items()},
+            {video: tuple(entry) for video, entry in pairs.items()},
+        )
     if not labels:
         raise UsageError(f"{path} has no class names", "give them with --labels FILE, one per line")
     return VideoScores(labels, {video: _scores(path, video, entry, len(labels)) for video, entry in entries.items()})
@@ -159,7 +173,7 @@ def _pairs(path: Path, video: str, entry: list[Any]) -> dict[str, float]:
     scores = {label: score for label, score in found.items() if score is not None}
     if len(scores) < len(found):
         raise InputError(path, f"video {video}: expected rows of label and score")
-    return scores
+    return dict(sorted(scores.items()))
 
 
 def _scores(path: Path, video: str, entry: list[Any], count: int) -> Floats:
@@ -170,6 +184,6 @@ def _scores(path: Path, video: str, entry: list[Any], count: int) -> Floats:
 
 
 def _softmax(values: Floats) -> Floats:
-    powers = np.exp(values - values.max())
+    powers = np.exp(values - values.max(initial=-np.inf))
     shares: Floats = powers / powers.sum()
     return shares

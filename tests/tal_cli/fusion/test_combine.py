@@ -50,11 +50,21 @@ def test_each_proposal_takes_the_best_classes() -> None:
 def test_published_forms_of_json(tmp_path: Path, content: Any, labels: tuple[str, ...]) -> None:
     (tmp_path / "scores.json").write_text(json.dumps(content))
     found = load_video_scores(tmp_path / "scores.json", labels)
-    scores = found.of("a")
-    assert found.labels == ("jump", "run") and scores is not None and scores.tolist() == [0.2, 0.8]
-    assert found.of("b") is None
-    soft = load_video_scores(tmp_path / "scores.json", labels, softmax=True).of("a")
-    assert soft is not None and soft.sum() == pytest.approx(1) and soft[1] / soft[0] == pytest.approx(np.exp(0.6))
+    known = found.of("a")
+    assert known is not None and known[0] == ("jump", "run") and known[1].tolist() == [0.2, 0.8]
+    assert found.labels == ("jump", "run") and found.of("b") is None
+    _, soft = load_video_scores(tmp_path / "scores.json", labels, softmax=True).of("a") or ((), np.empty(0))
+    assert soft.sum() == pytest.approx(1) and soft[1] / soft[0] == pytest.approx(np.exp(0.6))
+
+
+def test_videos_that_list_their_own_classes_need_no_table_of_all(tmp_path: Path) -> None:
+    content = {f"v{i}": [{"label": f"l{i}", "score": 0.5}] for i in range(3000)}
+    (tmp_path / "scores.json").write_text(json.dumps({"results": content}))
+    found = load_video_scores(tmp_path / "scores.json")
+    assert len(found.labels) == 3000 and sum(len(scores) for scores in found.scores.values()) == 3000
+    proposals = Predictions.from_rows([("v7", "", 0.0, 1.0, 0.5)])
+    labelled, _ = label_proposals(proposals, found)
+    assert labelled.labels == ("l7",) and labelled.scores.tolist() == [0.5]
 
 
 def test_untrimmednets_array(tmp_path: Path) -> None:
@@ -62,9 +72,9 @@ def test_untrimmednets_array(tmp_path: Path) -> None:
     values[1, 6], values[1, 96] = 0.5, 0.7  # BaseballPitch is UCF101's 7th class, VolleyballSpiking its 97th
     np.save(tmp_path / "scores.npy", values)
     found = load_video_scores(tmp_path / "scores.npy")
-    scores = found.of("video_test_0000002")
-    assert scores is not None and dict(zip(found.labels, scores.tolist(), strict=True))["BaseballPitch"] == 0.5
-    assert found.labels[int(scores.argmax())] == "VolleyballSpiking" and len(found.labels) == 20
+    labels, scores = found.of("video_test_0000002") or ((), np.empty(0))
+    assert dict(zip(labels, scores.tolist(), strict=True))["BaseballPitch"] == 0.5
+    assert labels[int(scores.argmax())] == "VolleyballSpiking" and len(labels) == 20
     np.save(tmp_path / "scores.npy", values[:, :20])
     with pytest.raises(InputError, match="101"):
         load_video_scores(tmp_path / "scores.npy")
