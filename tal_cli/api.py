@@ -150,6 +150,7 @@ class VideoDetector:
         top_k: int | None = None,
         labels: Collection[str] | None = None,
         decoder: str = "auto",
+        time_limit: float | None = None,
         fps: float | None = None,
         progress: Progress | None = None,
     ) -> Detections:
@@ -162,6 +163,7 @@ class VideoDetector:
             top_k: number of segments to keep at most, best first.
             labels: labels to keep; by default all.
             decoder: video decoder: `auto`, `pyav`, `decord` or `torchcodec`.
+            time_limit: seconds of waiting for the decoder in total; by default 600 and 10 per second of the video.
             fps: frames per second of the video of a feature file that has no contract beside it.
             progress: called with (frames done, total number of frames or None).
 
@@ -174,14 +176,16 @@ class VideoDetector:
         if is_feature_file(path):
             sequence = self._described(load_features(path), path, fps)
         else:
-            sequence = self.extract(path, decoder=decoder, progress=progress)
+            sequence = self.extract(path, decoder=decoder, time_limit=time_limit, progress=progress)
         found = self.detect_features(sequence, name=name or path.stem, path=str(path))
         threshold = self.recipe.inference.display_score if min_score is None else min_score
         return found.keep(min_score=threshold, top_k=top_k, labels=labels)
 
-    def extract(self, path: Path, *, decoder: str = "auto", progress: Progress | None = None) -> FeatureSequence:
+    def extract(
+        self, path: Path, *, decoder: str = "auto", time_limit: float | None = None, progress: Progress | None = None
+    ) -> FeatureSequence:
         """Features of a video, extracted with this model's backbone."""
-        return self.extractor.extract(path, decoder=decoder, progress=progress)
+        return self.extractor.extract(path, decoder=decoder, time_limit=time_limit, progress=progress)
 
     def detect_features(self, sequence: FeatureSequence, *, name: str, path: str = "") -> Detections:
         """All segments that the detector finds in a feature sequence, whatever their score.

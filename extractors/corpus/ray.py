@@ -105,6 +105,7 @@ def decoded(video: str, setup: Setup, model: Any, rates: tuple[float | None, flo
                 max_rate=rates[1],
                 decoder=setup.decoder,
                 timeout=setup.timeout,
+                time_limit=setup.time_limit,
             ) as stream:
                 yield stream.info
                 yield from stream

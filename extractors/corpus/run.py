@@ -135,13 +135,21 @@ def is_done(job: Job, contract: FeatureContract) -> bool:
 
 
 def run_job(
-    job: Job, extractor: Extractor, *, decoder: str = "auto", timeout: float, progress: Progress | None = None
+    job: Job,
+    extractor: Extractor,
+    *,
+    decoder: str = "auto",
+    timeout: float,
+    time_limit: float | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Do one job. What is wrong with its files is in the outcome, all else is raised."""
     try:
         with tempfile.TemporaryDirectory(prefix="tal-") as folder:
             path = fetch(job.video, Path(folder)) if is_url(job.video) else local_path(job.video)
-            sequence = extractor.extract(path, decoder=decoder, timeout=timeout, progress=progress)
+            sequence = extractor.extract(
+                path, decoder=decoder, timeout=timeout, time_limit=time_limit, progress=progress
+            )
         save(sequence, job)
     except VideoError as error:
         return Outcome(job, error=VideoError(job.video, error.reason))

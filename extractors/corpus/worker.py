@@ -52,7 +52,14 @@ def work(number: int, job: Job, extractor: Extractor, setup: Setup, say: Say) ->
 
     progress(0, None)
     try:
-        outcome = run_job(job, extractor, decoder=setup.decoder, timeout=setup.timeout, progress=progress)
+        outcome = run_job(
+            job,
+            extractor,
+            decoder=setup.decoder,
+            timeout=setup.timeout,
+            time_limit=setup.time_limit,
+            progress=progress,
+        )
     except Exception as error:
         say(outcome=number, error=pack(error))
         return

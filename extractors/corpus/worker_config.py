@@ -21,7 +21,7 @@ class Setup:
     """Configuration of a run.
 
     extractor, weights, settings: see `create_backbone`. batch_size: windows per forward pass, None: by memory.
-    precision, compiled: see `Extractor`. decoder, timeout: see `read_frames`. seed: of all random numbers.
+    precision, compiled: see `Extractor`. decoder, timeout, time_limit: see `read_frames`. seed: of all random numbers.
     """
 
     extractor: str
@@ -32,6 +32,7 @@ class Setup:
     compiled: bool = False
     decoder: str = "auto"
     timeout: float = TIMEOUT
+    time_limit: float | None = None
     seed: int = 0
 
     def contract(self) -> FeatureContract:

@@ -59,6 +59,7 @@ def extract_features(
     decoder: str = "auto",
     progress: Progress | None = None,
     timeout: float = TIMEOUT,
+    time_limit: float | None = None,
 ) -> FeatureSequence:
     """The features of one video. For several videos, make one `Extractor`.
 
@@ -71,6 +72,7 @@ def extract_features(
         decoder: `auto`, `pyav`, `decord` or `torchcodec`.
         progress: called with frames done and frames expected (None: not known).
         timeout: seconds without a frame after which decoding counts as failed.
+        time_limit: seconds of waiting for frames in total after which it does; None: by the video's duration.
 
     Raises:
         VideoError: the file cannot be decoded, or one window of it does not fit into memory.
@@ -78,7 +80,7 @@ def extract_features(
         UsageError: an unknown precision.
     """
     extractor = Extractor(backbone, device=device, batch_size=batch_size, precision=precision)
-    return extractor.extract(path, decoder=decoder, progress=progress, timeout=timeout)
+    return extractor.extract(path, decoder=decoder, progress=progress, timeout=timeout, time_limit=time_limit)
 
 
 class FrameSource(Protocol):
@@ -133,6 +135,7 @@ class Extractor:
         decoder: str = "auto",
         progress: Progress | None = None,
         timeout: float = TIMEOUT,
+        time_limit: float | None = None,
     ) -> FeatureSequence:
         """The features of one video; arguments and errors as of `extract_features`."""
         contract = self.backbone.contract
@@ -144,6 +147,7 @@ class Extractor:
                 max_rate=contract.max_rate,
                 decoder=decoder,
                 timeout=timeout,
+                time_limit=time_limit,
             )
         except ValueError as error:  # frame sizes that the backbone does not support
             raise VideoError(path, str(error)) from None

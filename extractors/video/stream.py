@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -32,6 +33,9 @@ from tal_cli.extractors.video.messages import Failure, Opened, Request, VideoSum
 
 DECODERS = ("auto", "pyav", "decord", "torchcodec")
 TIMEOUT = 60.0
+# Seconds of waiting for the decoder in total, unless another limit is given: never less than the first, and as many for
+# every second that the video lasts. A file shorter than a kilobyte per second does not last as long as it claims.
+LEAST_TIME_LIMIT, TIME_PER_SECOND, BYTES_PER_SECOND = 600.0, 10.0, 1000
 # Chunks (of at most 2 MB) queued in the parent while the child continues decoding.
 CHUNKS_AHEAD = 4
 
@@ -55,6 +59,7 @@ class RawChunk:
     row: int
 
 
+MORE_TIME = "--time-limit SECONDS allows more"
 Message = Opened | RawChunk | VideoSummary | Failure
 
 
@@ -64,9 +69,12 @@ class FrameStream:
     `info` is available from the start, `summary` after the last chunk. Iterating raises VideoError.
     """
 
-    def __init__(self, path: str, request: Request, frame_size: FrameSize, timeout: float) -> None:
+    def __init__(
+        self, path: str, request: Request, frame_size: FrameSize, timeout: float, time_limit: float | None
+    ) -> None:
         """Starts the decoder and waits for the first frame; see `read_frames`."""
         self._path, self._timeout, self._decoder = path, timeout, request.decoder
+        self._waited, self._limit = 0.0, LEAST_TIME_LIMIT if time_limit is None else time_limit
         self._summary: VideoSummary | None = None
         self._child: Child[Message] = Child("tal_cli.extractors.video.worker", read_message, queue.Queue(CHUNKS_AHEAD))
         try:
@@ -74,6 +82,8 @@ class FrameStream:
             opened = self._receive()
             assert isinstance(opened, Opened)
             self.info = info_of(path, opened)
+            if time_limit is None:
+                self._limit = default_time_limit(self.info.duration, os.path.getsize(request.path))
             self.size = frame_size(self.info.width, self.info.height)
             if min(self.size) < 1:
                 raise ValueError(f"frames of {self.size[0]}x{self.size[1]} pixels cannot be made")
@@ -111,10 +121,14 @@ class FrameStream:
         self._child.close()
 
     def _receive(self) -> Opened | RawChunk | VideoSummary:
+        started = time.monotonic()
         try:
-            message = self._child.receive(self._timeout)
+            message = self._child.receive(max(0.0, min(self._timeout, self._limit - self._waited)))
         except ChildFailed as error:
+            if self._waited + time.monotonic() - started >= self._limit:
+                raise VideoError(self._path, f"decoding took {self._limit:g} s; {MORE_TIME}") from None
             raise VideoError(self._path, f"the decoder {error}") from None
+        self._waited += time.monotonic() - started
         if isinstance(message, Failure):
             self.close()
             if message.missing_decoder:
@@ -143,6 +157,7 @@ def read_frames(
     max_rate: float | None = None,
     decoder: str = "auto",
     timeout: float = TIMEOUT,
+    time_limit: float | None = None,
 ) -> FrameStream:
     """Start decoding a video.
 
@@ -150,6 +165,7 @@ def read_frames(
     sampling_rate: resample to that many frames per second by presentation time.
     max_rate: without sampling_rate, keep every k-th frame, k the smallest that leaves at most this many per second.
     decoder: one of DECODERS; "auto" is PyAV. timeout: seconds without progress after which decoding fails.
+    time_limit: seconds of waiting for the decoder in total after which it fails; None: see `default_time_limit`.
     Raises VideoError, DecoderUnavailable; ValueError for a decoder or a size that does not exist.
     """
     if decoder not in DECODERS:
@@ -161,7 +177,12 @@ def read_frames(
         sampling_rate=sampling_rate,
         max_rate=max_rate,
     )
-    return FrameStream(name, request, frame_size, timeout)
+    return FrameStream(name, request, frame_size, timeout, time_limit)
+
+
+def default_time_limit(duration: float | None, size: int) -> float:
+    """Seconds that the decoder of a video may take, from its claimed duration in seconds and its file's bytes."""
+    return LEAST_TIME_LIMIT + TIME_PER_SECOND * max(0.0, min(duration or 0.0, size / BYTES_PER_SECOND))
 
 
 def read_message(pipe: BinaryIO) -> Message | None:

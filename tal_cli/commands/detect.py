@@ -23,6 +23,7 @@ from tal_cli.commands.options import (
     Precision,
     Quiet,
     Seed,
+    TimeLimit,
     TopK,
     Workers,
     batch_size_of,
@@ -99,6 +100,7 @@ def detect(
     top_k: TopK = None,
     label: Labels = None,
     decoder: Decoder = "auto",
+    time_limit: TimeLimit = None,
     batch_size: BatchSize = "auto",
     workers: Workers = None,
     report: ReportFile = None,
@@ -162,6 +164,7 @@ def detect(
                 top_k=top_k,
                 labels=label,
                 decoder=decoder,
+                time_limit=time_limit,
                 fps=fps,
                 progress=progress,
             )

@@ -19,6 +19,7 @@ from tal_cli.commands.options import (
     Precision,
     Quiet,
     Seed,
+    TimeLimit,
     Workers,
     batch_size_of,
     finite,
@@ -110,6 +111,7 @@ def extract_features(
     ] = 900.0,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
     decoder: Decoder = "auto",
+    time_limit: TimeLimit = None,
     batch_size: BatchSize = "auto",
     workers: Workers = None,
     null: NullSeparated = False,
@@ -152,6 +154,7 @@ def extract_features(
         precision=precision,
         compiled=compiled,
         decoder=decoder,
+        time_limit=time_limit,
         seed=seed,
     )
     where = extraction_run.Where(engine=engine, address=address, device=device, workers=workers, patience=timeout)

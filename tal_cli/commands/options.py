@@ -77,6 +77,16 @@ Decoder = Annotated[
     Literal["auto", "pyav", "decord", "torchcodec"],
     typer.Option(metavar="auto|pyav|decord|torchcodec", help="Video decoder (decord and torchcodec where installed)."),
 ]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit",
+        min=0.1,
+        metavar="SECONDS",
+        callback=finite,
+        help="Seconds that decoding one video may take in total. Default: 600, and 10 per second of the video.",
+    ),
+]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Windows per forward pass.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Number of videos processed in parallel. Default: by the cores.")

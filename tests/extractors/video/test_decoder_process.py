@@ -15,7 +15,7 @@ import pytest
 
 from tal_cli.extractors.errors import VideoError
 from tal_cli.extractors.files import child as host
-from tal_cli.extractors.video.stream import CHUNKS_AHEAD, FrameStream, read_frames
+from tal_cli.extractors.video.stream import CHUNKS_AHEAD, FrameStream, default_time_limit, read_frames
 
 Encode = Callable[..., Path]
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -69,6 +69,25 @@ def test_a_hang_costs_this_video_and_says_so(long_video: Path) -> None:
     assert has_ended(child_of(stream))
 
 
+def test_a_file_that_trickles_ends_at_the_limit_of_its_time(long_video: Path) -> None:
+    with read_frames(long_video, frame_size=stay) as stream:
+        os.kill(child_of(stream), signal.SIGSTOP)
+        stream._limit = stream._waited + 0.2
+        with pytest.raises(VideoError, match=r"long.mp4: decoding took .* s; --time-limit SECONDS allows more"):
+            list(stream)
+    assert has_ended(child_of(stream))
+    with pytest.raises(VideoError, match=r"long.mp4: decoding took 0\.001 s; --time-limit"):
+        read_frames(long_video, frame_size=stay, time_limit=0.001)
+
+
+@pytest.mark.parametrize(
+    ("duration", "size", "limit"),
+    [(None, 1 << 30, 600.0), (60.0, 1 << 30, 1200.0), (1e12, 100_000, 1600.0), (-5.0, 100_000, 600.0)],
+)
+def test_the_limit_of_time_follows_a_plausible_duration(duration: float | None, size: int, limit: float) -> None:
+    assert default_time_limit(duration, size) == limit
+
+
 @pytest.mark.slow
 def test_a_slow_reader_is_no_hang(long_video: Path) -> None:
     with read_frames(long_video, frame_size=stay) as stream:
@@ -76,10 +95,11 @@ def test_a_slow_reader_is_no_hang(long_video: Path) -> None:
         while not stream._child._inbox.full():
             time.sleep(0.02)
         patience, stream._timeout = stream._timeout, 0.01
+        limit, stream._limit = stream._limit, stream._waited
         for _ in range(CHUNKS_AHEAD):
             next(chunks)
             time.sleep(0.05)
-        stream._timeout = patience
+        stream._timeout, stream._limit = patience, limit
         assert sum(len(chunk.times) for chunk in chunks) > 0
     assert stream.summary.frames == 240
 

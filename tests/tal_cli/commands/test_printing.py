@@ -17,9 +17,7 @@ def test_a_table_in_a_pipe_is_aligned_lines(capsys: pytest.CaptureFixture[str]) 
     )  # fmt: skip
 
 
-def test_a_long_table_is_not_left_to_rich(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_long_table_is_not_left_to_rich(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     print_table(("n",), [("x" * 300,)] * FITTED_ROWS)
     assert "x" * 300 not in capsys.readouterr().out  # wrapped
