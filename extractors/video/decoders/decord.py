@@ -1,6 +1,6 @@
 """decord as the decoder, for parity with features published with it. Runs in the decoding child.
 
-decord bundles an FFmpeg that would follow playlists, so PyAV opens every file first and rejects those.
+decord bundles an old FFmpeg that would follow playlists: it is given plain files only (`plain.py`), that PyAV opened.
 It deadlocks and grows without bound on some files; the child's memory limit and the parent's timeout end that.
 Its times are 32-bit floats from the first frame: accurate to a millisecond for four hours, and exact after rounding to
 the stream's time base as long as that is coarser than the floats.
@@ -15,6 +15,7 @@ import decord
 import numpy as np
 from av.video.frame import VideoFrame
 
+from tal_cli.extractors.video.decoders.plain import check_plain
 from tal_cli.extractors.video.decoders.pyav import PyavSource, decoding_threads
 from tal_cli.extractors.video.messages import DecodeError, Opened
 
@@ -27,10 +28,11 @@ class DecordSource:
 
     def __init__(self, path: str) -> None:
         self._gate = PyavSource(path)
-        if not self._gate.first_stream_is_best:
-            raise DecodeError("decord would read another of its video streams")
         if self._gate.format == "mpegts":
             raise DecodeError("decord repeats and skips frames of transport streams")
+        check_plain(path, self._gate.format, "decord")
+        if not self._gate.first_stream_is_best:
+            raise DecodeError("decord would read another of its video streams")
         self._start = self._gate.first_stamp or 0.0
         known = self._gate.opened()
         turned = known.rotation % 180 == 90

@@ -1,7 +1,7 @@
 """torchcodec as the decoder. Runs in the decoding child, which imports torch for it.
 
-torchcodec uses the FFmpeg of the machine, which would follow playlists, so PyAV opens every file first and rejects
-those.
+torchcodec uses the FFmpeg of the machine, which would follow playlists: it is given plain files only (`plain.py`), that
+PyAV opened.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from av.video.frame import VideoFrame
 from torchcodec.decoders import VideoDecoder
 
+from tal_cli.extractors.video.decoders.plain import check_plain
 from tal_cli.extractors.video.decoders.pyav import PyavSource, decoding_threads
 from tal_cli.extractors.video.messages import DecodeError, Opened
 
@@ -21,6 +22,7 @@ class TorchcodecSource:
 
     def __init__(self, path: str) -> None:
         self._gate = PyavSource(path)
+        check_plain(path, self._gate.format, "torchcodec")
         known = self._gate.opened()
         self._decoded = 0
         try:

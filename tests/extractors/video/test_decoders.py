@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tal_cli.extractors.errors import VideoError
+from tal_cli.extractors.video.decoders.plain import container_of
 from tal_cli.extractors.video.messages import VideoSummary
 from tal_cli.extractors.video.stream import read_frames
 
@@ -69,10 +71,52 @@ def test_what_decord_cannot_read_is_an_error(shared: Path, name: str) -> None:
         read(shared / "videos" / name, "decord")
 
 
-def test_decord_is_shown_no_playlist(shared: Path, tmp_path: Path) -> None:
-    if find_spec("decord") is None:
-        pytest.skip("decord is not installed")
-    (tmp_path / "private.mp4").write_bytes((shared / "videos" / "decord_video_0.mov").read_bytes())
-    (tmp_path / "x.mp4").write_text("ffconcat version 1.0\nfile 'private.mp4'\n")
-    with pytest.raises(VideoError, match="its format is not a supported video format"):
-        read(tmp_path / "x.mp4", "decord")
+def write_video(path: Path, format: str, grey: int) -> bytes:
+    """Ten frames of one grey, as MPEG video in that container."""
+    with av.open(str(path), "w", format=format) as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8))))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("decoder", ["pyav", "decord", "torchcodec"])
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:1,\nprivate.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile private.ts\n",
+    ],
+)
+def test_no_decoder_follows_a_playlist_before_a_video(tmp_path: Path, decoder: str, playlist: str) -> None:
+    """PyAV's FFmpeg takes the first of these files for MPEG, decord's for a playlist."""
+    if decoder != "pyav" and find_spec(decoder) is None:
+        pytest.skip(f"{decoder} is not installed")
+    write_video(tmp_path / "private.ts", "mpegts", 250)
+    for name in ("x.mpg", "x.mp4"):
+        (tmp_path / name).write_bytes(playlist.encode() + write_video(tmp_path / "own.mpg", "mpeg", 10))
+        try:
+            frames = read(tmp_path / name, decoder)[0]
+        except VideoError:
+            continue
+        assert decoder == "pyav" and frames.max() < 40
+
+
+@pytest.mark.parametrize(
+    ("head", "container"),
+    [
+        (b"\0\0\0 ftypisom", "mov,mp4,m4a,3gp,3g2,mj2"),
+        (b"\0\0\2\0moov", "mov,mp4,m4a,3gp,3g2,mj2"),
+        (b"\0\0\0\4ftypisom", None),
+        (b"\x1aE\xdf\xa3\x9fB\x82\x88matroska", "matroska,webm"),
+        (b"\x1aE\xdf\xa3\x9fB\x82\x88#EXTM3U", None),
+        (b"RIFF....AVI LIST", "avi"),
+        (b"RIFF....WAVEfmt ", None),
+        (b"#EXTM3U\n", None),
+        (b"", None),
+    ],
+)
+def test_containers_are_told_by_their_first_bytes(head: bytes, container: str | None) -> None:
+    assert container_of(head) == container
