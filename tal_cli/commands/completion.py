@@ -41,11 +41,11 @@ def dataset_names() -> list[str]:
 
 
 def label_names(context: typer.Context) -> list[str]:
-    """Labels of the model that the command line has named so far, or of the default one."""
+    """Labels of the model that the command line has named so far, or of the default one; none without a model."""
     from tal_cli.models.store.zoo import resolve_model
 
     try:
-        folder = resolve_model(context.params.get("model") or "camera")
+        folder = resolve_model(context.params["model"])
         return (folder / "labels.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    except (TalError, OSError):
+    except (KeyError, TalError, OSError):
         return []

@@ -38,7 +38,7 @@ PredictionFile = Annotated[
     Path,
     typer.Argument(
         metavar="PREDICTIONS",
-        help="Results of `tal detect --min-score 0`: json, jsonl, csv, parquet, otio or labelstudio.",
+        help="Results of `tal detect --min-score 0`: json, jsonl, csv, parquet, otio, labelstudio or elan.",
     ),
 ]
 

@@ -22,7 +22,7 @@ from tal_cli.results.writers import RunInfo
 
 if TYPE_CHECKING:
     from tal_cli.batch import Run
-    from tal_cli.results.readers import Results
+    from tal_cli.results.parsed import Results
     from tal_cli.results.segments import Detections
 
 RESULT_SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".otio")
@@ -34,7 +34,7 @@ def view(
         list[str],
         typer.Argument(
             metavar="RESULTS...",
-            help="Results of `tal detect`: json, jsonl, csv, parquet, otio, labelstudio; files, folders or patterns.",
+            help="Result files (json, jsonl, csv, parquet, otio, labelstudio, elan), folders or patterns.",
         ),
     ],
     videos: Annotated[

@@ -8,8 +8,10 @@ that refers to another has its time; several of a tier that refer to the same on
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -26,7 +28,32 @@ ROOT = "<ANNOTATION_DOCUMENT"
 FURTHER_TIER = re.compile(r" \(\d+\)$")
 ALIGNED, REFERRING = "ALIGNABLE_ANNOTATION", "REF_ANNOTATION"
 
+# Properties in the header of documents written by `tal`, as JSON: what names of tiers and media do not say.
+VIDEO, LABEL = "tal.video", "tal.label."  # the latter followed by a tier's name
+OFFSET = "tal.offset"  # milliseconds of the first frame on the medium's clock
+
 Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Item:
+    """An annotation: its tier's name, its identifier, start and end in seconds, and its value."""
+
+    tier: str
+    identity: str
+    span: Span
+    value: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed document: name and path of its video, author, the label that each tier is named after, annotations."""
+
+    video: str
+    media: str
+    author: str
+    labels: dict[str, str]
+    items: tuple[Item, ...]
 
 
 def recognises(head: str) -> bool:
@@ -41,6 +68,20 @@ def read(path: Path, text: str, how: How) -> Annotations:
         AnnotationError: invalid content. XML with a document type declaration is rejected: ELAN writes none, and it
             could declare entities that grow without bound or read other files.
     """
+    document = parse(path, text)
+    entries = []
+    for item in document.items:
+        is_label = item.value and finite(item.value) is None
+        label = item.value if is_label else document.labels[item.tier]
+        if not label:
+            raise _nameless(path, document.video, item.identity)
+        entries.append(Entry(document.video, label, *item.span))
+    videos = gather(entries or [Entry(document.video, None, 0.0, 0.0)])
+    return Annotations("", videos, sorted_labels(videos))
+
+
+def parse(path: Path, text: str) -> Document:
+    """Parse such a file. Raises AnnotationError as `read`, but for missing labels."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise AnnotationError(path, "XML with a document type declaration is not read")
     try:
@@ -50,25 +91,38 @@ def read(path: Path, text: str, how: How) -> Annotations:
         raise AnnotationError(path, f"not XML: {error}") from error
     if root.tag != "ANNOTATION_DOCUMENT":
         raise AnnotationError(path, f"not an ELAN document: its root is {root.tag}"[:200])
-    video, origin = _video(root)
-    video = video or path.name.removesuffix(".gz").removesuffix(".eaf")
-    spans = _spans(root, _times(root, origin))
-    entries = [entry for tier in root.findall("TIER") for entry in _entries(path, video, tier, spans)]
-    videos = gather(entries or [Entry(video, None, 0.0, 0.0)])
-    return Annotations("", videos, sorted_labels(videos))
+    about = {item.get("NAME", ""): item.text or "" for item in root.iterfind("HEADER/PROPERTY")}
+    media, video, origin = _video(root)
+    video = _stored(about, VIDEO) or video or path.name.removesuffix(".gz").removesuffix(".eaf")
+    spans = _spans(root, _times(root, origin - (finite(about.get(OFFSET)) or 0.0) / 1000))
+    items = []
+    labels = {}
+    for tier in root.findall("TIER"):
+        name = tier.get("TIER_ID", "")
+        labels[name] = _stored(about, LABEL + name) or label_of(name)
+        for annotation in _annotations(tier):
+            identity = annotation.get("ANNOTATION_ID", "")
+            if annotation not in spans:
+                raise _nameless(path, video, identity)
+            value = (annotation.findtext("ANNOTATION_VALUE") or "").strip()
+            items.append(Item(name, identity, spans[annotation], value))
+    return Document(video, media, root.get("AUTHOR", ""), labels, tuple(items))
 
 
-def _entries(path: Path, video: str, tier: Element, spans: dict[Element, Span]) -> list[Entry]:
-    name = FURTHER_TIER.sub("", tier.get("TIER_ID", ""))
-    entries = []
-    for annotation in _annotations(tier):
-        value = (annotation.findtext("ANNOTATION_VALUE") or "").strip()
-        label = name if not value or finite(value) is not None else value
-        if annotation not in spans or not label:
-            which = annotation.get("ANNOTATION_ID", "")
-            raise AnnotationError(path, f"video {video}: annotation {which} has no times or no label"[:200])
-        entries.append(Entry(video, label, *spans[annotation]))
-    return entries
+def label_of(tier: str) -> str:
+    """The label that a tier is named after: its name without the number of a further tier."""
+    return FURTHER_TIER.sub("", tier)
+
+
+def _stored(about: dict[str, str], key: str) -> str:
+    try:
+        return str(json.loads(about[key]))
+    except (KeyError, ValueError, RecursionError):
+        return ""
+
+
+def _nameless(path: Path, video: str, annotation: str) -> AnnotationError:
+    return AnnotationError(path, f"video {video}: annotation {annotation} has no times or no label"[:200])
 
 
 def _annotations(tier: Element) -> list[Element]:
@@ -126,10 +180,11 @@ def _times(root: Element, origin: float) -> dict[str, float]:
     return times
 
 
-def _video(root: Element) -> tuple[str, float]:
-    """The stem of the linked video, and the start of the document in it, in seconds."""
+def _video(root: Element) -> tuple[str, str, float]:
+    """Path and stem of the linked video, and the start of the document in it, in seconds."""
     for media in root.iter("MEDIA_DESCRIPTOR"):
-        name = unquote(media.get("MEDIA_URL", "")).replace("\\", "/").rsplit("/", 1)[-1]
+        path = media.get("MEDIA_URL", "").removeprefix("file://")
+        name = unquote(path).replace("\\", "/").rsplit("/", 1)[-1]
         if is_video(name):
-            return name.rsplit(".", 1)[0], (finite(media.get("TIME_ORIGIN")) or 0.0) / 1000
-    return "", 0.0
+            return path, name.rsplit(".", 1)[0], (finite(media.get("TIME_ORIGIN")) or 0.0) / 1000
+    return "", "", 0.0

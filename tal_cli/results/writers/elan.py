@@ -3,11 +3,12 @@
 Annotations on one ELAN tier must not overlap, so where segments of one label do, the later ones go to further tiers
 `label (2)`, `label (3)`. The value of an annotation is its score. Times are milliseconds on the file's clock, which
 ELAN's player follows. The video is linked as ELAN itself writes links, letter by letter: it does not understand quoted
-ones.
+ones. Properties in the header say what names of tiers and media do not, for reading the document back.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from typing import BinaryIO
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from tal_cli.datasets.formats.elan import LABEL, OFFSET, VIDEO, label_of
 from tal_cli.results.media_links import media_type, relative_path
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
@@ -42,11 +44,13 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
 def document_of(detections: Detections, run: RunInfo) -> bytes:
     """The document of one video."""
     document = _document(run)
-    _link_media(document, detections, run)
+    header = _header(document, detections, run)
     order = SubElement(document, "TIME_ORDER")
     identifiers = count(1)
     slots = count(1)
-    for name, line in tiers(detections).items():
+    for name, label, line in tiers(detections):
+        if label_of(name) != label:
+            _property(header, f"{LABEL}{name}", json.dumps(label))
         tier = SubElement(document, "TIER", TIER_ID=name, LINGUISTIC_TYPE_REF="segments", ANNOTATOR="tal")
         for start, end, score in line:
             first, last = (_slot(order, f"ts{next(slots)}", time) for time in (start, end))
@@ -71,19 +75,20 @@ def document_of(detections: Detections, run: RunInfo) -> bytes:
     return ElementTree.tostring(document, encoding="utf-8", xml_declaration=True) + b"\n"
 
 
-def tiers(detections: Detections) -> dict[str, list[Cue]]:
-    """Tier name -> (start, end, score) in milliseconds, none overlapping another; labels in alphabetical order."""
+def tiers(detections: Detections) -> list[tuple[str, str, list[Cue]]]:
+    """Name, label and (start, end, score) in milliseconds of each tier; none of a tier overlap. In order of labels."""
     by_label: dict[str, list[Cue]] = defaultdict(list)
     for start, end, segment in cues(detections):
-        by_label[one_line(segment.label) or NAMELESS].append((start, end, segment.score))
-    named: dict[str, list[Cue]] = {}
+        by_label[segment.label].append((start, end, segment.score))
+    named: dict[str, tuple[str, str, list[Cue]]] = {}
     for label in sorted(by_label):
         for number, line in enumerate(without_overlap(by_label[label]), start=1):
-            name = label if number == 1 else f"{label} ({number})"
+            title = one_line(label) or NAMELESS
+            name = title if number == 1 else f"{title} ({number})"
             while name in named:  # a label with the name of another label's second tier
                 name += "'"
-            named[name] = line
-    return named
+            named[name] = (name, label, line)
+    return list(named.values())
 
 
 def without_overlap(items: Iterable[Cue]) -> list[list[Cue]]:
@@ -110,7 +115,7 @@ def _document(run: RunInfo) -> Element:
     return Element("ANNOTATION_DOCUMENT", {**facts, f"{{{SCHEMA_INSTANCE}}}noNamespaceSchemaLocation": SCHEMA})
 
 
-def _link_media(document: Element, detections: Detections, run: RunInfo) -> None:
+def _header(document: Element, detections: Detections, run: RunInfo) -> Element:
     header = SubElement(document, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
     path = Path(os.path.abspath(detections.path)).as_posix()
     facts = {"MEDIA_URL": f"file:///{printable(path).lstrip('/')}", "MIME_TYPE": media_type(path)}
@@ -118,6 +123,14 @@ def _link_media(document: Element, detections: Detections, run: RunInfo) -> None
     if way is not None:
         facts["RELATIVE_MEDIA_URL"] = printable(way)
     SubElement(header, "MEDIA_DESCRIPTOR", facts)
+    _property(header, VIDEO, json.dumps(detections.video))
+    if detections.file_clock.offset:
+        _property(header, OFFSET, str(round(1000 * detections.file_clock.offset)))
+    return header
+
+
+def _property(header: Element, name: str, value: str) -> None:
+    SubElement(header, "PROPERTY", NAME=name).text = value
 
 
 def _slot(order: Element, name: str, time: int) -> str:

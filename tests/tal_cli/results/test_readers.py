@@ -132,10 +132,43 @@ def test_the_content_tells_the_format(tmp_path: Path, kind: str) -> None:
     assert [video.video for video in read_results(path).videos] == ["one", "two"]
 
 
-@pytest.mark.parametrize("kind", sorted(set(FORMATS) - set(READ_BACK)))
+@pytest.mark.parametrize("kind", sorted(set(FORMATS) - {*READ_BACK, "elan"}))
 def test_formats_that_lose_scores_are_rejected(tmp_path: Path, kind: str) -> None:
     with pytest.raises(InputError, match="not a results file"):
         read_results(write(tmp_path, kind, videos=(ONE,))).detections()
+
+
+AWKWARD = ("jump", "jump (2)", "a, b", "two\nlines", "7", "", "日本語 é", "\x00\ud800", "<b>")
+
+
+def test_elan_comes_back_by_tier(tmp_path: Path) -> None:
+    """Every label under its own name, also where tiers have other ones, with scores of two decimals."""
+    segments = tuple(Segment(label, 1.0 + n, 4.0 + n, 0.5) for label in AWKWARD for n in range(3))
+    late = FileClock(offset=2.5)
+    video = Detections("part 1/100%41", "/videos/100%41.mp4", 60.0, 25.0, 1500, segments, late)
+    path = write(tmp_path, "elan", videos=(video,))
+    results = read_results(path)
+    (read,) = results.detections()
+    assert (read.video, read.path, results.model) == (video.video, video.path, "camera")
+    named = tuple(replace(segment, label=segment.label or "(no label)") for segment in segments)
+    assert read.segments == replace(video, segments=named).segments
+    (truth,) = load_annotations(path).videos.values()
+    assert truth.name == video.video
+    wanted = sorted((segment.label, segment.start, segment.end) for segment in named)
+    assert sorted((item.label, item.start, item.end) for item in truth.segments) == wanted
+
+
+def test_elan_of_annotators_is_no_result(tmp_path: Path) -> None:
+    path = write(tmp_path, "elan", videos=(ONE,))
+    path.write_text(path.read_text().replace(">0.91<", ">a remark<"))
+    with pytest.raises(InputError, match=r"video one, row 1: expected a score; .*--annotations"):
+        read_results(path)
+
+
+def test_eval_of_elan(run: Tal, truth: Path, tmp_path: Path) -> None:
+    files = [write(tmp_path, kind, videos=(ONE,)) for kind in ("elan", "json")]
+    first, second = (run("eval", file, "--annotations", truth, "-f", "json") for file in files)
+    assert first.code == 0 and first.out == second.out
 
 
 @pytest.mark.parametrize("kind", READ_BACK)
@@ -200,7 +233,7 @@ def test_facts_that_are_none_are_unknown(tmp_path: Path, facts: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "columns video,label,start,end,score"),
+        ("", "the file is empty"),
         ("a,b\n1,2\n", "columns"),
         ("[1]", "task 1: not as"),
         ("[", "not JSON"),
