@@ -16,6 +16,7 @@ from tal_cli.extractors.files.error_text import unreadable
 from tal_cli.models.released.archives import open_checkpoint
 
 STATES = ("state_dict_ema", "state_dict")  # averaged weights, which were evaluated, come first
+OURS = "tal"  # what `tal models export-released` adds, for reading the file back
 
 
 class Ignored(dict[Any, Any]):
@@ -53,11 +54,16 @@ _HARMLESS = (
 
 @dataclass(frozen=True)
 class ReleasedState:
-    """Parameters under their released names, without a wrapper's `module.`; which state of the file it is."""
+    """Parameters under their released names, without a wrapper's `module.`; which state of the file it is.
+
+    recipe, labels: YAML and labels in class order, in files of `tal models export-released`; else empty.
+    """
 
     tensors: dict[str, Tensor]
     kind: str
     epoch: int | None
+    recipe: str = ""
+    labels: tuple[str, ...] = ()
 
 
 def read_state(path: str | Path) -> ReleasedState:
@@ -80,10 +86,15 @@ def read_state(path: str | Path) -> ReleasedState:
         where = f"holds no {' or '.join(STATES)}, and" if kind == "tensors" else f"{kind}:"
         raise CheckpointError(f"{path}: {where} {foreign[0]} is no tensor")
     epoch = content.get("epoch")
+    about = content.get(OURS)
+    about = about if isinstance(about, dict) else {}
+    recipe, labels = about.get("recipe"), about.get("labels")
     return ReleasedState(
         tensors={_unwrapped(key): value.detach() for key, value in state.items()},
         kind=kind,
         epoch=epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else None,
+        recipe=recipe if isinstance(recipe, str) else "",
+        labels=tuple(map(str, labels)) if isinstance(labels, list) else (),
     )
 
 

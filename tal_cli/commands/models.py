@@ -164,7 +164,7 @@ def remove(
     console.note(f"removed {folder}")
 
 
-@app.command("export-released", epilog="Example: tal models export-released thumos thumos.pth.tar")
+@app.command("export-released", epilog="Example: tal models export-released thumos -o thumos.pth.tar")
 def export_released(
     name: Annotated[
         str,
@@ -172,13 +172,21 @@ def export_released(
             metavar="NAME|PATH", autocompletion=model_names, help="A model's name, its folder, or a run of `tal train`."
         ),
     ],
-    target: Annotated[Path, typer.Argument(metavar="FILE.pth.tar", help="File to write.")],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", hidden=True)] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.pth.tar", help="Output file. Default: the model's name.pth.tar."),
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model in the checkpoint format of its authors' code, for their evaluation scripts."""
+    """Write a model in the checkpoint format of its authors' code, for their evaluation scripts.
+
+    The file also has recipe and labels, with which `tal models add` reads it back.
+    """
     from tal_cli.model_files.released import export_released as write
 
+    target = output or file or Path(f"{Path(name).name}.pth.tar")
     write(name, target, overwrite=overwrite)
     console.note(f"wrote {target}")
 

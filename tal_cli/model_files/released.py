@@ -37,8 +37,9 @@ def install(
 ) -> Imported:
     """Import a released checkpoint under a name.
 
-    `recipe` is a recipe's name or file, by default inferred from the weights' shapes and the name; `labels` is a file
-    with one label per line in class order (or EPIC-KITCHENS' table of classes), by default the data set's list.
+    `recipe` is a recipe's name or file, by default the one in a file of `export_released`, else inferred from the
+    weights' shapes and the name; `labels` is a file with one label per line in class order (or EPIC-KITCHENS' table of
+    classes), by default those in the file, else the data set's list.
 
     Raises:
         UsageError: an invalid name, or the name of a bundled or existing model.
@@ -55,7 +56,9 @@ def install(
     folder = _free_folder(name, overwrite)
     state = read_state(checkpoint)
     found = load_recipe(recipe) if recipe else _find_recipe(state, name, checkpoint)
-    names, assumed = (read_labels(labels), None) if labels else _usual_labels(found)
+    names, assumed = (read_labels(labels) if labels else state.labels), None
+    if len(names) != found.model.classes and not labels:
+        names, assumed = _usual_labels(found)
     detector = build_detector(found, to_ours(state.tensors, found, str(checkpoint)), str(checkpoint))
     installed = found.model_copy(update={"name": name})
     card = _card(found, checkpoint, file_sha256(checkpoint), state, assumed)
@@ -98,7 +101,8 @@ def removable_folder(name: str) -> Path:
 def export_released(model: str, target: Path, *, overwrite: bool = False) -> None:
     """Write a model in the checkpoint format of its authors' code.
 
-    The file contains the same weights as `state_dict` and `state_dict_ema`, with the key prefix of `DataParallel`.
+    The file contains the same weights as `state_dict` and `state_dict_ema`, with the key prefix of `DataParallel`; and
+    recipe and labels, so that `install` reads it back.
 
     Raises:
         UsageError: the file exists.
@@ -109,7 +113,9 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
 
     import torch
 
+    from tal_cli.models.recipe.loading import dump_recipe
     from tal_cli.models.released.conversion import to_released
+    from tal_cli.models.released.reading import OURS
     from tal_cli.models.store.checkpoint import load_model
     from tal_cli.models.store.zoo import resolve_model
 
@@ -119,7 +125,12 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
     state = to_released(loaded.detector.state_dict(), loaded.recipe.model)
     wrapped = {f"module.{key}": value for key, value in state.items()}
     training = loaded.recipe.training
-    content = {"epoch": training.epochs + training.warmup_epochs, "state_dict": wrapped, "state_dict_ema": wrapped}
+    content = {
+        "epoch": training.epochs + training.warmup_epochs,
+        "state_dict": wrapped,
+        "state_dict_ema": wrapped,
+        OURS: {"recipe": dump_recipe(loaded.recipe), "labels": list(loaded.labels)},
+    }
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomically(target, buffer.getvalue())
@@ -161,9 +172,11 @@ def _free_folder(name: str, overwrite: bool) -> Path:
 
 
 def _find_recipe(state: ReleasedState, name: str, checkpoint: Path) -> Recipe:
-    from tal_cli.models.recipe.loading import usable_recipes
+    from tal_cli.models.recipe.loading import parse_recipe, usable_recipes
     from tal_cli.models.released.matching import find_recipe
 
+    if state.recipe:
+        return parse_recipe(state.recipe, str(checkpoint))
     return find_recipe(state.tensors, name, list(usable_recipes().values()), str(checkpoint))
 
 

@@ -80,12 +80,19 @@ def test_a_checkpoint_is_added_used_exported_and_removed(
     assert found.code == 0 and found.out.startswith("video,label,start,end,score")
 
     target = tmp_path / "out" / "back.pth.tar"
-    assert run("models", "export-released", "mine", target).code == 0
-    assert run("models", "export-released", "mine", target).code == 2
+    assert run("models", "export-released", folder, "--output", target).code == 0
+    assert run("models", "export-released", "mine", target).code == 2, "the former way to name it, and it exists"
     assert all(key.startswith("module.") for key in torch.load(target, weights_only=True)["state_dict_ema"])
     written, original = (read_state(path).tensors for path in (target, checkpoint))
     assert written.keys() == original.keys()
     assert all(torch.equal(written[key], original[key]) for key in written)
+
+    back = run("models", "add", "mine-again", "--checkpoint", target)
+    assert back.code == 0 and "assumed" not in back.err
+    returned = load_model(Path(back.out.strip()))
+    assert returned.labels == loaded.labels and returned.name == "mine-again"
+    assert returned.recipe.model_copy(update={"name": "mine"}) == loaded.recipe
+    assert returned.sha256 == loaded.sha256
 
     assert run("models", "remove", "mine", "--yes").code == 0
     assert not folder.exists()
