@@ -34,6 +34,7 @@ from tal_cli.commands.visual_outputs import (
     ClipsFolder,
     Embed,
     OverlayFolder,
+    Pad,
     ReportFile,
     VisualOutputs,
 )
@@ -107,6 +108,7 @@ def detect(
     embed: Embed = False,
     annotations: AnnotationsFile = None,
     clips: ClipsFolder = None,
+    pad: Pad = 0.0,
     overlay: OverlayFolder = None,
     override: Overrides = None,
     fps: Annotated[
@@ -137,7 +139,7 @@ def detect(
     found = gather(inputs or [], null_separated=null)
     for each in outputs:
         check_output(each, len(found.sources))
-    visuals = VisualOutputs(report, embed, annotations, clips, overlay)
+    visuals = VisualOutputs(report, embed, annotations, clips, overlay, pad)
     visuals.check()
 
     from tal_cli.api import VideoDetector

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from tal_cli.commands.options import finite
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.atomic import is_device
 from tal_cli.results.output_paths import check_folder, check_writable
@@ -29,6 +30,16 @@ AnnotationsFile = Annotated[
     typer.Option("--annotations", metavar="FILE", help="Ground truth to show on the page beside the predictions."),
 ]
 ClipsFolder = Annotated[Path | None, typer.Option("--clips", metavar="DIR", help="Folder for one clip per segment.")]
+Pad = Annotated[
+    float,
+    typer.Option(
+        "--pad",
+        min=0,
+        metavar="SECONDS",
+        callback=finite,
+        help="Length added to each clip before and after its segment.",
+    ),
+]
 OverlayFolder = Annotated[
     Path | None,
     typer.Option(
@@ -43,6 +54,7 @@ class VisualOutputs:
 
     report: the page, with embedded videos if `embed`, and ground truth from `annotations`.
     clips, overlay: folders for clips and for videos with drawn labels.
+    pad: seconds added to clips before and after their segments.
     """
 
     report: Path | None = None
@@ -50,6 +62,7 @@ class VisualOutputs:
     annotations: Path | None = None
     clips: Path | None = None
     overlay: Path | None = None
+    pad: float = 0.0
 
     def check(self) -> None:
         """Check before the work begins that all outputs can be written.
@@ -60,6 +73,8 @@ class VisualOutputs:
         if self.report is None and (self.embed or self.annotations):
             name = "--embed" if self.embed else "--annotations"
             raise UsageError(f"{name} requires a report page", "add --report FILE.html")
+        if self.pad and self.clips is None:
+            raise UsageError("--pad requires a folder of clips", "add --clips DIR")
         if self.report is not None:
             check_page(self.report)
         for folder in (self.clips, self.overlay):
@@ -81,7 +96,7 @@ class VisualOutputs:
         if self.clips is not None:
             from tal_cli.results.clips import cut_clips
 
-            steps.append(partial(cut_clips, folder=self.clips))
+            steps.append(partial(cut_clips, folder=self.clips, pad=self.pad))
         if self.overlay is not None:
             from tal_cli.results.clips import draw_overlay
 

@@ -52,8 +52,10 @@ class DrawRequest:
     scratch: str
 
 
-def cut_clips(detections: Detections, folder: Path) -> None:
+def cut_clips(detections: Detections, folder: Path, pad: float = 0.0) -> None:
     """Cut every segment out of its video: FOLDER/VIDEO/NUMBER_LABEL_START-END.mp4, in the order of time.
+
+    pad: seconds of the video before and after each segment, as far as there are any; names have the segment's times.
 
     Raises:
         InputError: the video is not known or cannot be read, or the folder cannot be written to.
@@ -64,7 +66,11 @@ def cut_clips(detections: Detections, folder: Path) -> None:
     ordered = detections.in_time()
     target = file_for(folder, detections.video, "")
     cuts = tuple(
-        CutItem(segment.start, segment.end, os.path.abspath(target / clip_name(number, segment)))
+        CutItem(
+            max(0.0, segment.start - pad),
+            max(segment.end, min(segment.end + pad, detections.duration)),
+            os.path.abspath(target / clip_name(number, segment)),
+        )
         for number, segment in enumerate(ordered, start=1)
     )
     with _scratch(folder) as scratch, console.progress(f"clips of {detections.video}", unit="s") as progress:

@@ -84,6 +84,18 @@ def test_a_clip_has_exactly_its_frames(recording: Path, tmp_path: Path, start: f
     assert np.allclose(np.array(seen.times) - seen.times[0], (np.array(shown) - shown[0]) / 25, atol=1e-3)
 
 
+def test_padded_clips_end_with_the_video(recording: Path, tmp_path: Path) -> None:
+    cut_clips(found(recording, (0.2, 0.6), (1.52, 2.0), (3.4, 3.8)), tmp_path, pad=0.52)
+    files = sorted(tmp_path.rglob("*.mp4"))
+    assert [path.stem.split("_")[2] for path in files] == ["0.20-0.60", "1.52-2.00", "3.40-3.80"]
+    assert [see(path).numbers for path in files] == [list(range(28)), list(range(25, 63)), list(range(72, 100))]
+
+
+def test_padding_wants_clips(run: Tal, tmp_path: Path) -> None:
+    done = run("detect", tmp_path / "x.mp4", "--pad", "1")
+    assert done.code == 2 and "--pad requires a folder of clips" in done.err and "--clips DIR" in done.err
+
+
 def test_overlapping_clips_come_out_of_one_pass(recording: Path, tmp_path: Path) -> None:
     spans = [(0.2, 1.4), (0.6, 0.8), (0.6, 3.88), (1.0, 2.0), (3.92, 4.0)]
     written = clips_of(tmp_path / "clips", found(recording, *spans))
