@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tal_cli.safe_text import one_line
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_NAME = 36
+RATE_SECONDS = 1.0
 
 
 @dataclass
@@ -85,30 +89,48 @@ def _short(text: str) -> str:
 class ProgressBar:
     """A progress bar; does nothing if bars are not shown.
 
-    Can be called with `(done, total)`, as extractors and models report progress.
+    Can be called with `(done, total)`, as extractors and models report progress. The rate is that since the first
+    report: what comes before is preparation, or was done by an earlier run. It is shown after RATE_SECONDS, since the
+    parts of parallel work finish in bursts.
     """
 
-    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+    def __init__(self, progress: Progress | None, task: TaskID | None, description: str = "") -> None:
         self._progress = progress
         self._task = task
+        self._description = description  # from the first report on
+        self._done = 0.0
+        self._first: tuple[float, float] | None = None  # time and amount of the first report
 
     def __call__(self, done: float, total: float | None = None) -> None:
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=done, total=total)
+            if done and self._description:
+                self.describe(self._description)
+                self._description = ""
+            self._done = done
+            self._progress.update(self._task, completed=done, total=total, rate=self._rate(time.monotonic()))
+
+    def _rate(self, now: float) -> float | None:
+        since, before = self._first = self._first or (now, self._done)
+        return (self._done - before) / (now - since) if now - since >= RATE_SECONDS else None
 
     def advance(self, steps: float = 1) -> None:
+        """Add to what is done; the total stays."""
         if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task, steps)
+            self(self._done + steps)
 
     def describe(self, text: str) -> None:
+        """Change the description."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=_short(text))
 
 
 @contextmanager
-def progress(description: str, total: float | None = None, unit: str = "it") -> Iterator[ProgressBar]:
+def progress(
+    description: str, total: float | None = None, unit: str = "it", waiting: str = ""
+) -> Iterator[ProgressBar]:
     """Context manager that shows a progress bar with rate and time left.
 
+    waiting: what it waits for, shown in place of the description until there is progress.
     Bars may be nested: inner bars appear under the outer one and are removed when they end.
     """
     if not is_lively():
@@ -116,16 +138,17 @@ def progress(description: str, total: float | None = None, unit: str = "it") -> 
         return
     outer = _state.progress
     if outer is not None:
-        task = outer.add_task(_short(description), total=total, unit=unit)
+        task = outer.add_task(_short(waiting or description), total=total, unit=unit, rate=None)
         try:
-            yield ProgressBar(outer, task)
+            yield ProgressBar(outer, task, description if waiting else "")
         finally:
             outer.remove_task(task)
         return
     with _new_progress() as bars:
         _state.progress = bars
         try:
-            yield ProgressBar(bars, bars.add_task(_short(description), total=total, unit=unit))
+            task = bars.add_task(_short(waiting or description), total=total, unit=unit, rate=None)
+            yield ProgressBar(bars, task, description if waiting else "")
         finally:
             _state.progress = None
 
@@ -152,21 +175,31 @@ def end_progress() -> None:
 
 def _new_progress() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
     from rich.progress import Task as RichTask
     from rich.text import Text
 
+    class DoneColumn(MofNCompleteColumn):
+        def render(self, task: RichTask) -> Text:
+            return Text() if task.total is None and not task.completed else super().render(task)
+
     class RateColumn(ProgressColumn):
         def render(self, task: RichTask) -> Text:
-            rate = task.finished_speed or task.speed
-            return Text(f"{rate:.1f} {task.fields['unit']}/s" if rate else "", style="progress.data.speed")
+            rate = task.fields["rate"]
+            return Text(f"{rate:,.1f} {task.fields['unit']}/s" if rate else "", style="progress.data.speed")
+
+    class RemainingColumn(ProgressColumn):
+        def render(self, task: RichTask) -> Text:
+            rate = task.fields["rate"]
+            left = timedelta(seconds=math.ceil((task.remaining or 0) / rate)) if rate and task.total else ""
+            return Text(str(left), style="progress.remaining")
 
     console: Console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
+        DoneColumn(),
         RateColumn(),
-        TimeRemainingColumn(),
+        RemainingColumn(),
     )
     return Progress(*columns, console=console, transient=True, expand=True)

@@ -147,18 +147,19 @@ def detect(
     from tal_cli.models.recipe.loading import parse_overrides
 
     seed_everything(seed)
-    detector = VideoDetector.load(
-        model,
-        device=device,
-        precision=precision,
-        batch_size=batch_size_of(batch_size),
-        overrides=parse_overrides(override or ()),
-        force=force,
-    )
+    with console.progress(f"loading {model}"):
+        detector = VideoDetector.load(
+            model,
+            device=device,
+            precision=precision,
+            batch_size=batch_size_of(batch_size),
+            overrides=parse_overrides(override or ()),
+            force=force,
+        )
     detector.check_labels(label or ())
 
     def work(source: Source) -> Detections:
-        with console.progress(source.name, unit="frames") as progress:
+        with console.progress(source.name, unit="frames", waiting=f"opening {source.name}") as progress:
             return detector.detect(
                 source.path,
                 name=source.name,

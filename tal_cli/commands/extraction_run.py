@@ -197,7 +197,8 @@ class _Bars:
     def __call__(self, job: Job, done: int, expected: int | None) -> None:
         if job not in self._bars:
             stack = ExitStack()
-            bar = stack.enter_context(console.progress(Path(job.target).stem, unit="frames"))
+            name = Path(job.target).stem
+            bar = stack.enter_context(console.progress(name, unit="frames", waiting=f"opening {name}"))
             self._bars[job] = stack, bar
         self._bars[job][1](done, expected)
 

@@ -73,7 +73,10 @@ def cut_clips(detections: Detections, folder: Path, pad: float = 0.0) -> None:
         )
         for number, segment in enumerate(ordered, start=1)
     )
-    with _scratch(folder) as scratch, console.progress(f"clips of {detections.video}", unit="s") as progress:
+    with (
+        _scratch(folder) as scratch,
+        console.progress(f"clips of {detections.video}", unit="s", waiting=f"reading {detections.video}") as progress,
+    ):
         done = run_task("cut", path, CutRequest(cuts, str(scratch)), progress)
     copied, encoded = len(done["copied"]), len(done["encoded"])
     how = f"{copied} copied, {encoded} encoded"
@@ -93,7 +96,10 @@ def draw_overlay(detections: Detections, folder: Path, run: RunInfo) -> None:
     if target.exists() and os.path.samefile(target, path):
         raise InputError(path, f"no overlay: it would replace the video itself, {target}")
     chosen = colours((*run.labels, *(s.label for s in detections.segments)))
-    with _scratch(folder) as scratch, console.progress(f"overlay of {detections.video}", unit="s") as progress:
+    with (
+        _scratch(folder) as scratch,
+        console.progress(f"overlay of {detections.video}", unit="s", waiting=f"opening {detections.video}") as progress,
+    ):
         request = DrawRequest(
             tuple((printable(s.label), s.start, s.end, s.score) for s in detections.segments),
             {printable(label): colour.dark for label, colour in chosen.items()},

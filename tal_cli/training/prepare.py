@@ -167,6 +167,11 @@ def describe(
 ) -> None:
     """Print the data and the evaluation of the run."""
     instances = sum(len(video.labels) for video in videos)
+    total, warmup = recipe.training.epochs + recipe.training.warmup_epochs, recipe.training.warmup_epochs
+    if warmup:
+        console.note(
+            f"{counted(total, 'epoch')}: {warmup} of warm-up (training.warmup_epochs) and {total - warmup} more"
+        )
     taught = f"{counted(instances, 'instance')} of {counted(recipe.model.classes, 'label')}"
     console.note(f"{counted(len(videos), 'video')} in {data.train} with {taught}")
     if validation:

@@ -100,7 +100,7 @@ class Trainer:
         """Run all remaining steps."""
         saved = time.monotonic()
         left = range(self.step, self.schedule.steps)
-        with console.progress("training", self.schedule.steps, "steps") as progress:
+        with console.progress("training", self.schedule.steps, "steps", "preparing the first batch") as progress:
             for parts in self.batches.each(left, self.ranges, self.run.device):
                 terms = self.learn(parts)
                 progress(self.step, self.schedule.steps)

@@ -64,6 +64,8 @@ def test_the_reference_tells_all(generator: ModuleType) -> None:
     assert all(f"\n## {entry.name}\n" in extractors for entry in ENTRIES)
     assert "| `sigma` | `float`, above 0 | `0.5` |" in recipe
     assert "| `radius` | `float or null` | `1.5` | strides; None: every point inside the segment |" in recipe
+    commands = generator.PAGES["reference/commands.md"]()
+    assert "\\" not in commands and "<code>-f, --format table&#124;json</code>" in commands
     assert ".SS tal datasets convert\n" in manual and "\\-\\-min\\-score" in manual
 
 

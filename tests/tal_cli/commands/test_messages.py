@@ -60,9 +60,41 @@ def test_nor_above_a_bar_or_in_one(monkeypatch: pytest.MonkeyPatch, capfd: pytes
 def test_a_long_name_leaves_room_for_the_numbers() -> None:
     bars = console._new_progress()
     screen = Console(width=80, file=io.StringIO())
-    bars.add_task(console._short("a video of a very long name " * 5), total=15000, completed=2304, unit="frames")
+    bars.add_task(
+        console._short("a video of a very long name " * 5), total=15000, completed=2304, unit="frames", rate=None
+    )
     screen.print(bars)
     assert "a video of a very long name" in screen.file.getvalue() and "2304/15000" in screen.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_bar_says_what_it_waits_for_and_no_rate_of_a_moment(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(console, "is_lively", lambda: True)
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    bars = console._new_progress()
+    monkeypatch.setattr(console._state, "progress", bars)
+
+    def shown() -> str:
+        screen = Console(width=100, file=io.StringIO())
+        screen.print(bars)
+        return screen.file.getvalue().strip()  # type: ignore[attr-defined,no-any-return]
+
+    with console.progress("holiday", unit="frames", waiting="opening holiday") as bar:
+        assert "opening holiday" in shown() and "/?" not in shown()
+        bar(0, None)
+        assert "opening holiday" in shown()
+        now[0] += 5  # the network loads; then the blocks of parallel workers arrive at once
+        for done in (1024, 2048, 3072):
+            bar(done, 12000)
+        assert shown().startswith("holiday") and "3072/12000" in shown()
+        assert "614.4 frames/s" in shown() and "0:00:15" in shown()
+    with console.progress("holiday", 500, unit="frames") as bar:
+        bar(400)
+        now[0] += 0.001
+        bar(500)
+        assert "500/500" in shown() and "frames/s" not in shown()
 
 
 def test_names_of_inputs(run: Tal, tmp_path: Path) -> None:

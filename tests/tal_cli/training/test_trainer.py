@@ -145,8 +145,9 @@ def test_foreign_features_take_their_clock_from_annotations(tmp_path: Path) -> N
         load_videos([unknown], tmp_path, LABELS, RECIPE.features)
 
 
-def test_overrides_reach_the_run(small_data: Path, tmp_path: Path) -> None:
+def test_overrides_reach_the_run(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = short_run(small_data, tmp_path, "model.decoder.bins=4")
+    assert "note: 3 epochs: 1 of warm-up (training.warmup_epochs) and 2 more\n" in capsys.readouterr().err
     assert run.recipe == override(RECIPE, {"model.decoder.bins": 4, "training.epochs": 2, "training.warmup_epochs": 1})
 
 
