@@ -161,7 +161,7 @@ class VideoDetector:
             name: name of the video; its stem by default.
             min_score: score threshold; by default the model's display threshold.
             top_k: number of segments to keep at most, best first.
-            labels: labels to keep; by default all.
+            labels: labels to keep, of EPIC-KITCHENS also by class number; by default all.
             decoder: video decoder: `auto`, `pyav`, `decord` or `torchcodec`.
             time_limit: seconds of waiting for the decoder in total; by default 600 and 10 per second of the video.
             fps: frames per second of the video of a feature file that has no contract beside it.
@@ -172,14 +172,14 @@ class VideoDetector:
             VideoError: the file cannot be decoded.
         """
         path = Path(path)
-        self.check_labels(labels or ())
+        wanted = self.names_of(labels or ())
         if is_feature_file(path):
             sequence = self._described(load_features(path), path, fps)
         else:
             sequence = self.extract(path, decoder=decoder, time_limit=time_limit, progress=progress)
         found = self.detect_features(sequence, name=name or path.stem, path=str(path))
         threshold = self.recipe.inference.display_score if min_score is None else min_score
-        return found.keep(min_score=threshold, top_k=top_k, labels=labels)
+        return found.keep(min_score=threshold, top_k=top_k, labels=wanted)
 
     def extract(
         self, path: Path, *, decoder: str = "auto", time_limit: float | None = None, progress: Progress | None = None
@@ -208,14 +208,18 @@ class VideoDetector:
             sequence.file_clock,
         )
 
-    def check_labels(self, labels: Iterable[str]) -> None:
-        """Raise UsageError for a label that the model does not have."""
-        unknown = [label for label in labels if label not in self._model.labels]
+    def names_of(self, labels: Iterable[str]) -> list[str]:
+        """The model's labels of these names or, for EPIC-KITCHENS, class numbers. Raises UsageError if unknown."""
+        known = self._model.labels
+        numbered = enumerate(known) if self.recipe.dataset.startswith("epic") else ()
+        names = {str(number): label for number, label in numbered} | {label: label for label in known}
+        unknown = [label for label in labels if label not in names]
         if unknown:
             raise UsageError(
                 f"model {self.name}: unknown label {', '.join(map(repr, unknown))}",
                 f"its labels: {_listed(self.labels)}",
             )
+        return [names[label] for label in labels]
 
     def _make_extractor(self) -> Extractor:
         spec = self.recipe.features

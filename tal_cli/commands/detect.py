@@ -132,7 +132,8 @@ def detect(
     """Find labelled segments in videos.
 
     Reads videos, folders of videos, glob patterns, paths on standard input (-), and feature files of
-    `tal extract-features`. Existing output files are overwritten.
+    `tal extract-features`. Existing output files are overwritten. Labels of EPIC-KITCHENS can also be given by class
+    number.
     """
     paths = dict.fromkeys(output or [STANDARD_OUTPUT])
     outputs = [Output(path, choose_format(path, format)) for path in paths]
@@ -156,7 +157,7 @@ def detect(
             overrides=parse_overrides(override or ()),
             force=force,
         )
-    detector.check_labels(label or ())
+    label = detector.names_of(label or ())
 
     def work(source: Source) -> Detections:
         with console.progress(source.name, unit="frames", waiting=f"opening {source.name}") as progress:

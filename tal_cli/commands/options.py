@@ -103,7 +103,12 @@ FeaturesPath = Annotated[
 TopK = Annotated[int | None, typer.Option(min=1, metavar="N", help="Keep at most N segments per video, best first.")]
 Labels = Annotated[
     list[str] | None,
-    typer.Option("--label", metavar="L", autocompletion=label_names, help="Keep only this label (repeatable)."),
+    typer.Option(
+        "--label",
+        metavar="L",
+        autocompletion=label_names,
+        help="Keep only this label (repeatable).",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,20 @@ def test_what_to_keep(run: Tal, clips: Path) -> None:
     only = segments(run("detect", clips / "first.mp4", "--label", "run", "--label", "cut").out)
     assert only == [row for row in everything if row["label"] in ("run", "cut")]
     assert len(segments(run("detect", clips / "first.mp4", "--set", "inference.max_segments=1").out)) == 1
+
+
+def test_classes_of_epic_go_by_name_and_number(
+    run: Tal, clips: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(Path(environment["TAL_HOME"]) / "models" / "small", model)
+    recipe = (model / "recipe.yaml").read_text()
+    (model / "recipe.yaml").write_text(re.sub(r"^dataset:.*$", "dataset: epic-verb", recipe, flags=re.MULTILINE))
+    by_number = segments(run("detect", clips / "first.mp4", "-m", model, "--label", "1").out)
+    assert by_number and {row["label"] for row in by_number} == {LABELS[1]}
+    assert by_number == segments(run("detect", clips / "first.mp4", "-m", model, "--label", LABELS[1]).out)
+    assert run("detect", clips / "first.mp4", "-m", model, "--label", str(len(LABELS))).code == 2
+    assert run("detect", clips / "first.mp4", "--label", "1").code == 2, "other models have no class numbers"
 
 
 @pytest.mark.parametrize(
