@@ -15,12 +15,9 @@ class ActionformerDecoder(nn.Module):
 
     def __init__(self, config: ModelConfig, settings: ActionformerSettings) -> None:
         super().__init__()
-        width, layers, kernel = config.head_width, config.head_layers, config.head_kernel
-        self.classes = ClassHead(
-            config.width, width, config.classes, layers=layers, kernel=kernel, prior=config.class_prior
-        )
-        self.offsets = OffsetHead(config.width, width, bins=0, levels=config.levels, layers=layers, kernel=kernel)
-        self.gap = packing_gap(kernel)
+        self.classes = ClassHead(config, config.head_kernel)
+        self.offsets = OffsetHead(config, bins=0)
+        self.gap = packing_gap(config.head_kernel)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
         """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None if all are valid; valid: the masks, never None."""

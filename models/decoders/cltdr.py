@@ -37,9 +37,7 @@ class RefineHead(nn.Module):
     def __init__(self, config: ModelConfig, settings: CltdrSettings) -> None:
         super().__init__()
         scores, boundaries = (settings.refine in ("both", part) for part in ("class", "boundaries"))
-        self.trunk = HeadTrunk(
-            config.width, config.head_width, layers=config.head_layers - 1, kernel=config.head_kernel
-        )
+        self.trunk = HeadTrunk(config, config.head_kernel)
         self.paper = config.variant == "paper"
         kernel, targets = (PAPER_KERNEL, 1) if self.paper else (REFINE_KERNEL, config.classes)
         width = config.head_width
@@ -69,16 +67,9 @@ class CltdrDecoder(nn.Module):
         super().__init__()
         self.paper = config.variant == "paper"
         self.cross = CrossLevel(config, settings)
-        width, layers, classes = config.head_width, config.head_layers, config.classes
-        kernel, prior = config.head_kernel, config.class_prior
-        self.classes = ClassHead(config.width, width, classes, layers=layers, kernel=kernel, prior=prior)
-        self.starts, self.ends = (
-            ClassHead(config.width, width, classes, layers=layers, kernel=settings.boundary_kernel, prior=prior)
-            for _ in range(2)
-        )
-        self.offsets = OffsetHead(
-            config.width, width, bins=settings.bins, levels=config.levels, layers=layers, kernel=kernel
-        )
+        self.classes = ClassHead(config, config.head_kernel)
+        self.starts, self.ends = (ClassHead(config, settings.boundary_kernel) for _ in range(2))
+        self.offsets = OffsetHead(config, settings.bins)
         self.refine = None if settings.refine == "neither" else RefineHead(config, settings)
         self.gap = packing_gap(config.head_kernel, settings.boundary_kernel, REFINE_KERNEL)
 

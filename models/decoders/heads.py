@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from tal_cli.models.layers.common import ChannelNorm, RowConv1d, RowOutput
 from tal_cli.models.layers.pyramid import PyramidLayout
+from tal_cli.models.recipe.architecture import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,10 @@ class HeadTrunk(nn.Module):
     there; the gaps between levels, on the other hand, must be zero. Both are done in one pass over the data.
     """
 
-    def __init__(self, channels: int, width: int, *, layers: int, kernel: int) -> None:
+    def __init__(self, config: ModelConfig, kernel: int) -> None:
         super().__init__()
-        sizes = [channels] + [width] * layers
+        width, layers = config.head_width, config.head_layers - 1  # without the output layer
+        sizes = [config.width] + [width] * layers
         self.convs = nn.ModuleList(RowConv1d(a, b, kernel) for a, b in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
 
@@ -64,10 +66,11 @@ class HeadTrunk(nn.Module):
 class ClassHead(nn.Module):
     """Trunk and one output per class, whose bias starts at the prior probability (Lin et al. 2017)."""
 
-    def __init__(self, channels: int, width: int, classes: int, *, layers: int, kernel: int, prior: float) -> None:
+    def __init__(self, config: ModelConfig, kernel: int) -> None:
         super().__init__()
-        self.trunk = HeadTrunk(channels, width, layers=layers - 1, kernel=kernel)
-        self.output = RowOutput(width, classes, kernel)
+        self.trunk = HeadTrunk(config, kernel)
+        self.output = RowOutput(config.head_width, config.classes, kernel)
+        prior = config.class_prior
         assert self.output.bias is not None
         nn.init.constant_(self.output.bias, math.log(prior / (1 - prior)))
 
@@ -81,11 +84,11 @@ class OffsetHead(nn.Module):
     """Trunk and the relative-boundary logits of both sides, non-negative and scaled per level; without bins the
     distances themselves."""
 
-    def __init__(self, channels: int, width: int, *, bins: int, levels: int, layers: int, kernel: int) -> None:
+    def __init__(self, config: ModelConfig, bins: int) -> None:
         super().__init__()
-        self.trunk = HeadTrunk(channels, width, layers=layers - 1, kernel=kernel)
-        self.output = RowOutput(width, 2 * (bins + 1), kernel)
-        self.level_scale = nn.Parameter(torch.ones(levels))
+        self.trunk = HeadTrunk(config, config.head_kernel)
+        self.output = RowOutput(config.head_width, 2 * (bins + 1), config.head_kernel)
+        self.level_scale = nn.Parameter(torch.ones(config.levels))
 
     def forward(self, x: Tensor, masks: PackedMasks, layout: PyramidLayout) -> Tensor:
         """Packed rows [B, S, D] -> [B, S, 2 (bins + 1)], 0 at invalid cells."""

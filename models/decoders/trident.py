@@ -18,17 +18,10 @@ class TridentDecoder(nn.Module):
 
     def __init__(self, config: ModelConfig, settings: TridentSettings) -> None:
         super().__init__()
-        width, layers, classes = config.head_width, config.head_layers, config.classes
-        kernel, prior = config.head_kernel, config.class_prior
-        self.classes = ClassHead(config.width, width, classes, layers=layers, kernel=kernel, prior=prior)
-        self.starts, self.ends = (
-            ClassHead(config.width, width, classes, layers=layers, kernel=settings.boundary_kernel, prior=prior)
-            for _ in range(2)
-        )
-        self.offsets = OffsetHead(
-            config.width, width, bins=settings.bins, levels=config.levels, layers=layers, kernel=kernel
-        )
-        self.gap = packing_gap(kernel, settings.boundary_kernel)
+        self.classes = ClassHead(config, config.head_kernel)
+        self.starts, self.ends = (ClassHead(config, settings.boundary_kernel) for _ in range(2))
+        self.offsets = OffsetHead(config, settings.bins)
+        self.gap = packing_gap(config.head_kernel, settings.boundary_kernel)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
         """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None if all are valid; valid: the masks, never None."""

@@ -110,24 +110,12 @@ def _print(diagnosis: Diagnosis) -> None:
     print()
     gains = ("", *(f"{gain:+.4f}" for gain in found.gain))
     shares = found.total.mean(axis=0) / max(found.kept, 1)
-    rows = [(_words(kind), f"{found.profile[0, kind]:.4f}", f"{shares[kind]:.4f}", gains[kind]) for kind in Kind]
+    rows = [(kind.words, f"{found.profile[0, kind]:.4f}", f"{shares[kind]:.4f}", gains[kind]) for kind in Kind]
     print_table(("predictions", "of the best G", "of the best 10 G", "mAP_N without them"), rows)
     print()
     buckets = [
-        (item.characteristic.title, name, text, str(count), f"{value:.4f}", f"{missed:.4f}")
-        for item, values, rates in zip(
-            diagnosis.characteristics,
-            diagnosis.sensitivity.by_bucket,
-            diagnosis.false_negatives.by_bucket,
-            strict=True,
-        )
-        for name, text, count, value, missed in zip(
-            item.characteristic.buckets, item.characteristic.ranges, item.counts, values, rates, strict=True
-        )
+        (title, name, text, str(count), f"{value:.4f}", f"{missed:.4f}")
+        for title, name, text, count, value, missed in diagnosis.buckets()
         if count
     ]
     print_table(("characteristic", "bucket", "range", "instances", "mAP_N", "missed"), buckets)
-
-
-def _words(kind: object) -> str:
-    return str(getattr(kind, "name", kind)).replace("_", " ").lower()

@@ -79,8 +79,8 @@ def compare(
         subset=subset,
         precision=tuple(Row(name, *values) for name, values in zip(names, columns, strict=True)),
         labels=_labels(pair[0], pair[1]),
-        shares=tuple(Row(_words(kind), *(_share(item, kind) for item in errors)) for kind in Kind),
-        costs=tuple(Row(_words(kind), *(_cost(item, kind) for item in errors)) for kind in ERRORS),
+        shares=tuple(Row(kind.words, *(_share(item, kind) for item in errors)) for kind in Kind),
+        costs=tuple(Row(kind.words, *(_cost(item, kind) for item in errors)) for kind in ERRORS),
         missed=Row("missed", *(item.false_negatives.rate for item in errors)),
     )
 
@@ -99,7 +99,3 @@ def _share(diagnosis: Diagnosis, kind: Kind) -> float:
 
 def _cost(diagnosis: Diagnosis, kind: Kind) -> float:
     return float(diagnosis.false_positives.gain[ERRORS.index(kind)])
-
-
-def _words(kind: Kind) -> str:
-    return kind.name.replace("_", " ").lower()

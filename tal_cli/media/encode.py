@@ -7,7 +7,6 @@ from dataclasses import astuple
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -242,14 +241,6 @@ class VideoWriter:
         self._output.mux(self._stream.encode(None))
         for packet in self._sound.until(end - self._start):
             self._output.mux(packet)
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def draw(path: str, request: dict[str, Any], progress: Progress) -> str:
     segments: list[Segment] = [tuple(item) for item in request["segments"]]
     painter = Painter(turner.width, turner.height, segments, request["colours"], request["duration"])
     unfinished = Path(request["scratch"], "video.mp4")
-    with VideoWriter(unfinished, reader, turner, 0.0) as writer:
+    with closing(VideoWriter(unfinished, reader, turner, 0.0)) as writer:
         time = 0.0
         for time, frame in reader.frames():
             image: NDArray[np.uint8] = np.asarray(turner(frame).to_ndarray(), np.uint8)

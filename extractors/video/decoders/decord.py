@@ -15,15 +15,15 @@ import decord
 import numpy as np
 from av.video.frame import VideoFrame
 
-from tal_cli.extractors.video.decoders.plain import check_plain
+from tal_cli.extractors.video.decoders.plain import OtherSource, check_plain
 from tal_cli.extractors.video.decoders.pyav import PyavSource, decoding_threads
-from tal_cli.extractors.video.messages import DecodeError, Opened
+from tal_cli.extractors.video.messages import DecodeError
 
 # Seconds; decord returns numbers far outside if a file has no time stamps.
 POSSIBLE_TIMES = (-1e6, 1e7)
 
 
-class DecordSource:
+class DecordSource(OtherSource):
     """One video file as decord reads it. Raises DecodeError."""
 
     def __init__(self, path: str) -> None:
@@ -44,20 +44,6 @@ class DecordSource:
             self._reader = decord.VideoReader(path, num_threads=decoding_threads(width * height))
         except decord.DECORDError as error:
             raise DecodeError(f"decord cannot open it ({last_line(error)})") from None
-
-    @property
-    def lost(self) -> int:
-        """Frames in decord's index that it has not decoded."""
-        return len(self._reader) - self._decoded
-
-    @property
-    def last_shown(self) -> float | None:
-        """Not known."""
-        return None
-
-    def opened(self) -> Opened:
-        """Size, rate and orientation as PyAV finds them, after decord's own rotation."""
-        return self._opened
 
     def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
         """Time stamp in seconds and image, in display order, up to the first error: decord cannot continue there."""
@@ -83,10 +69,6 @@ class DecordSource:
         if unit > 2 * float(np.spacing(np.float32(stamp))):
             stamp = round(stamp / unit) * unit
         return self._start + stamp
-
-    def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
-        """Scales as PyavSource does, so that decoders differ only in decoding."""
-        return self._gate.scale(frame, width, height)
 
 
 def last_line(error: Exception) -> str:

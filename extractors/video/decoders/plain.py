@@ -1,4 +1,4 @@
-"""Files that decoders other than PyAV may be given.
+"""Decoders other than PyAV: the files that they may be given, and what they have in common.
 
 FFmpeg decides by content what a file is, and each version decides differently: one reads as MPEG what an older one
 takes for a playlist, and follows. So what PyAV made of a file says nothing about another decoder's FFmpeg. A file
@@ -8,10 +8,42 @@ files are text from their first byte on, and none of these containers leads to a
 
 from __future__ import annotations
 
-from tal_cli.extractors.video.messages import DecodeError
+from typing import Any
+
+from av.video.frame import VideoFrame
+
+from tal_cli.extractors.video.decoders.pyav import PyavSource
+from tal_cli.extractors.video.messages import DecodeError, Opened
 
 HEAD = 64  # bytes
 SHORTEST_BOX = 8
+
+
+class OtherSource:
+    """Base of the other decoders, which read a file that PyAV opened; `frames` counts what it decodes."""
+
+    _gate: PyavSource
+    _reader: Any  # its length is the number of frames in the decoder's index
+    _opened: Opened
+    _decoded: int
+
+    @property
+    def lost(self) -> int:
+        """Frames in the decoder's index that it has not decoded."""
+        return max(0, len(self._reader) - self._decoded)
+
+    @property
+    def last_shown(self) -> float | None:
+        """Not known."""
+        return None
+
+    def opened(self) -> Opened:
+        """Size, rate and orientation as PyAV finds them, after the decoder's own rotation."""
+        return self._opened
+
+    def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
+        """Scales as PyavSource does, so that decoders differ only in decoding."""
+        return self._gate.scale(frame, width, height)
 
 
 def check_plain(path: str, format: str, decoder: str) -> None:

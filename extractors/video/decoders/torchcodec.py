@@ -12,12 +12,12 @@ from dataclasses import replace
 from av.video.frame import VideoFrame
 from torchcodec.decoders import VideoDecoder
 
-from tal_cli.extractors.video.decoders.plain import check_plain
+from tal_cli.extractors.video.decoders.plain import OtherSource, check_plain
 from tal_cli.extractors.video.decoders.pyav import PyavSource, decoding_threads
-from tal_cli.extractors.video.messages import DecodeError, Opened
+from tal_cli.extractors.video.messages import DecodeError
 
 
-class TorchcodecSource:
+class TorchcodecSource(OtherSource):
     """One video file as torchcodec reads it. Raises DecodeError."""
 
     def __init__(self, path: str) -> None:
@@ -38,20 +38,6 @@ class TorchcodecSource:
         # torchcodec turns frames upright itself.
         self._opened = replace(known, width=width, height=height, rotation=0)
 
-    @property
-    def lost(self) -> int:
-        """Frames in torchcodec's index that it has not decoded."""
-        return max(0, len(self._reader) - self._decoded)
-
-    @property
-    def last_shown(self) -> float | None:
-        """Not known."""
-        return None
-
-    def opened(self) -> Opened:
-        """Size, rate and orientation as PyAV finds them, after torchcodec's own rotation."""
-        return self._opened
-
     def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
         """Time stamp in seconds and image, in display order; a frame that does not decode is skipped."""
         for index in range(len(self._reader)):
@@ -61,10 +47,6 @@ class TorchcodecSource:
                 continue
             self._decoded += 1
             yield frame.pts_seconds, VideoFrame.from_ndarray(frame.data.contiguous().numpy(), format="rgb24")
-
-    def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
-        """Scales as PyavSource does, so that decoders differ only in decoding."""
-        return self._gate.scale(frame, width, height)
 
 
 def first_line(error: Exception) -> str:

@@ -117,6 +117,18 @@ class Diagnosis:
     false_negatives: FalseNegatives
     scatter: Scatter
 
+    def buckets(self) -> list[tuple[str, str, str, int, float, float]]:
+        """Characteristic, bucket, range, instances, average mAP_N and fraction missed of every bucket."""
+        return [
+            (item.characteristic.title, name, text, int(count), float(value), float(missed))
+            for item, values, rates in zip(
+                self.characteristics, self.sensitivity.by_bucket, self.false_negatives.by_bucket, strict=True
+            )
+            for name, text, count, value, missed in zip(
+                item.characteristic.buckets, item.characteristic.ranges, item.counts, values, rates, strict=True
+            )
+        ]
+
 
 def diagnose(
     predictions: Predictions,

@@ -30,6 +30,11 @@ class Kind(IntEnum):
     BACKGROUND = 5
 
     @property
+    def words(self) -> str:
+        """Name in tables."""
+        return self.name.replace("_", " ").lower()
+
+    @property
     def published_name(self) -> str:
         """Name in the published tool."""
         words = self.name.replace("_", " ").title()

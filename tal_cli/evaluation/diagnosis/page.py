@@ -35,27 +35,11 @@ def render(diagnosis: Diagnosis, figures: Sequence[RenderedFigure], predictions:
         instances=int(diagnosis.instances.sum()),
         average=float(diagnosis.sensitivity.precision.mean()),
         true_share=float(found.profile[0, Kind.TRUE_POSITIVE]),
-        errors=[(kind.name.replace("_", " ").lower(), found.profile[0, kind], found.gain[kind - 1]) for kind in ERRORS],
+        errors=[(kind.words, found.profile[0, kind], found.gain[kind - 1]) for kind in ERRORS],
         labels=[
             (diagnosis.labels[index], int(diagnosis.instances[index]), float(diagnosis.sensitivity.precision[index]))
             for index in order
         ],
-        buckets=_buckets(diagnosis),
+        buckets=diagnosis.buckets(),
         figures=[(figure, base64.b64encode(figure.svg).decode("ascii")) for figure in figures],
     )
-
-
-def _buckets(diagnosis: Diagnosis) -> list[tuple[str, str, str, int, float, float]]:
-    """Rows of characteristic, bucket, range, instances, average mAP_N, fraction missed."""
-    return [
-        (item.characteristic.title, name, text, int(count), float(value), float(missed))
-        for item, values, rates in zip(
-            diagnosis.characteristics,
-            diagnosis.sensitivity.by_bucket,
-            diagnosis.false_negatives.by_bucket,
-            strict=True,
-        )
-        for name, text, count, value, missed in zip(
-            item.characteristic.buckets, item.characteristic.ranges, item.counts, values, rates, strict=True
-        )
-    ]
