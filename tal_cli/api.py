@@ -17,15 +17,15 @@ from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.errors import FeatureMismatch, UnknownExtractor, UsageError
 from tal_cli.extractors.extraction.cpu_parallel import cpu_workers, worker_pool
 from tal_cli.extractors.extraction.extractor import BatchSize, Extractor, Progress
-from tal_cli.extractors.extraction.precision import cast_weights, check_precision, precision
+from tal_cli.extractors.extraction.precision import cast_weights, check_precision, precision, quickest
 from tal_cli.extractors.features.files import load_features
 from tal_cli.extractors.features.formats import is_feature_file
 from tal_cli.extractors.features.sequence import FeatureSequence
-from tal_cli.models.inference.chunks import detect
 from tal_cli.models.inference.to_seconds import to_seconds
+from tal_cli.models.recipe.classifier import ClassifierRecipe
 from tal_cli.models.recipe.loading import override_trained
 from tal_cli.models.recipe.schema import Recipe
-from tal_cli.models.store.checkpoint import LoadedModel, load_model
+from tal_cli.models.store.checkpoint import LoadedClassifier, LoadedModel, load_any_model
 from tal_cli.models.store.zoo import resolve_model
 from tal_cli.results.run_videos import RunVideos, read_run_videos
 from tal_cli.results.segments import Detections, Segment
@@ -44,7 +44,7 @@ class VideoDetector:
 
     def __init__(
         self,
-        model: LoadedModel,
+        model: LoadedModel | LoadedClassifier,
         *,
         device: torch.device,
         precision: str = "auto",
@@ -82,7 +82,8 @@ class VideoDetector:
         Args:
             model: name or path.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-            precision: `auto`, `fp32`, `bf16` or `fp16`, of the forward passes.
+            precision: `auto`, `fp32`, `bf16` or `fp16`, of the forward passes. `auto`: fp32; for classifiers bf16
+                where the device computes it quickly.
             batch_size: windows per forward pass of the backbone at most; `auto`: as many as fit into memory.
             overrides: other inference settings, by dotted path: `{"inference.sigma": 0.3}`.
             force: accept features whose contract differs from the detector's.
@@ -94,9 +95,15 @@ class VideoDetector:
         """
         where = resolve_device(device)
         folder = resolve_model(str(model))
-        loaded = load_model(folder, where)
+        loaded = load_any_model(folder, where)
+        changes = overrides or {}
+        if isinstance(loaded, LoadedClassifier):
+            precision = quickest(where) if precision == "auto" else precision
+            loaded = replace(loaded, recipe=override_trained(loaded.recipe, changes, loaded.name))
+        else:
+            loaded = replace(loaded, recipe=override_trained(loaded.recipe, changes, loaded.name))
         return cls(
-            replace(loaded, recipe=override_trained(loaded.recipe, overrides or {}, loaded.name)),
+            loaded,
             device=where,
             precision=precision,
             batch_size=batch_size,
@@ -110,7 +117,7 @@ class VideoDetector:
         return self._model.name
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | ClassifierRecipe:
         """The model's recipe."""
         return self._model.recipe
 
@@ -195,8 +202,9 @@ class VideoDetector:
         """
         self._check_sequence(sequence, path or name)
         features = torch.from_numpy(np.ascontiguousarray(sequence.features, dtype=np.float32))
-        with torch.inference_mode(), precision(self._device, self._precision):
-            found = detect(self._model.detector, features, self.recipe)
+        products = self._precision if isinstance(self._model, LoadedModel) else "fp32"  # scores of a few rows
+        with torch.inference_mode(), precision(self._device, products):
+            found = self._model.find(features)
         segments = tuple(Segment(*each) for each in to_seconds(found, sequence, self.labels))
         return Detections(
             name,

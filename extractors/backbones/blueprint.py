@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tal_cli.extractors.backbones.interface import Backbone, Resolved
-from tal_cli.extractors.backbones.windowed import WindowedBackbone
+from tal_cli.extractors.backbones.windowed import DenseBackbone, WindowedBackbone
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.files.weights import load_state, read_state
 
@@ -66,6 +66,38 @@ class WindowBlueprint:
     def assemble(self, contract: FeatureContract, networks: Sequence[nn.Module]) -> Backbone:
         (network,) = networks
         return WindowedBackbone(contract, self.finish(network), window_bytes=self.window_bytes)
+
+
+@dataclass(frozen=True)
+class DenseBlueprint:
+    """One network over chunks, [1, C, N, h, w] -> [1, channels, N / step]. step: frames per row.
+
+    network, ignored, released, finish: as in `WindowBlueprint`. windows_per_pass, window_bytes: see `Backbone`.
+    """
+
+    network: Callable[[FeatureContract], nn.Module]
+    step: int
+    windows_per_pass: int
+    window_bytes: int
+    ignored: tuple[str, ...] = ()
+    released: Callable[[State], State] = as_released
+    finish: Callable[[nn.Module], nn.Module] = lambda network: network
+
+    def networks(self, contract: FeatureContract) -> Sequence[nn.Module]:
+        if contract.stride != self.step:
+            raise ValueError(f"stride={contract.stride}: one pass gives a row per {self.step} frames")
+        if (contract.window - self.step) % (2 * self.step):
+            raise ValueError(f"window={contract.window}: {self.step} frames, and as many more of them on either side")
+        return (self.network(contract),)
+
+    def assemble(self, contract: FeatureContract, networks: Sequence[nn.Module]) -> Backbone:
+        (network,) = networks
+        return DenseBackbone(
+            contract,
+            self.finish(network),
+            windows_per_pass=self.windows_per_pass,
+            window_bytes=self.window_bytes,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Adapter for backbones that take windows, such as action recognition networks, instead of a run of frames."""
+"""Adapters for networks on windows or chunks, such as action recognition networks, that make Backbones of them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class WindowedBackbone(nn.Module):
     """
 
     lookahead = 0
+    windows_per_pass: int | None = None
 
     def __init__(self, contract: FeatureContract, network: nn.Module, *, window_bytes: int) -> None:
         super().__init__()
@@ -44,5 +45,44 @@ class WindowedBackbone(nn.Module):
         return features.float()
 
     def to(self, device: str | torch.device) -> WindowedBackbone:  # type: ignore[override]
+        """Move the network; the memory format of its weights stays."""
+        return super().to(device)
+
+
+class DenseBackbone(nn.Module):
+    """A network over chunks as a Backbone: each frame is computed about once, not once for every window that holds it.
+
+    A window of the contract is the `stride` frames of one row with the frames around them that every pass has: rows
+    near a chunk's edges, where the network sees less, are left out. network: [1, C, N, h, w] -> [1, channels,
+    N / stride]. windows_per_pass, window_bytes: see `Backbone`.
+    """
+
+    lookahead = 0
+
+    def __init__(
+        self, contract: FeatureContract, network: nn.Module, *, windows_per_pass: int, window_bytes: int
+    ) -> None:
+        super().__init__()
+        self.contract = contract
+        self.network = network
+        self.windows_per_pass: int | None = windows_per_pass
+        self.window_bytes = window_bytes
+        self.preparation = Preparation.of(contract)
+        self.margin = (contract.window - contract.stride) // (2 * contract.stride)
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """The frame size (width, height) requested from the decoder."""
+        return self.preparation.frame_size(width, height)
+
+    def prepare(self, frames: Tensor) -> Tensor:
+        """uint8 [n, H, W, 3] -> float32 [n, C, h, w]."""
+        return self.preparation(frames)
+
+    def forward(self, prepared: Tensor, times: Tensor) -> Tensor:
+        """float32 [N, C, h, w] and float64 [N] seconds -> float32 [B, channels]."""
+        rows = self.network(prepared.transpose(0, 1)[None])[0].T.float()
+        return rows[self.margin : len(rows) - self.margin]
+
+    def to(self, device: str | torch.device) -> DenseBackbone:  # type: ignore[override]
         """Move the network; the memory format of its weights stays."""
         return super().to(device)

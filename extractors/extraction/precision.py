@@ -34,6 +34,19 @@ def check_precision(name: str) -> None:
         raise UsageError(f"no precision named {name!r}", f"use one of {', '.join(PRODUCTS)}")
 
 
+def quickest(device: torch.device) -> str:
+    """The name of the quickest precision that keeps float32's range: `bf16` where the device computes it, else `fp32`.
+
+    For backbones whose scores are known to hardly depend on it.
+    """
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "cpu":
+        features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return "bf16" if any(getattr(torch.cpu, feature, bool)() for feature in features) else "fp32"
+    return "fp32"
+
+
 def cast_weights(backbone: object, name: str) -> None:
     """Convert a backbone's weights to the data type of products at a precision, the only one it runs at from then on.
 

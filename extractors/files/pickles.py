@@ -22,12 +22,13 @@ OBJECTS = "O8"  # an array of Python objects: read as None
 LARGEST = 8 << 30  # maximal bytes of one file
 
 
-def read_arrays(path: Path, allowed: Mapping[tuple[str, str], object]) -> Any:
-    """The content of a pickle: an array, or one or two levels of dictionaries with arrays.
+def read_arrays(path: Path, allowed: Mapping[tuple[str, str], object], levels: int = 2) -> Any:
+    """The content of a pickle: an array, or dictionaries with arrays, nested to so many levels.
 
     Args:
         path: the file.
         allowed: names that it may refer to, as (module, name), with a stand-in each: ARRAYS, or ARRAYS and TENSORS.
+        levels: of nested dictionaries.
 
     Raises:
         pickle.UnpicklingError: it refers to anything else; nothing has been executed.
@@ -36,7 +37,7 @@ def read_arrays(path: Path, allowed: Mapping[tuple[str, str], object]) -> Any:
     if path.stat().st_size > LARGEST:
         raise ValueError(f"larger than {LARGEST >> 30} GiB")
     with path.open("rb") as file:
-        return _finished(_Unpickler(file, allowed).load(), levels=2)
+        return _finished(_Unpickler(file, allowed).load(), levels)
 
 
 # The Python unpickler: the one in C allocates a memo table as long as the highest index in the pickle.

@@ -33,13 +33,33 @@ INDEX = ".safetensors.index.json"  # suffix of the index of weights in parts
 
 
 @dataclass(frozen=True, kw_only=True)
+class PackagedFile:
+    """A file of weights inside a Python package, which pip's index serves: it is read there, never built or imported.
+
+    project, version: as on the index. archive: name of the distribution's file, sha256: of that file, hexadecimal,
+    size: its bytes. member: the path of the weights in the archive, member_size: their bytes. convert: turns the
+    extracted file into tensors under released names, as `MODULE:FUNCTION` from a Path to a dict.
+    """
+
+    project: str
+    version: str
+    archive: str
+    sha256: str
+    size: int
+    member: str
+    member_size: int
+    convert: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class WeightsSource:
     """A published weights file.
 
     file: its name on this machine. url: `https://...`, `hf://OWNER/REPOSITORY/PATH` (Hugging Face), `gdrive://ID`
     (Google Drive); None if there is no public link. page: its description, and how to request it.
     licence: as stated by its publishers. sha256: known hexadecimal digits, all 64 or the first few as in PyTorch's
-    file names; None: pinned at the first download. size: bytes, None if unknown.
+    file names; None: pinned at the first download. size: bytes, None if unknown. package: where it comes from if it is
+    converted from a file in a Python package; url is then None.
     """
 
     file: str
@@ -48,6 +68,12 @@ class WeightsSource:
     licence: str
     sha256: str | None = None
     size: int | None = None
+    package: PackagedFile | None = None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it can be downloaded without asking anybody."""
+        return self.url is not None or self.package is not None
 
 
 def home() -> Path:
@@ -106,7 +132,7 @@ def remedy(backbone: str, sources: Sequence[WeightsSource]) -> str:
     files = ", ".join(source.file for source in sources)
     folder, pages = home() / "extractors", ", ".join(dict.fromkeys(source.page for source in sources))
     own = f"give files of your own as --weights FILE; or put {files} from {pages} into {folder}"
-    if any(source.url is None for source in sources):
+    if not all(source.is_public for source in sources):
         return f"there is no public download (ask for it at {pages}): {own}"
     return f"`tal extractors pull {backbone}` downloads them; or {own}"
 

@@ -11,15 +11,18 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from tal_cli.extractors.errors import PluginError, PluginWarning, RecipeError, did_you_mean
+from tal_cli.models.recipe.classifier import ClassifierRecipe
 from tal_cli.models.recipe.schema import Recipe
 
 RECIPES = Path(__file__).parent / "published"
+CLASSIFIERS = Path(__file__).parent / "classifiers"
+AnyRecipe = TypeVar("AnyRecipe", Recipe, ClassifierRecipe)
 LARGEST_RECIPE = 1 << 20  # bytes; a recipe is a page of text, anything larger is not one
 
 
@@ -72,6 +75,11 @@ def usable_recipes() -> dict[str, Recipe]:
     return recipes
 
 
+def list_classifiers() -> list[str]:
+    """Names of the bundled recipes of classifiers, which need no training."""
+    return sorted(path.stem for path in CLASSIFIERS.glob("*.yaml"))
+
+
 def full_name(name: str) -> str:
     """The recipe that a short name stands for; any other name as it is."""
     return SHORT_NAMES.get(name, name)
@@ -91,12 +99,22 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
             hint = did_you_mean(text, known, "they are named as the models of `tal models list`")
             raise RecipeError(f"no recipe named {text}; {hint}")
         path = RECIPES / f"{text}.yaml"
-    return _validated(read_yaml(path), str(path))
+    return _validated(read_yaml(path), str(path), Recipe)
+
+
+def load_model_recipe(name_or_path: str | Path) -> Recipe | ClassifierRecipe:
+    """Read the recipe of a model of either kind, as `load_recipe`."""
+    text = str(name_or_path)
+    if text in list_classifiers():
+        return _validated(read_yaml(CLASSIFIERS / f"{text}.yaml"), text, ClassifierRecipe)
+    if Path(text).is_file() and "classifier" in (data := read_yaml(Path(text))):
+        return _validated(data, text, ClassifierRecipe)
+    return load_recipe(text)
 
 
 def parse_recipe(content: str, origin: str) -> Recipe:
     """Check YAML text against the schema; `origin` names it in errors. Raises RecipeError."""
-    return _validated(_parse_yaml(content, origin), origin)
+    return _validated(_parse_yaml(content, origin), origin, Recipe)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -132,8 +150,8 @@ def _yaml_reason(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """YAML text that `parse_recipe` reads back to an equal recipe."""
+def dump_recipe(recipe: Recipe | ClassifierRecipe) -> str:
+    """YAML text that is read back to an equal recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
@@ -156,7 +174,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, object]:
     return overrides
 
 
-def override(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
+def override(recipe: AnyRecipe, overrides: Mapping[str, object]) -> AnyRecipe:
     """A copy with other values, given by dotted path, one after the other: `{"model.width": 256}`.
 
     A part's name stands for the part with its default settings: `{"model.encoder": "sgp", "model.encoder.k": 2.0}`.
@@ -173,16 +191,17 @@ def override(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
             section = section[key]
         named = isinstance(value, str) and isinstance(section.get(leaf), dict)
         section[leaf] = {"name": value} if named else _with_tuples(value)
-    return _validated(data, "")
+    return _validated(data, "", type(recipe))
 
 
-def override_trained(recipe: Recipe, overrides: Mapping[str, object], model: str) -> Recipe:
-    """As `override`, of a model with trained weights, which rule out another architecture and other features.
+def override_trained(recipe: AnyRecipe, overrides: Mapping[str, object], model: str) -> AnyRecipe:
+    """As `override`, of a model with trained weights, which rule out another architecture, other classes and other
+    features.
 
     Raises RecipeError.
     """
     changed = override(recipe, overrides)
-    if (changed.model, changed.features) != (recipe.model, recipe.features):
+    if _trained(changed) != _trained(recipe):
         raise RecipeError(
             f"{', '.join(overrides)}: {model} has trained weights, which fit only the model and features as they are",
             "change values under inference, or name a recipe, which has no weights",
@@ -190,12 +209,19 @@ def override_trained(recipe: Recipe, overrides: Mapping[str, object], model: str
     return changed
 
 
-def _validated(data: dict[str, Any], origin: str) -> Recipe:
+def _trained(recipe: Recipe | ClassifierRecipe) -> tuple[object, ...]:
+    """What the weights of a model fit, and nothing else."""
+    if isinstance(recipe, Recipe):
+        return recipe.model, recipe.features
+    return recipe.classifier.classes, recipe.classifier.class_names, recipe.features
+
+
+def _validated(data: dict[str, Any], origin: str, schema: type[AnyRecipe]) -> AnyRecipe:
     try:
         # Strict: no conversion of strings to numbers or of numbers to booleans. Sequences of the schema are tuples.
-        return Recipe.model_validate(_with_tuples(data), strict=True)
+        return schema.model_validate(_with_tuples(data), strict=True)
     except ValidationError as error:
-        problems = "; ".join(_explain(item) for item in error.errors())
+        problems = "; ".join(_explain(item, schema) for item in error.errors())
         raise RecipeError(f"{origin}: {problems}" if origin else problems) from error
 
 
@@ -205,8 +231,8 @@ def _with_tuples(data: Any) -> Any:
     return tuple(_with_tuples(value) for value in data) if isinstance(data, list) else data
 
 
-def _explain(item: Any) -> str:
-    path, schema = _locate(item["loc"])
+def _explain(item: Any, root: type[BaseModel]) -> str:
+    path, schema = _locate(item["loc"], root)
     if item["type"] == "extra_forbidden":
         known = did_you_mean(str(item["loc"][-1]), schema.model_fields if schema else ())
         return f"{path}: unknown key" + (f"; {known}" if known else "")
@@ -238,9 +264,9 @@ def _in_words(item: Any) -> str:
     )
 
 
-def _locate(location: tuple[Any, ...]) -> tuple[str, type[BaseModel] | None]:
+def _locate(location: tuple[Any, ...], root: type[BaseModel]) -> tuple[str, type[BaseModel] | None]:
     """An error's location as a dotted path, without names of parts of a union, and the last section."""
-    schema: type[BaseModel] | None = Recipe
+    schema: type[BaseModel] | None = root
     union: tuple[type[BaseModel], ...] = ()
     path = []
     for part in location:

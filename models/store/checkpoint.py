@@ -11,14 +11,19 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from tal_cli.extractors.errors import CheckpointError, RecipeError
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.extractors.files.error_text import unreadable
+from tal_cli.models.classifier import WindowClassifier
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.recipe.loading import dump_recipe, load_recipe
+from tal_cli.models.inference.chunks import detect
+from tal_cli.models.inference.evidence import segments_of_evidence
+from tal_cli.models.inference.nms import ScoredSegments
+from tal_cli.models.recipe.classifier import ClassifierRecipe
+from tal_cli.models.recipe.loading import dump_recipe, load_model_recipe
 from tal_cli.models.recipe.schema import Recipe
 
 WEIGHTS, RECIPE, LABELS = "model.safetensors", "recipe.yaml", "labels.txt"
@@ -34,6 +39,29 @@ class LoadedModel:
     sha256: str
     name: str
 
+    def find(self, features: Tensor) -> ScoredSegments:
+        """Segments in features [T, C], see `detect`."""
+        return detect(self.detector, features, self.recipe)
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A classifier of windows ready to run: on its device; labels of its segments; SHA-256 of the weights file.
+
+    class_names: those of the classifier, which groups of the recipe turn into labels.
+    """
+
+    classifier: WindowClassifier
+    recipe: ClassifierRecipe
+    class_names: tuple[str, ...]
+    labels: tuple[str, ...]
+    sha256: str
+    name: str
+
+    def find(self, features: Tensor) -> ScoredSegments:
+        """Segments in features [T, C], see `segments_of_evidence`."""
+        return segments_of_evidence(self.classifier, features, self.recipe, self.class_names)
+
 
 def save_model(folder: str | Path, detector: TemporalDetector, recipe: Recipe, labels: Sequence[str]) -> None:
     """Writes the three files atomically, the weights last.
@@ -41,7 +69,7 @@ def save_model(folder: str | Path, detector: TemporalDetector, recipe: Recipe, l
     Raises CheckpointError when labels are not one line each, one per class; InputError where the folder cannot be
     written to.
     """
-    check_labels(labels, recipe, str(folder))
+    check_labels(labels, recipe.model.classes, str(folder))
     folder = Path(folder)
     state = {key: value.detach().cpu().contiguous() for key, value in detector.state_dict().items()}
     write_atomically(folder / RECIPE, dump_recipe(recipe).encode())
@@ -49,25 +77,65 @@ def save_model(folder: str | Path, detector: TemporalDetector, recipe: Recipe, l
     write_atomically(folder / WEIGHTS, save_tensors(state))
 
 
-def load_model(folder: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
-    """Read a model folder. Raises CheckpointError for anything missing, foreign or inconsistent."""
+def load_any_model(folder: str | Path, device: str | torch.device = "cpu") -> LoadedModel | LoadedClassifier:
+    """Read a model folder of either kind. Raises CheckpointError for anything missing, foreign or inconsistent."""
     folder = Path(folder)
     try:
-        recipe = load_recipe(folder / RECIPE)
+        recipe = load_model_recipe(folder / RECIPE)
     except RecipeError as error:
         raise CheckpointError(str(error)) from error
     content = _read(folder / WEIGHTS)
-    labels = tuple(_read(folder / LABELS).decode("utf-8", errors="replace").splitlines())
-    check_labels(labels, recipe, str(folder / LABELS))
+    names = tuple(_read(folder / LABELS).decode("utf-8", errors="replace").splitlines())
+    classes = recipe.model.classes if isinstance(recipe, Recipe) else recipe.classifier.classes
+    check_labels(names, classes, str(folder / LABELS))
     try:
         state = load_tensors(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{folder / WEIGHTS}: not a safetensors file: {unreadable(folder / WEIGHTS, error)}"
         ) from error
-    detector = build_detector(recipe, state, str(folder / WEIGHTS)).to(device).eval()
     sha256 = hashlib.sha256(content).hexdigest()
-    return LoadedModel(detector=detector, recipe=recipe, labels=labels, sha256=sha256, name=recipe.name)
+    if isinstance(recipe, Recipe):
+        detector = build_detector(recipe, state, str(folder / WEIGHTS)).to(device).eval()
+        return LoadedModel(detector, recipe, names, sha256, recipe.name)
+    try:
+        labels = recipe.labels(names)
+    except ValueError as error:
+        raise CheckpointError(f"{folder / RECIPE}: {error}") from error
+    classifier = build_classifier(recipe, state, str(folder / WEIGHTS)).to(device).eval()
+    return LoadedClassifier(classifier, recipe, names, labels, sha256, recipe.name)
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Read a detector's folder. Raises CheckpointError as `load_any_model`, and for a classifier."""
+    loaded = load_any_model(folder, device)
+    if isinstance(loaded, LoadedClassifier):
+        raise CheckpointError(f"{folder}: {loaded.name} is a classifier of windows, not a detector that can be trained")
+    return loaded
+
+
+def save_classifier(
+    folder: Path, recipe: ClassifierRecipe, class_names: Sequence[str], weight: Tensor, bias: Tensor
+) -> None:
+    """Writes a classifier as a model folder, into an existing folder. weight: [classes, channels], bias: [classes].
+
+    Raises CheckpointError when they are not of the recipe's classes and channels.
+    """
+    check_labels(class_names, recipe.classifier.classes, str(folder))
+    state = {"linear.weight": weight.contiguous(), "linear.bias": bias.contiguous()}
+    build_classifier(recipe, state, recipe.name)
+    write_atomically(folder / RECIPE, dump_recipe(recipe).encode())
+    write_atomically(folder / LABELS, "".join(f"{name}\n" for name in class_names).encode())
+    write_atomically(folder / WEIGHTS, save_tensors(state))
+
+
+def build_classifier(recipe: ClassifierRecipe, state: dict[str, Tensor], origin: str) -> WindowClassifier:
+    """A classifier of the recipe's shape with the tensors of `state`. Raises CheckpointError, as `build_detector`."""
+    with torch.device("meta"), _WithoutInitialisation():
+        classifier = WindowClassifier(recipe.features.channels, recipe.classifier.classes)
+    check_state(classifier, state, origin)
+    classifier.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    return classifier.requires_grad_(False)
 
 
 def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> TemporalDetector:
@@ -80,6 +148,14 @@ def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> Tem
             outline = TemporalDetector.from_recipe(recipe)
     except RecipeError as error:
         raise CheckpointError(f"{origin}: {error}") from error
+    check_state(outline, state, origin)
+    detector = TemporalDetector.from_recipe(recipe).eval()
+    detector.load_state_dict(state)
+    return detector
+
+
+def check_state(outline: nn.Module, state: dict[str, Tensor], origin: str) -> None:
+    """Raises CheckpointError naming the first tensors that are missing, unknown or of another shape than a module's."""
     expected = {key: tuple(value.shape) for key, value in outline.state_dict().items()}
     problems = [f"{key} is missing" for key in expected.keys() - state.keys()]
     problems += [f"{key} is unknown" for key in state.keys() - expected.keys()]
@@ -91,9 +167,6 @@ def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> Tem
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{origin}: weights do not fit the recipe: {'; '.join(sorted(problems)[:3])}{more}")
-    detector = TemporalDetector.from_recipe(recipe).eval()
-    detector.load_state_dict(state)
-    return detector
 
 
 class _WithoutInitialisation(TorchFunctionMode):
@@ -112,10 +185,10 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error
 
 
-def check_labels(labels: Sequence[str], recipe: Recipe, origin: str) -> None:
+def check_labels(labels: Sequence[str], classes: int, origin: str) -> None:
     """Raises CheckpointError, naming `origin`, for invalid labels: there must be one distinct line per class."""
-    if len(labels) != recipe.model.classes:
-        raise CheckpointError(f"{origin}: {len(labels)} labels for {recipe.model.classes} classes")
+    if len(labels) != classes:
+        raise CheckpointError(f"{origin}: {len(labels)} labels for {classes} classes")
     for label in labels:
         if not label.strip() or label.splitlines() != [label]:
             raise CheckpointError(f"{origin}: a label must be one line that is not empty: {label!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tal_cli.extractors.files.packaged import I3D_KINETICS
 from tal_cli.extractors.files.weights import WeightsSource
 
 ACTIONFORMER = "https://github.com/happyharrycn/actionformer_release"
@@ -20,6 +21,8 @@ def _by_hand(name: str, page: str, licence: str) -> WeightsSource:
 # By recipe. ActionFormer's files are archives of a whole training run; TemporalMaxer's and ActionMamba's authors
 # publish none.
 SOURCES: dict[str, WeightsSource] = {
+    "kinetics": I3D_KINETICS,
+    "people": I3D_KINETICS,
     "actionformer-thumos-i3d": _actionformer("actionformer-thumos-i3d", "1isG3bc1dG5-llBRFCivJwz_7c_b0XDcY"),
     "actionformer-activitynet-tsp": _actionformer("actionformer-activitynet-tsp", "1JKh3w14ngAjgzuuP22BnjhkhIcBSqteJ"),
     "actionformer-activitynet-i3d": _actionformer("actionformer-activitynet-i3d", "152dw2JDoNPssSnaQDaNolQUSFgcHlxe3"),

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from tal_cli.extractors.errors import ModelMissing, PluginError, RecipeError, UnknownModel, did_you_mean
 from tal_cli.extractors.files.weights import WeightsSource, home
-from tal_cli.models.recipe.loading import SHORT_NAMES, full_name, list_recipes, load_recipe, usable_recipes
+from tal_cli.models.recipe.classifier import ClassifierRecipe
+from tal_cli.models.recipe.loading import (
+    SHORT_NAMES,
+    full_name,
+    list_classifiers,
+    list_recipes,
+    load_model_recipe,
+    usable_recipes,
+)
 from tal_cli.models.recipe.schema import Published, Recipe
 from tal_cli.models.store.weight_sources import SOURCES
 
@@ -29,9 +37,9 @@ class ModelEntry:
     size: int | None  # bytes of the weights; None while they are missing
     runnable_now: bool
     published: Published | None
-    recipe: Recipe
+    recipe: Recipe | ClassifierRecipe
     folder: Path | None
-    weights: WeightsSource | None  # source of the authors' weights
+    weights: WeightsSource | None  # source of the authors' weights, or of the classifier's
 
 
 def installed_folder(name: str) -> Path:
@@ -43,10 +51,11 @@ def available_models() -> tuple[list[ModelEntry], list[RecipeError]]:
     """Models that run now, then published settings whose weights are missing, each group by name; and the
     errors of folders whose recipe cannot be read."""
     entries = {name: _entry(name, recipe, None) for name, recipe in usable_recipes().items()}
+    entries |= {name: _entry(name, load_model_recipe(name), None) for name in list_classifiers()}
     problems = []
     for folder in _model_folders():
         try:
-            entries[folder.name] = _entry(folder.name, load_recipe(folder / "recipe.yaml"), folder)
+            entries[folder.name] = _entry(folder.name, load_model_recipe(folder / "recipe.yaml"), folder)
         except RecipeError as error:
             problems.append(error)
         except PluginError as error:
@@ -64,14 +73,21 @@ def find_model(name: str) -> ModelEntry:
     for known in (name, full_name(name)) if _is_name(name) else ():
         for folder in (installed_folder(known), SHIPPED / known):
             if _is_model(folder):
-                return _entry(known, load_recipe(folder / "recipe.yaml"), folder)
-        if known in list_recipes():
-            return _entry(known, load_recipe(known), None)
+                return _entry(known, load_model_recipe(folder / "recipe.yaml"), folder)
+        if known in bundled_recipes():
+            return _entry(known, load_model_recipe(known), None)
     raise UnknownModel(f"no model named {name}; {_hint(name)}")
 
 
+def bundled_recipes() -> list[str]:
+    """Names of the recipes of models whose weights are not bundled."""
+    return [*list_recipes(), *list_classifiers()]
+
+
 def weights_source(name: str) -> WeightsSource | None:
-    """The authors' source of a recipe's weights; None if they do not publish them."""
+    """The source of a recipe's weights: their authors', or that of the network whose classifier it is; None: there is
+    none.
+    """
     return SOURCES.get(full_name(name))
 
 
@@ -90,7 +106,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
             for folder in (SHIPPED / name, installed_folder(name)):
                 if _is_model(folder):
                     return folder
-        if full_name(text) in list_recipes():
+        if full_name(text) in bundled_recipes():
             raise ModelMissing(f"the weights of {text} are not on this machine", _remedy(text))
     elif Path(text).is_dir():
         raise ModelMissing(f"{text} holds no model", f"a model folder has {WEIGHTS}, recipe.yaml and labels.txt")
@@ -98,7 +114,9 @@ def resolve_model(name_or_path: str | Path) -> Path:
 
 
 def _remedy(name: str) -> str:
-    recipe, source = load_recipe(name), weights_source(name)
+    recipe, source = load_model_recipe(name), weights_source(name)
+    if isinstance(recipe, ClassifierRecipe):
+        return f"get them with `tal models pull {name}`"
     train = f"train it with `tal train --dataset {recipe.dataset} --recipe {recipe.name}`"
     if source is None:
         return f"import a checkpoint with `tal models add {name} --checkpoint FILE`, or {train}"
@@ -129,7 +147,7 @@ def _is_model(folder: Path) -> bool:
     return not folder.name.startswith(".") and all((folder / name).is_file() for name in files)
 
 
-def _entry(name: str, recipe: Recipe, folder: Path | None) -> ModelEntry:
+def _entry(name: str, recipe: Recipe | ClassifierRecipe, folder: Path | None) -> ModelEntry:
     return ModelEntry(
         name=name,
         description=recipe.description,

@@ -54,11 +54,11 @@ def choose(extractor: str | None, model: str | None, asked: Mapping[str, object]
 
 def feature_spec(model: str) -> FeatureSpec:
     """The features that a model reads; a bundled recipe is enough, so features can be extracted without its weights."""
-    from tal_cli.models.recipe.loading import full_name, list_recipes, load_recipe
-    from tal_cli.models.store.zoo import resolve_model
+    from tal_cli.models.recipe.loading import full_name, load_model_recipe
+    from tal_cli.models.store.zoo import bundled_recipes, resolve_model
 
-    shipped = full_name(model) in list_recipes()
-    recipe = load_recipe(model if shipped else resolve_model(model) / "recipe.yaml")
+    shipped = full_name(model) in bundled_recipes()
+    recipe = load_model_recipe(model if shipped else resolve_model(model) / "recipe.yaml")
     return recipe.features
 
 

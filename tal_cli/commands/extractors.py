@@ -119,13 +119,19 @@ def _state(source: WeightsSource) -> dict[str, Any]:
     return {**asdict(source), "path": str(path), "here": path.is_file(), "pinned_sha256": pinned(path)}
 
 
+def _origin(state: dict[str, Any]) -> str:
+    if package := state["package"]:
+        return f"the package {package['project']} {package['version']}, where pip looks for packages"
+    return state["url"] or f"no public download; request it at {state['page']}"
+
+
 def _weights_facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     digits = state["sha256"] or state["pinned_sha256"]
     whose = "as published" if state["sha256"] else "pinned at the first download"
     unknown = "not known" + ("; pinned at the first download" if state["url"] else "")
     return [
         ("weights", state["file"]),
-        ("  from", state["url"] or f"no public download; request it at {state['page']}"),
+        ("  from", _origin(state)),
         ("  page", state["page"]),
         ("  licence", state["licence"]),
         ("  SHA-256", f"{digits} ({whose})" if digits else unknown),
@@ -142,7 +148,7 @@ def _whether_here(entry: BackboneEntry) -> str:
         return "none"
     if all(locate(source) for source in sources):
         return "here"
-    return "by request" if any(source.url is None and not locate(source) for source in sources) else "to pull"
+    return "by request" if any(not source.is_public and not locate(source) for source in sources) else "to pull"
 
 
 def _users() -> dict[str, list[str]]:

@@ -47,7 +47,7 @@ def list_models() -> None:
             (
                 entry.name,
                 "yes" if entry.runnable_now else "no",
-                "yes" if entry.weights and entry.weights.url else "no",
+                "yes" if entry.weights and entry.weights.is_public else "no",
                 entry.dataset,
                 _size(entry.size),
                 entry.licence,
@@ -192,12 +192,23 @@ def export_released(
 
 
 def _architecture(entry: ModelEntry) -> str:
+    from tal_cli.models.recipe.classifier import ClassifierRecipe
+
+    if isinstance(entry.recipe, ClassifierRecipe):
+        return f"none: a classifier of windows, {entry.recipe.classifier.classes} classes"
     model = entry.recipe.model
     return f"{model.encoder.name} + {model.decoder.name}, {model.levels} levels, {model.variant} variant"
 
 
 def _labels(entry: ModelEntry) -> str:
-    if entry.folder is None:
+    from tal_cli.models.recipe.classifier import ClassifierRecipe
+
+    if isinstance(entry.recipe, ClassifierRecipe):
+        if groups := entry.recipe.classifier.groups:
+            return ", ".join(groups)
+        if entry.folder is None:
+            return f"{entry.recipe.classifier.classes}, those of {entry.recipe.classifier.class_names}"
+    elif entry.folder is None:
         from tal_cli.datasets.catalog import BENCHMARKS
 
         benchmark = BENCHMARKS.get(entry.dataset)
@@ -210,10 +221,11 @@ def _labels(entry: ModelEntry) -> str:
 def _limits(entry: ModelEntry) -> list[str]:
     """Limits that follow from the recipe; those found by measurement are in the card."""
     from tal_cli.extractors.catalog import BACKBONES
+    from tal_cli.models.recipe.schema import Recipe
 
-    model, features = entry.recipe.model, entry.recipe.features
+    recipe, features = entry.recipe, entry.recipe.features
     limits = ["find anything but its labels, or report that a video contains none of them"]
-    if model.classes == 1:
+    if isinstance(recipe, Recipe) and recipe.model.classes == 1:
         limits = ["label actions: it proposes segments, which a video-level classifier has to label"]
     if features.extractor not in BACKBONES:
         limits.append(
@@ -226,7 +238,7 @@ def _limits(entry: ModelEntry) -> list[str]:
 def _published_weights(entry: ModelEntry) -> str | None:
     if entry.weights is None:
         return None
-    where = f"`tal models pull {entry.name}`" if entry.weights.url else "manual download, then `tal models add`"
+    where = f"`tal models pull {entry.name}`" if entry.weights.is_public else "manual download, then `tal models add`"
     return f"{entry.weights.page} ({where})"
 
 

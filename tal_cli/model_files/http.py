@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import BaseHandler, HTTPRedirectHandler, Request, build_opener
 
 from tal_cli import __version__, console
 from tal_cli.extractors.errors import DownloadError
@@ -36,7 +36,8 @@ class Download:
         part: the partial file; bytes of an earlier attempt are kept.
         size: size in bytes, None if unknown.
         has_hash: whether the caller verifies a known hash; any partial file may then be resumed.
-        token: access token for the host of the URL only.
+        authorization: header for the host of the URL only.
+        handlers: of urllib, for other certificates or proxies.
     """
 
     url: str
@@ -44,7 +45,8 @@ class Download:
     part: Path
     size: int | None
     has_hash: bool
-    token: str | None = None
+    authorization: str | None = None
+    handlers: tuple[BaseHandler, ...] = ()
 
 
 class Interrupted(Exception):
@@ -76,7 +78,8 @@ def attempt(download: Download) -> None:
     """Download the missing bytes once. Raises Interrupted, DownloadError."""
     have = length_of(download.part)
     try:
-        with build_opener(SafeRedirects).open(request_for(download, have), timeout=TIMEOUT) as response:
+        opener = build_opener(*(download.handlers or (SafeRedirects(),)))
+        with opener.open(request_for(download, have), timeout=TIMEOUT) as response:
             start, total = check(response, download, have)
             note_etag(download.part, response.headers.get("ETag"))
             write(response, download, start, total)
@@ -103,8 +106,8 @@ def request_for(download: Download, have: int) -> Request:
         request.add_header("Range", f"bytes={have}-")
         if etag:
             request.add_header("If-Range", etag)
-    if download.token:
-        request.add_unredirected_header("Authorization", f"Bearer {download.token}")
+    if download.authorization:
+        request.add_unredirected_header("Authorization", download.authorization)
     return request
 
 

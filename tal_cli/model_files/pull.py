@@ -11,8 +11,9 @@ from tal_cli.extractors import catalog
 from tal_cli.extractors.catalog.flow import FLOW_WEIGHTS
 from tal_cli.extractors.errors import MissingError, UnknownExtractor, UnknownModel, UsageError, did_you_mean
 from tal_cli.extractors.files.weights import WeightsSource, home, locate, remedy, weights_path
-from tal_cli.model_files import released
+from tal_cli.model_files import classifiers, released
 from tal_cli.model_files.download import fetch
+from tal_cli.models.recipe.loading import list_classifiers
 from tal_cli.models.store import zoo
 
 
@@ -51,13 +52,15 @@ def steps_for_extractor_of(model: str) -> list[Callable[[], Path]]:
 
 def pull_weights(name: str, source: WeightsSource) -> Path:
     """Download a weights file of an extractor unless it exists. Raises MissingError with all ways to get it."""
-    if source.url is None and locate(source) is None:
+    if not source.is_public and locate(source) is None:
         raise MissingError(f"{name}: its weights cannot be downloaded", remedy(name, (source,)))
     return fetch(source, weights_path(source))
 
 
 def pull_model(name: str) -> Path:
     """Download and import a model's checkpoint unless it exists; returns the model's folder.
+
+    A classifier is taken from the weights of its network.
 
     Raises:
         ModelMissing: its authors publish no file that can be downloaded; the remedy says what can be done.
@@ -66,6 +69,8 @@ def pull_model(name: str) -> Path:
         CheckpointError: an invalid checkpoint.
     """
     source = zoo.weights_source(name)
+    if name in list_classifiers() and source is not None and not zoo.find_model(name).runnable_now:
+        return classifiers.install(name, fetch(source, weights_path(source)))
     if zoo.find_model(name).runnable_now or source is None or source.url is None:
         return zoo.resolve_model(name)
     archive = fetch(source, home() / "downloads" / source.file)

@@ -68,7 +68,7 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         recipe = derive(options, data, spec, videos, speak=processes.leads)
     if recipe.model.resample:
         videos = [resampled(video, recipe) for video in videos]
-    check_labels(data.annotations.labels, recipe, str(data.path))
+    check_labels(data.annotations.labels, recipe.model.classes, str(data.path))
     describe(data, recipe, videos, validation, out)
     if processes.leads:
         make_folder(out)

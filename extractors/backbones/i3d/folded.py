@@ -109,12 +109,27 @@ class FoldedI3d(nn.Module):
         self.eval()
 
     def forward(self, windows: Tensor) -> Tensor:
-        features = windows.contiguous(memory_format=LAST)
+        return last_pool(self.positions(windows)).mean((2, 3, 4))
+
+    def positions(self, frames: Tensor) -> Tensor:
+        """[B, C, T, H, W] -> [B, 1024, T / 8, H / 32, W / 32]: the output of Mixed_5c."""
+        features = frames.contiguous(memory_format=LAST)
         for name, block in self.named_children():
             if name in POOLS:
                 features = quick_pool(features, *POOLS[name], self.fixed)
             features = block(features)
-        return last_pool(features).mean((2, 3, 4))
+        return features
+
+
+class DenseI3d(nn.Module):
+    """[B, C, T, H, W] -> [B, 1024, T / 8]: one row per 8 frames, the mean over positions of the image."""
+
+    def __init__(self, network: FoldedI3d) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.network.positions(frames).mean((3, 4))
 
 
 def quick_pool(features: Tensor, kernel: Triple, stride: Triple, fixed: bool) -> Tensor:

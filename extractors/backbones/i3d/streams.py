@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from tal_cli.extractors.backbones.blueprint import WindowBlueprint
-from tal_cli.extractors.backbones.i3d.folded import folded
+from torch import nn
+
+from tal_cli.extractors.backbones.blueprint import DenseBlueprint, WindowBlueprint
+from tal_cli.extractors.backbones.i3d.folded import DenseI3d, folded
 from tal_cli.extractors.backbones.i3d.network import InceptionI3d, published, released
 from tal_cli.extractors.backbones.motion.flow_windows import FlowBlueprint, TwoStreamBlueprint
 from tal_cli.extractors.features.contract import FeatureContract
 
 HEAD = ("logits.",)
 WINDOW_BYTES = 110 << 20
+STEP, PASS = 8, 8  # frames per row of a dense pass, and rows per pass
 
 tensorflow = published(eps=1e-3, fixed=False)
 fixed = published(eps=1e-5, fixed=True)
@@ -23,7 +26,12 @@ def fixed_rgb(contract: FeatureContract) -> InceptionI3d:
     return fixed(contract, 3)
 
 
+def dense(network: nn.Module) -> DenseI3d:
+    return DenseI3d(folded(network))
+
+
 RGB = WindowBlueprint(rgb, WINDOW_BYTES, HEAD, released, folded)
+DENSE_RGB = DenseBlueprint(rgb, STEP, PASS, WINDOW_BYTES // 2, HEAD, released, dense)
 FLOW = FlowBlueprint(tensorflow, WINDOW_BYTES, HEAD, released, folded)
 TWO_STREAM = TwoStreamBlueprint(tensorflow, WINDOW_BYTES, HEAD, released, folded)
 FIXED_RGB = WindowBlueprint(fixed_rgb, WINDOW_BYTES, HEAD, released, folded)

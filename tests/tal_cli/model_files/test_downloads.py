@@ -278,7 +278,9 @@ def test_a_login_is_not_taken_along(server: FileServer, tmp_path: Path) -> None:
     part = tmp_path / "part"
     part.write_bytes(CONTENT[:CHUNK])
     url = f"{server.url}/redirects/weights.pth"
-    http.receive(http.Download(url=url, name="weights.pth", part=part, size=None, has_hash=True, token="secret"))
+    http.receive(
+        http.Download(url=url, name="weights.pth", part=part, size=None, has_hash=True, authorization="Bearer secret")
+    )
     assert part.read_bytes() == CONTENT
     assert [headers.get("Authorization") for headers in server.headers] == ["Bearer secret", None]
     assert server.ranges == [f"bytes={CHUNK}-"] * 2

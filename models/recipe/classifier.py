@@ -1,0 +1,71 @@
+"""The recipe of a model without a detector: a classifier of windows, whose evidence over time gives segments.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.models.recipe.inference import InferenceConfig
+from tal_cli.models.recipe.strict import NonNegative, Positive, Share, Strict, Width
+
+Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ClassifierConfig(Strict):
+    """From class scores over time to segments. Rows are the windows of the features, `stride` frames apart.
+
+    classes: number of the classifier's classes. class_names: the list that names them. groups: labels, and the classes
+    that each stands for; empty: every class is a label.
+    smoothing: rows over whose mean probabilities are computed. thresholds: probabilities above which neighbouring rows
+    become a candidate. shortest: rows of a candidate at least. beside: rows on either side of a candidate, as a share
+    of its length, with which it is compared; contrast: how much of the mean probability there is subtracted.
+    evidence, evidence_scale: the class score (before the softmax) at which a candidate is as likely to be right as
+    wrong, and how fast that changes: a softmax is certain of some class in every scene, its inputs are not.
+    """
+
+    classes: Width
+    class_names: str
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    smoothing: Positive = 9
+    thresholds: Annotated[tuple[Share, ...], Field(min_length=1, max_length=100)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    shortest: Positive = 2
+    beside: Share = 0.25
+    contrast: NonNegative = 0.5
+    evidence: Annotated[float, Field(allow_inf_nan=False)] = 15.0
+    evidence_scale: Scale = 1.5
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ClassifierConfig:
+        if self.smoothing % 2 == 0:
+            raise ValueError("smoothing must be odd")
+        for label, names in self.groups.items():
+            if not label.strip() or label.splitlines() != [label] or not names:
+                raise ValueError(f"groups: {label!r} must be one line of text and stand for at least one class")
+        return self
+
+
+class ClassifierRecipe(Strict):
+    """Everything that defines a model of this kind but its weights."""
+
+    name: str
+    description: str = ""
+    dataset: str = ""
+    source: str = ""
+    licence: str = ""  # of the weights
+    published: None = None
+    features: FeatureSpec
+    classifier: ClassifierConfig
+    inference: InferenceConfig = InferenceConfig()
+
+    def labels(self, class_names: tuple[str, ...]) -> tuple[str, ...]:
+        """The labels of its segments. Raises ValueError for a group of a class that is not among `class_names`."""
+        known = set(class_names)
+        for label, names in self.classifier.groups.items():
+            if unknown := [name for name in names if name not in known]:
+                raise ValueError(f"classifier.groups: {label}: there is no class {unknown[0]}")
+        return tuple(self.classifier.groups) or class_names
