@@ -180,13 +180,24 @@ class VideoDetector:
         """
         path = Path(path)
         wanted = self.names_of(labels or ())
-        if is_feature_file(path):
-            sequence = self._described(load_features(path), path, fps)
-        else:
-            sequence = self.extract(path, decoder=decoder, time_limit=time_limit, progress=progress)
+        sequence = self.features(path, decoder=decoder, time_limit=time_limit, fps=fps, progress=progress)
         found = self.detect_features(sequence, name=name or path.stem, path=str(path))
         threshold = self.recipe.inference.display_score if min_score is None else min_score
         return found.keep(min_score=threshold, top_k=top_k, labels=wanted)
+
+    def features(
+        self,
+        path: Path,
+        *,
+        decoder: str = "auto",
+        time_limit: float | None = None,
+        fps: float | None = None,
+        progress: Progress | None = None,
+    ) -> FeatureSequence:
+        """Features of a video, extracted, or read from its feature file; see `detect`."""
+        if is_feature_file(path):
+            return self._described(load_features(path), path, fps)
+        return self.extract(path, decoder=decoder, time_limit=time_limit, progress=progress)
 
     def extract(
         self, path: Path, *, decoder: str = "auto", time_limit: float | None = None, progress: Progress | None = None

@@ -65,7 +65,7 @@ def available_models() -> tuple[list[ModelEntry], list[RecipeError]]:
 
 def known_names() -> list[str]:
     """Names of all models, and short names; reads no recipe."""
-    return sorted({*(folder.name for folder in _model_folders()), *list_recipes(), *SHORT_NAMES})
+    return sorted({*(folder.name for folder in _model_folders()), *bundled_recipes(), *SHORT_NAMES})
 
 
 def find_model(name: str) -> ModelEntry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from tal_cli.extractors.errors import TalError
@@ -41,11 +43,14 @@ def dataset_names() -> list[str]:
 
 
 def label_names(context: typer.Context) -> list[str]:
-    """Labels of the model that the command line has named so far, or of the default one; none without a model."""
+    """Labels of the models that the command line has named so far, or of the default one; none without a model."""
     from tal_cli.models.store.zoo import resolve_model
 
-    try:
-        folder = resolve_model(context.params["model"])
-        return (folder / "labels.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    except (KeyError, TalError, OSError):
-        return []
+    labels: list[str] = []
+    for name in context.params.get("model") or [os.environ.get("TAL_MODEL") or "camera"]:
+        try:
+            text = (resolve_model(name) / "labels.txt").read_text(encoding="utf-8", errors="replace")
+        except (TalError, OSError):
+            continue
+        labels += text.splitlines()
+    return labels

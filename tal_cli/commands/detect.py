@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from tal_cli.commands.options import (
     Device,
     InputPaths,
     Labels,
-    Model,
+    Models,
     NullSeparated,
     Overrides,
     Precision,
@@ -68,7 +69,7 @@ class DetectCommand(TyperCommand):
 
 def detect(
     inputs: InputPaths = None,
-    model: Model = "camera",
+    model: Models = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,17 +147,23 @@ def detect(
     from tal_cli.api import VideoDetector
     from tal_cli.devices import seed_everything
     from tal_cli.models.recipe.loading import parse_overrides
+    from tal_cli.several_models import SeveralModels
 
     seed_everything(seed)
-    with console.progress(f"loading {model}"):
-        detector = VideoDetector.load(
-            model,
-            device=device,
-            precision=precision,
-            batch_size=batch_size_of(batch_size),
-            overrides=parse_overrides(override or ()),
-            force=force,
-        )
+    names = model or [os.environ.get("TAL_MODEL") or "camera"]  # one path, which may have blanks
+    with console.progress(f"loading {', '.join(names)}"):
+        detectors = [
+            VideoDetector.load(
+                name,
+                device=device,
+                precision=precision,
+                batch_size=batch_size_of(batch_size),
+                overrides=parse_overrides(override or ()),
+                force=force,
+            )
+            for name in names
+        ]
+    detector = detectors[0] if len(detectors) == 1 else SeveralModels(detectors)
     label = detector.names_of(label or ())
 
     def work(source: Source) -> Detections:

@@ -55,15 +55,15 @@ Precision = Annotated[
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Random seed.")]
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value by dotted path (repeatable).")
 Overrides = Annotated[list[str] | None, SET]
-Model = Annotated[
-    str,
+Models = Annotated[
+    list[str] | None,
     typer.Option(
         "--model",
         "-m",
-        envvar="TAL_MODEL",
         metavar="NAME|PATH",
         autocompletion=model_names,
-        help="Name from `tal models list`, model folder or run folder.",
+        help="Name from `tal models list`, model folder or run folder (repeatable).  [env var: TAL_MODEL; default: "
+        "camera]",
     ),
 ]
 InputPaths = Annotated[
