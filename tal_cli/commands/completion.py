@@ -1,4 +1,4 @@
-"""Names that the shell completes: read from names of files and packages, without torch and without reading recipes."""
+"""Names that the shell completes: read from names of files and packages, without torch."""
 
 from __future__ import annotations
 
@@ -44,13 +44,17 @@ def dataset_names() -> list[str]:
 
 def label_names(context: typer.Context) -> list[str]:
     """Labels of the models that the command line has named so far, or of the default one; none without a model."""
+    from tal_cli.models.recipe.classifier import ClassifierRecipe
+    from tal_cli.models.recipe.loading import load_model_recipe
     from tal_cli.models.store.zoo import resolve_model
 
     labels: list[str] = []
     for name in context.params.get("model") or [os.environ.get("TAL_MODEL") or "camera"]:
         try:
-            text = (resolve_model(name) / "labels.txt").read_text(encoding="utf-8", errors="replace")
-        except (TalError, OSError):
+            folder = resolve_model(name)
+            names = (folder / "labels.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+            recipe = load_model_recipe(folder / "recipe.yaml")
+            labels += recipe.labels(tuple(names)) if isinstance(recipe, ClassifierRecipe) else names
+        except (TalError, OSError, ValueError):
             continue
-        labels += text.splitlines()
     return labels

@@ -212,7 +212,7 @@ def test_check_says_what_is_missing_altogether(tmp_path: Path, capsys: pytest.Ca
     assert app.run(["datasets", "check", "thumos", "--root", str(tmp_path)]) == 4
     assert "no annotations of THUMOS14" in capsys.readouterr().err
     assert app.run(["datasets", "check", "thumosss"]) == 2
-    assert app.run(["datasets", "check", str(tmp_path / "x.json")]) == 3
+    assert app.run(["datasets", "check", str(tmp_path / "x.json")]) == 4
 
 
 def test_published_thumos_annotations(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
