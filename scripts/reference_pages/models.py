@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tal_cli.models.recipe.loading import SHORT_NAMES, list_recipes, load_recipe
+from tal_cli.models.recipe.classifier import ClassifierRecipe
+from tal_cli.models.recipe.loading import (
+    CLASSIFIERS,
+    SHORT_NAMES,
+    list_classifiers,
+    list_recipes,
+    load_model_recipe,
+    load_recipe,
+)
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.weight_sources import SOURCES
 from tal_cli.models.store.zoo import SHIPPED
@@ -21,9 +29,12 @@ for their weights and features. `tal models info NAME` shows the model card."""
 def write() -> str:
     """The page."""
     recipes = [load_recipe(name) for name in list_recipes()]
-    lines = [*table(("name", "finds", "architecture", "mAP, published", "weights"), map(row, recipes)), ""]
+    rows = [*map(row, recipes), *map(classifier_row, list_classifiers())]
+    lines = [*table(("name", "finds", "architecture", "mAP, published", "weights"), rows), ""]
     for recipe in recipes:
         lines += card(recipe)
+    for name in list_classifiers():
+        lines += classifier_card(name)
     return page("Models", INTRO, lines)
 
 
@@ -31,6 +42,21 @@ def row(recipe: Recipe) -> tuple[str, ...]:
     """One line of the overview."""
     average = f"{recipe.published.average} %" if recipe.published else ""
     return (f"[{recipe.name}](#{recipe.name})", recipe.description, architecture(recipe), average, weights(recipe)[0])
+
+
+def classifier_row(name: str) -> tuple[str, ...]:
+    """One line of the overview, of a model that needs no training."""
+    return f"[{name}](#{name})", load_model_recipe(name).description, "classifier of windows", "", "to pull"
+
+
+def classifier_card(name: str) -> Iterator[str]:
+    """The section of a model that needs no training: its card, and what its labels stand for."""
+    recipe = load_model_recipe(name)
+    assert isinstance(recipe, ClassifierRecipe)
+    yield from (f"## {name}", "")
+    yield from shipped_card(CLASSIFIERS / f"{name}.md")
+    if groups := recipe.classifier.groups:
+        yield from (*table(("label", "classes of Kinetics-400"), [(k, ", ".join(v)) for k, v in groups.items()]), "")
 
 
 def architecture(recipe: Recipe) -> str:
