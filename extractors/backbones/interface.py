@@ -23,8 +23,8 @@ class Backbone(Protocol):
     of any size, once each, and be shared by all windows that contain them.
     Called with N prepared frames and their times float64 [N] seconds, N = window + (B - 1) * stride, a backbone gives
     float32 [B, channels], in one forward pass that takes about `window_bytes` of memory per window.
-    `windows_per_pass` is the number of windows that are always computed together (fewer at a video's end), where what
-    a network sees of each depends on it; None: any number gives the same features.
+    A backbone may also have `windows_per_pass`, the number of windows that are always computed together (fewer at a
+    video's end); without it, or with None, any number gives the same features.
     `frame_size` maps the upright video's (width, height) to the frame size requested from the decoder, and raises
     ValueError for a video whose frames it cannot use.
     """
@@ -32,7 +32,6 @@ class Backbone(Protocol):
     contract: FeatureContract
     lookahead: int
     window_bytes: int
-    windows_per_pass: int | None
 
     def frame_size(self, width: int, height: int, /) -> tuple[int, int]: ...
 

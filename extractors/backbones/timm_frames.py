@@ -23,7 +23,6 @@ class FrameBackbone(nn.Module):
     """An image model as a Backbone: `prepare` computes each frame's features, a window pools those of its frames."""
 
     lookahead = 0
-    windows_per_pass: int | None = None
 
     def __init__(self, contract: FeatureContract, network: nn.Module) -> None:
         super().__init__()

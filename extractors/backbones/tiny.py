@@ -46,7 +46,6 @@ class Tiny:
     """The ``camera`` model's backbone. Needs no weights."""
 
     lookahead = 0
-    windows_per_pass: int | None = None
     window_bytes = 2 << 20
 
     def __init__(self, contract: FeatureContract) -> None:

@@ -22,7 +22,6 @@ class WindowedBackbone(nn.Module):
     """
 
     lookahead = 0
-    windows_per_pass: int | None = None
 
     def __init__(self, contract: FeatureContract, network: nn.Module, *, window_bytes: int) -> None:
         super().__init__()
@@ -65,7 +64,7 @@ class DenseBackbone(nn.Module):
         super().__init__()
         self.contract = contract
         self.network = network
-        self.windows_per_pass: int | None = windows_per_pass
+        self.windows_per_pass = windows_per_pass
         self.window_bytes = window_bytes
         self.preparation = Preparation.of(contract)
         self.margin = (contract.window - contract.stride) // (2 * contract.stride)

@@ -94,8 +94,9 @@ class ForwardPasses:
         self.grid = WindowGrid(backbone.contract.window, backbone.contract.stride)
         pass_bytes, self._block_bytes = memory_budget(device)
         by_memory = max(1, min(MAX_WINDOWS, pass_bytes // max(1, backbone.window_bytes)))
-        self.windows = PieceSize(backbone.windows_per_pass or batch_size or by_memory)
-        self._batch_is_fixed = bool(backbone.windows_per_pass or batch_size)
+        self._in_one_pass: int | None = getattr(backbone, "windows_per_pass", None)
+        self.windows = PieceSize(self._in_one_pass or batch_size or by_memory)
+        self._batch_is_fixed = bool(self._in_one_pass or batch_size)
         self._frames = PieceSize(sys.maxsize)
         self._turn: AbstractContextManager[object] = nullcontext() if device.type == "cpu" else Lock()
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -142,10 +143,7 @@ class ForwardPasses:
             return self.backbone(block.frames[frames], times[frames]).float()
 
         with self._computing():
-            if self.backbone.windows_per_pass:
-                rows = forward(0, windows)
-            else:
-                rows = self._in_pieces(forward, windows, self.windows)
+            rows = forward(0, windows) if self._in_one_pass else self._in_pieces(forward, windows, self.windows)
             contract = self.backbone.contract
             if rows.shape != (windows, contract.channels):
                 raise ValueError(

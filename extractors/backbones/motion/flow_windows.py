@@ -25,7 +25,6 @@ class FlowBackbone(WindowedBackbone):
     """
 
     lookahead = 1
-    windows_per_pass: int | None = None
 
     def __init__(self, contract: FeatureContract, network: nn.Module, *, window_bytes: int) -> None:
         super().__init__(contract, network, window_bytes=window_bytes)

@@ -40,7 +40,6 @@ class MeanColour:
         self.contract = contract
         self.window_bytes = 1 << 20
         self.lookahead = lookahead
-        self.windows_per_pass: int | None = None
         self.most = most
         self.prepared = 0
         self.blocks: list[int] = []
