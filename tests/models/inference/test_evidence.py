@@ -73,7 +73,7 @@ def test_a_group_is_as_probable_as_its_classes_together() -> None:
     assert together.labels.tolist() == [0] and together.scores[0] > 0.9 > 0.5 > max(apart.scores)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.floats(-50, 50, width=32), min_size=4, max_size=4), min_size=1), st.sampled_from([1, 3, 9]))
 def test_any_scores_give_segments_within_the_video(scores: list[list[float]], smoothing: int) -> None:
     some = found(scores, recipe_of(smoothing=smoothing))

@@ -94,7 +94,7 @@ def index() -> Iterator[Index]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield state
     server.shutdown()
     server.server_close()
@@ -286,6 +286,7 @@ def test_lines_of_pip_config() -> None:
     }
 
 
+@pytest.mark.slow
 def test_people_and_kinetics_are_made_of_one_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
