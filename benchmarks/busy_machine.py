@@ -1,4 +1,4 @@
-"""Training on a machine that is busy otherwise: seconds and processor seconds of a small training, alone and beside
+"""Training on a busy machine: seconds and processor seconds of a small training, alone and beside
 loops that keep every core busy, by number of threads. Run it when nothing else runs.
 
     python benchmarks/busy_machine.py

@@ -1,7 +1,7 @@
 """How `camera` carries over from rendered to real footage, with PySceneDetect beside it.
 
 Takes real clips, joins pieces of them by cuts, dissolves, fades and wipes, and moves a crop over each piece (pans,
-tilts, zooms), so that labels are exact while pictures are real. The clips' own hand-held motion stays unlabelled.
+tilts, zooms), so that labels are exact while the images are real. The clips' own hand-held motion stays unlabelled.
 
     python benchmarks/camera_real_footage.py OUT CLIP... [--videos 24] [--seed 0] [--model camera] [--scenedetect]
 
@@ -179,7 +179,7 @@ def boundary_score(annotations: Annotations, found: dict[str, list[float]]) -> t
     """(F1, precision, recall) over all videos: a boundary counts once, within TOLERANCE of a transition's span."""
     hits = truths = guesses = 0
     for name, video in annotations.videos.items():
-        spans = [truth for truth in video.segments if truth.label in TRANSITIONS]
+        spans = [ground_truth for ground_truth in video.segments if ground_truth.label in TRANSITIONS]
         spans = [
             GroundTruth(s.label, s.start + 0.1, s.end - 0.1) if s.label == "cut" else s for s in spans
         ]  # a cut is an instant

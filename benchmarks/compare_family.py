@@ -55,7 +55,7 @@ CLAIMS = (
 
 
 def make_data(folder: Path, videos: int) -> Data:
-    """Rendered videos to train on and a third as many to evaluate on, with their features; made unless there."""
+    """Rendered videos to train on and a third as many to evaluate on, with their features; created if missing."""
     parts = ((folder / "train", 0, videos, "training"), (folder / "test", TEST_SEED, max(videos // 3, 1), "validation"))
     known: list[Annotations] = []
     for place, seed, count, subset in parts:

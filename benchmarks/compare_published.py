@@ -93,7 +93,7 @@ def settings(names: Sequence[str], epochs: int, warmup: int, more: Mapping[str, 
 
 
 def make_features(script: Path, annotations: Path, folder: Path) -> Data:
-    """The simulated data of seed 0, made unless it is there."""
+    """The simulated data of seed 0, created if missing."""
     if not (folder / "annotations.json").is_file():
         command = [sys.executable, str(script), "--annotations", str(annotations), "--out", str(folder), "--seed", "0"]
         subprocess.run(command, check=True, stdout=sys.stderr)

@@ -36,7 +36,7 @@ def pyav_to_rgb(path: Path) -> int:
 
 
 def pyav_dropped(path: Path) -> int:
-    """PyAV alone, every frame decoded and forgotten."""
+    """PyAV alone, every frame decoded and discarded."""
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = "AUTO"
         return sum(1 for _ in container.decode(video=0))

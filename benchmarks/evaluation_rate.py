@@ -33,10 +33,10 @@ class Case:
 
 
 def cases(shared: Path, out: Path) -> list[Case]:
-    found, truth = shared / "evaluation", shared / "data"
-    thumos = ("--annotations", f"{truth}/thumos14.json.gz", "--subset", "test")
-    activitynet = ("--annotations", f"{truth}/activitynet13_val.json.gz", "--tiou", "0.5:0.05:0.95")
-    epic = ("--annotations", f"{truth}/epic100_val.json.gz", "--protocol", "epic")
+    found, ground_truth = shared / "evaluation", shared / "data"
+    thumos = ("--annotations", f"{ground_truth}/thumos14.json.gz", "--subset", "test")
+    activitynet = ("--annotations", f"{ground_truth}/activitynet13_val.json.gz", "--tiou", "0.5:0.05:0.95")
+    epic = ("--annotations", f"{ground_truth}/epic100_val.json.gz", "--protocol", "epic")
     return [
         Case(
             "ActivityNet validation, 39,960 predictions, 10 thresholds",

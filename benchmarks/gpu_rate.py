@@ -77,7 +77,7 @@ def forward_alone(extractor: Extractor, video: Path, windows: int) -> tuple[floa
 
 
 def from_files(extractor: Extractor, video: Path, videos: int) -> tuple[float, float]:
-    """Windows per second, and hours of video per hour, with some videos at a time."""
+    """Windows per second, and hours of video per hour, with several videos at a time."""
     began = time.perf_counter()
     with ThreadPoolExecutor(videos) as pool:
         done = list(pool.map(extractor.extract, [video] * videos))

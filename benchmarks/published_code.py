@@ -34,7 +34,7 @@ STAND_INS = ("pandas", "joblib", "tensorboard")  # imported there for evaluation
 
 
 class StandIn(types.ModuleType):
-    """A module whose every name exists and is of no use."""
+    """A stub module in which every name exists."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -1,4 +1,4 @@
-"""Backbones with seeded weights, of which only speed and memory mean something."""
+"""Backbones with seeded weights, for measuring speed and memory only."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def weights(network: nn.Module, seed: int) -> dict[str, Tensor]:
 
 
 def seeded_backbone(name: str, settings: Mapping[str, object] | None = None) -> Backbone:
-    """A backbone with random weights; only its speed and memory mean something."""
+    """A backbone with random weights, for measuring speed and memory only."""
     made = [weights(network, seed) for seed, network in enumerate(networks(name, settings))]
     return create_backbone(name, made or None, settings)

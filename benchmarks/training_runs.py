@@ -60,7 +60,7 @@ class Outcome:
 
 
 def outcomes(settings: Sequence[Setting], seeds: Sequence[int], data: Data, out: Path) -> Iterator[Outcome]:
-    """All runs, seed by seed, so that an early end leaves whole tables; finished ones are read."""
+    """All runs, seed by seed, so that stopping early leaves complete tables; finished ones are read."""
     for number, seed in enumerate(seeds):
         for place, setting in enumerate(settings):
             folder = out / setting.name / f"seed-{seed}"

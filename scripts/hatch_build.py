@@ -14,7 +14,7 @@ class LinkedFolders(BuildHookInterface):
     """Puts the folders into wheel and sdist as `tal_cli/NAME`; an editable install needs the links themselves."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Raises SystemExit where an editable install could not run for want of a link."""
+        """Raises SystemExit where an editable install would lack a link."""
         for name in LINKED:
             link = Path(self.root, "tal_cli", name)
             if version != "editable":

@@ -16,7 +16,7 @@ from tal_cli.extractors.catalog.timm_frames import MAX, image_model
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.preprocessing_spec import Crop
 
-PICTURES_AT_ONCE = 16
+IMAGES_AT_ONCE = 16
 
 
 class FrameBackbone(nn.Module):
@@ -37,7 +37,7 @@ class FrameBackbone(nn.Module):
 
     def prepare(self, frames: Tensor) -> Tensor:
         """uint8 [n, H, W, 3] -> float32 [n, channels]."""
-        return torch.cat([self.network(self.preparation(some)).float() for some in frames.split(PICTURES_AT_ONCE)])
+        return torch.cat([self.network(self.preparation(some)).float() for some in frames.split(IMAGES_AT_ONCE)])
 
     def forward(self, prepared: Tensor, times: Tensor) -> Tensor:
         """float32 [N, channels] -> float32 [B, channels]."""

@@ -46,10 +46,10 @@ class FeatureContract:
     def __post_init__(self) -> None:
         for name, most in (("window", LONGEST_WINDOW), ("stride", LONGEST_WINDOW), ("channels", MOST_CHANNELS)):
             if not 1 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is at least 1 and at most {most}, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be between 1 and {most}, not {getattr(self, name)}")
         for rate in (self.sampling_rate, self.max_rate):
             if rate is not None and not SLOWEST <= rate <= FASTEST:
-                raise ValueError(f"a rate is {SLOWEST:g} to {FASTEST:g} frames per second, not {rate}")
+                raise ValueError(f"a rate must be between {SLOWEST:g} and {FASTEST:g} frames per second, not {rate}")
 
     def differences(self, other: FeatureContract) -> list[str]:
         """One line per field that differs, as "field: mine, not theirs"; empty where the contracts are equal."""
@@ -97,7 +97,7 @@ def positive_integer(key: str, value: object) -> int:
     except ValueError:
         number = 0.0
     if not number.is_integer() or not 1 <= number <= LONGEST_WINDOW:
-        raise ValueError(f"{key}={value}: a whole number of frames, at least 1")
+        raise ValueError(f"{key}={value}: must be a whole number of frames, at least 1")
     return int(number)
 
 
@@ -109,7 +109,7 @@ def rate(key: str, value: object) -> float | None:
     except ValueError:
         number = 0.0
     if not SLOWEST <= number <= FASTEST:
-        raise ValueError(f"{key}={value}: a number of frames per second up to {FASTEST:g}, or none")
+        raise ValueError(f"{key}={value}: must be a number of frames per second up to {FASTEST:g}, or none")
     return number
 
 

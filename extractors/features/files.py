@@ -223,7 +223,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise FeatureError(path, "no such file") from None
     except Exception as error:  # each library has its own kinds; a hostile file can raise any of them
-        raise FeatureError(path, f"it holds no features that can be read ({unreadable(path, error)})") from None
+        raise FeatureError(path, f"no features can be read from it ({unreadable(path, error)})") from None
 
 
 def as_features(array: NDArray[Any], path: Path) -> NDArray[np.float32]:

@@ -161,7 +161,7 @@ def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) ->
         raise WeightsError(f"{name}: no weights can be read from it ({unreadable(name, error)})") from None
     state = {key: value for key, value in unwrapped(content).items() if hasattr(value, "untyped_storage")}
     if not state:
-        raise WeightsError(f"{name}: it holds no tensors under names")
+        raise WeightsError(f"{name}: it contains no named tensors")
     for prefix in prefixes:
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state

@@ -75,7 +75,7 @@ class CltdrSettings(BinnedSettings):
         super().check()
         for key in ("class_levels", "regression_levels"):
             if len(set(getattr(self, key))) != len(getattr(self, key)):
-                raise ValueError(f"decoder.{key} names a neighbour twice")
+                raise ValueError(f"decoder.{key} contains a neighbour twice")
 
 
 class TridentSettings(BinnedSettings):

@@ -95,12 +95,14 @@ class GmgSettings(WindowedSettings):
         """As for all windows; branches once each; a kind of global branch only where there is one."""
         super().check(width, levels)
         if len(set(self.branches)) != len(self.branches):
-            raise ValueError("encoder.branches names a branch twice")
+            raise ValueError("encoder.branches contains a branch twice")
         if isinstance(self.global_branch, AttentionBranch):
             if "global" not in self.branches:
-                raise ValueError("encoder.global_branch is chosen, and encoder.branches leaves global out")
+                raise ValueError("encoder.global_branch is set, but encoder.branches does not contain global")
             if width % self.global_branch.heads:
-                raise ValueError(f"encoder.global_branch.heads: {self.global_branch.heads} do not divide width {width}")
+                raise ValueError(
+                    f"encoder.global_branch.heads: {self.global_branch.heads} does not divide the width {width}"
+                )
 
 
 class SgpSettings(WindowedSettings):
@@ -138,7 +140,7 @@ class TransformerSettings(EncoderSettings):
         if any(window != FULL and (window < 3 or window % 2 == 0) for window in self.level_windows(levels)):
             raise ValueError("encoder.windows must be odd and at least 3, or -1")
         if width % self.heads:
-            raise ValueError(f"encoder.heads: {self.heads} do not divide width {width}")
+            raise ValueError(f"encoder.heads: {self.heads} does not divide the width {width}")
 
     def reach(self, levels: int) -> int:
         """The published rule: a level's stride times its window, less its middle cell."""

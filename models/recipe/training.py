@@ -69,7 +69,7 @@ class TrainingConfig(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> TrainingConfig:
         if not self.epochs + self.warmup_epochs:
-            raise ValueError("epochs: there is none, not even to warm up")
+            raise ValueError("epochs and warmup_epochs: at least one of them must be above 0")
         if self.accumulate > 1 and not isinstance(self.assignment, CenterAssignment):
-            raise ValueError("accumulate: who is positive under the cost assignment is not known before the passes")
+            raise ValueError("accumulate: must be 1 with the cost assignment, which compares all points of a batch")
         return self

@@ -76,15 +76,15 @@ def read_state(path: str | Path) -> ReleasedState:
     path = Path(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds {' or '.join(STATES)} nowhere")
+        raise CheckpointError(f"{path}: contains neither {' nor '.join(STATES)}")
     kind = next((name for name in STATES if name in content), "tensors")
     state = content.get(kind, content)
     if not isinstance(state, dict) or not state or not all(isinstance(key, str) for key in state):
-        raise CheckpointError(f"{path}: holds {' or '.join(STATES)} nowhere")
+        raise CheckpointError(f"{path}: contains neither {' nor '.join(STATES)}")
     foreign = [key for key, value in state.items() if not isinstance(value, Tensor) or value.layout != torch.strided]
     if foreign:
-        where = f"holds no {' or '.join(STATES)}, and" if kind == "tensors" else f"{kind}:"
-        raise CheckpointError(f"{path}: {where} {foreign[0]} is no tensor")
+        where = f"contains neither {' nor '.join(STATES)}, and" if kind == "tensors" else f"{kind}:"
+        raise CheckpointError(f"{path}: {where} {foreign[0]} is not a tensor")
     epoch = content.get("epoch")
     about = content.get(OURS)
     about = about if isinstance(about, dict) else {}

@@ -98,7 +98,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     """
     text = str(name_or_path)
     if not text:
-        raise UnknownModel("an empty name of a model")
+        raise UnknownModel("the name of the model is empty")
     if _is_model(Path(text)):
         return Path(text)
     if _is_name(text):
@@ -109,7 +109,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
         if full_name(text) in bundled_recipes():
             raise ModelMissing(f"the weights of {text} are not on this machine", _remedy(text))
     elif Path(text).is_dir():
-        raise ModelMissing(f"{text} holds no model", f"a model folder has {WEIGHTS}, recipe.yaml and labels.txt")
+        raise ModelMissing(f"{text} is not a model folder", f"a model folder has {WEIGHTS}, recipe.yaml and labels.txt")
     raise UnknownModel(f"no model named {text}; {_hint(text)}")
 
 

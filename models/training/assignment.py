@@ -69,22 +69,22 @@ def pad_ground_truth(segments: Sequence[Tensor], labels: Sequence[Tensor], devic
 
 
 def assign_by_center(
-    predictions: Predictions, ranges: PointRanges, truth: GroundTruth, settings: CenterAssignment
+    predictions: Predictions, ranges: PointRanges, ground_truth: GroundTruth, settings: CenterAssignment
 ) -> Targets:
     """Assigns every point the shortest of its candidate segments, and all ties."""
-    matches, shortest = match_centers(ranges, truth, settings.radius)
-    return label_points(matches, shortest, ranges.points, truth, classes=predictions.coarse.shape[2])
+    matches, shortest = match_centers(ranges, ground_truth, settings.radius)
+    return label_points(matches, shortest, ranges.points, ground_truth, classes=predictions.coarse.shape[2])
 
 
-def match_centers(ranges: PointRanges, truth: GroundTruth, radius: float | None) -> tuple[Tensor, Tensor]:
+def match_centers(ranges: PointRanges, ground_truth: GroundTruth, radius: float | None) -> tuple[Tensor, Tensor]:
     """Whether a point may learn a segment, bool [B, n, S], and the shortest such segment per point, int64 [B, S].
 
     A segment is assigned within `radius` strides of its centre (None: everywhere inside it) by points whose level is
     responsible for their distance to its further end.
     """
     points = ranges.points
-    start, end = truth.segments[:, :, 0, None], truth.segments[:, :, 1, None]  # [B, n, 1]
-    left, right = truth.distances(points)
+    start, end = ground_truth.segments[:, :, 0, None], ground_truth.segments[:, :, 1, None]  # [B, n, 1]
+    left, right = ground_truth.distances(points)
     inner_left, inner_right = left, right
     if radius is not None:
         centre, reach = 0.5 * (start + end), radius * points.stride
@@ -92,37 +92,39 @@ def match_centers(ranges: PointRanges, truth: GroundTruth, radius: float | None)
         inner_right = torch.minimum(centre + reach, end) - points.time
     furthest = torch.maximum(left, right)
     chosen = (torch.minimum(inner_left, inner_right) > 0) & (furthest >= ranges.low) & (furthest <= ranges.high)
-    chosen &= truth.present[:, :, None] & (points.stride > 0)
+    chosen &= ground_truth.present[:, :, None] & (points.stride > 0)
     length = torch.where(chosen, end - start, torch.inf)
     shortest, index = length.min(dim=1)  # [B, S]
     return chosen & (length <= shortest[:, None] + SAME_LENGTH), index
 
 
 def assign_by_cost(
-    predictions: Predictions, ranges: PointRanges, truth: GroundTruth, settings: CostAssignment
+    predictions: Predictions, ranges: PointRanges, ground_truth: GroundTruth, settings: CostAssignment
 ) -> Targets:
     """Assigns points of center sampling the boundaries of the segment of least cost around them (Tang et al. 2023).
 
     Points inside a segment that are not among the fraction `keep` of least cost for any segment are weighted by
     `confuse_weight`.
     """
-    matches, _ = match_centers(ranges, truth, settings.radius)
-    cost = _cost(predictions, ranges.points, truth, settings)
+    matches, _ = match_centers(ranges, ground_truth, settings.radius)
+    cost = _cost(predictions, ranges.points, ground_truth, settings)
     around = cost < torch.inf
     kept = (around.sum(-1) * settings.keep).long()  # [B, n]
     rank = cost.argsort(dim=-1).argsort(dim=-1)
     best = (rank < kept[:, :, None]).any(dim=1)
     weights = torch.where(around.any(dim=1) & ~best, settings.confuse_weight, 1.0)
     classes = predictions.coarse.shape[2]
-    return label_points(matches & around, cost.argmin(dim=1), ranges.points, truth, classes=classes, weights=weights)
+    return label_points(
+        matches & around, cost.argmin(dim=1), ranges.points, ground_truth, classes=classes, weights=weights
+    )
 
 
-def _cost(predictions: Predictions, points: Points, truth: GroundTruth, settings: CostAssignment) -> Tensor:
+def _cost(predictions: Predictions, points: Points, ground_truth: GroundTruth, settings: CostAssignment) -> Tensor:
     """[B, n, S]: cost of assigning a segment to a valid point inside it; infinite elsewhere."""
-    left, right = truth.distances(points)
-    inside = (left >= 0) & (right >= 0) & truth.present[:, :, None] & predictions.valid[:, None]
+    left, right = ground_truth.distances(points)
+    inside = (left >= 0) & (right >= 0) & ground_truth.present[:, :, None] & predictions.valid[:, None]
     video, number, cell = inside.nonzero(as_tuple=True)
-    label = truth.labels[video, number]
+    label = ground_truth.labels[video, number]
     predicted = predictions.boundaries.decode(points, video, cell, label)
     target = torch.stack((left[inside], right[inside]), dim=-1) / points.stride[cell][:, None]
     logits = predictions.coarse[video, cell]
@@ -134,17 +136,23 @@ def _cost(predictions: Predictions, points: Points, truth: GroundTruth, settings
 
 
 def label_points(
-    matches: Tensor, nearest: Tensor, points: Points, truth: GroundTruth, *, classes: int, weights: Tensor | None = None
+    matches: Tensor,
+    nearest: Tensor,
+    points: Points,
+    ground_truth: GroundTruth,
+    *,
+    classes: int,
+    weights: Tensor | None = None,
 ) -> Targets:
     """Targets of points that learn the labels of all `matches` (bool [B, n, S]) and the boundaries of one segment each
     (`nearest`, int64 [B, S])."""
-    found = torch.einsum("bns,bnc->bsc", matches.to(torch.float32), truth.one_hot(classes)).clamp_(max=1.0)
-    sides = [side.gather(1, nearest[:, None])[:, 0] for side in truth.distances(points)]
+    found = torch.einsum("bns,bnc->bsc", matches.to(torch.float32), ground_truth.one_hot(classes)).clamp_(max=1.0)
+    sides = [side.gather(1, nearest[:, None])[:, 0] for side in ground_truth.distances(points)]
     distances = torch.stack(sides, dim=-1) / points.stride.clamp(min=1)[:, None]
     return Targets(classes=found, distances=distances, weights=weights)
 
 
-# name -> function(predictions, ranges, truth, the assignment's own settings)
+# name -> function(predictions, ranges, ground_truth, the assignment's own settings)
 ASSIGNMENTS: dict[str, Callable[[Predictions, PointRanges, GroundTruth, Any], Targets]] = {
     "center": assign_by_center,
     "cost": assign_by_cost,

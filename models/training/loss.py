@@ -131,9 +131,9 @@ def batch_targets(
 ) -> Targets:
     """Targets for the points of `predictions`, before label smoothing."""
     device = predictions.coarse.device
-    truth = pad_ground_truth(segments, labels, device)
+    ground_truth = pad_ground_truth(segments, labels, device)
     ranges = point_ranges(config, predictions.layout, device)
-    return ASSIGNMENTS[assignment.name](predictions, ranges, truth, assignment)
+    return ASSIGNMENTS[assignment.name](predictions, ranges, ground_truth, assignment)
 
 
 def point_ranges(config: ModelConfig, layout: PyramidLayout, device: torch.device) -> PointRanges:

@@ -33,6 +33,6 @@ def write() -> str:
 
 
 def roff(text: str) -> str:
-    """Text with what roff would read as its own made harmless."""
+    """Text with roff's control characters escaped."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{text}" if text.startswith((".", "'")) else text

@@ -8,7 +8,7 @@ from html import escape
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table's lines, with what would end a cell made harmless."""
+    """A table's lines, with characters that would end a cell escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(map(_cell, line)) + " |" for line in lines]
 

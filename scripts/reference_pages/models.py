@@ -1,4 +1,4 @@
-"""docs/reference/models.md: a card for every model, from its recipe, its sources and what travels with it."""
+"""docs/reference/models.md: a card for every model, from its recipe, its sources and its bundled files."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def weights(recipe: Recipe) -> tuple[str, str]:
     """Where the weights are, in a word and in a sentence."""
     source = SOURCES.get(recipe.name)
     if is_shipped(recipe.name):
-        return "ships inside", "They travel with the package."
+        return "bundled", "They are part of the package."
     if source is None and recipe.published is None:
         return (
             "to train",
@@ -84,7 +84,7 @@ def weights(recipe: Recipe) -> tuple[str, str]:
 
 
 def is_shipped(name: str) -> bool:
-    """Whether a model's weights travel with the package."""
+    """Whether a model's weights are bundled."""
     return (SHIPPED / name / "card.md").is_file()
 
 
@@ -127,7 +127,7 @@ def described_windows(recipe: Recipe) -> str:
 
 
 def shipped_card(path: Path) -> Iterator[str]:
-    """A card that travels with its model, its headings one level lower."""
+    """A bundled model's card, its headings one level lower."""
     _, *lines = path.read_text("utf-8").splitlines()
     for line in lines:
         yield f"#{line}" if line.startswith("#") else line

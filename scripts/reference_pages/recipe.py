@@ -19,7 +19,7 @@ from .markdown import page, plain, table
 
 INTRO = """\
 A recipe is one YAML file that says everything about a detector but its weights. `tal train --recipe FILE.yaml` takes
-one, and `--set SECTION.KEY=VALUE` changes a value of any. Unknown keys and values outside these bounds are refused
+one, and `--set SECTION.KEY=VALUE` changes a value of any. Unknown keys and values outside these bounds are rejected
 with their path. Where a part is chosen by name (encoder, decoder, neck, assignment), the name alone stands for its
 defaults: `--set model.encoder=sgp`, and `--set 'model.encoder={name: sgp, k: 2.0}'` sets more."""
 

@@ -88,7 +88,7 @@ class Timeline:
     def labels(self) -> tuple[GroundTruth, ...]:
         """The segments in seconds, sorted by start."""
         found = [*self._transition_labels(), *self._effect_labels(), *self._motion_labels()]
-        return tuple(sorted(found, key=lambda truth: (truth.start, truth.end, truth.label)))
+        return tuple(sorted(found, key=lambda item: (item.start, item.end, item.label)))
 
     def _segment(self, label: str, first: int, last: int, shortest: float = 0.0) -> GroundTruth:
         start, end = first / self.fps, last / self.fps

@@ -43,9 +43,9 @@ def compare(
     """
     from tal_cli.evaluation.comparison import compare as lay_side_by_side
 
-    truth = find_ground_truth(dataset, annotations, subset, task)
-    thresholds = truth.thresholds(tiou)
-    (one, other), known, chosen = truth.load(first, second)
+    ground_truth = find_ground_truth(dataset, annotations, subset, task)
+    thresholds = ground_truth.thresholds(tiou)
+    (one, other), known, chosen = ground_truth.load(first, second)
     result = lay_side_by_side(one, other, known, chosen, thresholds)
     if format == "json":
         print_json(result.as_json())

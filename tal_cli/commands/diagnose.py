@@ -63,16 +63,16 @@ def diagnose(
     from tal_cli.evaluation.diagnosis.document import as_json
     from tal_cli.extractors.files.atomic import write_atomically
 
-    truth = find_ground_truth(dataset, annotations, subset, task)
-    (found,), known, chosen = truth.load(predictions)
-    diagnosis = analyse(found, known, chosen, truth.thresholds(tiou), scale, video)
+    ground_truth = find_ground_truth(dataset, annotations, subset, task)
+    (predicted,), known, chosen = ground_truth.load(predictions)
+    diagnosis = analyse(predicted, known, chosen, ground_truth.thresholds(tiou), scale, video)
     if diagnosis.left_out:
         console.warn(f"{counted(diagnosis.left_out, 'prediction')} skipped: no instances in the video or of the label")
     if diagnosis.unusable:
         console.warn(f"{counted(diagnosis.unusable, 'instance')} skipped: empty, or longer than the video")
     document = as_json(diagnosis)
     if output is not None:
-        _write_page(diagnosis, output, predictions.name, truth.path.name)
+        _write_page(diagnosis, output, predictions.name, ground_truth.path.name)
         text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
         write_atomically(output / "diagnosis.json", text.encode())
         console.note(f"wrote figures and {output / 'index.html'}")

@@ -55,12 +55,13 @@ def evaluate(
     is_epic = protocol == "epic"
     if task != "all" and not is_epic:
         raise UsageError(f"--task {task} requires --protocol epic")
-    truth = find_ground_truth(dataset, annotations, subset, None)
-    tasks = EPIC_TASKS if is_epic else {"": replace(truth.task, counts_repeats=protocol == "activitynet")}
+    ground_truth = find_ground_truth(dataset, annotations, subset, None)
+    tasks = EPIC_TASKS if is_epic else {"": replace(ground_truth.task, counts_repeats=protocol == "activitynet")}
     chosen = {name: entry for name, entry in tasks.items() if task in ("all", name)}
-    thresholds = truth.thresholds(tiou or (EPIC_TIOU if is_epic else None))
+    thresholds = ground_truth.thresholds(tiou or (EPIC_TIOU if is_epic else None))
     results = {
-        name: evaluate_files(predictions, truth.path, entry, truth.subset, thresholds) for name, entry in chosen.items()
+        name: evaluate_files(predictions, ground_truth.path, entry, ground_truth.subset, thresholds)
+        for name, entry in chosen.items()
     }
     _report(results, format)
 

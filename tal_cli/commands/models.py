@@ -157,7 +157,7 @@ def remove(
             if isinstance(error.__context__, EOFError):
                 typer.echo(err=True)
                 raise UsageError(
-                    f"no answer whether to remove {folder}", "use --yes to remove it without asking"
+                    f"no answer to the question whether to remove {folder}", "use --yes to remove it without asking"
                 ) from None
             raise
     uninstall(name)

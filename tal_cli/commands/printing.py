@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from tal_cli.safe_text import printable
 
-FITTED_ROWS = 500  # rich takes half a millisecond for a row; nobody reads more of them on a terminal
+FITTED_ROWS = 500  # rich takes half a millisecond for a row; more than is read on a terminal
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -77,14 +77,14 @@ def view(
     from tal_cli.evaluation.names import unmatched
     from tal_cli.results.report.builder import Report
 
-    truth = load_annotations(annotations) if annotations else None
-    if truth is not None:
-        told = unmatched((video.video for _, _, videos in found for video in videos), truth.videos)
+    ground_truth = load_annotations(annotations) if annotations else None
+    if ground_truth is not None:
+        told = unmatched((video.video for _, _, videos in found for video in videos), ground_truth.videos)
         if told:
             console.warn(f"{annotations}: {told}")
         for path, made, parts in found:
-            warn_of_training(path, made.run_videos, {video.video for video in parts} & truth.videos.keys())
-    report = Report(page, run_of([made for _, made, _ in found]), annotations=truth, embed=embed)
+            warn_of_training(path, made.run_videos, {video.video for video in parts} & ground_truth.videos.keys())
+    report = Report(page, run_of([made for _, made, _ in found]), annotations=ground_truth, embed=embed)
     shown = list(placed(found, videos_by_name(videos) if videos else {}))
     with console.progress("videos", total=len(shown), unit="videos") as progress:
         for detections in shown:

@@ -90,8 +90,8 @@ class VisualOutputs:
             from tal_cli.datasets.formats import load_annotations
             from tal_cli.results.report.builder import Report
 
-            truth = load_annotations(self.annotations) if self.annotations else None
-            page = Report(self.report, run, annotations=truth, embed=self.embed)
+            ground_truth = load_annotations(self.annotations) if self.annotations else None
+            page = Report(self.report, run, annotations=ground_truth, embed=self.embed)
             steps.append(page.add)
         if self.clips is not None:
             from tal_cli.results.clips import cut_clips

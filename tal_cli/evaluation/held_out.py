@@ -18,7 +18,7 @@ from tal_cli.safe_text import counted
 
 
 def keep_held_out(
-    paths: Sequence[Path], found: Sequence[Predictions], truth: Annotations
+    paths: Sequence[Path], predicted: Sequence[Predictions], ground_truth: Annotations
 ) -> tuple[list[Predictions], Annotations]:
     """Predictions and ground truth of the videos that the runs behind the predictions held out, all of them where there
     are several; the subset of these videos is then `held-out`.
@@ -29,28 +29,28 @@ def keep_held_out(
     Raises:
         UsageError: no file tells, or there is no such video.
     """
-    told = [set(each.run_videos.held_out) for each in found if each.run_videos is not None]
+    told = [set(each.run_videos.held_out) for each in predicted if each.run_videos is not None]
     if not told:
-        if truth.of(HELD_OUT):
-            return list(found), truth
+        if ground_truth.of(HELD_OUT):
+            return list(predicted), ground_truth
         raise UsageError(
             f"--subset {HELD_OUT}: {' and '.join(map(str, paths))} {'do' if len(paths) > 1 else 'does'} not say which "
             "videos the model's run held out",
             "make json or parquet with `tal detect --model RUN`, RUN being a run folder, or name another --subset",
         )
     names = set.intersection(*told)
-    videos = {name: replace(video, subset=HELD_OUT) for name, video in truth.videos.items() if name in names}
+    videos = {name: replace(video, subset=HELD_OUT) for name, video in ground_truth.videos.items() if name in names}
     if not videos:
         runs = "the model's run" if len(told) == 1 else "both models' runs"
         reason = f"none of {counted(len(names), 'video')} that {runs} held out is annotated" if names else (
             f"{runs} held out no video"
         )  # fmt: skip
-        known = ", ".join(truth.subsets) or "none"
+        known = ", ".join(ground_truth.subsets) or "none"
         raise UsageError(f"--subset {HELD_OUT}: {reason}", f"the annotations have the subsets {known}")
     if any(names != each for each in told):
         console.warn(f"the runs held out different videos; compared on {counted(len(videos), 'video')} of both")
-    kept = [each.take(np.asarray([name in names for name in each.videos], dtype=bool)) for each in found]
-    return kept, replace(truth, videos=videos)
+    kept = [each.take(np.asarray([name in names for name in each.videos], dtype=bool)) for each in predicted]
+    return kept, replace(ground_truth, videos=videos)
 
 
 def warn_of_training(path: Path, run_videos: RunVideos | None, evaluated: Collection[str]) -> bool:

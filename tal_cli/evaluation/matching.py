@@ -67,8 +67,8 @@ class Matching:
     @classmethod
     def of(cls, predictions: Predictions, videos: Sequence[VideoAnnotation]) -> Matching:
         """Index predictions and the instances of these videos, and pair them."""
-        truth = _Instances.of(videos)
-        known = {label: index for index, label in enumerate(truth.labels)}
+        ground_truth = _Instances.of(videos)
+        known = {label: index for index, label in enumerate(ground_truth.labels)}
         label = np.asarray([known.get(name, -1) for name in predictions.labels], dtype=np.int64)
         # lexsort is stable: among equal scores the first row stays first.
         order = np.lexsort((-predictions.scores, label))
@@ -76,13 +76,13 @@ class Matching:
         label = label[order]
         numbers: dict[str, int] = {}
         video = np.asarray([numbers.setdefault(name, len(numbers)) for name in predictions.videos], dtype=np.int64)
-        group = truth.groups(label, video[order], numbers)
-        prediction, instance, overlap = truth.pairs(group, predictions.starts[order], predictions.ends[order])
+        group = ground_truth.groups(label, video[order], numbers)
+        prediction, instance, overlap = ground_truth.pairs(group, predictions.starts[order], predictions.ends[order])
         by_overlap = np.lexsort((-instance, np.where(np.isnan(overlap), -np.inf, -overlap), prediction))
         count = np.bincount(prediction, minlength=len(order))
         return cls(
-            labels=truth.labels,
-            instances=np.bincount(truth.label, minlength=len(truth.labels)),
+            labels=ground_truth.labels,
+            instances=np.bincount(ground_truth.label, minlength=len(ground_truth.labels)),
             row=order,
             label_of=label,
             rank=_rank_within(group),
@@ -91,9 +91,9 @@ class Matching:
             pair_prediction=prediction[by_overlap],
             pair_instance=instance[by_overlap],
             pair_overlap=overlap[by_overlap],
-            instance_label=truth.label,
-            instance_group=truth.count[truth.group],
-            instance_row=truth.row,
+            instance_label=ground_truth.label,
+            instance_group=ground_truth.count[ground_truth.group],
+            instance_row=ground_truth.row,
             ignored=len(predictions.labels) - len(order),
         )
 

@@ -42,19 +42,19 @@ class Task:
     counts_repeats: bool = True
     normalise: Callable[[str], str] | None = None
 
-    def predictions(self, path: Path, truth: Annotations) -> Predictions:
+    def predictions(self, path: Path, ground_truth: Annotations) -> Predictions:
         """Read predictions and warn about videos that are not annotated.
 
         Raises InputError.
         """
-        found = load_predictions(path, self.prediction_key)
-        told = unmatched(found.videos, truth.videos)
+        predicted = load_predictions(path, self.prediction_key)
+        told = unmatched(predicted.videos, ground_truth.videos)
         if told:
             console.warn(f"{path}: {told}")
-        normalised = self._normalised(path, found.labels)
-        return replace(found, labels=tuple(normalised.get(label, label) for label in found.labels))
+        normalised = self._normalised(path, predicted.labels)
+        return replace(predicted, labels=tuple(normalised.get(label, label) for label in predicted.labels))
 
-    def truth(self, path: Path) -> Annotations:
+    def ground_truth(self, path: Path) -> Annotations:
         """Read annotations. Raises InputError."""
         known = load_annotations(path, self.truth_key)
         normalised = self._normalised(path, known.labels)
@@ -106,8 +106,8 @@ def evaluate_files(
     Raises:
         UsageError: the subset has no instance.
     """
-    (found,), truth, chosen = load_files([predictions], annotations, task, subset)
-    return evaluate(found, truth, chosen, tiou)
+    (predicted,), ground_truth, chosen = load_files([predictions], annotations, task, subset)
+    return evaluate(predicted, ground_truth, chosen, tiou)
 
 
 def load_files(
@@ -120,18 +120,20 @@ def load_files(
         InputError: a file cannot be read.
         UsageError: nothing tells what was held out.
     """
-    truth = task.truth(annotations)
+    ground_truth = task.ground_truth(annotations)
     if not task.counts_repeats:
-        truth = without_repeats(truth)
-    found = [task.predictions(path, truth) for path in predictions]
+        ground_truth = without_repeats(ground_truth)
+    predicted = [task.predictions(path, ground_truth) for path in predictions]
     if subset == HELD_OUT:
-        found, truth = keep_held_out(predictions, found, truth)
-    chosen = subset or predicted_subset(found[0], truth, annotations)
-    evaluated = [video.name for video in truth.of(chosen)]
-    warned = [warn_of_training(path, each.run_videos, evaluated) for path, each in zip(predictions, found, strict=True)]
-    if any(warned) and chosen != HELD_OUT and any(each.run_videos and each.run_videos.held_out for each in found):
+        predicted, ground_truth = keep_held_out(predictions, predicted, ground_truth)
+    chosen = subset or predicted_subset(predicted[0], ground_truth, annotations)
+    evaluated = [video.name for video in ground_truth.of(chosen)]
+    warned = [
+        warn_of_training(path, each.run_videos, evaluated) for path, each in zip(predictions, predicted, strict=True)
+    ]
+    if any(warned) and chosen != HELD_OUT and any(each.run_videos and each.run_videos.held_out for each in predicted):
         console.hint(f"--subset {HELD_OUT} evaluates on the videos that the model's run held out")
-    return found, truth, chosen
+    return predicted, ground_truth, chosen
 
 
 def without_repeats(annotations: Annotations) -> Annotations:
@@ -155,10 +157,10 @@ def _distinct(segments: Sequence[GroundTruth]) -> tuple[GroundTruth, ...]:
     return tuple(kept)
 
 
-def predicted_subset(predictions: Predictions, truth: Annotations, path: Path) -> str:
+def predicted_subset(predictions: Predictions, ground_truth: Annotations, path: Path) -> str:
     """The subset of the predicted videos; `all` for several, the default evaluation subset for none."""
-    names = {truth.videos[video].subset for video in set(predictions.videos) & truth.videos.keys()}
+    names = {ground_truth.videos[video].subset for video in set(predictions.videos) & ground_truth.videos.keys()}
     if len(names) > 1:
         return ALL_SUBSETS
-    train, test = split_names(truth, path)
+    train, test = split_names(ground_truth, path)
     return next(iter(names), test or train)

@@ -4,7 +4,7 @@ Each of a video's best proposals is repeated for each of its best classes, with 
 score), as in ActionFormer and later code. Score files are read in their published formats:
 
 - JSON `{"results": {VIDEO: [score, ...]}, "class": [name, ...]}` (CUHK's for ActivityNet; TCANet's for HACS, whose
-  lists are nested once more and need the softmax);
+  lists are nested one level deeper and need the softmax);
 - JSON `{"results": {VIDEO: [{"label", "score"}, ...]}}`;
 - UntrimmedNet's array for THUMOS14's test videos, `.npy` [videos by number, 101 classes of UCF101].
 """

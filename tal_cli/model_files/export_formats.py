@@ -108,7 +108,7 @@ def of_backbone(name: str, backbone: Backbone) -> Exportable:
     width, height = backbone.frame_size(320, 240)
     frames = torch.zeros(1 + backbone.lookahead, height, width, 3, dtype=torch.uint8)
     if isinstance(backbone, FrameBackbone):
-        kind, shape = "pictures", backbone.preparation(frames).shape[1:]
+        kind, shape = "frames", backbone.preparation(frames).shape[1:]
     else:
         channels, *sides = backbone.prepare(frames).shape[1:]
         kind, shape = "windows", torch.Size((channels, backbone.contract.window, *sides))

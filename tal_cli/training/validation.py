@@ -38,8 +38,8 @@ def validate(
         if progress is not None:
             progress(number + 1, len(mine))
     rows = sorted((row for rows in processes.gather(own) for row in rows), key=lambda row: row[0])
-    truth = Annotations("", {video.annotation.name: video.annotation for video in videos}, tuple(labels))
-    return evaluate(Predictions.from_rows(rows), truth, videos[0].annotation.subset, tiou)
+    ground_truth = Annotations("", {video.annotation.name: video.annotation for video in videos}, tuple(labels))
+    return evaluate(Predictions.from_rows(rows), ground_truth, videos[0].annotation.subset, tiou)
 
 
 def _rows(detector: TemporalDetector, recipe: Recipe, labels: Sequence[str], video: FeatureVideo) -> Iterator[Row]:

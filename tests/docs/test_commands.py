@@ -148,7 +148,7 @@ def same_output(shown: str, written: str) -> bool:
 
 
 def runnable(script: str) -> str:
-    """A script without the lines that need what a test has not, and with shorter numbers."""
+    """A script without the lines that need what tests lack, and with smaller numbers."""
     whole = re.sub(r"(\\|\|)\n", r"\1\0", script)
     lines = [line for line in whole.split("\n") if not any(need(words) for words in commands(line.replace("\0", "\n")))]
     text = "\n".join(lines).replace("\0", "\n")

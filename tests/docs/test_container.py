@@ -1,4 +1,4 @@
-"""The Dockerfile by its text: no Docker daemon is needed to see that what it copies is there and whom it runs as."""
+"""The text of the Dockerfile: that what it copies exists, and which user it runs as, needs no Docker daemon."""
 
 from __future__ import annotations
 

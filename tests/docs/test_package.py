@@ -1,4 +1,4 @@
-"""What travels beside the code: the man page, and how to cite."""
+"""What is distributed beside the code: the man page and the citation file."""
 
 from __future__ import annotations
 

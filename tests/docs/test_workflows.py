@@ -1,4 +1,4 @@
-"""Workflows and the conda recipe say what is so: commands exist, actions are pinned, requirements are the same."""
+"""Workflows and the conda recipe are up to date: commands exist, actions are pinned, requirements are the same."""
 
 from __future__ import annotations
 

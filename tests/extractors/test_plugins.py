@@ -1,4 +1,4 @@
-"""Parts that other packages add: found by name without an import, and never the reason that others are lost."""
+"""Parts that other packages add: found by name without an import, and a broken one does not affect the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data set and a recipe that a model learns by heart in seconds, and runs of it."""
+"""A data set and a recipe that a model overfits in seconds, and runs of it."""
 
 from __future__ import annotations
 

@@ -29,4 +29,4 @@ def find_family(keys: list[str]) -> KeyTable:
         if closest is None or len(foreign) < closest[0]:
             closest = (len(foreign), foreign[0])
     assert closest is not None
-    raise CheckpointError(f"{closest[1]} is no parameter of {' or '.join(FAMILIES)}")
+    raise CheckpointError(f"{closest[1]} is not a parameter of {' or '.join(FAMILIES)}")

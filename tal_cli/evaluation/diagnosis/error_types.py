@@ -82,12 +82,12 @@ def _nearest(
         if not positions.size or not video.segments:
             continue
         starts, ends = np.asarray([(item.start, item.end) for item in video.segments]).T
-        truth = np.asarray([numbers.get(item.label, -1) for item in video.segments], dtype=np.int64)
-        for part in np.array_split(positions, -(-len(positions) * len(truth) // CHUNK)):
+        ground_truth = np.asarray([numbers.get(item.label, -1) for item in video.segments], dtype=np.int64)
+        for part in np.array_split(positions, -(-len(positions) * len(ground_truth) // CHUNK)):
             row = rows[part]
             ratio = overlaps(predictions.starts[row, None], predictions.ends[row, None], starts, ends)
             ratio[np.isnan(ratio)] = 0
             best = ratio.argmax(axis=1)
             overlap[part] = ratio[np.arange(len(part)), best]
-            same[part] = truth[best] == label[part]
+            same[part] = ground_truth[best] == label[part]
     return overlap, same

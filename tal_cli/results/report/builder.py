@@ -63,13 +63,13 @@ class Report:
 
     def add(self, detections: Detections) -> None:
         """Extract stills of one video and store its data for the page."""
-        truth = truth_of(detections, self._annotations)
-        for label in [item.label for item in detections.segments] + [item.label for item in truth]:
+        ground_truth = truth_of(detections, self._annotations)
+        for label in [item.label for item in detections.segments] + [item.label for item in ground_truth]:
             self._used.add(self._labels.setdefault(label, len(self._labels)))
         with console.progress(f"thumbnails of {detections.video}", unit="thumbnails") as progress:
             stills = take_stills(detections.path, detections.segments, detections.duration, progress)
         self._tell(detections.path, stills)
-        content = video_json(detections, stills, truth, self._labels, self._path.parent)
+        content = video_json(detections, stills, ground_truth, self._labels, self._path.parent)
         playable = not stills.problem and not stills.unplayable
         content["embedded"] = self._embed and playable and self._may_embed(detections.path)
         number = len(self._videos)

@@ -113,7 +113,7 @@ def unplayable(container: str, codec: str, codec_name: str) -> str:
 def video_json(
     detections: Detections,
     stills: Stills,
-    truth: Sequence[GroundTruth],
+    ground_truth: Sequence[GroundTruth],
     labels: Mapping[str, int],
     folder: Path,
 ) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def video_json(
         "thumbnails": [stills.shown[index] for index, _ in rows],
         "truth": [
             [labels[item.label], round(item.start, DECIMALS), round(item.end, DECIMALS)]
-            for item in sorted(truth, key=lambda item: item.start)
+            for item in sorted(ground_truth, key=lambda item: item.start)
         ],
     }
 

@@ -191,7 +191,7 @@ def test_changed_settings_change_the_pixels() -> None:
         ("timm:vit_tiny_patch16_224", {"crop": "center 64x64"}, "224x224 pixels only"),
     ],
 )
-def test_what_a_network_cannot_do_is_refused(name: str, settings: dict[str, object], complaint: str) -> None:
+def test_what_a_network_cannot_do_is_rejected(name: str, settings: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         make(name, **settings)
 
@@ -209,14 +209,14 @@ def test_weights_are_named_in_the_contract(tmp_path: Path) -> None:
     assert two == f"{digest}+{digest}"
 
 
-def test_too_many_files_are_refused() -> None:
+def test_too_many_files_are_rejected() -> None:
     with pytest.raises(ValueError, match="takes 1"):
         create_backbone("tsp", [{}, {}])
     with pytest.raises(ValueError, match="takes 0"):
         create_backbone("tiny", [{}])
 
 
-def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
+def test_weights_of_something_else_are_rejected(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "other.pth")
     (tmp_path / "rubbish.safetensors").write_bytes(b"rubbish")
     for name, complaint in (("other.pth", "not the weights of this backbone"), ("rubbish.safetensors", "no weights")):

@@ -1,4 +1,4 @@
-"""Optical flow: its sign and order, its levels, and that a frame's flow does not depend on its company."""
+"""Optical flow: its sign and order, its levels, and that a frame's flow does not depend on the other frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TVL1, DIS, RAFT = (Flow.parse(f"{method} bound 20") for method in ("tvl1", "dis"
 
 
 def travelling(frames: int, right: int, down: int, width: int = 96, height: int = 80) -> Tensor:
-    """uint8 [frames, height, width, 3]: a smooth picture that moves by so many pixels per frame."""
+    """uint8 [frames, height, width, 3]: a smooth image that moves by so many pixels per frame."""
     noise = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
     picture = F.interpolate(noise, (height, width), mode="bilinear")[0].mul(255).byte().permute(1, 2, 0)
     return torch.stack([picture.roll((index * down, index * right), (0, 1)) for index in range(frames)])

@@ -1,4 +1,4 @@
-"""The tiny backbone measures what it says: known motion and change, for a window the same whatever is read with it."""
+"""The tiny backbone measures what it says: known motion and change; a window does not depend on its neighbours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def picture(seed: int) -> np.ndarray:
 
 
 def clip(frames: int, right: float = 0, down: float = 0, zoom: float = 0, roll: float = 0, seed: int = 0) -> Tensor:
-    """Frames [N, H, W, 3] of a still picture under a camera with these rates per second (see REFERENCE_RATE)."""
+    """Frames [N, H, W, 3] of a still image under a camera with these rates per second (see REFERENCE_RATE)."""
     texture = picture(seed)
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float64)
     x, y = x - WIDTH / 2 + 0.5, y - HEIGHT / 2 + 0.5

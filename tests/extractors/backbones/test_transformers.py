@@ -73,7 +73,7 @@ def test_every_form_of_the_file_is_read(kind: str, small_state: dict[str, Tensor
         assert torch.equal(loaded[key], value.half().float() if kind == "half" else value)
 
 
-def test_a_file_of_another_size_is_refused_by_name(small_state: dict[str, Tensor]) -> None:
+def test_a_file_of_another_size_is_rejected_by_name(small_state: dict[str, Tensor]) -> None:
     with pytest.raises(WeightsError, match=r"blocks\.0\.attn\.proj\.bias is \[384\], not \[768\]"):
         create_backbone("videomaev2-b", [small_state])
     fewer = {key: value for key, value in small_state.items() if not key.startswith("blocks.7.attn.q_bias")}
@@ -93,7 +93,7 @@ def test_a_file_of_another_size_is_refused_by_name(small_state: dict[str, Tensor
         ("internvideo2-1b", {"crop": "center 196x196"}),
     ],
 )
-def test_what_a_network_cannot_do_is_refused(name: str, settings: dict[str, object]) -> None:
+def test_what_a_network_cannot_do_is_rejected(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="(?i)" + name[:5]):
         create_backbone(name, [{}], settings)
 
@@ -217,7 +217,7 @@ def test_describing_six_billion_numbers_takes_none_of_their_memory() -> None:
 
 
 def private_memory() -> int:
-    """Bytes of this process that are no file's. Skips the test where Linux does not tell."""
+    """Memory of this process that is not mapped from files, in bytes. Skips the test where Linux does not report it."""
     status = Path("/proc/self/status")
     if not status.is_file() or "RssAnon" not in status.read_text():
         pytest.skip("only Linux tells how much memory is a process's own")

@@ -70,11 +70,11 @@ def test_a_kill_between_the_two_files_leaves_nothing_that_counts(
 
 
 @pytest.mark.parametrize("suffix", WRITTEN)
-def test_damaged_files_are_refused(tmp_path: Path, suffix: str) -> None:
+def test_damaged_files_are_rejected(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x.{suffix}"
     for content in (b"", b"rubbish" * 50, b"\x93NUMPY\x01\x00", b"PK\x03\x04" + bytes(60)):
         path.write_bytes(content)
-        with pytest.raises(FeatureError, match="no features that can be read"):
+        with pytest.raises(FeatureError, match="no features can be read from it"):
             load_features(path)
 
 
@@ -96,7 +96,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     [np.ones(5), np.ones((2, 3, 4)), np.ones((0, 3)), np.array([["a"]]), np.array([[np.nan]]), np.array([[np.inf]])],
     ids=["1d", "3d", "empty", "text", "nan", "inf"],
 )
-def test_arrays_that_are_no_features_are_refused(tmp_path: Path, array: np.ndarray) -> None:
+def test_arrays_that_are_no_features_are_rejected(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(FeatureError):
         load_features(tmp_path / "x.npy")
@@ -124,7 +124,7 @@ def test_the_window_that_is_not_finite_is_named(tmp_path: Path) -> None:
         lambda content: content.update(window_times=[1.0]),
     ],
 )
-def test_descriptions_that_do_not_fit_are_refused(
+def test_descriptions_that_do_not_fit_are_rejected(
     sequence: FeatureSequence, tmp_path: Path, change: Callable[[dict[str, object]], object]
 ) -> None:
     save_features(sequence, tmp_path / "x.npy")

@@ -71,7 +71,7 @@ def test_value_ranges_are_read_as_they_are_written(
         (Flow, "tvl1 bound 0"),
     ],
 )
-def test_words_that_mean_nothing_are_refused(kind: type[Resize], text: str) -> None:
+def test_words_that_mean_nothing_are_rejected(kind: type[Resize], text: str) -> None:
     with pytest.raises(ValueError, match=": use "):
         kind.parse(text)
 

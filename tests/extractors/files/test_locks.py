@@ -98,7 +98,7 @@ locks.close()
 
 
 def start(folder: Path, count: int) -> subprocess.Popen[str]:
-    """A process that takes what it can when it is told to, and gives it back when it is told to."""
+    """A process that takes and releases a lock when told to."""
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(folder), str(count)],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

@@ -111,7 +111,7 @@ class Dangerous:
     [b"", b"rubbish", pickle.dumps({"weight": Dangerous()}), b"{}", b'{"weight_map": 3}', b"PK\x03\x04 and no archive"],
     ids=["empty", "rubbish", "pickle", "json", "odd index", "odd archive"],
 )
-def test_hostile_files_are_refused_and_do_nothing(
+def test_hostile_files_are_rejected_and_do_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -121,7 +121,9 @@ def test_hostile_files_are_refused_and_do_nothing(
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_dangerous_file_of_torch_is_refused_and_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dangerous_file_of_torch_is_rejected_and_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model": STATE, "optimizer": Dangerous()}, tmp_path / "net.pth")
     with pytest.raises(WeightsError):

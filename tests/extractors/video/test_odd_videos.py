@@ -1,4 +1,4 @@
-"""Videos that few cameras make: every decoder gives the same images at the same times, or says that it cannot."""
+"""Unusual videos: every decoder gives the same images at the same times, or says that it cannot."""
 
 from __future__ import annotations
 

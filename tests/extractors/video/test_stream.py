@@ -1,4 +1,4 @@
-"""Videos as streams of frames: right images at right times, and one clear line for what is no video."""
+"""Videos as streams of frames: right images at right times, and one clear line for anything that is not a video."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def as_expected(outcome: VideoSummary | str, path: Path, expect: str, entry: dic
 
 
 @pytest.mark.slow
-def test_refused_files_are_refused_for_their_format(broken: object) -> None:
+def test_refused_files_are_rejected_for_their_format(broken: object) -> None:
     reasons = {outcome_of(path) for path, _ in broken.expecting("refuse")}  # type: ignore[attr-defined]
     assert reasons <= {"its format is not a supported video format", "it is not a video file, or its index is lost"}
 

@@ -1,4 +1,4 @@
-"""What came of comparing a case."""
+"""The outcome of comparing a case."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_padded_length_follows_the_published_rule() -> None:
     assert uneven.length_multiple == 32
 
 
-def test_wrong_shapes_are_refused() -> None:
+def test_wrong_shapes_are_rejected() -> None:
     detector = build(small())
     with pytest.raises(ValueError, match="features have 9 channels, the detector takes 8"):
         detector(torch.zeros(1, 64, 9), torch.ones(1, 64, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""Inputs at the edge of what there can be: very long, very many classes, nothing at all, all the same, not numbers."""
+"""Extreme inputs: very long, very many classes, nothing at all, all the same, not numbers."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_identical_scores_keep_the_order_of_time(local: tuple[Recipe, TemporalDe
     value=st.sampled_from([float("nan"), float("inf"), float("-inf")]),
     at_once=st.sampled_from([1, 7, 64, 1 << 14]),
 )
-def test_what_is_no_number_is_refused_with_its_window(
+def test_what_is_no_number_is_rejected_with_its_window(
     local: tuple[Recipe, TemporalDetector], length: int, where: float, value: float, at_once: int
 ) -> None:
     recipe, detector = local

@@ -58,7 +58,7 @@ def test_nothing_found_gives_empty_arrays(detector: TemporalDetector, recipe: Re
     assert len(found) == 0 and found.starts.shape == (0,)
 
 
-def test_bad_features_are_refused(detector: TemporalDetector, recipe: Recipe) -> None:
+def test_bad_features_are_rejected(detector: TemporalDetector, recipe: Recipe) -> None:
     for value in (float("nan"), float("inf")):
         bad = features(50)
         bad[17, 2] = bad[31, 0] = value

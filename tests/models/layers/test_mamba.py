@@ -120,7 +120,7 @@ def test_half_types_are_computed_in_float32() -> None:
 
 
 class OnGpu(Tensor):
-    """A tensor that says it is on a GPU and is not."""
+    """A tensor that claims to be on a GPU but is not."""
 
     is_cuda = True  # type: ignore[assignment]
 

@@ -281,20 +281,20 @@ def test_every_parameter_learns(variant: str, assignment: str) -> None:
     ("assignment", "message"),
     [
         ("model.encoder.branches=[]", "model.encoder.branches: "),
-        ("model.encoder.branches=[local, local]", "encoder.branches names a branch twice"),
+        ("model.encoder.branches=[local, local]", "encoder.branches contains a branch twice"),
         ("model.encoder.branches=[local, lokal]", "model.encoder.branches.1: "),
-        ("model.encoder={name: gmg, branches: [local], global_branch: attention}", "leaves global out"),
-        ("model.encoder.global_branch={name: attention, heads: 5}", "do not divide width 32"),
+        ("model.encoder={name: gmg, branches: [local], global_branch: attention}", "does not contain global"),
+        ("model.encoder.global_branch={name: attention, heads: 5}", "does not divide the width 32"),
         ("model.encoder.global_branch={name: fft, heads: 4}", "model.encoder.global_branch.heads: unknown key"),
         ("model.encoder.global_branch=wavelet", "there is no wavelet; there are fft, attention"),
-        ("model.decoder.class_levels=[above, above]", "decoder.class_levels names a neighbour twice"),
+        ("model.decoder.class_levels=[above, above]", "decoder.class_levels contains a neighbour twice"),
         ("model.decoder.regression_levels=[sideways]", "model.decoder.regression_levels.0: "),
         ("model.decoder.refine=all", "model.decoder.refine: "),
         ("model.decoder.fusion=sum", "model.decoder.fusion: "),
         ("model.levels=9", "pad_length: 128 is not a multiple of 256"),
     ],
 )
-def test_what_cannot_be_is_refused(assignment: str, message: str) -> None:
+def test_what_cannot_be_is_rejected(assignment: str, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         small(assignment)
     assert message in str(caught.value)

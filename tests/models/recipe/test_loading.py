@@ -129,7 +129,7 @@ def test_a_name_and_its_settings_apply_one_after_the_other() -> None:
     "content",
     ["", "- a\n- b\n", "name: [", "name: &a x\ndescription: *a\n", "!!python/object/apply:os.system [ls]", "\x00"],
 )
-def test_hostile_files_are_refused(tmp_path: Path, content: str) -> None:
+def test_hostile_files_are_rejected(tmp_path: Path, content: str) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(content)
     with pytest.raises(RecipeError, match=r"recipe\.yaml"):

@@ -200,10 +200,10 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ([1, 2], "holds state_dict_ema or state_dict nowhere"),
-        ({"state_dict": {}}, "holds state_dict_ema or state_dict nowhere"),
-        ({"state_dict": {"a": 1}}, "state_dict: a is no tensor"),
-        ({"epoch": 3}, "holds no state_dict_ema or state_dict, and epoch is no tensor"),
+        ([1, 2], "contains neither state_dict_ema nor state_dict"),
+        ({"state_dict": {}}, "contains neither state_dict_ema nor state_dict"),
+        ({"state_dict": {"a": 1}}, "state_dict: a is not a tensor"),
+        ({"epoch": 3}, "contains neither state_dict_ema nor state_dict, and epoch is not a tensor"),
     ],
 )
 def test_a_file_without_weights_is_named(content: object, reason: str, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_round_trip(folder: Path, recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "b"], ["a", "b", "c\nd"], ["a", "", "c"]])
-def test_bad_labels_are_refused_before_anything_is_written(tmp_path: Path, recipe: Recipe, labels: list[str]) -> None:
+def test_bad_labels_are_rejected_before_anything_is_written(tmp_path: Path, recipe: Recipe, labels: list[str]) -> None:
     with pytest.raises(CheckpointError, match="labels"):
         save_model(tmp_path / "model", TemporalDetector.from_recipe(recipe), recipe, labels)
     assert not (tmp_path / "model").exists()

@@ -1,4 +1,4 @@
-"""What `tal datasets` says of the data sets that it knows, and what it finds wrong with their files."""
+"""What `tal datasets` reports about the built-in data sets, and the faults it finds in their files."""
 
 from __future__ import annotations
 

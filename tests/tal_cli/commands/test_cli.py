@@ -1,4 +1,4 @@
-"""The habits of the whole command: help, streams, exit codes, and how a run ends when somebody ends it."""
+"""Behaviour common to all commands: help, streams, exit codes and interruption."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def start(arguments: list[object], env: dict[str, str], cwd: Path) -> subprocess
 
 
 def wait_for(condition: object, seconds: float = 120) -> None:
-    """Wait until a call gives something true."""
+    """Wait until a call returns a true value."""
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "it did not happen"

@@ -1,4 +1,4 @@
-"""`tal detect` on real videos: what it writes, what it refuses, and how each ends."""
+"""`tal detect` on real videos: what it writes, what it rejects, and its exit codes."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_features_stand_for_their_video(run: Tal, clips: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_features_under_another_contract_are_refused_by_name(run: Tal, clips: Path, tmp_path: Path) -> None:
+def test_features_under_another_contract_are_rejected_by_name(run: Tal, clips: Path, tmp_path: Path) -> None:
     run("extract-features", clips / "first.mp4", "--out", tmp_path, "--fps", 12)
     done = run("detect", tmp_path / "first.npy", clips / "second.mp4", "-f", "jsonl")
     assert done.code == 2

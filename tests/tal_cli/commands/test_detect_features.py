@@ -1,4 +1,4 @@
-"""`tal extract-features`: files, contracts, shares, and going on where a run stopped."""
+"""`tal extract-features`: files, contracts, shards and resuming."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_shares_together_are_everything(run: Tal, clips: Path, tmp_path: Path) -
     ],
 )
 @pytest.mark.slow
-def test_what_is_refused(run: Tal, clips: Path, arguments: list[str], code: int, complaint: str) -> None:
+def test_what_is_rejected(run: Tal, clips: Path, arguments: list[str], code: int, complaint: str) -> None:
     done = run("extract-features", clips / "first.mp4", *arguments)
     assert (done.code, done.out) == (code, "")
     assert complaint in done.err

@@ -1,4 +1,4 @@
-"""What people read: one printable line each, whatever a file is called and whatever stands in it."""
+"""Messages are one printable line each, whatever a file's name and content."""
 
 from __future__ import annotations
 

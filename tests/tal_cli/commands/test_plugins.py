@@ -1,4 +1,4 @@
-"""Commands see what other packages add, and stay quick and whole whatever those are like."""
+"""Commands see what other packages add, and stay quick and keep working whatever those contain."""
 
 from __future__ import annotations
 

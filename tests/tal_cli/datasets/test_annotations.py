@@ -106,7 +106,7 @@ def test_errors_name_file_and_video(tmp_path: Path, entry: object) -> None:
     "content",
     [b"", b"{", b"[]", b"{}", b"\x1f\x8b\x08nonsense", b"\xff\xfe", b"[" * 100_000, b'{"database": {"\\ud800": {}}}'],
 )
-def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(content)
     assert app.run(["eval", str(path), "--annotations", str(path)]) == 3

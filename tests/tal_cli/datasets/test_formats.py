@@ -1,4 +1,4 @@
-"""Annotation files of every form, well-formed and hostile, and bringing them into one."""
+"""Annotation files of every form, well-formed and hostile, and merging them."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ THIEF = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 
 
 @pytest.mark.parametrize("declaration", [BOMB, THIEF, '<!DOCTYPE x SYSTEM "http://localhost/x.dtd">'])
-def test_xml_that_declares_entities_is_refused(tmp_path: Path, declaration: str) -> None:
+def test_xml_that_declares_entities_is_rejected(tmp_path: Path, declaration: str) -> None:
     text = EAF.replace("<ANNOTATION_DOCUMENT", f"{declaration}<ANNOTATION_DOCUMENT").replace("wave", "&c;")
     with pytest.raises(AnnotationError, match="document type"):
         read(tmp_path, text)
@@ -264,7 +264,7 @@ def test_xml_that_declares_entities_is_refused(tmp_path: Path, declaration: str)
         EAF.replace('"1000"', '"soon"'),
     ],
 )
-def test_other_xml_is_refused(tmp_path: Path, text: str) -> None:
+def test_other_xml_is_rejected(tmp_path: Path, text: str) -> None:
     with pytest.raises(AnnotationError):
         read(tmp_path, text)
 
@@ -428,7 +428,7 @@ NO_END = {"value": {"ranges": [{"start": 1}], "timelinelabels": ["x"]}}
         export({"video": "a.mp4", "fps": 5}, {"result": [NO_END]}),
     ],
 )
-def test_other_lists_are_refused(tmp_path: Path, text: str) -> None:
+def test_other_lists_are_rejected(tmp_path: Path, text: str) -> None:
     with pytest.raises(AnnotationError):
         read(tmp_path, text)
 
@@ -449,7 +449,7 @@ def test_what_detect_writes_for_people_reads_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "hello", "label,start\na,1\n", "\x00\x01", "{", "<", "[", '"', "video,label,start,end"]
 )
-def test_what_is_no_annotation_file_is_refused(tmp_path: Path, text: str) -> None:
+def test_what_is_no_annotation_file_is_rejected(tmp_path: Path, text: str) -> None:
     if text.startswith("video"):
         assert read(tmp_path, text).videos == {}
         return

@@ -219,7 +219,7 @@ HOSTILE = "<script>alert('x')</script>"
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    """Ground truth and predictions with a label and a video that would like to be HTML."""
+    """Ground truth and predictions with a label and a video whose names contain HTML."""
     videos = {
         name: VideoAnnotation(name, "validation", 60.0, None, (GroundTruth(label, 1, 5), GroundTruth("b", 20, 50)))
         for name, label in (("v", HOSTILE), ("w&amp;", "b"))

@@ -1,4 +1,4 @@
-"""Names of videos that two files spell differently are told, by every command that compares them."""
+"""Names of videos that two files spell differently are reported by every command that compares them."""
 
 from __future__ import annotations
 

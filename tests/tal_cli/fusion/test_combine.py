@@ -100,7 +100,7 @@ def test_its_classes_are_those_of_the_data_set(shared: Path) -> None:
         '{"results": {"a": [[]], "b": []}}',
     ],
 )
-def test_other_score_files_are_refused(tmp_path: Path, content: str) -> None:
+def test_other_score_files_are_rejected(tmp_path: Path, content: str) -> None:
     (tmp_path / "scores.json").write_text(content)
     with pytest.raises(InputError):
         load_video_scores(tmp_path / "scores.json")

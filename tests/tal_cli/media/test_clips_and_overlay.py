@@ -254,7 +254,7 @@ def test_an_overlay_never_replaces_its_video(recording: Path, tmp_path: Path) ->
     assert video.read_bytes() == recording.read_bytes()
 
 
-def test_broken_videos_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_broken_videos_are_rejected_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(bytes(range(256)) * 40)
     for step in (
@@ -303,7 +303,7 @@ def test_what_a_killed_run_has_not_finished_goes_with_it(tmp_path: Path) -> None
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait till something holds."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
@@ -321,7 +321,7 @@ def test_the_command_line_makes_both(run: Tal, recording: Path, tmp_path: Path) 
     assert [path.name for path in (tmp_path / "over").iterdir()] == ["recording.overlay.mp4"]
 
 
-def test_a_folder_that_is_a_file_is_refused_at_once(run: Tal, recording: Path) -> None:
+def test_a_folder_that_is_a_file_is_rejected_at_once(run: Tal, recording: Path) -> None:
     done = run("detect", recording, "--clips", recording)
     assert done.code == 2 and "this is a file" in done.err
 

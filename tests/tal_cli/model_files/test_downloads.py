@@ -1,4 +1,4 @@
-"""Downloads, from a real server on this machine that does everything wrong that servers do."""
+"""Downloads, from a real server on this machine that misbehaves in every way servers do."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_server_that_promises_less_is_found_out_by_the_hash(server: FileServer
     assert left_in(tmp_path) == set()
 
 
-def test_a_wrong_length_is_refused_before_it_arrives(server: FileServer, tmp_path: Path) -> None:
+def test_a_wrong_length_is_rejected_before_it_arrives(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=f"{len(CONTENT)} bytes, the published one 1000"):
         pull(source(server, "whole", size=1000))
     assert left_in(tmp_path) == set()
@@ -178,7 +178,7 @@ def test_more_than_the_published_size_is_not_kept(server: FileServer, tmp_path: 
     assert left_in(tmp_path) == set()
 
 
-def test_more_than_fits_on_the_disk_is_refused(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_fits_on_the_disk_is_rejected(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = http.shutil.disk_usage("/")._replace(free=1000)
     monkeypatch.setattr(http.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DownloadError, match="GB free") as caught:

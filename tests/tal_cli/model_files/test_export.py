@@ -1,4 +1,4 @@
-"""Exported files give the model's numbers in other runtimes, and say what is to be known about them."""
+"""Exported files give the model's numbers in other runtimes, and describe their inputs and labels."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ TRANSFORMERS: dict[str, tuple[int, Callable[[int], torch.nn.Module]]] = {
 
 
 def small_transformer(name: str) -> WindowedBackbone:
-    """One of the published kinds, narrow and on small pictures."""
+    """One of the published kinds, narrow and on small images."""
     side, make = TRANSFORMERS[name]
     torch.manual_seed(0)
     contract = find("r3d_18").contract_with({"crop": f"center {side}x{side}"})
@@ -234,7 +234,7 @@ def small_transformer(name: str) -> WindowedBackbone:
 
 
 def seeded_backbone(name: str) -> Backbone:
-    """A backbone on small pictures, with weights of a sensible size."""
+    """A backbone on small images, with weights of a sensible size."""
     entry = find(name)
     settings = {} if name.startswith("timm:") else {"resize": "bilinear 56x48", "crop": "center 48x48"}
     blueprint = load_object(entry.blueprint)

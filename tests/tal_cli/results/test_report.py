@@ -287,7 +287,7 @@ def test_view_shows_what_other_tools_write(run: Tal, recording: Path, tmp_path: 
         (("--annotations", "x.json"), "add --report"),
     ],
 )
-def test_wrong_options_are_refused_at_once(run: Tal, recording: Path, options: tuple[str, ...], reason: str) -> None:
+def test_wrong_options_are_rejected_at_once(run: Tal, recording: Path, options: tuple[str, ...], reason: str) -> None:
     done = run("detect", recording, *options)
     assert done.code == 2 and reason in done.err
 

@@ -1,4 +1,4 @@
-"""The scripts that compare trainings: settings can be trained, a finished run is not done again, tables are true."""
+"""The scripts that compare trainings: settings can be trained, finished runs are skipped, tables are correct."""
 
 from __future__ import annotations
 

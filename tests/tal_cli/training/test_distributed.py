@@ -1,4 +1,4 @@
-"""A batch that is shared by processes, or split into passes, is learnt from as one."""
+"""A batch that is shared by processes, or split into passes, trains as one batch does."""
 
 from __future__ import annotations
 
@@ -126,12 +126,12 @@ def test_passes_add_up_to_the_batch(folder: Path, tmp_path: Path, objective: str
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-4)
 
 
-def test_accumulation_is_refused_where_positives_depend_on_predictions() -> None:
+def test_accumulation_is_rejected_where_positives_depend_on_predictions() -> None:
     with pytest.raises(Exception, match="accumulate"):
         override(recipe(), {"training.assignment": {"name": "cost"}, "training.accumulate": 2})
 
 
-def test_fewer_videos_than_processes_are_refused() -> None:
+def test_fewer_videos_than_processes_are_rejected() -> None:
     with pytest.raises(UsageError, match="cannot be split over 3"):
         split_batch(2, Processes(0, 3), 1)
 

@@ -1,4 +1,4 @@
-"""What a run was trained on and what it held out: known to its results, and minded where these are evaluated."""
+"""What a run was trained on and what it held out: known to its results, and respected where these are evaluated."""
 
 from __future__ import annotations
 

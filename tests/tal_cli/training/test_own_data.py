@@ -1,4 +1,4 @@
-"""Training on one's own videos: what is derived, what is refused, and the three commands from videos to segments."""
+"""Training on one's own videos: what is derived, what is rejected, and the three commands from videos to segments."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_levels_follow_the_longest_instances() -> None:
 
 @pytest.fixture(scope="module")
 def moving_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of five short videos of a pattern that stands still but for two seconds; annotations.json beside it."""
+    """Short videos of a pattern that stands still except for two seconds; annotations.json is beside the folder."""
     folder = tmp_path_factory.mktemp("moving_squares")
     videos = {}
     for number in range(5):

@@ -1,4 +1,4 @@
-"""A killed run goes on as if nothing had happened."""
+"""A killed run continues as if it had not been interrupted."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def kill_after(steps: int, save_seconds: float, arguments: list[str], metrics: P
     process.wait()
 
 
-def test_resuming_with_other_options_is_refused(small_data: Path, tmp_path: Path) -> None:
+def test_resuming_with_other_options_is_rejected(small_data: Path, tmp_path: Path) -> None:
     train(short_run(small_data, tmp_path / "run"))
     other = short_run(small_data, tmp_path / "other", "training.learning_rate=0.002")
     with pytest.raises(UsageError, match="another recipe"):

@@ -24,7 +24,7 @@ from tal_cli.training.trainer import Trainer, TrainingDiverged, train
 
 
 @pytest.mark.slow
-def test_learns_its_training_videos_by_heart(small_data: Path, tmp_path: Path) -> None:
+def test_learns_its_training_videos_overfits(small_data: Path, tmp_path: Path) -> None:
     run = prepare(request(small_data, tmp_path / "run"))
     result = train(replace(run, validation=run.videos, evaluate_every=100))
     assert result.epoch == 30
@@ -152,7 +152,7 @@ def test_overrides_reach_the_run(small_data: Path, tmp_path: Path, capsys: pytes
 
 
 class Opens:
-    """Which files were opened while it was on: an audit hook, which Python keeps for good."""
+    """Records the files opened while it is on; Python never removes an audit hook."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -40,7 +40,7 @@ class Case:
 
     @classmethod
     def read(cls, path: Path, device: str | torch.device = "cpu") -> Case:
-        """The case of a JSON file. Raises ValueError for one that is none."""
+        """The case of a JSON file. Raises ValueError for any other file."""
         from safetensors.torch import load_file
 
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -155,5 +155,5 @@ class Case:
         return look
 
     def report(self) -> CaseReport:
-        """What came of it."""
+        """The outcome."""
         return CaseReport(self.name, None, tuple(self.comparisons))
