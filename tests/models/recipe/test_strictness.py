@@ -123,7 +123,7 @@ def test_numbers_are_written_as_people_write_them(text: str, number: float) -> N
 
 
 def test_a_run_has_an_epoch() -> None:
-    with pytest.raises(RecipeError, match="training: epochs: there is none"):
+    with pytest.raises(RecipeError, match="training: epochs and warmup_epochs: at least one"):
         override(load_recipe("thumos-i3d"), parse_overrides(["training.epochs=0", "training.warmup_epochs=0"]))
     with pytest.raises(RecipeError, match=r"training\.seed"):
         override(load_recipe("thumos-i3d"), parse_overrides([f"training.seed={1 << 63}"]))
