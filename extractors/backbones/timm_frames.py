@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +16,10 @@ from tal_cli.extractors.backbones.preprocessing import Preparation
 from tal_cli.extractors.catalog.timm_frames import MAX, image_model
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.preprocessing_spec import Crop
+from tal_cli.extractors.files.weights import read_state
 
 IMAGES_AT_ONCE = 16
+LITE0_MODEL = "tf_efficientnet_lite0"
 
 
 class FrameBackbone(nn.Module):
@@ -47,14 +50,19 @@ class FrameBackbone(nn.Module):
 
 @dataclass(frozen=True)
 class FrameBlueprint:
-    """One image model; ignored: the prefixes of classifiers in timm's models."""
+    """One image model of timm, by default that of the extractor's name.
+
+    ignored: the prefixes of classifiers in timm's models.
+    """
+
+    model: str | None = None
 
     ignored: tuple[str, ...] = ("fc.", "head.", "head_dist.", "classifier.", "last_linear.", "classif.")
     released: Callable[[State], State] = as_released
 
     def networks(self, contract: FeatureContract) -> Sequence[nn.Module]:
         with torch.device("cpu"):  # tables that are in no file
-            network = image_model(contract.extractor)
+            network = image_model(self.model or contract.extractor)
         described: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
         _, height, width = described["input_size"]
         if described.get("fixed_input_size") and Crop.parse(contract.crop).size != (width, height):
@@ -66,3 +74,19 @@ class FrameBlueprint:
 
 
 FRAMES = FrameBlueprint()
+LITE0 = FrameBlueprint(LITE0_MODEL)
+
+
+def efficientnet_lite0(path: Path) -> dict[str, Tensor]:
+    """Tensors under timm's names from a published file of the same network, which has them in the same order.
+
+    Raises WeightsError for a file that cannot be read, ValueError for tensors that do not fit.
+    """
+    import timm
+
+    with torch.device("meta"):
+        wanted = timm.create_model(LITE0_MODEL, pretrained=False).state_dict()
+    given = read_state(path)
+    if [value.shape for value in given.values()] != [value.shape for value in wanted.values()]:
+        raise ValueError(f"its tensors are not those of timm's {LITE0_MODEL}")
+    return dict(zip(wanted, given.values(), strict=True))

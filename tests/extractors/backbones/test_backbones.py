@@ -259,3 +259,17 @@ def test_a_windowed_backbone_crops_and_normalises(contract: Callable[..., Featur
     assert torch.allclose(
         backbone(backbone.prepare(frames), torch.zeros(28)), torch.tensor([1.0, 1.0, 0.0]).expand(4, 3)
     )
+
+
+def test_a_file_with_other_names_in_the_same_order_fits_timm(tmp_path: Path) -> None:
+    import timm
+
+    from tal_cli.extractors.backbones.timm_frames import LITE0_MODEL, efficientnet_lite0
+
+    state = timm.create_model(LITE0_MODEL, pretrained=False).state_dict()
+    renamed = {f"_{number}": value for number, value in enumerate(state.values())}
+    torch.save(renamed, tmp_path / "lite.pth")
+    assert all(torch.equal(value, state[name]) for name, value in efficientnet_lite0(tmp_path / "lite.pth").items())
+    torch.save(dict(list(renamed.items())[1:]), tmp_path / "lite.pth")
+    with pytest.raises(ValueError, match="not those of timm"):
+        efficientnet_lite0(tmp_path / "lite.pth")
