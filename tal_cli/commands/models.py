@@ -143,7 +143,7 @@ def remove(
     name: Annotated[
         str, typer.Argument(metavar="NAME", autocompletion=model_names, help="Model that was added or pulled.")
     ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Remove an imported or downloaded model from this machine. Bundled models cannot be removed."""
@@ -182,7 +182,7 @@ def export_released(
 ) -> None:
     """Write a model in the checkpoint format of its authors' code, for their evaluation scripts.
 
-    The file also has recipe and labels, with which `tal models add` reads it back.
+    The file also contains the recipe and the labels, so that `tal models add` can read it back.
     """
     from tal_cli.model_files.released import export_released as write
 

@@ -89,7 +89,8 @@ TimeLimit = Annotated[
 ]
 BatchSize = Annotated[str, typer.Option(metavar="auto|N", help="Windows per forward pass.")]
 Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Number of videos processed in parallel. Default: by the cores.")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Number of videos processed in parallel. Default: by the number of cores."),
 ]
 WeightsFile = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="Weights file of an extractor.")]
 FeaturesPath = Annotated[
