@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import traceback
 from datetime import datetime
 from pathlib import Path
@@ -13,25 +14,47 @@ from tal_cli.safe_text import one_line, printable
 
 # Disk errors that name no file.
 FAILING_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-# What a machine runs out of, as Python, the system and torch word it, and what helps.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
-LESS_AT_ONCE = "use fewer --workers or a smaller --batch-size, or free some memory"
-EXHAUSTED = {
-    errno.ENOMEM: ("out of memory", LESS_AT_ONCE),
-    errno.EMFILE: ("too many open files", "use fewer --workers, or raise the limit: ulimit -n 4096"),
-    errno.ENFILE: ("too many open files on this machine", "use fewer --workers, or close other programs"),
-    errno.EAGAIN: ("no more threads or processes can be started", "use fewer --workers, or raise the limit: ulimit -u"),
-}
+# What a machine runs out of, as Python, the system and libraries word it; its name, and what helps.
+EXHAUSTED = (
+    (
+        *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),
+        *("failed to map segment from shared object", "unable to mmap"),
+    ),
+    ("too many open files in system",),
+    ("too many open files",),
+    ("can't start new thread", "thread creation failed", "resource temporarily unavailable"),
+)
+OUT_OF = (
+    ("out of memory", "use fewer --workers or a smaller --batch-size, free some memory, or raise its limit: ulimit -v"),
+    ("too many open files on this machine", "use fewer --workers, or close other programs"),
+    ("too many open files", "use fewer --workers, or raise the limit: ulimit -n 4096"),
+    ("no more threads or processes can be started", "use fewer --workers, or raise the limits: ulimit -u, ulimit -v"),
+)
+USED_UP = 0.8  # of the address space: thread stacks and libraries take it in large pieces
 
 
 def exhausted(error: BaseException) -> tuple[str, str] | None:
     """The exhausted resource and a remedy, if an error is about one."""
-    said = str(error).lower()
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(it in said for it in OUT_OF_MEMORY)):
-        return EXHAUSTED[errno.ENOMEM]
-    if isinstance(error, RuntimeError) and "can't start new thread" in said:
-        return EXHAUSTED[errno.EAGAIN]
-    return EXHAUSTED.get(error.errno or 0) if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError):
+        return OUT_OF[0]
+    if not isinstance(error, TalError) and not getattr(error, "errno", None) and without_address_space():
+        return OUT_OF[0]
+    said = str(getattr(error, "strerror", None) or error).lower()
+    return next((out_of for words, out_of in zip(EXHAUSTED, OUT_OF, strict=True) if any(map(said.count, words))), None)
+
+
+def without_address_space() -> bool:
+    """Whether the process has used up the address space that `ulimit -v` leaves it: what libraries say then, if they
+    fail, is of anything but memory."""
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        status = Path("/proc/self/status").read_text()
+    except (ImportError, OSError):
+        return False
+    peak = re.search(r"VmPeak:\s+(\d+) kB", status)
+    return limit != resource.RLIM_INFINITY and peak is not None and int(peak[1]) * 1024 > USED_UP * limit
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -45,7 +68,7 @@ def exit_code_of(error: BaseException) -> int:
 
 def reason_of(error: BaseException) -> str:
     """The reason of an error in one line, without its path."""
-    out_of = exhausted(error)
+    out_of = None if isinstance(error, TalError) else exhausted(error)
     if out_of is not None:
         return out_of[0]
     reason = error.strerror if isinstance(error, OSError) else getattr(error, "reason", None)
@@ -55,12 +78,12 @@ def reason_of(error: BaseException) -> str:
 def remedy_of(error: BaseException) -> str:
     """The remedy of an error; may be empty."""
     out_of = exhausted(error)
-    return getattr(error, "remedy", "") if out_of is None else out_of[1]
+    return getattr(error, "remedy", "") or (out_of[1] if out_of else "")
 
 
 def message_of(error: BaseException) -> str:
     """The whole error message in one line, path first."""
-    path = error.filename if isinstance(error, OSError) else getattr(error, "path", None)
+    path = error.filename if isinstance(error, OSError) else error.path if isinstance(error, TalError) else None
     if path is None:
         return reason_of(error)
     return f"{printable(os.fsdecode(path) if isinstance(path, bytes) else str(path))}: {reason_of(error)}"

@@ -10,6 +10,7 @@ import pickle
 import pty
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from small_runs import TAL, Tal
 from tal_cli import console
 from tal_cli.batch import Run
 from tal_cli.error_report import exit_code_of, message_of, remedy_of
+from tal_cli.extractors.corpus.worker_config import WorkerError
 from tal_cli.extractors.errors import EXIT_INPUT, EXIT_INTERNAL, FeatureError, RecipeError, WeightsError
 from tal_cli.extractors.features.files import load_features
+from tal_cli.extractors.files.atomic import unwritable
 from tal_cli.extractors.files.weights import read_state
 from tal_cli.inputs import Inputs
 from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
@@ -165,11 +168,34 @@ def test_closed_streams_change_nothing(environment: dict[str, str], closed: str,
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "too many open files", "ulimit -n"),
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.mp4"), "a.mp4: too many open files", "ulimit -n"),
         (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "no more threads or processes", "--workers"),
+        (WorkerError("RuntimeError: can't start new thread"), "no more threads or processes", "--workers"),
+        (
+            ImportError("libtorch_cpu.so: failed to map segment from shared object", path="/lib/libtorch_cpu.so"),
+            "out of memory",
+            "ulimit -v",
+        ),
+        (unwritable("a.npy", OSError(errno.EMFILE, "Too many open files")), "a.npy: cannot be written", "ulimit -n"),
     ],
 )
 def test_what_a_machine_runs_out_of_is_one_line(error: Exception, reason: str, remedy: str) -> None:
     assert exit_code_of(error) == EXIT_INPUT
     assert message_of(error).startswith(reason) and remedy in remedy_of(error)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="limits on address space are read from Linux' /proc")
+def test_without_address_space_whatever_a_library_says_is_about_memory() -> None:
+    script = """
+import resource, mmap
+from tal_cli.error_report import exit_code_of, message_of
+from tal_cli.extractors.errors import UsageError
+errors = RuntimeError("could not execute a primitive"), UsageError("no such name"), FileNotFoundError(2, "No", "a.mp4")
+print([exit_code_of(error) for error in errors])
+resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))
+mmap.mmap(-1, int(0.9 * 2**40), flags=mmap.MAP_PRIVATE, prot=0)
+print([exit_code_of(error) for error in errors], message_of(errors[0]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["[1, 2, 3]", "[3, 2, 3] out of memory"], done.stderr
 
 
 def test_what_the_system_refuses_is_no_defect(capfd: pytest.CaptureFixture[str]) -> None:
