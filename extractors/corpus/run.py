@@ -123,15 +123,19 @@ def is_done(job: Job, contract: FeatureContract) -> bool:
         return False
     try:
         content = json.loads(read(description))
-        if not isinstance(content, dict) or parse_contract(Path(name_of(description)), content) != contract:
-            return False
-    except (FeatureError, ValueError):
+    except ValueError:
+        return False
+    if not isinstance(content, dict):
         return False
     known = parse_source(content)
     if known is not None and known != identity_of(job.video):
-        reason = f"it holds the features of another video than {job.video}, or of an earlier one under that name"
+        other = f"another video, {known.path}" if known.path not in ("", job.video) else "an earlier video"
+        reason = f"it holds the features of {other}, not those of {job.video}"
         raise FeatureError(job.target, reason, "write to another --output, or give --overwrite to replace it")
-    return True
+    try:
+        return parse_contract(Path(name_of(description)), content) == contract
+    except FeatureError:
+        return False
 
 
 def run_job(

@@ -130,8 +130,10 @@ def parse_source(content: dict[str, Any]) -> VideoIdentity | None:
     source = video.get("source") if isinstance(video, dict) else None
     if not isinstance(source, dict):
         return None
-    size, sha256 = source.get("size"), source.get("sha256")
-    return VideoIdentity(size, sha256) if isinstance(size, int) and isinstance(sha256, str) else None
+    size, sha256, path = source.get("size"), source.get("sha256"), source.get("path", "")
+    if isinstance(size, int) and isinstance(sha256, str) and isinstance(path, str):
+        return VideoIdentity(size, sha256, path)
+    return None
 
 
 def parse_file_clock(values: Any) -> FileClock:

@@ -55,20 +55,32 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the disk is full, or the path cannot be written to.
     """
-    partial = path.with_name(f".{path.name[:LONGEST]}.{os.getpid()}.part")
+    with scratch_beside(path) as partial:
+        yield partial
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+
+
+@contextmanager
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside a target, for files that are moved there once they are complete; it is removed
+    at the end, as are those that killed runs left for this target.
+
+    Raises:
+        InputError: the disk is full, or the path cannot be written to.
+    """
+    scratch = path.with_name(f".{path.name[:LONGEST]}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(leftovers(path.parent).get(path.name[:LONGEST], ()))
-        partial.mkdir()
+        scratch.mkdir()
         try:
-            yield partial
-            if path.is_symlink():
-                path.unlink()
-            elif path.exists():
-                shutil.rmtree(path)
-            partial.rename(path)
+            yield scratch
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -43,7 +43,7 @@ from tal_cli.error_report import exit_code_of
 from tal_cli.extractors.errors import EXIT_MISSING, UsageError
 from tal_cli.extractors.files.atomic import is_device
 from tal_cli.inputs import VIDEO_SUFFIXES, Inputs, Source, gather
-from tal_cli.results.output_paths import check_folder, check_writable, is_folder
+from tal_cli.results.output_paths import check_folder, check_origin, check_writable, file_for, is_folder
 from tal_cli.results.outputs import STANDARD_OUTPUT, Output, write_results
 from tal_cli.results.writers import FORMATS, Format, RunInfo, format_for
 
@@ -167,6 +167,8 @@ def detect(
     label = detector.names_of(label or ())
 
     def work(source: Source) -> Detections:
+        for path in (*per_video_files(outputs, source.name), *visuals.per_video_files(source.name)):
+            check_origin(path, str(source.path))
         with console.progress(source.name, unit="frames", waiting=f"opening {source.name}") as progress:
             return detector.detect(
                 source.path,
@@ -224,6 +226,11 @@ def check_output(output: Output, videos: int) -> None:
         )
     if not output.is_standard:
         (check_folder if output.is_folder else check_writable)(Path(output.path))
+
+
+def per_video_files(outputs: Sequence[Output], name: str) -> list[Path]:
+    """Where the results of one video are written in the folders among the outputs."""
+    return [file_for(Path(each.path), name, each.format.suffix) for each in outputs if each.is_folder]
 
 
 def run_all(

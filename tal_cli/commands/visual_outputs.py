@@ -81,6 +81,15 @@ class VisualOutputs:
             if folder is not None:
                 check_folder(folder)
 
+    def per_video_files(self, name: str) -> list[Path]:
+        """The folder of a video's clips, and its overlay, as far as they are asked for."""
+        from tal_cli.results.clips import clips_folder, overlay_file
+
+        return [
+            *([] if self.clips is None else [clips_folder(self.clips, name)]),
+            *([] if self.overlay is None else [overlay_file(self.overlay, name)]),
+        ]
+
     @contextmanager
     def steps(self, run: RunInfo) -> Iterator[list[Callable[[Detections], None]]]:
         """Steps to run on each video after its results are written; the page is written when no exception is raised."""

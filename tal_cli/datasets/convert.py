@@ -89,12 +89,17 @@ def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progr
 
     Raises:
         AnnotationError: a video has no file; the first one is named.
+        InputError: two files have the name of one video.
         VideoError: a file is not a video.
     """
     from tal_cli.extractors.video.stream import probe
 
-    by_stem = {file.stem: file for file in files}
+    by_stem: dict[str, Path] = {}
     known = {}
+    for file in files:
+        other = by_stem.setdefault(file.stem, file)
+        if other != file and file.stem in annotations.videos:
+            raise InputError(file, f"video {file.stem}: {other} has the same name", "move one of them elsewhere")
     for number, (name, video) in enumerate(annotations.videos.items(), start=1):
         if name not in by_stem:
             folder = files[0].parent if files else "the folder"

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tal_cli import console
 from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.features.formats import is_feature_file
+from tal_cli.extractors.files.atomic import scratch_beside
 from tal_cli.media.host import run_task
 from tal_cli.results.colours import colours
-from tal_cli.results.output_paths import file_for
+from tal_cli.results.output_paths import file_for, record_origin
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import counted, printable
 
 LONGEST_LABEL = 60
+CLIP = re.compile(r"\d{4,}_.+_\d+\.\d\d-\d+\.\d\d\.(?:mp4|mkv|webm)")  # names of `clip_name` and `media.clips`
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,19 @@ class DrawRequest:
     scratch: str
 
 
+def clips_folder(folder: Path, video: str) -> Path:
+    """The folder of one video's clips."""
+    return file_for(folder, video, "")
+
+
+def overlay_file(folder: Path, video: str) -> Path:
+    """One video's overlay."""
+    return file_for(folder, video, ".overlay.mp4")
+
+
 def cut_clips(detections: Detections, folder: Path, pad: float = 0.0) -> None:
-    """Cut every segment out of its video: FOLDER/VIDEO/NUMBER_LABEL_START-END.mp4, in the order of time.
+    """Cut every segment out of its video: FOLDER/VIDEO/NUMBER_LABEL_START-END.mp4, in the order of time. Clips of an
+    earlier run are removed.
 
     pad: seconds of the video before and after each segment, as far as there are any; names have the segment's times.
 
@@ -61,10 +70,12 @@ def cut_clips(detections: Detections, folder: Path, pad: float = 0.0) -> None:
         InputError: the video is not known or cannot be read, or the folder cannot be written to.
     """
     path = _video_of(detections, "no clips")
+    target = clips_folder(folder, detections.video)
+    for clip in [file for file in target.glob("*") if CLIP.fullmatch(file.name)]:
+        clip.unlink()
     if not detections.segments:
         return
     ordered = detections.in_time()
-    target = file_for(folder, detections.video, "")
     cuts = tuple(
         CutItem(
             max(0.0, segment.start - pad),
@@ -74,10 +85,11 @@ def cut_clips(detections: Detections, folder: Path, pad: float = 0.0) -> None:
         for number, segment in enumerate(ordered, start=1)
     )
     with (
-        _scratch(folder) as scratch,
+        scratch_beside(target) as scratch,
         console.progress(f"clips of {detections.video}", unit="s", waiting=f"reading {detections.video}") as progress,
     ):
-        done = run_task("cut", path, CutRequest(cuts, str(scratch)), progress)
+        done = run_task("cut", path, CutRequest(cuts, os.path.abspath(scratch)), progress)
+    record_origin(target, path)
     copied, encoded = len(done["copied"]), len(done["encoded"])
     how = f"{copied} copied, {encoded} encoded"
     console.note(
@@ -92,12 +104,12 @@ def draw_overlay(detections: Detections, folder: Path, run: RunInfo) -> None:
         InputError: the video is not known or cannot be read, or the folder cannot be written to.
     """
     path = _video_of(detections, "no overlay")
-    target = file_for(folder, detections.video, ".overlay.mp4")
+    target = overlay_file(folder, detections.video)
     if target.exists() and os.path.samefile(target, path):
         raise InputError(path, f"no overlay: it would replace the video itself, {target}")
     chosen = colours((*run.labels, *(s.label for s in detections.segments)))
     with (
-        _scratch(folder) as scratch,
+        scratch_beside(target) as scratch,
         console.progress(f"overlay of {detections.video}", unit="s", waiting=f"opening {detections.video}") as progress,
     ):
         request = DrawRequest(
@@ -105,9 +117,10 @@ def draw_overlay(detections: Detections, folder: Path, run: RunInfo) -> None:
             {printable(label): colour.dark for label, colour in chosen.items()},
             detections.duration,
             os.path.abspath(target),
-            str(scratch),
+            os.path.abspath(scratch),
         )
         run_task("draw", path, request, progress)
+    record_origin(target, path)
 
 
 def clip_name(number: int, segment: Segment) -> str:
@@ -126,17 +139,3 @@ def _video_of(detections: Detections, what: str) -> str:
     if is_feature_file(detections.path):
         raise InputError(detections.path, f"{what}: only the features of the video are known")
     return detections.path
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """Context manager with a hidden scratch folder inside `folder`, removed at the end with all unfinished files."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".tal-", dir=folder)).resolve()
-    except OSError as error:
-        raise InputError(folder, f"cannot be written: {error.strerror or error}") from error
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)

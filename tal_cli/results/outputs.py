@@ -19,7 +19,7 @@ from typing import BinaryIO
 from tal_cli import console
 from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.files.atomic import write_atomically
-from tal_cli.results.output_paths import file_for, is_folder
+from tal_cli.results.output_paths import file_for, is_folder, record_origin
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import Format, RunInfo
 
@@ -64,6 +64,7 @@ def write_results(detections: Iterable[Detections], outputs: Sequence[Output], r
                 for folder in folders:
                     path = file_for(Path(folder.path), found.video, folder.format.suffix)
                     _write_file([found], path, folder.format, replace(run, run_videos=within))
+                    record_origin(path, found.path)
                 if late:
                     waiting.add(found)
                 yield found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +105,11 @@ def test_features_of_another_video_of_that_name_are_not_taken_for_its_own(plain:
     content[-1] ^= 1
     video.write_bytes(content)  # as long as it was
     (outcome,) = run([job])
-    assert isinstance(outcome.error, FeatureError) and "features of another video" in str(outcome.error)
+    assert isinstance(outcome.error, FeatureError) and "features of an earlier video" in str(outcome.error)
     assert "--overwrite" in outcome.error.remedy
+    other = Job(os.fspath(plain), job.target)  # another path, and another contract of its features
+    with pytest.raises(FeatureError, match=re.escape(f"another video, {video}, not those of {plain}")):
+        is_done(other, replace(TINY.contract(), layer="another"))
     assert kinds(run([job], overwrite=True)) == ["done"] and kinds(run([job])) == ["kept"]
 
 

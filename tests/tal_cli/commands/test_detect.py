@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_runs import LABELS, TAL, Tal, render_clip
+from small_runs import LABELS, TAL, Finished, Tal, render_clip
 
 from tal_cli import VideoDetector
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.extraction.cpu_parallel import _start_pool
 from tal_cli.extractors.extraction.extractor import Extractor
+from tal_cli.results.output_paths import record_origin
 
 
 def segments(text: str, video: str = "first") -> list[dict[str, object]]:
@@ -156,6 +158,40 @@ def test_clashing_stems_and_many_workers(run: Tal, clips: Path, tmp_path: Path) 
     two = json.loads(run("detect", tmp_path / "in", "--workers", 2).out)
     assert sorted(one["results"]) == ["a/x.mp4", "b/x.mp4"]
     assert one["results"] == two["results"]
+
+
+def test_outputs_belong_to_a_video_not_to_a_name(run: Tal, tmp_path: Path) -> None:
+    probe = tmp_path / "probe"
+    probe.touch()
+    record_origin(probe, str(probe))
+    if not hasattr(os, "getxattr") or not os.listxattr(probe):
+        pytest.skip("this file system keeps no attributes of files")
+    first = render_clip(tmp_path / "day1" / "clip.mp4", frames=30)
+    second = render_clip(tmp_path / "day2" / "clip.mp4", frames=20)
+    moved = tmp_path / "day3" / "clip.mp4"
+
+    def detect(video: Path) -> Finished:
+        folders = ("-o", f"{tmp_path}/out/", "--clips", tmp_path / "clips", "--overlay", tmp_path / "over")
+        return run("detect", video, "--format", "csv", "--top-k", 2, *folders)
+
+    def outputs() -> dict[Path, bytes]:
+        folders = (tmp_path / name for name in ("out", "clips", "over"))
+        return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+    assert detect(first).code == 0
+    of_first = outputs()
+    assert len(of_first) == 4
+    refused = detect(second)
+    assert refused.code == 3 and outputs() == of_first
+    assert f"error: {second}: " in refused.err and str(first) in refused.err and "another folder" in refused.err
+    moved.parent.mkdir()
+    first.rename(moved)
+    again = detect(moved)  # the same video elsewhere
+    assert again.code == 0 and outputs().keys() == of_first.keys() and "warning" not in again.err
+    moved.write_bytes(second.read_bytes())
+    replaced = detect(moved)
+    assert replaced.code == 0 and replaced.err.count("made from an earlier") == 3
+    assert len(outputs()) == 4 and outputs().keys() != of_first.keys()  # the earlier clips are gone
 
 
 @pytest.mark.slow

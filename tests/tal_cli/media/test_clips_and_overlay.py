@@ -44,7 +44,7 @@ def found(path: Path, *spans: tuple[float, float], label: str = "run") -> Detect
 def clips_of(folder: Path, detections: Detections) -> list[tuple[Path, Seen]]:
     cut_clips(detections, folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    assert not list(folder.rglob(".tal-*"))
+    assert not list(folder.rglob(".*"))
     return [(path, see(path)) for path in files]
 
 
@@ -297,7 +297,7 @@ def test_what_a_killed_run_has_not_finished_goes_with_it(tmp_path: Path) -> None
     )
     out = tmp_path / "out"
     with subprocess.Popen([sys.executable, "-c", script, str(recording), str(out)]) as run:
-        until(lambda: bool(list(out.glob(".tal-*/video.mp4"))))
+        until(lambda: bool(list(out.glob(".recording.overlay.mp4.*.part/video.mp4"))))
         run.kill()
     until(lambda: list(out.iterdir()) == [])
 
