@@ -13,7 +13,7 @@ from tal_cli.extractors.errors import EXIT_INPUT, EXIT_INTERNAL, TalError
 from tal_cli.safe_text import one_line, printable
 
 # Disk errors that name no file.
-FAILING_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+FAILING_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # What a machine runs out of, as Python, the system and libraries word it; its name, and what helps.
 EXHAUSTED = (
     (

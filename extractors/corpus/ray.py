@@ -11,17 +11,15 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tal_cli.extractors.corpus.run import Job, Outcome, save
 from tal_cli.extractors.corpus.worker_config import Setup, pack, unpack
 from tal_cli.extractors.errors import PackageMissing, VideoError
-from tal_cli.extractors.files.remote import fetch, is_url, local_path
+from tal_cli.extractors.files.remote import on_this_machine
 from tal_cli.extractors.video.info import VideoInfo
 from tal_cli.extractors.video.messages import VideoSummary
 from tal_cli.extractors.video.stream import FrameChunk, read_frames
@@ -96,9 +94,9 @@ def decoded(video: str, setup: Setup, model: Any, rates: tuple[float | None, flo
         return size
 
     try:
-        with tempfile.TemporaryDirectory(prefix="tal-") as folder:
-            path = fetch(video, Path(folder)) if is_url(video) else local_path(video)
-            with read_frames(
+        with (
+            on_this_machine(video) as path,
+            read_frames(
                 path,
                 frame_size=frame_size,
                 sampling_rate=rates[0],
@@ -106,10 +104,11 @@ def decoded(video: str, setup: Setup, model: Any, rates: tuple[float | None, flo
                 decoder=setup.decoder,
                 timeout=setup.timeout,
                 time_limit=setup.time_limit,
-            ) as stream:
-                yield stream.info
-                yield from stream
-                yield stream.summary
+            ) as stream,
+        ):
+            yield stream.info
+            yield from stream
+            yield stream.summary
     except VideoError as error:
         yield Failed(pack(VideoError(video, error.reason)))
     except Exception as error:

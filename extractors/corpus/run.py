@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -20,9 +19,9 @@ from tal_cli.extractors.errors import FeatureError, InputError, VideoError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.files import description_of, parse_contract, parse_source, save_features
 from tal_cli.extractors.features.identity import identity_of
-from tal_cli.extractors.files.atomic import LONGEST, leftovers
+from tal_cli.extractors.files.atomic import LONGEST, leftovers, scratch_folder
 from tal_cli.extractors.files.locks import Locks, lock_path
-from tal_cli.extractors.files.remote import exists, fetch, is_url, local_path, name_of, read, remove, send
+from tal_cli.extractors.files.remote import exists, is_url, local_path, name_of, on_this_machine, read, remove, send
 
 if TYPE_CHECKING:
     from tal_cli.extractors.extraction.extractor import Extractor, Progress
@@ -149,8 +148,7 @@ def run_job(
 ) -> Outcome:
     """Do one job. What is wrong with its files is in the outcome, all else is raised."""
     try:
-        with tempfile.TemporaryDirectory(prefix="tal-") as folder:
-            path = fetch(job.video, Path(folder)) if is_url(job.video) else local_path(job.video)
+        with on_this_machine(job.video) as path:
             sequence = extractor.extract(
                 path, decoder=decoder, timeout=timeout, time_limit=time_limit, progress=progress
             )
@@ -170,12 +168,12 @@ def save(sequence: FeatureSequence, job: Job) -> None:
         save_features(sequence, local_path(target))
         return
     description = description_of(target)
-    with tempfile.TemporaryDirectory(prefix="tal-") as folder:
-        file = Path(folder, name_of(target))
+    with scratch_folder() as folder:
+        file = folder / name_of(target)
         save_features(sequence, file)
         remove(description)  # an old description must not stand beside new features
         send(file, target)
-        send(Path(folder, name_of(description)), description)
+        send(folder / name_of(description), description)
 
 
 def run_corpus(

@@ -98,9 +98,10 @@ def npy_shape(path: Path, name: str | None) -> tuple[int, ...]:
 
 
 def write_npy(features: NDArray[np.float32], file: BinaryIO) -> None:
-    import numpy as np
+    from numpy.lib import format
 
-    np.save(file, features, allow_pickle=False)
+    format.write_array_header_1_0(file, format.header_data_from_array_1_0(features))
+    file.write(features.data)  # not through numpy, whose error says nothing of a full disk
 
 
 def open_npz(path: Path) -> Any:
@@ -172,9 +173,13 @@ def load_pt(path: Path) -> Any:
 
 
 def write_pt(features: NDArray[np.float32], file: BinaryIO) -> None:
+    import io
+
     import torch
 
-    torch.save(torch.from_numpy(features), file)
+    content = io.BytesIO()  # torch's own error says nothing of a full disk
+    torch.save(torch.from_numpy(features), content)
+    file.write(content.getbuffer())
 
 
 def load_pkl(path: Path) -> Any:

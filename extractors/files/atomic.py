@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -16,6 +17,7 @@ from typing import BinaryIO
 
 from tal_cli.extractors.errors import InputError
 
+SCRATCH = "tal-"  # scratch folders among the system's temporary files begin so
 LONGEST = 200  # characters of a name, which leaves room for prefix and suffix
 # Leftovers of killed runs: partial files, and locks (`locks.py`).
 LEFTOVER = re.compile(r"^\.(?P<name>.+?)\.(?:(?P<process>\d+)\.part|lock)$")
@@ -35,15 +37,13 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
         InputError: the disk is full, or the path cannot be written to.
     """
     write = (lambda file: file.write(content)) if isinstance(content, bytes) else content
-    try:
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if is_device(path):
             with path.open("wb") as device:
                 write(device)
         else:
             _replace(Path(os.path.realpath(path)), write)
-    except OSError as error:
-        raise unwritable(path, error) from error
 
 
 @contextmanager
@@ -55,13 +55,42 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the disk is full, or the path cannot be written to.
     """
-    with scratch_beside(path) as partial:
+    with scratch_beside(path) as partial, naming(path):
         yield partial
         if path.is_symlink():
             path.unlink()
         elif path.exists():
             shutil.rmtree(path)
         partial.rename(path)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yields a folder in the system's folder of temporary files; it is removed at the end, as are those of killed runs.
+
+    Raises:
+        InputError: the disk is full, or the folder of temporary files cannot be written to.
+    """
+    place = Path(tempfile.gettempdir())
+    for name, files in leftovers(place).items():
+        if name.startswith(SCRATCH):
+            sweep(files)
+    with scratch_beside(place / f"{SCRATCH}{os.urandom(4).hex()}") as scratch:
+        scratch.chmod(0o700)
+        yield scratch
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Names a path in errors of the system on writing there: those of a full disk name none.
+
+    Raises:
+        InputError: in place of OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 @contextmanager
@@ -73,16 +102,14 @@ def scratch_beside(path: Path) -> Iterator[Path]:
         InputError: the disk is full, or the path cannot be written to.
     """
     scratch = path.with_name(f".{path.name[:LONGEST]}.{os.getpid()}.part")
-    try:
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(leftovers(path.parent).get(path.name[:LONGEST], ()))
         scratch.mkdir()
-        try:
-            yield scratch
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def unwritable(path: str | Path, error: OSError) -> InputError:
@@ -131,7 +158,8 @@ def sweep(files: Iterable[Path]) -> None:
             if file.is_dir() and not file.is_symlink():
                 shutil.rmtree(file, ignore_errors=True)
             else:
-                file.unlink(missing_ok=True)
+                with suppress(OSError):  # another user's
+                    file.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=64)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tal_cli.extractors.errors import PackageMissing, RemoteError
+from tal_cli.extractors.errors import InputError, PackageMissing, RemoteError
+from tal_cli.extractors.files.atomic import naming, scratch_folder
 from tal_cli.extractors.files.error_text import library_message
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -116,12 +116,22 @@ def read_ends(path_or_url: str, most: int) -> tuple[int, bytes, bytes]:
         )
 
 
-def fetch(url: str, folder: Path) -> Path:
-    """Copies a file from a URL into a folder of this machine. Raises RemoteError, PackageMissing."""
-    target = folder / (re.sub(r"[^\w.-]", "_", name_of(url))[-100:] or "file")
-    with remote(url) as (system, path), system.open(path, "rb") as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file, 1 << 20)
-    return target
+@contextmanager
+def on_this_machine(path_or_url: str) -> Iterator[Path]:
+    """Yields the path of a file, which is a temporary copy for a URL.
+
+    Raises RemoteError, PackageMissing; InputError where there is no room for a copy.
+    """
+    if not is_url(path_or_url):
+        yield local_path(path_or_url)
+        return
+    with scratch_folder() as folder:
+        target = folder / (re.sub(r"[^\w.-]", "_", name_of(path_or_url))[-100:] or "file")
+        with remote(path_or_url) as (system, path), system.open(path, "rb") as source, target.open("wb") as file:
+            while piece := source.read(1 << 20):
+                with naming(target):
+                    file.write(piece)
+        yield target
 
 
 def send(file: Path, url: str) -> None:
@@ -158,7 +168,7 @@ def remote(url: str) -> Iterator[tuple[Any, str]]:
         if scheme not in EXTRAS and named is None:
             raise RemoteError(url, library_message(error)) from None
         raise PackageMissing(*EXTRAS.get(scheme, (named and named[1], None))) from None
-    except (RemoteError, PackageMissing):
+    except (InputError, PackageMissing):
         raise
     except FileNotFoundError:
         raise RemoteError(url, "no such file") from None

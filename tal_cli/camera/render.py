@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -19,6 +19,7 @@ from tal_cli.camera.scene import Scene
 from tal_cli.camera.timeline import LABELS, Join, Timeline, random_timeline
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation, save_annotations
 from tal_cli.extractors.cpu import usable_cores
+from tal_cli.extractors.files.atomic import naming, write_atomically
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -45,7 +46,8 @@ def render_dataset(
     Finished videos of an earlier, interrupted run are kept.
     """
     folder = out / "videos"
-    folder.mkdir(parents=True, exist_ok=True)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     jobs = [_Job(folder / f"camera-{seed}-{index:04d}.mp4", seed, index) for index in range(videos)]
     found: dict[str, VideoAnnotation] = {}
     # Spawn instead of fork: the parent may have threads of torch or of a decoder.
@@ -69,15 +71,13 @@ def _render(job: _Job) -> VideoAnnotation:
     rng = np.random.default_rng([job.seed, job.index])
     timeline = random_timeline(rng)
     if not job.path.exists():
-        part = job.path.with_name(f".{job.path.stem}.part")  # without a video suffix; a rerun overwrites it
-        _encode(part, rng, timeline)
-        os.replace(part, job.path)
+        write_atomically(job.path, lambda file: _encode(file, rng, timeline))
     subset = "validation" if job.index % VALIDATION_EVERY == VALIDATION_EVERY - 1 else "training"
     duration = timeline.source.size / timeline.fps
     return VideoAnnotation(job.path.stem, subset, duration, float(timeline.fps), timeline.labels())
 
 
-def _encode(path: Path, rng: np.random.Generator, timeline: Timeline) -> None:
+def _encode(file: BinaryIO, rng: np.random.Generator, timeline: Timeline) -> None:
     width, height = SIZES[rng.choice(len(SIZES), p=SIZE_SHARE)]
     options = {
         "crf": str(rng.integers(20, 33)),
@@ -87,7 +87,7 @@ def _encode(path: Path, rng: np.random.Generator, timeline: Timeline) -> None:
         "threads": "1",
         "mbtree": "0",
     }
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=timeline.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for image in paint(rng, timeline, width, height):

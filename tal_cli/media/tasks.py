@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -22,6 +23,7 @@ TASKS = {
     "draw": ("tal_cli.media.overlay", "draw"),
 }
 REPORT_EVERY = 0.1
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Progress(Protocol):
@@ -67,4 +69,7 @@ def _answer(message: dict[str, Any], progress: Progress) -> dict[str, Any]:
     except MemoryError:
         return {"failed": over_limit()}
     except (FFmpegError, OSError) as error:
-        return {"failed": getattr(error, "strerror", None) or str(error)}
+        said = getattr(error, "strerror", None) or str(error)
+        scratch = message["request"].get("scratch")
+        is_full = scratch is not None and error.errno in FULL_DISK
+        return {"failed": f"{os.path.dirname(scratch)} cannot be written to: {said}" if is_full else said}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,10 +180,8 @@ def write_onnx(model: Exportable) -> bytes:
     )
     assert program is not None
     program.model.metadata_props.update(model.metadata)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        program.save(str(path), external_data=False)
-        return path.read_bytes()
+    content: bytes = program.model_proto.SerializeToString()
+    return content
 
 
 def write_program(model: Exportable) -> bytes:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from tal_cli import console
 from tal_cli.extractors.errors import InputError
-from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.files.atomic import naming, write_atomically
 from tal_cli.results.output_paths import file_for, is_folder, record_origin
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import Format, RunInfo
@@ -95,10 +95,8 @@ class _Waiting:
         Raises:
             InputError: the disk of the temporary folder is full.
         """
-        try:
+        with naming(tempfile.gettempdir()):
             pickle.dump(detections, self._file)
-        except OSError as error:
-            raise InputError(tempfile.gettempdir(), f"cannot be written: {error.strerror or error}") from error
         self._count += 1
 
     def __iter__(self) -> Iterator[Detections]:

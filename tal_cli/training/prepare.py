@@ -13,7 +13,7 @@ from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.datasets.training_data import FeatureVideo, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.extractors.errors import UsageError
-from tal_cli.extractors.files.atomic import leftovers, sweep
+from tal_cli.extractors.files.atomic import leftovers, naming, sweep
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
 from tal_cli.models.recipe.schema import Recipe
@@ -131,7 +131,8 @@ def derive(
 
 def make_folder(out: Path) -> None:
     """Create the run's folder and remove partial files of an interrupted run."""
-    out.mkdir(parents=True, exist_ok=True)
+    with naming(out):
+        out.mkdir(parents=True, exist_ok=True)
     for folder in (out, out / FOLDER):
         sweep(file for files in leftovers(folder).values() for file in files)
 

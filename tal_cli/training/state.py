@@ -16,7 +16,7 @@ from torch import Tensor
 from tal_cli import console
 from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.extractors.errors import InputError, UsageError
-from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.files.atomic import naming, write_atomically
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.recipe.schema import Recipe
@@ -100,8 +100,9 @@ class MetricsLog:
 
     def write(self, **values: Any) -> None:
         """Append one line."""
-        self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
-        self._file.flush()
+        with naming(self._file.name):
+            self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         self._file.close()

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, GroundTruth
-from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.files.atomic import naming, write_atomically
 from tal_cli.results.colours import colours
 from tal_cli.results.media_links import media_type
 from tal_cli.results.report.data import Stills, safe_json, take_stills, video_json
@@ -152,14 +152,18 @@ class Report:
 
     def _embed_file(self, number: int, path: str) -> None:
         kind = media_type(path)
-        self._parts.write(f'<script type="text/plain" id="video-{number}" data-kind="{kind}">'.encode())
+        self._write(f'<script type="text/plain" id="video-{number}" data-kind="{kind}">'.encode())
         with open(path, "rb") as file:
             while piece := file.read(COPY_BYTES):
-                self._parts.write(base64.b64encode(piece))
-        self._parts.write(b"</script>\n")
+                self._write(base64.b64encode(piece))
+        self._write(b"</script>\n")
 
     def _element(self, name: str, kind: str, content: bytes) -> None:
-        self._parts.write(f'<script type="{kind}" id="{name}">'.encode() + content + b"</script>\n")
+        self._write(f'<script type="{kind}" id="{name}">'.encode() + content + b"</script>\n")
+
+    def _write(self, content: bytes) -> None:
+        with naming(tempfile.gettempdir()):
+            self._parts.write(content)
 
     @staticmethod
     def _asset(name: str) -> str:

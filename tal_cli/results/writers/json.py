@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
+from tal_cli.extractors.files.atomic import naming
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import printable
@@ -41,7 +42,8 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
             comma, begun = "," if begun else "", True
             name = _dump(found.video)
             file.write(f"{comma}\n  {name}: {_rows(found)}".encode())
-            facts.write(f"{comma}\n   {name}: {_dump(_facts(found))}".encode())
+            with naming(tempfile.gettempdir()):
+                facts.write(f"{comma}\n   {name}: {_dump(_facts(found))}".encode())
         about = {
             "tool": "tal",
             "version": run.version,

@@ -107,9 +107,10 @@ def test_features_of_another_video_of_that_name_are_not_taken_for_its_own(plain:
     (outcome,) = run([job])
     assert isinstance(outcome.error, FeatureError) and "features of an earlier video" in str(outcome.error)
     assert "--overwrite" in outcome.error.remedy
-    other = Job(os.fspath(plain), job.target)  # another path, and another contract of its features
-    with pytest.raises(FeatureError, match=re.escape(f"another video, {video}, not those of {plain}")):
-        is_done(other, replace(TINY.contract(), layer="another"))
+    other = Job(os.fspath(tmp_path / "other.mp4"), job.target)
+    Path(other.video).write_bytes(content)
+    with pytest.raises(FeatureError, match=re.escape(f"another video, {video}, not those of {other.video}")):
+        is_done(other, replace(TINY.contract(), layer="another"))  # nor are they overwritten
     assert kinds(run([job], overwrite=True)) == ["done"] and kinds(run([job])) == ["kept"]
 
 
