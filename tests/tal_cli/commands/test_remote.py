@@ -142,7 +142,9 @@ def test_paths_and_urls_are_joined_and_parted(tmp_path: Path, folder: str) -> No
     if folder:
         remote.send(tmp_path / "x", target)
         assert remote.read(target) == b"content"
-        assert remote.fetch(target, tmp_path).read_bytes() == b"content"
+        with remote.on_this_machine(target) as copy:
+            assert copy.read_bytes() == b"content"
+        assert not copy.parent.exists()
         remote.remove(target)
         remote.remove(target)
         assert not remote.exists(target)
