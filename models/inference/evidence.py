@@ -74,7 +74,8 @@ def candidates(label: int, probability: Floats, strongest: Floats, config: Class
     probability: [T] of the label, smoothed. strongest: [T] the highest class score of the label's classes.
     """
     spans = sorted({span for threshold in config.thresholds for span in runs(probability > threshold)})
-    spans = [(start, end) for start, end in spans if end - start >= config.shortest]
+    shortest = min(config.shortest, len(probability))
+    spans = [(start, end) for start, end in spans if end - start >= shortest]
     total = np.concatenate([[0.0], np.cumsum(probability, dtype=np.float64)])
     scores = [
         max(0.0, contrast(total, start, end, config)) * certainty(strongest[start:end], config) for start, end in spans

@@ -21,6 +21,7 @@ from tal_cli.models.recipe.classifier import ClassifierRecipe
 from tal_cli.models.recipe.schema import Recipe
 
 RECIPES = Path(__file__).parent / "published"
+NO_DETECTOR = "a classifier of windows is no detector: it is neither trained, nor timed, nor exported"
 CLASSIFIERS = Path(__file__).parent / "classifiers"
 AnyRecipe = TypeVar("AnyRecipe", Recipe, ClassifierRecipe)
 LARGEST_RECIPE = 1 << 20  # bytes; a recipe is a page of text, anything larger is not one
@@ -94,12 +95,17 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     path = Path(text)
     if path.suffix not in (".yaml", ".yml") and "/" not in text and not path.is_file():
         text = full_name(text)
+        if text in list_classifiers():
+            raise RecipeError(f"{text}: {NO_DETECTOR}")
         if text not in list_recipes():
             known = [*list_recipes(), *SHORT_NAMES]
             hint = did_you_mean(text, known, "they are named as the models of `tal models list`")
             raise RecipeError(f"no recipe named {text}; {hint}")
         path = RECIPES / f"{text}.yaml"
-    return _validated(read_yaml(path), str(path), Recipe)
+    data = read_yaml(path)
+    if "classifier" in data:
+        raise RecipeError(f"{path}: {NO_DETECTOR}")
+    return _validated(data, str(path), Recipe)
 
 
 def load_model_recipe(name_or_path: str | Path) -> Recipe | ClassifierRecipe:

@@ -23,7 +23,7 @@ from tal_cli.models.inference.chunks import detect
 from tal_cli.models.inference.evidence import segments_of_evidence
 from tal_cli.models.inference.nms import ScoredSegments
 from tal_cli.models.recipe.classifier import ClassifierRecipe
-from tal_cli.models.recipe.loading import dump_recipe, load_model_recipe
+from tal_cli.models.recipe.loading import NO_DETECTOR, dump_recipe, load_model_recipe
 from tal_cli.models.recipe.schema import Recipe
 
 WEIGHTS, RECIPE, LABELS = "model.safetensors", "recipe.yaml", "labels.txt"
@@ -110,7 +110,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
     """Read a detector's folder. Raises CheckpointError as `load_any_model`, and for a classifier."""
     loaded = load_any_model(folder, device)
     if isinstance(loaded, LoadedClassifier):
-        raise CheckpointError(f"{folder}: {loaded.name} is a classifier of windows, not a detector that can be trained")
+        raise CheckpointError(f"{folder}: {NO_DETECTOR}")
     return loaded
 
 

@@ -15,7 +15,7 @@ from tal_cli.models.classifier import WindowClassifier
 from tal_cli.models.inference.evidence import candidates, runs, segments_of_evidence, smooth
 from tal_cli.models.inference.nms import ScoredSegments
 from tal_cli.models.recipe.classifier import ClassifierConfig, ClassifierRecipe
-from tal_cli.models.recipe.loading import list_classifiers, load_model_recipe, override
+from tal_cli.models.recipe.loading import list_classifiers, load_model_recipe, load_recipe, override
 from tal_cli.models.store.checkpoint import load_any_model, load_model, save_classifier
 
 NAMES = ("run", "jump", "sit", "stand")
@@ -56,6 +56,9 @@ def test_segments_lie_where_their_windows_do() -> None:
     whole = found([strong] * 3, recipe)  # to the edges of the video: half a window before the first centre
     assert (whole.starts.tolist(), whole.ends.tolist()) == ([-2.5], [4.5])
     assert len(found([none] * 9, recipe)) == 0
+    assert len(found([strong], recipe)) == 1  # a video of one window
+    with pytest.raises(RecipeError, match="people: a classifier of windows is no detector"):
+        load_recipe("people")
     assert len(found([strong[1:] + strong[:1]] * 9, recipe)) == 1
 
 
@@ -117,7 +120,7 @@ def test_a_classifier_is_saved_and_read_back(tmp_path: Path) -> None:
     loaded = load_any_model(tmp_path)
     assert loaded.recipe == recipe and loaded.labels == ("move",)
     assert loaded.find(torch.tensor([[30.0, 0, 0, 0]] * 9)).labels.tolist() == [0]
-    with pytest.raises(CheckpointError, match="is a classifier of windows, not a detector"):
+    with pytest.raises(CheckpointError, match="is no detector"):
         load_model(tmp_path)
     with pytest.raises(CheckpointError, match=r"linear\.weight is"):
         save_classifier(tmp_path, recipe, NAMES, torch.ones(4, 5), torch.zeros(4))
