@@ -22,8 +22,9 @@ class ClassifierConfig(Strict):
     classes: number of the classifier's classes. class_names: the list that names them. groups: labels, and the classes
     that each stands for; empty: every class is a label.
     smoothing: rows over whose mean probabilities are computed. thresholds: probabilities above which neighbouring rows
-    become a candidate. shortest: rows of a candidate at least, if the video has as many. beside: rows on either side of a candidate, as a share
-    of its length, with which it is compared; contrast: how much of the mean probability there is subtracted.
+    become a candidate. shortest: rows of a candidate at least, if the video has as many. beside: rows on either side of
+    a candidate, as a share of its length, with which it is compared; contrast: how much of the mean probability there
+    is subtracted.
     evidence, evidence_scale: the class score (before the softmax) at which a candidate is as likely to be right as
     wrong, and how fast that changes: a softmax is certain of some class in every scene, its inputs are not.
     """
