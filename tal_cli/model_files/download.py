@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from tal_cli import console
 from tal_cli.extractors.errors import DownloadError, WeightsError
 from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.files.error_text import HEAD, stand_in
 from tal_cli.extractors.files.remote import sibling
 from tal_cli.extractors.files.weights import (
     DIGITS,
@@ -67,6 +68,9 @@ def download(source: WeightsSource, target: Path) -> None:
         else:
             found = receive_from(source, source.url, part)
         digest = file_sha256(part)
+        if len(found.sha256 or "") < DIGITS and (wrong := misfit(part, source.file)):
+            forget(part)
+            raise DownloadError(f"{source.file}: the server sent something else: {wrong}")
         if wrong := mismatch(found, target, digest):
             forget(part)
             raise DownloadError(
@@ -130,6 +134,9 @@ def find_on_hugging_face(source: WeightsSource, url: str) -> tuple[WeightsSource
         ) from None
     except Exception as error:  # its own kinds and its HTTP library's, which differ between releases
         raise DownloadError(f"{source.file}: Hugging Face: {one_line(error)[:200]}") from None
+    moved = urlsplit(found.location or "").scheme
+    if moved not in ("http", "https") or (moved == "http" and urlsplit(address).scheme == "https"):
+        raise DownloadError(f"{source.file}: Hugging Face leads to {one_line(found.location)[:200]}")
     stated = found.etag if re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", found.etag or "") else None
     if stated and source.sha256 and not stated.startswith(source.sha256.lower()):
         raise DownloadError(f"{source.file}: the file on Hugging Face has SHA-256 {stated}, expected {source.sha256}")
@@ -174,6 +181,36 @@ def fetch_parts(source: WeightsSource, index: Path) -> None:
     for part in parts:
         url = source.url and sibling(source.url, part.name)
         fetch(replace(source, file=part.name, url=url, sha256=None, size=None), part)
+
+
+# The first bytes of files by suffix: archives and pickles, of torch and of Python 2 and 3.
+BEGINNINGS = {
+    (".pth", ".pt", ".pyth", ".pth.tar"): (b"PK\x03\x04", b"\x80"),
+    (".pkl",): (b"\x80", b"(", b"c"),
+    (".tar.gz",): (b"\x1f\x8b",),
+    (".zip",): (b"PK\x03\x04",),
+}
+
+
+def misfit(part: Path, name: str) -> str:
+    """Why a download is no file of the kind that its name says, so that its hash must not be pinned; else empty."""
+    with part.open("rb") as file:
+        head = file.read(HEAD)
+    if reason := stand_in(head):
+        return reason
+    if name.endswith(INDEX):
+        try:
+            parts_of(part)
+        except WeightsError as error:
+            return error.reason
+    if name.endswith(".safetensors") and not (
+        head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= part.stat().st_size
+    ):
+        return "it does not begin as a safetensors file"
+    for suffixes, beginnings in BEGINNINGS.items():
+        if name.endswith(suffixes) and not head.startswith(beginnings):
+            return f"it does not begin as a {suffixes[0]} file"
+    return ""
 
 
 def mismatch(source: WeightsSource, target: Path, digest: str) -> str:

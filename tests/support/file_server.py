@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-CONTENT = bytes(range(256)) * 1024  # 256 KiB
+# 256 KiB that begin as a file of weights, also when they are reversed.
+CONTENT = b"PK\x03\x04" + bytes(range(256)) * 1024 + b"\x04\x03KP"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 CHUNK = 70_000
 
@@ -26,6 +27,8 @@ class FileServer:
     ranges: list[str | None] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     content: bytes = CONTENT
+    parts: dict[str, bytes] = field(default_factory=dict)  # contents of further files, by name
+    raw: bytes = b""  # a whole answer, with its headers
     tag: str = '"one"'
     gated: bool = False
     pieces: list[int] = field(default_factory=list)  # bytes before it breaks off, answer by answer
@@ -61,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, start: int, *, length: int | None = None, kind: str = "application/octet-stream") -> bytes:
         """Send the headers, and give what belongs behind them."""
-        content = self.serves.content
+        content = self.serves.parts.get(self.path.rpartition("/")[2], self.serves.content)
         if start >= len(content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
@@ -205,6 +208,28 @@ def in_chunks(handler: Handler) -> None:
     handler.wfile.write(b"0\r\n\r\n")
 
 
+def raw(handler: Handler) -> None:
+    handler.wfile.write(handler.serves.raw)
+    handler.close_connection = True
+
+
+def chunks_without_end(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    while not handler.serves.closing.is_set():
+        handler.wfile.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+
+
+def trickles(handler: Handler) -> None:
+    body = handler.answer(0)
+    for at in range(len(body)):
+        handler.wfile.write(body[at : at + 1])
+        handler.wfile.flush()
+        if handler.serves.closing.wait(0.05):
+            return
+
+
 def falls_silent(handler: Handler) -> None:
     handler.wfile.write(handler.answer(0)[:CHUNK])
     handler.wfile.flush()
@@ -251,6 +276,9 @@ BEHAVIOURS: dict[str, Callable[[Handler], None]] = {
     "in-chunks": in_chunks,
     "in-pieces": in_pieces,
     "falls-silent": falls_silent,
+    "raw": raw,
+    "chunks-without-end": chunks_without_end,
+    "trickles": trickles,
     "owner": whole,
 }
 

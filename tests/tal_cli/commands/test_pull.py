@@ -199,7 +199,7 @@ def test_labels_that_do_not_travel_are_asked_for(
     from tal_cli.model_files import released
     from tal_cli.models.store import zoo
 
-    source = WeightsSource(file="a.tar.gz", url=f"{server.url}/whole/a", page="https://example.org", licence="MIT")
+    source = WeightsSource(file="a.pth", url=f"{server.url}/whole/a", page="https://example.org", licence="MIT")
     monkeypatch.setattr(zoo, "weights_source", lambda name: source)
 
     def install(*_: object, **__: object) -> None:
@@ -208,8 +208,8 @@ def test_labels_that_do_not_travel_are_asked_for(
     monkeypatch.setattr(released, "install", install)
     done = run("models", "pull", "actionformer-epic-verb")
     assert done.code == 4
-    assert f"--checkpoint {tmp_path / 'downloads' / 'a.tar.gz'} --labels FILE" in done.err
-    assert (tmp_path / "downloads" / "a.tar.gz").is_file()
+    assert f"--checkpoint {tmp_path / 'downloads' / 'a.pth'} --labels FILE" in done.err
+    assert (tmp_path / "downloads" / "a.pth").is_file()
 
 
 def test_what_can_be_pulled_is_and_the_rest_is_said(

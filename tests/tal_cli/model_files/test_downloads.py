@@ -79,6 +79,7 @@ def test_a_broken_download_goes_on_where_it_stopped(server: FileServer) -> None:
 def test_wherever_it_breaks_off_the_file_is_whole(
     server: FileServer, content: bytes, pieces: list[int], named: bool
 ) -> None:
+    content = b"PK\x03\x04" + content
     server.content, server.pieces, server.tag = content, list(pieces), '"one"' if named else ""
     known = None if named else hashlib.sha256(content).hexdigest()
     wanted = source(server, "in-pieces", sha256=known)
@@ -137,7 +138,7 @@ def test_with_a_hash_a_nameless_version_is_continued(server: FileServer) -> None
         ("web-page", "a web page instead of the file"),
         ("endless", "does not state its length"),
         ("in-circles", "infinite loop"),
-        ("to-a-file", "file:///etc/passwd' is not allowed"),
+        ("to-a-file", "file:///etc/passwd.* is not allowed"),
     ],
 )
 def test_what_cannot_be_had_is_said_and_leaves_no_file(server: FileServer, what: str, message: str) -> None:
@@ -148,6 +149,88 @@ def test_what_cannot_be_had_is_said_and_leaves_no_file(server: FileServer, what:
     assert caught.value.remedy
     assert not weights_path(wanted).exists()
     assert pinned(weights_path(wanted)) is None
+
+
+def answer(*headers: bytes, status: bytes = b"200 OK", body: bytes = CONTENT[:1000]) -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"", b""]) + body
+
+
+LENGTH, CHUNKED = b"Content-Length: 1000", b"Transfer-Encoding: chunked"
+MALFORMED = {
+    "nothing": b"",
+    "no HTTP": b"\x00\xff\x1b[2J" * 100,
+    "a line without end": b"x" * 70_000,
+    "a status that is none": answer(LENGTH, status=b"abc OK"),
+    "no content": answer(status=b"204 No Content", body=b""),
+    "created": answer(LENGTH, status=b"201 Created"),
+    "a negative length": answer(b"Content-Length: -5"),
+    "a length in words": answer(b"Content-Length: much"),
+    "a length with a sign": answer(b"Content-Length: +1000"),
+    "a length of many digits": answer(b"Content-Length: " + b"9" * 5000),
+    "two lengths": answer(LENGTH, b"Content-Length: 5"),
+    "no byte": answer(b"Content-Length: 0", body=b""),
+    "a length and chunks": answer(LENGTH, CHUNKED, body=b"3\r\nabc\r\n0\r\n\r\n"),
+    "a truncated body": answer(b"Content-Length: 5000"),
+    "a chunk size that is none": answer(CHUNKED, body=b"zz\r\nabc"),
+    "a negative chunk": answer(CHUNKED, body=b"-5\r\nabcdefgh"),
+    "a huge chunk": answer(CHUNKED, body=b"f" * 30 + b"\r\nabc"),
+    "a truncated chunk": answer(CHUNKED, body=b"ff\r\nabc"),
+    "no last chunk": answer(CHUNKED, body=b"3\r\nabc\r\n"),
+    "a part of nothing": answer(LENGTH, status=b"206 Partial Content"),
+    "a part nobody asked for": answer(LENGTH, b"Content-Range: bytes 0-999/1000", status=b"206 Partial Content"),
+    "the end of no range": answer(b"Content-Length: 0", b"Content-Range: bytes */0", status=b"416 Range", body=b""),
+    "compressed": answer(LENGTH, b"Content-Encoding: gzip"),
+    "a header of a megabyte": answer(LENGTH, b"X: " + b"a" * (1 << 20)),
+    "many headers": answer(LENGTH, *[b"X: y"] * 1000),
+    "a page that is not called one": answer(b"Content-Length: 26", body=b"<!DOCTYPE html><html></html>"[:26]),
+    "text": answer(LENGTH, b"Content-Type: text/plain; charset=\xff", body=b"not found ".ljust(1000)),
+    "a pointer": answer(LENGTH, body=b"version https://git-lfs.github.com/spec/v1\n".ljust(1000)),
+    "an error with control characters": answer(LENGTH, status=b"404 \x1b[2J\xff"),
+}
+TARGETS = (
+    b"file:///etc/passwd",
+    b"ftp://127.0.0.1/x",
+    b"data:text/plain,x",
+    b"http:///x",
+    b"",
+    b"http://127.0.0.1:abc/",
+)
+TARGETS += (b"http://[::1/x", b"http://[zz]/x", b"http://..../", b"http://" + b"a" * 300 + b".com/", b"//", b"/\xff")
+TARGETS += ("http://a\u2100b/".encode(), b"http://127.0.0.1\x00/", b"http://127.0.0.1:99999999/")
+MALFORMED |= {
+    f"to {target[:30]!r}": answer(b"Content-Length: 0", b"Location: " + target, status=b"302 Found", body=b"")
+    for target in TARGETS
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_malformed_answer_is_told_in_one_line_and_pins_nothing(server: FileServer, what: str) -> None:
+    server.raw = MALFORMED[what]
+    wanted = source(server, "raw")
+    with pytest.raises(DownloadError) as caught:
+        pull(wanted)
+    assert exit_code_of(caught.value) == EXIT_MISSING
+    assert caught.value.reason.isprintable() and len(caught.value.reason) < 400
+    assert not weights_path(wanted).exists()
+    assert pinned(weights_path(wanted)) is None
+
+
+def test_a_file_of_unknown_length_has_a_limit(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LARGEST_UNKNOWN", 1 << 20)
+    with pytest.raises(DownloadError, match="nobody states its length"):
+        pull(source(server, "chunks-without-end", sha256=SHA256))
+
+
+def test_a_server_that_trickles_is_left(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MEASURED", 0.1)
+    with pytest.raises(DownloadError, match="less than 1000 bytes per second"):
+        pull(source(server, "trickles"))
+
+
+def test_headers_without_end_are_left(server: FileServer) -> None:
+    server.raw = b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000
+    with pytest.raises(DownloadError, match="more than belongs to the file"):
+        pull(source(server, "raw"))
 
 
 @pytest.mark.parametrize("sha256", ["0" * 64, "0badc0de"])
@@ -287,7 +370,9 @@ def test_a_login_is_not_taken_along(server: FileServer, tmp_path: Path) -> None:
 
 
 def test_an_index_brings_its_parts(server: FileServer, tmp_path: Path) -> None:
-    server.content = json.dumps({"weight_map": {"a": "part-1.safetensors", "b": "part-2.safetensors"}}).encode()
+    names = ("part-1.safetensors", "part-2.safetensors")
+    server.content = json.dumps({"weight_map": dict(zip("ab", names, strict=True))}).encode()
+    server.parts = dict.fromkeys(names, b"\2" + bytes(7) + b"{}")
     wanted = WeightsSource(
         file="net/model.safetensors.index.json",
         url=f"{server.url}/whole/x.index.json",
@@ -311,3 +396,4 @@ def test_an_index_names_nothing_but_parts(server: FileServer, tmp_path: Path, na
     with pytest.raises(DownloadError, match="not an index"):
         pull(wanted)
     assert not list(tmp_path.rglob("evil*"))
+    assert left_in(tmp_path) == set()  # no index, and no pin of one
