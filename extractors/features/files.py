@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.extractors.errors import FeatureError, MissingError
+from tal_cli.extractors.errors import FeatureError, InputError, MissingError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.formats import FORMATS, WRITTEN, suffix_of
 from tal_cli.extractors.features.identity import VideoIdentity
 from tal_cli.extractors.features.sequence import FeatureSequence, FileClock
 from tal_cli.extractors.files.atomic import unwritable, write_atomically
 from tal_cli.extractors.files.error_text import unreadable
+from tal_cli.extractors.files.json_files import read_json
 from tal_cli.extractors.files.remote import name_of, sibling
 
 CHECKED_WINDOWS = 1 << 14  # looked through at once: the marks of ten hours would fill hundreds of megabytes
@@ -181,9 +182,9 @@ def parse_description(path: Path, features: NDArray[np.float32]) -> FeatureSeque
 def read_description(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises FeatureError."""
     try:
-        content = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FeatureError(path, f"it cannot be read as JSON ({unreadable(path, error)})") from None
+        content = read_json(path)
+    except InputError as error:
+        raise FeatureError(path, f"it cannot be read as JSON ({error.reason})") from None
     if not isinstance(content, dict):
         raise FeatureError(path, "it does not describe features")
     return content

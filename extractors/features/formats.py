@@ -6,24 +6,28 @@ Reading raises whatever a format's library raises; `files.py` turns it into an e
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tal_cli.extractors.errors import MissingError
+from tal_cli.extractors.files.bounds import FREE, check_archive, check_safetensors, check_size, load_tensors
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+DEFLATED = 1032  # bytes that one can stand for at most
 ARRAY_NAMES = ("features", "feats", "feature")
 SLOW_FAST = ("slow_feature", "fast_feature")  # TCANet's SlowFast features: two arrays [1, channels, T] of one video
-LARGEST = 8 << 30  # bytes of one video's features, for files whose size does not bound their unpacked size
 
 
 @dataclass(frozen=True)
@@ -107,17 +111,14 @@ def write_npy(features: NDArray[np.float32], file: BinaryIO) -> None:
 def open_npz(path: Path) -> Any:
     """The arrays in an .npz file, to be closed by the caller.
 
-    Raises ValueError for another kind of file, or an array larger than LARGEST.
+    Raises ValueError for another kind of file, or one that unpacks to far more than it is long.
     """
     import numpy as np
 
     if not zipfile.is_zipfile(path):
         raise ValueError("not an archive of arrays")
-    arrays = np.load(path, allow_pickle=False)
-    if any(entry.file_size > LARGEST for entry in arrays.zip.infolist()):
-        arrays.close()
-        raise ValueError(f"an array of more than {LARGEST >> 30} GiB")
-    return arrays
+    check_archive(path)
+    return np.load(path, allow_pickle=False)
 
 
 def npz_names(path: Path) -> list[str]:
@@ -139,6 +140,7 @@ def write_npz(features: NDArray[np.float32], file: BinaryIO) -> None:
 def safetensors_names(path: Path) -> list[str]:
     from safetensors import safe_open
 
+    check_safetensors(path)
     with safe_open(path, "np") as file:
         return list(file.keys())
 
@@ -146,6 +148,7 @@ def safetensors_names(path: Path) -> list[str]:
 def read_safetensors(path: Path, name: str | None) -> NDArray[Any]:
     from safetensors import safe_open
 
+    check_safetensors(path)
     with safe_open(path, "np") as file:
         return array_in(file.get_tensor(only_name(file.keys()) if name is None else name))
 
@@ -161,7 +164,7 @@ def load_pt(path: Path) -> Any:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
     except pickle.UnpicklingError:
         raise ValueError("it is damaged or holds something other than tensors") from None
     if isinstance(content, torch.Tensor):
@@ -244,9 +247,29 @@ def _h5_data(file: Any, name: str | None) -> Any:
     # Links, virtual and external data sets can lead to other files.
     if not isinstance(node, h5py().Dataset) or node.external or node.is_virtual:
         raise ValueError("no array of its own")
-    if node.dtype.kind not in "iuf" or node.size * node.dtype.itemsize > LARGEST:
-        raise ValueError(f"{node.dtype} {list(node.shape)} instead of numbers, or too many")
+    if node.dtype.kind not in "iuf":
+        raise ValueError(f"{node.dtype} {list(node.shape)} instead of numbers")
+    _check_h5_size(node)
     return node
+
+
+def _check_h5_size(node: Any) -> None:
+    """Raises ValueError for an array of which the file stores little, or chunks that unpack to more than they are."""
+    stored = min(node.id.get_storage_size(), os.path.getsize(node.file.filename))
+    check_size(node.size * node.dtype.itemsize, stored)
+    if node.chunks is None:
+        return
+    chunk = math.prod(node.chunks) * node.dtype.itemsize
+    check_size(chunk, stored)
+    if node.compression != "gzip":
+        return
+    for number in range(node.id.get_num_chunks()):
+        found = node.id.get_chunk_info(number)
+        if found.size * DEFLATED > chunk + FREE:
+            packed = node.id.read_direct_chunk(found.chunk_offset)[1]
+            with suppress(zlib.error):  # stored without compression, or damaged, which HDF5 tells
+                if len(zlib.decompressobj().decompress(packed, chunk + 1)) > chunk:
+                    raise ValueError("a chunk that unpacks to more than its size")
 
 
 def _h5_child(group: Any, name: str) -> Any:

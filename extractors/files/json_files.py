@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli.extractors.errors import InputError
+from tal_cli.extractors.files.bounds import FREE, RATIO, check_size
 from tal_cli.extractors.files.error_text import HEAD, stand_in
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # half of a surrogate pair; alone it cannot be encoded
 LARGEST = 2 << 30  # bytes after decompression; the largest published annotation file has 40 MB
+# Bytes of the objects that a text becomes: as many in any case, and so many for each of the file's own.
+FREE_OBJECTS, OBJECTS_PER_BYTE = 2 << 30, 20
+# What characters cost in JSON, in XML and in tables: they begin or end lists, objects, numbers, elements and rows.
+COSTS = {"{": {"[": 72, "{": 190, ",": 32, '"': 15}, "<": {"<": 100, "=": 60}, "": {"\n": 400, "\r": 400}}
 
 
 def read_text(path: str | Path) -> str:
@@ -31,19 +36,32 @@ def read_text(path: str | Path) -> str:
     try:
         with Path(path).open("rb") as file:
             raw = file.read(LARGEST + 1)
+        stored = len(raw)
         if raw[:2] == GZIP_MAGIC:
             with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
-                raw = packed.read(LARGEST + 1)
+                raw = packed.read(min(LARGEST, FREE + RATIO * stored) + 1)
+                check_size(len(raw), stored)
         if len(raw) > LARGEST:
             raise InputError(path, f"larger than {LARGEST >> 30} GiB")
         reason = stand_in(raw[:HEAD])
         if reason is not None:
             raise InputError(path, reason)
-        return raw.decode("utf-16" if raw.startswith(UTF_16_MARKS) else "utf-8-sig")
+        text = raw.decode("utf-16" if raw.startswith(UTF_16_MARKS) else "utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(path, getattr(error, "strerror", None) or str(error)) from error
     except UnicodeDecodeError as error:
         raise InputError(path, "not UTF-8 text", "save it again as UTF-8; in Excel as CSV UTF-8") from error
+    except ValueError as error:
+        raise InputError(path, str(error)) from None
+    if (cost := cost_of(text)) > FREE_OBJECTS + OBJECTS_PER_BYTE * stored:
+        raise InputError(path, f"its content would take {cost / 1e9:.1f} GB of memory", "split it into smaller files")
+    return text
+
+
+def cost_of(text: str) -> int:
+    """About how many bytes of memory the objects take that a text is read into."""
+    first = text[:HEAD].lstrip()[:1].replace("[", "{")
+    return sum(cost * text.count(character) for character, cost in COSTS.get(first, COSTS[""]).items())
 
 
 def read_json(path: str | Path) -> Any:

@@ -17,9 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tal_cli.extractors.files.bounds import FREE, MOST_OBJECTS, load_tensors, size_of
+
+COPIES = 4  # of a file's bytes: as text, as bytes, in a state, and a tensor's own
 NUMERIC = re.compile(r"[<>=|]?([biuf?]\d*)")
 OBJECTS = "O8"  # an array of Python objects: read as None
-LARGEST = 8 << 30  # maximal bytes of one file
 
 
 def read_arrays(path: Path, allowed: Mapping[tuple[str, str], object], levels: int = 2) -> Any:
@@ -34,23 +36,56 @@ def read_arrays(path: Path, allowed: Mapping[tuple[str, str], object], levels: i
         pickle.UnpicklingError: it refers to anything else; nothing has been executed.
         OSError, ValueError and others: the file cannot be read or is damaged.
     """
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"larger than {LARGEST >> 30} GiB")
     with path.open("rb") as file:
-        return _finished(_Unpickler(file, allowed).load(), levels)
+        return _finished(_Unpickler(file, allowed, FREE + COPIES * size_of(path)).load(), levels)
 
 
 # The Python unpickler: the one in C allocates a memo table as long as the highest index in the pickle.
 class _Unpickler(pickle._Unpickler):
-    def __init__(self, file: BinaryIO, allowed: Mapping[tuple[str, str], object]) -> None:
+    def __init__(self, file: BinaryIO, allowed: Mapping[tuple[str, str], object], most: int) -> None:
+        """most: bytes that may be given to calls, which copy them."""
         super().__init__(file, encoding="latin1")  # Python 2 wrote bytes as text
         self._allowed = allowed
+        self._bytes_left = most
+        self.dispatch = _Counted(self.dispatch)  # type: ignore[misc]
+
+    def charge(self) -> None:
+        """Counts the bytes that the next call is given. Raises UnpicklingError if they are too many in all."""
+        given = self.stack[-1] if self.stack else None  # type: ignore[attr-defined]
+        if isinstance(given, tuple):
+            self._bytes_left -= sum(len(item) for item in given if isinstance(item, str | bytes | bytearray))
+        if self._bytes_left < 0:
+            raise pickle.UnpicklingError("it repeats its content without end")
 
     def find_class(self, module: str, name: str) -> Any:
         stand_in = self._allowed.get((module, name))
         if stand_in is None:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}; only arrays are read from a pickle"[:200])
         return stand_in
+
+
+class _Counted(dict[int, Any]):
+    """The instructions of pickles by their codes, each looked up when it is carried out: so many times in all."""
+
+    def __init__(self, instructions: Mapping[int, Any]) -> None:
+        super().__init__(instructions)
+        self[pickle.REDUCE[0]] = _charged(instructions[pickle.REDUCE[0]])
+        self[pickle.BUILD[0]] = _charged(instructions[pickle.BUILD[0]])
+        self._left = MOST_OBJECTS
+
+    def __getitem__(self, code: int) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise pickle.UnpicklingError(f"it holds more than {MOST_OBJECTS:,} objects")
+        return super().__getitem__(code)
+
+
+def _charged(instruction: Any) -> Any:
+    def run(unpickler: _Unpickler) -> None:
+        unpickler.charge()
+        instruction(unpickler)
+
+    return run
 
 
 class _Array:
@@ -157,9 +192,7 @@ class _LoadStorage:
     __slots__ = ()
 
     def __call__(self, data: Any) -> _Storage:
-        import torch
-
-        return _Storage(torch.load(io.BytesIO(bytes(data)), map_location="cpu", weights_only=True))
+        return _Storage(load_tensors(io.BytesIO(bytes(data))))
 
 
 class _MakeTensor:

@@ -6,7 +6,6 @@ Declaring and finding files imports no torch. Downloading is the application's (
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from tal_cli.extractors.errors import WeightsError
+from tal_cli.extractors.errors import InputError, WeightsError
+from tal_cli.extractors.files.bounds import check_safetensors, load_tensors
 from tal_cli.extractors.files.error_text import unreadable
+from tal_cli.extractors.files.json_files import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -170,17 +171,18 @@ def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) ->
 def read_safetensors(name: str) -> dict[str, Any]:
     from safetensors.torch import load_file
 
+    check_safetensors(Path(name))
     return load_file(name)
 
 
 def parts_of(index: Path) -> list[Path]:
     """The files listed in an index, all in its folder: names with a path are rejected. Raises WeightsError."""
     try:
-        content = json.loads(index.read_text(encoding="utf8"))
+        content = read_json(index)
         names = {os.path.basename(name) for name in content["weight_map"].values()}
         if not all(re.fullmatch(r"\w[\w.-]*\.safetensors", name) for name in names):
             raise ValueError("invalid file name of a part")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (InputError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{index}: not an index of weights in parts ({type(error).__name__})") from None
     return [index.with_name(name) for name in sorted(names)]
 
@@ -194,12 +196,7 @@ def read_parts(name: str) -> dict[str, Any]:
 
 
 def read_pickle(name: str) -> Any:
-    import zipfile
-
-    import torch
-
-    # Files of PyTorch before 1.6 are not archives and cannot be memory-mapped.
-    return torch.load(name, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(name))
+    return load_tensors(Path(name), mmap=True)
 
 
 def read_caffe2(name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tal_cli.extractors.errors import CheckpointError
+from tal_cli.extractors.files.bounds import check_safetensors, load_tensors
 from tal_cli.extractors.files.error_text import unreadable
 from tal_cli.models.released.archives import open_checkpoint
 
@@ -107,6 +108,7 @@ def _unwrapped(key: str) -> str:
 def _read_safetensors(path: Path) -> object:
     try:
         path.stat()
+        check_safetensors(path)
         return load_file(path)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error
@@ -117,7 +119,7 @@ def _read_safetensors(path: Path) -> object:
 def _read_pickle(path: Path) -> object:
     try:
         with open_checkpoint(path) as file, torch.serialization.safe_globals([(Ignored, name) for name in _HARMLESS]):
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return load_tensors(file)
     except CheckpointError:
         raise
     except OSError as error:

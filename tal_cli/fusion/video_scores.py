@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tal_cli.datasets.formats.values import finite
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.extractors.errors import InputError, UsageError
+from tal_cli.extractors.features.formats import read_npy
 from tal_cli.extractors.features.lookup import PREFIX
 from tal_cli.extractors.files.error_text import library_message
 from tal_cli.extractors.files.json_files import read_json
@@ -128,7 +129,7 @@ def label_proposals(
 
 def _from_array(path: Path) -> VideoScores:
     try:
-        values = np.load(path, allow_pickle=False)
+        values = read_npy(path, None)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(path, f"not an array ({library_message(error)})") from error
     if values.ndim != 2 or values.shape[1] != UCF101_CLASSES or values.dtype.kind not in "fiu":

@@ -17,6 +17,7 @@ from tal_cli import console
 from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.extractors.files.atomic import naming, write_atomically
+from tal_cli.extractors.files.bounds import load_tensors
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.recipe.schema import Recipe
@@ -71,7 +72,7 @@ def load_state(run: Path) -> TrainingState | None:
     if not path.is_file():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
         return TrainingState(**content)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise InputError(path, "not the state of a training run") from error

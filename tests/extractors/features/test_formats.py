@@ -5,6 +5,9 @@ from __future__ import annotations
 import builtins
 import os
 import pickle
+import tracemalloc
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,12 +201,70 @@ def test_files_of_one_format_under_the_name_of_another(tmp_path: Path) -> None:
             assert "allow_pickle" not in str(caught.value) and "weights_only" not in str(caught.value)
 
 
-def test_an_archive_that_unpacks_to_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    np.savez_compressed(tmp_path / "a.npz", features=np.zeros((1000, 100)))
-    monkeypatch.setattr("tal_cli.extractors.features.formats.LARGEST", 1000)
-    for found in (FeatureFile(tmp_path / "a.npz"), FeatureFile(tmp_path / "a.npz", "features")):
-        with pytest.raises(FeatureError, match="more than"):
-            found.load()
+def write_zeros(path: Path, size: int) -> None:
+    """An .npz of 4 x size zeros, packed to a thousandth."""
+    np.savez_compressed(path, features=np.zeros((size, 1), np.float32))
+
+
+def write_deflated(path: Path, size: int) -> None:
+    """The same as torch saves it, packed again."""
+    torch.save(torch.zeros(size, 1), path)
+    with zipfile.ZipFile(path) as saved:
+        entries = {name: saved.read(name) for name in saved.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in entries.items():
+            packed.writestr(name, content)
+
+
+def write_chunks(path: Path, size: int, **settings: Any) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", shape=(size, 1), dtype="f4", **settings)
+
+
+def write_packed_chunk(path: Path, size: int) -> None:
+    """An array of sixteen rows whose only chunk unpacks to more."""
+    with h5py.File(path, "w") as file:
+        array = file.create_dataset("features", shape=(16, 1), dtype="f4", chunks=(16, 1), compression="gzip")
+        array.id.write_direct_chunk((0, 0), zlib.compress(bytes(4 * size)))
+
+
+FAR = 25 << 20  # numbers of four bytes: 100 MiB
+CLAIMS: dict[str, Callable[[Path], object]] = {
+    "deflated.npz": lambda path: write_zeros(path, FAR),
+    "deflated.pt": lambda path: write_deflated(path, FAR),
+    "repeated.pt": lambda path: torch.save(torch.zeros(1, 1).expand(FAR, 3), path),
+    "repeated-wide.pt": lambda path: torch.save(torch.zeros(1).expand(16, FAR), path),
+    "empty.pt": lambda path: torch.save(torch.empty(FAR, 3, device="meta"), path),
+    "buffer.pt": lambda path: path.write_bytes(b"\x80\x02c__builtin__\nbytearray\nJ\0\0\0\x08\x85R."),
+    "unwritten.h5": lambda path: write_chunks(path, FAR, chunks=(1024, 1)),
+    "packed.h5": lambda path: write_packed_chunk(path, FAR),
+    "wide-chunk.h5": lambda path: write_chunks(path, 16, maxshape=(None, 1), chunks=(FAR, 1), compression="gzip"),
+    "header.safetensors": lambda path: path.write_bytes((1 << 26).to_bytes(8, "little") + b"{" + b" " * (1 << 26)),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_no_file_holds_far_more_than_it_is_long(tmp_path: Path, name: str) -> None:
+    CLAIMS[name](tmp_path / name)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FeatureError, match=name):
+            FeatureFile(tmp_path / name).load()
+        assert tracemalloc.get_traced_memory()[1] < 80 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("suffix", ["npz", "pt", "h5"])
+def test_features_that_repeat_or_compress_well_are_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "npz":
+        write_zeros(path, 1 << 20)
+    elif suffix == "pt":
+        torch.save(torch.zeros(1, 1).expand(1 << 20, 1), path)
+    else:
+        write_chunks(path, 1 << 20, chunks=(1 << 16, 1), compression="gzip", fillvalue=0)
+    assert FeatureFile(path).load().features.shape == (1 << 20, 1)
 
 
 def test_tensors_as_training_code_saves_them(tmp_path: Path) -> None:
