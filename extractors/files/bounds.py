@@ -23,7 +23,7 @@ LONGEST_HEADER = 16 << 20  # bytes of JSON, each of which costs 25
 def check_size(claimed: int, stored: int) -> None:
     """Raises ValueError if a file with `stored` bytes claims to hold many more."""
     if claimed > FREE + RATIO * stored:
-        raise ValueError(f"it claims to hold {claimed / 1e6:,.0f} MB, and stores {stored / 1e6:.2g} MB")
+        raise ValueError(f"it claims to hold {claimed:,} bytes, and stores {stored:,}")
 
 
 def check_archive(path: Path | BinaryIO) -> None:
