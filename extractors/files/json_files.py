@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli.extractors.errors import InputError
-from tal_cli.extractors.files.bounds import FREE, RATIO, check_size
+from tal_cli.extractors.files.bounds import FREE, RATIO
 from tal_cli.extractors.files.error_text import HEAD, stand_in
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -40,7 +40,8 @@ def read_text(path: str | Path) -> str:
         if raw[:2] == GZIP_MAGIC:
             with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
                 raw = packed.read(min(LARGEST, FREE + RATIO * stored) + 1)
-                check_size(len(raw), stored)
+                if len(raw) > FREE + RATIO * stored:
+                    raise InputError(path, f"it unpacks to more than {RATIO} times its length")
         if len(raw) > LARGEST:
             raise InputError(path, f"larger than {LARGEST >> 30} GiB")
         reason = stand_in(raw[:HEAD])
@@ -51,8 +52,6 @@ def read_text(path: str | Path) -> str:
         raise InputError(path, getattr(error, "strerror", None) or str(error)) from error
     except UnicodeDecodeError as error:
         raise InputError(path, "not UTF-8 text", "save it again as UTF-8; in Excel as CSV UTF-8") from error
-    except ValueError as error:
-        raise InputError(path, str(error)) from None
     if (cost := cost_of(text)) > FREE_OBJECTS + OBJECTS_PER_BYTE * stored:
         raise InputError(path, f"its content would take {cost / 1e9:.1f} GB of memory", "split it into smaller files")
     return text

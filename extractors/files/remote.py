@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from tal_cli.extractors.files.error_text import library_message
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Extras of tal-cli by the package they install.
 EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
+LARGEST_UNKNOWN = 64 << 30  # bytes of a file whose length its server does not state
+LEAST_SPEED, MEASURED = 1000, 60.0  # bytes per second that a server must have sent after so many seconds
 GLOB = re.compile(r"[*?\[]")
 
 
@@ -128,7 +131,16 @@ def on_this_machine(path_or_url: str) -> Iterator[Path]:
     with scratch_folder() as folder:
         target = folder / (re.sub(r"[^\w.-]", "_", name_of(path_or_url))[-100:] or "file")
         with remote(path_or_url) as (system, path), system.open(path, "rb") as source, target.open("wb") as file:
+            copied, started = 0, time.monotonic()
+            stated = getattr(source, "size", None)
+            most = LARGEST_UNKNOWN if stated is None else stated
             while piece := source.read(1 << 20):
+                copied += len(piece)
+                took = time.monotonic() - started
+                if copied > most:
+                    raise RemoteError(path_or_url, f"it is longer than {most} bytes, which is the most that it may be")
+                if took > MEASURED and copied < LEAST_SPEED * took:
+                    raise RemoteError(path_or_url, f"it comes at less than {LEAST_SPEED} bytes per second")
                 with naming(target):
                     file.write(piece)
         yield target
