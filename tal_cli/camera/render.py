@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,7 +53,7 @@ def render_dataset(
     jobs = [_Job(folder / f"camera-{seed}-{index:04d}.mp4", seed, index) for index in range(videos)]
     found: dict[str, VideoAnnotation] = {}
     # Spawn instead of fork: the parent may have threads of torch or of a decoder.
-    with ProcessPoolExecutor(workers or usable_cores(), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers or usable_cores(), get_context("spawn"), _end_with_parent) as pool:
         running = [pool.submit(_render, job) for job in jobs]
         try:
             for done, future in enumerate(as_completed(running), 1):
@@ -65,6 +67,18 @@ def render_dataset(
     annotations = Annotations("camera-1", {name: found[name] for name in sorted(found)}, LABELS)
     save_annotations(annotations, out / "annotations.json")
     return annotations
+
+
+def _end_with_parent() -> None:
+    """Lets a worker process end as soon as its parent does: a pool's own would finish its video first."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _render(job: _Job) -> VideoAnnotation:
