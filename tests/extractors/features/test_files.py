@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tal_cli.extractors.errors import FeatureError
+from tal_cli.extractors.errors import FeatureError, InputError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.files import load_features, save_features
-from tal_cli.extractors.features.formats import WRITTEN
+from tal_cli.extractors.features.formats import FORMATS, WRITTEN
 from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.extractors.files.atomic import write_atomically
 
 MakeContract = Callable[..., FeatureContract]
 
@@ -26,6 +27,16 @@ MakeContract = Callable[..., FeatureContract]
 def sequence(contract: MakeContract) -> FeatureSequence:
     features = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
     return FeatureSequence(features=features, contract=contract(), fps=25.0, frames=50, duration=2.0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("suffix", WRITTEN)
+@pytest.mark.parametrize("windows", [1, 100_000])
+def test_a_full_disk_is_called_one(suffix: str, windows: int) -> None:
+    with pytest.raises(InputError, match="/dev/full: cannot be written: No space left on device"):
+        write_atomically(
+            Path("/dev/full"), lambda file: FORMATS[suffix].write(np.zeros((windows, 3), np.float32), file)
+        )
 
 
 @pytest.mark.parametrize("suffix", WRITTEN)

@@ -6,12 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from tal_cli.extractors.files.atomic import folder_written_atomically, leftovers, sweep, write_atomically
+from tal_cli.extractors.files.atomic import (
+    folder_written_atomically,
+    leftovers,
+    scratch_folder,
+    sweep,
+    write_atomically,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 KILLED = """
@@ -102,3 +109,27 @@ def test_a_killed_run_leaves_no_folder_and_the_next_one_removes_its_traces(tmp_p
     with folder_written_atomically(path) as partial:
         (partial / "a").write_text("whole")
     assert os.listdir(tmp_path) == ["model"] and (path / "a").read_text() == "whole"
+
+
+SCRATCH_KILLED = """
+import os, signal
+from tal_cli.extractors.files.atomic import scratch_folder
+with scratch_folder() as folder:
+    (folder / "video.mp4").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_scratch_folders_of_killed_runs_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    others = tmp_path / ".other.1.part"
+    others.mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    killed = subprocess.run([sys.executable, "-c", SCRATCH_KILLED], env=environment)
+    assert killed.returncode == -signal.SIGKILL and len(os.listdir(tmp_path)) == 2
+    with scratch_folder() as first, scratch_folder() as second:
+        assert sorted(tmp_path.iterdir()) == sorted([others, first, second])
+        assert first.stat().st_mode & 0o77 == 0  # nobody else's to read
+    assert os.listdir(tmp_path) == [others.name]
