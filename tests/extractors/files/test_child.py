@@ -66,7 +66,8 @@ def test_messages_of_any_length_go_both_ways(start: Start) -> None:
             tell(child, "x" * length)
             answer = child.receive(60)
             assert answer["length"] == length
-        assert answer["path"] == [os.path.abspath(entry) for entry in sys.path]  # an empty one is this folder
+        home = str(Path(__file__).resolve().parents[3])  # first, if it is there at all
+        assert answer["path"] == sorted(filter(None, sys.path), key=lambda entry: entry != home)
         assert not {"numpy", "torch", "site"} & set(answer["modules"])
 
 
