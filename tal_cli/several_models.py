@@ -88,14 +88,26 @@ class SeveralModels:
         path = Path(path)
         wanted = self.names_of(labels or ())
         read: dict[FeatureSpec, FeatureSequence] = {}
+        done = 0  # frames, of all models before
         parts: list[Detections] = []
         for detector, shown in zip(self._detectors, self._shown, strict=True):
             spec = detector.recipe.features
             if spec not in read:
-                read[spec] = detector.features(path, decoder=decoder, time_limit=time_limit, fps=fps, progress=progress)
+                report = None if progress is None else after(done, progress)
+                read[spec] = detector.features(path, decoder=decoder, time_limit=time_limit, fps=fps, progress=report)
+                done += read[spec].frames
             threshold = detector.recipe.inference.display_score if min_score is None else min_score
             found = detector.detect_features(read[spec], name=name or path.stem, path=str(path))
             renamed = tuple(replace(segment, label=shown[segment.label]) for segment in found.segments)
             parts.append(replace(found, segments=renamed).keep(min_score=threshold, labels=wanted))
         together = replace(parts[0], segments=tuple(segment for part in parts for segment in part.segments))
         return together.keep(top_k=top_k)
+
+
+def after(before: int, progress: Progress) -> Progress:
+    """Reports of frames that follow those of earlier models: a bar goes on, and its rate is that of all."""
+
+    def report(done: int, total: int | None) -> None:
+        progress(before + done, None if total is None else before + total)
+
+    return report

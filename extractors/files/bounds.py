@@ -36,7 +36,7 @@ def check_safetensors(path: Path) -> None:
     """Raises ValueError if the header of a safetensors file is too long to be one."""
     with path.open("rb") as file:
         if int.from_bytes(file.read(8), "little") > LONGEST_HEADER:
-            raise ValueError("not a safetensors file, or with a header of more than 16 MiB")
+            raise ValueError("its header is damaged, or longer than 16 MiB")
 
 
 def size_of(file: Path | BinaryIO) -> int:

@@ -69,7 +69,12 @@ def known_names() -> list[str]:
 
 
 def find_model(name: str) -> ModelEntry:
-    """The entry of that name, or of the recipe that a short name stands for. Raises UnknownModel, RecipeError."""
+    """The entry of that name, of the recipe that a short name stands for, or of a model folder.
+
+    Raises UnknownModel, RecipeError.
+    """
+    if _is_model(Path(name)):
+        return _entry(name, load_model_recipe(Path(name) / "recipe.yaml"), Path(name))
     for known in (name, full_name(name)) if _is_name(name) else ():
         for folder in (installed_folder(known), SHIPPED / known):
             if _is_model(folder):

@@ -62,7 +62,12 @@ def list_models() -> None:
 
 
 @app.command("info", epilog="Example: tal models info camera")
-def info(name: Name) -> None:
+def info(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME|PATH", autocompletion=model_names, help="A model's name, its folder, or a run."),
+    ],
+) -> None:
     """Show a model's labels, feature contract and card: training data and limits."""
     from tal_cli.models.store.zoo import find_model
 

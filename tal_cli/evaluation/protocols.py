@@ -25,6 +25,7 @@ from tal_cli.extractors.errors import InputError
 EPIC_TIOU = "0.1:0.1:0.5"
 EPIC_NOUNS = 300
 SAME_SECONDS = 1e-3
+THRESHOLDED = 0.1  # the lowest score of results from which weaker segments were left out
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,10 @@ def load_files(
     if not task.counts_repeats:
         ground_truth = without_repeats(ground_truth)
     predicted = [task.predictions(path, ground_truth) for path in predictions]
+    for path, each in zip(predictions, predicted, strict=True):
+        if len(each.scores) and each.scores.min() >= THRESHOLDED:
+            console.warn(f"{path}: no score is below {each.scores.min():.2f}; weaker segments raise average precision")
+            console.hint("detect with `tal detect --min-score 0` before an evaluation")
     if subset == HELD_OUT:
         predicted, ground_truth = keep_held_out(predictions, predicted, ground_truth)
     chosen = subset or predicted_subset(predicted[0], ground_truth, annotations)

@@ -12,7 +12,7 @@ from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.features.formats import is_feature_file
 from tal_cli.extractors.files.atomic import scratch_beside
 from tal_cli.media.host import run_task
-from tal_cli.results.colours import colours
+from tal_cli.results.colours import colours_shown
 from tal_cli.results.output_paths import file_for, record_origin
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
@@ -107,7 +107,7 @@ def draw_overlay(detections: Detections, folder: Path, run: RunInfo) -> None:
     target = overlay_file(folder, detections.video)
     if target.exists() and os.path.samefile(target, path):
         raise InputError(path, f"no overlay: it would replace the video itself, {target}")
-    chosen = colours((*run.labels, *(s.label for s in detections.segments)))
+    chosen = colours_shown(run.labels, {s.label for s in detections.segments})
     with (
         scratch_beside(target) as scratch,
         console.progress(f"overlay of {detections.video}", unit="s", waiting=f"opening {detections.video}") as progress,

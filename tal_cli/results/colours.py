@@ -8,7 +8,7 @@ labels, colours are reused with stripes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 # Maximise the smallest OKLab distance under protanopia, deuteranopia and tritanopia (Machado 2009).
@@ -33,6 +33,16 @@ class Colour:
 def colour_index(label: str) -> int:
     """Index of a label among the COUNT colours, from its name alone."""
     return int.from_bytes(hashlib.sha256(label.encode(errors="surrogatepass")).digest()[:4], "big") % COUNT
+
+
+def colours_shown(known: Collection[str], shown: Collection[str]) -> dict[str, Colour]:
+    """Colours of a model's labels and of those shown.
+
+    A model with more labels than colours gives the shown ones colours as if there were no others, so that they differ.
+    """
+    if len(known) <= COUNT:
+        return colours((*known, *shown))
+    return colours(known) | colours(shown)
 
 
 def colours(labels: Iterable[str]) -> dict[str, Colour]:

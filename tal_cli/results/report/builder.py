@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, GroundTruth
 from tal_cli.extractors.files.atomic import naming, write_atomically
-from tal_cli.results.colours import colours
+from tal_cli.results.colours import colours_shown
 from tal_cli.results.media_links import media_type
 from tal_cli.results.report.data import Stills, safe_json, take_stills, video_json
 from tal_cli.results.segments import Detections
@@ -117,7 +117,7 @@ class Report:
             console.note(f"{self._unplayable - MOST_WARNINGS} more videos that browsers cannot play")
 
     def _page_json(self) -> dict[str, Any]:
-        chosen = colours(self._labels)
+        chosen = colours_shown(self._labels, [label for label, number in self._labels.items() if number in self._used])
         labels = [
             {
                 "name": printable(label) or "(no label)",

@@ -149,7 +149,7 @@ def test_what_cannot_be_added_is_told(
         (b"", "the file is empty"),
         (b"<!DOCTYPE html>\n<html><title>Virus scan warning</title></html>", "it is an HTML page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "`git lfs pull` gets"),
-        (b"weights", "read from it (it is not a plain|not a safetensors file: Error while"),
+        (b"weights", "read from it (it is not a plain|not a safetensors file: its header is damaged"),
     ],
 )
 def test_what_stands_in_the_place_of_a_checkpoint_is_named(
