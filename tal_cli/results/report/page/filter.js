@@ -42,7 +42,7 @@ function makeFilter(present, count, scores) {
   }) : null;
   const root = make("section", { class: "panel filter", "aria-label": "Filter" },
     make("div", { class: "scores" },
-      make("div", { class: "row" }, make("label", { for: "lowest" }, "Lowest score"), output),
+      make("div", { class: "row" }, make("label", { for: "lowest" }, "Minimum score"), output),
       make("div", { class: "slider" }, histogram, slider)),
     make("div", {},
       make("div", { class: "row" },

@@ -3,6 +3,8 @@
 function makePlayer(video, number) {
   const { poster } = page.videos[number];
   const element = make("video", { controls: true, preload: "metadata", playsinline: true, poster, "aria-label": `Video ${video.name}` });
+  // The poster shows the best segment; a loaded video shows the moment that the clock tells.
+  element.addEventListener("loadeddata", () => element.removeAttribute("poster"));
   const message = make("p", { role: "status" });
   const chooser = make("input", { type: "file", accept: "video/*", class: "unseen", id: "chooser", onchange: () => choose() });
   const notice = make("div", { class: "notice", hidden: true }, message,

@@ -19,11 +19,11 @@ function makeTimeline(video, player, select) {
   const scroller = make("div", { class: "lanes" }, names, area);
   const root = make("section", { class: "panel timeline", "aria-label": "Timeline" },
     make("div", { class: "row" },
-      make("span", { class: "caption" }, video.truth.length ? "Found, and underneath outlined what is annotated" : "Timeline"),
+      make("span", { class: "caption" }, video.truth.length ? "Predicted (filled) and annotated (outlined)" : "Timeline"),
       make("span", { class: "buttons" },
         make("button", { type: "button", class: "small", onclick: () => zoom(0.5), "aria-label": "Closer" }, "+"),
         make("button", { type: "button", class: "small", onclick: () => zoom(2), "aria-label": "Wider" }, "−"),
-        make("button", { type: "button", class: "small", onclick: () => zoom(0) }, "Whole"))),
+        make("button", { type: "button", class: "small", onclick: () => zoom(0) }, "Fit"))),
     scroller);
 
   let from = 0, to = video.duration, width = 0, chosen = null;
