@@ -99,7 +99,12 @@ class VideoDetector:
         changes = overrides or {}
         if isinstance(loaded, LoadedClassifier):
             precision = quickest(where) if precision == "auto" else precision
-            loaded = replace(loaded, recipe=override_trained(loaded.recipe, changes, loaded.name))
+            changed = override_trained(loaded.recipe, changes, loaded.name)
+            try:
+                labels = changed.labels(loaded.class_names)
+            except ValueError as error:
+                raise UsageError(f"--set {error}") from error
+            loaded = replace(loaded, recipe=changed, labels=labels)
         else:
             loaded = replace(loaded, recipe=override_trained(loaded.recipe, changes, loaded.name))
         return cls(

@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.inference import InferenceConfig
-from tal_cli.models.recipe.strict import NonNegative, Positive, Share, Strict, Width
+from tal_cli.models.recipe.strict import NonNegative, Share, Strict, Width
 
+Rows = Annotated[int, Field(ge=1, le=1 << 12)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -32,9 +33,9 @@ class ClassifierConfig(Strict):
     classes: Width
     class_names: str
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    smoothing: Positive = 9
+    smoothing: Rows = 9
     thresholds: Annotated[tuple[Share, ...], Field(min_length=1, max_length=100)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-    shortest: Positive = 2
+    shortest: Rows = 2
     beside: Share = 0.25
     contrast: NonNegative = 0.75
     evidence: Annotated[float, Field(allow_inf_nan=False)] = 16.0

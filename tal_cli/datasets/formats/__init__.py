@@ -8,6 +8,7 @@ format is a module here and a line in `READERS`, or an entry point in the group 
 from __future__ import annotations
 
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,8 +98,9 @@ def _recognises(name: str, reader: Reader, head: str) -> bool:
 
 
 def look_alikes(labels: Iterable[str]) -> list[list[str]]:
-    """Groups of labels that differ only in case, spaces, hyphens or underscores."""
+    """Groups of labels that differ only in case, spaces, hyphens, underscores or what cannot be seen."""
     groups: dict[str, list[str]] = {}
     for label in labels:
-        groups.setdefault(re.sub(r"[\s_-]+", " ", label).strip().casefold(), []).append(label)
+        visible = "".join(c for c in unicodedata.normalize("NFKC", label) if unicodedata.category(c) != "Cf")
+        groups.setdefault(re.sub(r"[\s_-]+", " ", visible).strip().casefold(), []).append(label)
     return [names for names in groups.values() if len(names) > 1]

@@ -60,7 +60,11 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, Cells]]:
     delimiter = separator(header(text))
     rows = csv.reader(lines(text), delimiter=delimiter, skipinitialspace=True)
     try:
-        columns = _columns(next(row for row in rows if row))
+        fields = next(row for row in rows if row)
+        columns = _columns(fields)
+        names = _names(fields)
+        if twice := [fields[place].strip() for place in columns.values() if names.count(names[place]) > 1]:
+            raise AnnotationError(path, f"line {rows.line_num}: two columns are named {twice[0]}")
         for row in rows:
             if any(cell.strip() for cell in row):
                 # Some programs omit trailing empty cells.
@@ -123,9 +127,14 @@ def _fields(line: str) -> list[str]:
         return []
 
 
+def _names(fields: list[str]) -> list[str]:
+    """Names of columns without case, blanks and units."""
+    return [UNIT.sub("", re.sub(r"[\s-]+", "_", field.strip().lower())) for field in fields]
+
+
 def _columns(fields: list[str]) -> dict[str, int]:
     """Index of each known column."""
-    names = [UNIT.sub("", re.sub(r"[\s-]+", "_", field.strip().lower())) for field in fields]
+    names = _names(fields)
     return {
         column: next(names.index(name) for name in known if name in names)
         for column, known in COLUMNS.items()

@@ -42,7 +42,8 @@ class Entry:
 def finite(value: Any) -> float | None:
     """A finite number, or one in a string, as float; None for anything else."""
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        # Python reads 1_0 as 10.
+        number = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
@@ -53,6 +54,8 @@ def seconds(text: str) -> float | None:
     parts = text.strip().split(":")
     numbers = [finite(part) for part in parts]
     if not 1 <= len(parts) <= CLOCK_PARTS or any(number is None for number in numbers):
+        return None
+    if any(number is None or not 0 <= number < 60 for number in numbers[1:]):  # of a clock: minutes, seconds
         return None
     total = 0.0
     for number in numbers:

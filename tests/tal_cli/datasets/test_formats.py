@@ -89,6 +89,9 @@ def test_csv_knows_videos_in_which_nothing_happens(tmp_path: Path) -> None:
         ("a,,1,2,", "video a"),
         (",jump,1,2,", "no video"),
         ("a,jump,nan,2,", "video a"),
+        ("a,jump,1_0,2_0,", "video a"),
+        ("a,jump,00:00:61,00:01:99,", "video a"),
+        ("a,jump,0:-1,2,", "video a"),
         ("a,jump,1,2,long", "duration"),
         ("a,jump,1,2,-3", "duration"),
         ("a,jump,1", "line 3"),
@@ -369,8 +372,15 @@ def test_a_video_that_one_object_names_twice_is_an_error(tmp_path: Path) -> None
 
 def test_labels_that_look_alike_are_pointed_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read(tmp_path, "video,label,start,end\na,Walk,1,2\na,walk,2,3\na,jump up,1,2\na,jump_up,1,2\na,run,1,2\n")
+    read(tmp_path, "video,label,start,end\na,r\u00fcn,1,2\na,ru\u0308n,1,2\na,sit,1,2\na,sit\u200b,1,2\n")
     said = capsys.readouterr().err
     assert "'Walk', 'walk'" in said and "'jump up', 'jump_up'" in said and "run" not in said
+    assert said.count("similar labels") == 4 and "'sit'" in said
+
+
+def test_two_columns_of_one_name_are_no_guess(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="line 1: two columns are named start"):
+        read(tmp_path, "video,label,start,end,Start\na,run,1,2,3\n")
 
 
 def test_what_ends_before_it_starts_is_not_converted(tmp_path: Path) -> None:

