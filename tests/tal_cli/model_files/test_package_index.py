@@ -25,7 +25,7 @@ from tal_cli.extractors.errors import EXIT_MISSING, DownloadError, UsageError
 from tal_cli.extractors.files.weights import PackagedFile, WeightsSource, weights_path
 from tal_cli.model_files import package_index
 from tal_cli.model_files.download import fetch
-from tal_cli.model_files.package_index import IndexSettings, parse_config, pip_settings
+from tal_cli.model_files.pip_settings import IndexSettings, parse_config, pip_settings
 
 MEMBER = "some-1.0/some/weights.ckpt"
 KERNEL = np.arange(6, dtype=np.float32).reshape(1, 1, 1, 2, 3)
