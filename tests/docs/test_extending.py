@@ -69,6 +69,7 @@ def built(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_the_formats_read_what_they_write(built: Built) -> None:
     lines = built.printed["tal detect holiday.mp4 --format audacity"].splitlines()
     assert lines and all(re.fullmatch(r"[\d.]+\t[\d.]+\t[\w-]+", line) for line in lines)
