@@ -108,6 +108,7 @@ def test_nothing_else_can_be_imported(installation: Installation, tmp_path: Path
     assert editable == installation.folder.name.startswith("editable")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["", "."])
 def test_the_command_line_beside_foreign_packages(installation: Installation, foreign: Path, path: str) -> None:
     assert "pan-left" in installation.call("tal", "models", "info", "camera", cwd=foreign, PYTHONPATH=path)

@@ -31,6 +31,7 @@ def two(home: Path, tmp_path: Path) -> tuple[Path, Path]:
     return folders
 
 
+@pytest.mark.slow
 def test_together_as_alone(two: tuple[Path, Path], clip: Path, monkeypatch: pytest.MonkeyPatch, run: Tal) -> None:
     alone = [VideoDetector.load(folder).detect(clip) for folder in two]
     expected = {

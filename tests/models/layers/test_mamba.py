@@ -100,6 +100,7 @@ def test_memory_does_not_grow_with_states_times_length() -> None:
     assert sum(kept) < length * channels * states / 2
 
 
+@pytest.mark.slow
 def test_compiled_whole() -> None:
     arguments = draw(1, 2, 33, 4, 3)
     compiled = torch.compile(selective_scan, backend="aot_eager", fullgraph=True)

@@ -135,6 +135,7 @@ def test_weights_are_compared_before_memory_is_asked_for() -> None:
         build_detector(recipe, {}, "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_bundled_model_loads_without_the_compiler() -> None:
     load = "from tal_cli import VideoDetector; VideoDetector.load('camera')"
     script = f"import sys; {load}; print('torch._dynamo' in sys.modules)"  # it would cost 1.5 s of every start

@@ -160,6 +160,7 @@ def test_clashing_stems_and_many_workers(run: Tal, clips: Path, tmp_path: Path) 
     assert one["results"] == two["results"]
 
 
+@pytest.mark.slow
 def test_outputs_belong_to_a_video_not_to_a_name(run: Tal, tmp_path: Path) -> None:
     probe = tmp_path / "probe"
     probe.touch()
