@@ -25,11 +25,9 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        make = ["datasets", "make", "camera", "--out", str(data), "--videos", "5", "--seed", "1", "-q"]
-        subprocess.run([*TAL, *make], check=True)
-        subprocess.run(
-            [*TAL, "extract-features", str(data / "videos"), "--out", str(data / "features"), "-q"], check=True
-        )
+        make = ["datasets", "make", "camera", "-o", str(data), "--videos", "5", "--seed", "1", "-q"]
+        subprocess.run([*TAL, *make], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*TAL, "extract-features", str(data / "videos"), "-o", str(data / "features"), "-q"], check=True)
         print("| threads | machine | seconds | processor seconds |\n| --- | --- | --- | --- |")
         for busy in (0, cores):
             for threads in ("auto", "1", str(cores)):
@@ -46,7 +44,7 @@ def measure(data: Path, threads: str, epochs: int, busy: int) -> tuple[float, fl
     try:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         since = time.perf_counter()
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - since
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     finally:
