@@ -129,6 +129,7 @@ def test_a_script_beside_a_package_of_its_own(installation: Installation, foreig
     assert installation.call("python", "script.py", foreign / "first.mp4", cwd=tmp_path).strip()
 
 
+@pytest.mark.slow
 def test_a_child_finds_the_modules_of_its_parent(installation: Installation, tmp_path: Path) -> None:
     (tmp_path / "models.py").write_text("def main() -> None:\n    print('ours')\n")
     (tmp_path / "script.py").write_text(PARENT)

@@ -261,6 +261,7 @@ ALL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("assignment", ALL)
 def test_every_parameter_learns(variant: str, assignment: str) -> None:
     recipe = small(assignment, variant=variant)

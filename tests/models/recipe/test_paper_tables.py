@@ -52,6 +52,7 @@ def test_every_table_is_there() -> None:
     assert counts == ROWS and len(TABLE_ROWS) == sum(ROWS.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", TABLE_ROWS, ids=lambda row: f"{row.table}: {row.title}")
 def test_row_builds(row: Row) -> None:
     recipe = row.load()
