@@ -43,10 +43,10 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     """A mapping whose keys are all different: of two equal ones YAML would keep the last without a word."""
     seen: set[str] = set()
-    for key, _ in node.value:
+    for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
         if key.value in seen:
             raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
-        seen.add(str(key.value))
+        seen.add(key.value)
     return loader.construct_mapping(node, deep=True)
 
 
@@ -101,33 +101,35 @@ def full_name(name: str) -> str:
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """Read a bundled recipe by its name, or any file by its path.
 
-    Raises RecipeError for an unknown name, an unreadable file or a value outside the schema.
+    Raises RecipeError for an unknown name, an unreadable file, a classifier or a value outside the schema.
     """
-    text = str(name_or_path)
-    path = Path(text)
-    if path.suffix not in (".yaml", ".yml") and "/" not in text and not path.is_file():
-        text = full_name(text)
-        if text in list_classifiers():
-            raise RecipeError(f"{text}: {NO_DETECTOR}")
-        if text not in list_recipes():
-            known = [*list_recipes(), *SHORT_NAMES]
-            hint = did_you_mean(text, known, "they are named as the models of `tal models list`")
-            raise RecipeError(f"no recipe named {text}; {hint}")
-        path = RECIPES / f"{text}.yaml"
-    data = read_yaml(path)
-    if "classifier" in data:
-        raise RecipeError(f"{path}: {NO_DETECTOR}")
-    return _validated(data, str(path), Recipe)
+    recipe = load_model_recipe(name_or_path)
+    if isinstance(recipe, ClassifierRecipe):
+        raise RecipeError(f"{name_or_path}: {NO_DETECTOR}")
+    return recipe
 
 
 def load_model_recipe(name_or_path: str | Path) -> Recipe | ClassifierRecipe:
     """Read the recipe of a model of either kind, as `load_recipe`."""
-    text = str(name_or_path)
-    if text in list_classifiers():
-        return _validated(read_yaml(CLASSIFIERS / f"{text}.yaml"), text, ClassifierRecipe)
-    if Path(text).is_file() and "classifier" in (data := read_yaml(Path(text))):
-        return _validated(data, text, ClassifierRecipe)
-    return load_recipe(text)
+    path = _recipe_path(str(name_or_path))
+    data = read_yaml(path)
+    if "classifier" in data:
+        return _validated(data, str(path), ClassifierRecipe)
+    return _validated(data, str(path), Recipe)
+
+
+def _recipe_path(text: str) -> Path:
+    """The file of a bundled recipe, or the file itself. Raises RecipeError for an unknown name."""
+    path = Path(text)
+    if path.suffix in (".yaml", ".yml") or "/" in text or path.is_file():
+        return path
+    name = full_name(text)
+    for folder in (RECIPES, CLASSIFIERS):
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    known = [*list_recipes(), *list_classifiers(), *SHORT_NAMES]
+    hint = did_you_mean(text, known, "they are named as the models of `tal models list`")
+    raise RecipeError(f"no recipe named {name}; {hint}")
 
 
 def parse_recipe(content: str, origin: str) -> Recipe:

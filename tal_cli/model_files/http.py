@@ -29,7 +29,7 @@ TIMEOUT = 30.0  # seconds without a byte
 PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between consecutive attempts without progress
 PROGRESS = 1 << 16  # bytes that count as such, except for the last ones
 LEAST_SPEED, MEASURED = 1000, 60.0  # bytes per second that a server must send over so many seconds
-LARGEST_UNKNOWN = 4 << 30  # bytes of a file whose length nobody states
+LARGEST_UNKNOWN = 4 << 30  # bytes of a file of unknown length
 # Bytes of an answer besides those of the file: headers, chunk sizes and trailers.
 OVERHEAD = 1 << 20
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -301,7 +301,7 @@ def write(response: PacedResponse, download: Download, start: int, total: int | 
 
 def told(most: int, total: int | None) -> str:
     """The most bytes that a file may have, in words."""
-    return f"its {total} bytes" if total is not None else f"{most >> 30} GiB, and nobody states its length"
+    return f"its {total} bytes" if total is not None else f"{most >> 30} GiB, the most for a file of unknown length"
 
 
 def length_of(part: Path) -> int:

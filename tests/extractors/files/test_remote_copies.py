@@ -1,4 +1,4 @@
-"""Copies of files at URLs: bounded where nobody says how long they are."""
+"""Copies of files at URLs: bounded where their length is unknown."""
 
 from __future__ import annotations
 

@@ -131,6 +131,9 @@ def test_a_classifier_is_saved_and_read_back(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(text.replace("  contrast:", "  beside: 0.5\n  contrast:"))
     with pytest.raises(RecipeError, match=r"recipe\.yaml: not YAML: line \d+, column 3: beside is given twice"):
         load_model_recipe(tmp_path / "recipe.yaml")
+    (tmp_path / "recipe.yaml").write_text(f"? [a, b]\n: 1\n{text}")
+    with pytest.raises(RecipeError, match=r"recipe\.yaml"):
+        load_model_recipe(tmp_path / "recipe.yaml")
     (tmp_path / "recipe.yaml").write_text(text.replace("contrast", "contrarst"))
     with pytest.raises(RecipeError, match=r"classifier\.contrarst: unknown key"):
         load_model_recipe(tmp_path / "recipe.yaml")

@@ -217,7 +217,7 @@ def test_a_malformed_answer_is_told_in_one_line_and_pins_nothing(server: FileSer
 
 def test_a_file_of_unknown_length_has_a_limit(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "LARGEST_UNKNOWN", 1 << 20)
-    with pytest.raises(DownloadError, match="nobody states its length"):
+    with pytest.raises(DownloadError, match="GiB, the most for a file of unknown length"):
         pull(source(server, "chunks-without-end", sha256=SHA256))
 
 
