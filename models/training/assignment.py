@@ -26,6 +26,7 @@ class Targets:
     classes: Tensor  # float32 [B, S, C], 1 for the classes to predict
     distances: Tensor  # float32 [B, S, 2], to start and end in cells of the level; meaningful where a class is set
     weights: Tensor | None = None  # float32 [B, S], weight of a point; None: all 1
+    known: Tensor | None = None  # bool [B, S, C], whether the truth is known; None: of every class at valid points
 
 
 @dataclass(frozen=True)

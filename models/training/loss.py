@@ -10,7 +10,7 @@ gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -88,10 +88,12 @@ def batch_loss(
     normalizer: LossNormalizer,
     training: TrainingConfig,
     tally: Tally | None = None,
+    reviewed_BTK: Tensor | None = None,
 ) -> Losses:
     """Forward pass and loss of a padded batch, or of a part of one.
 
-    Features [B, T, C]; mask bool [B, T]; per video segments float [n, 2] in grid cells and labels int64 [n].
+    Features [B, T, C]; mask bool [B, T]; per video segments float [n, 2] in grid cells and labels int64 [n]; reviewed
+    bool [B, T, 1], or [B, T, C] for C classes: where the truth is known, so that it is learned (None: everywhere).
     Adds the recipe's input noise to the features while the detector trains. Updates `normalizer`. `tally` returns the
     counts of the whole batch for those of this part; the losses of all parts then add up to the batch's.
     """
@@ -99,7 +101,13 @@ def batch_loss(
         noise = draw(torch.randn, rows_BTC, tuple(rows_BTC.shape[1:]), detector.part)
         rows_BTC = rows_BTC + noise * training.input_noise
     predictions = detector(rows_BTC, mask_BT)
+    known = None
+    if reviewed_BTK is not None:
+        known = at_points(reviewed_BTK, predictions.layout)
+        # Points of unknown truth count as padding: neither as positives nor as negatives, also in what divides sums.
+        predictions = replace(predictions, valid=predictions.valid & known.any(dim=2))
     targets = batch_targets(predictions, detector.config, segments, labels, training.assignment)
+    targets = replace(targets, known=known)
     return prediction_loss(predictions, targets, detector.config, normalizer, training, tally)
 
 
@@ -110,14 +118,21 @@ def count_points(
     segments: Sequence[Tensor],
     labels: Sequence[Tensor],
     assignment: CenterAssignment,
+    reviewed_BTK: Tensor | None = None,
 ) -> Tensor:
     """The counts of `Tally` for padded videos, before any forward pass; see `batch_loss` for the shapes."""
     masks = level_masks(mask_BT, config.levels)
     layout = PyramidLayout(tuple(mask.shape[1] for mask in masks), 0)
     ranges = point_ranges(config, layout, mask_BT.device)
-    matches, _ = match_centers(ranges, pad_ground_truth(segments, labels, mask_BT.device), assignment.radius)
-    valid = layout.pack(masks)[..., 0]
-    positives = (matches.any(dim=1) & valid).sum()
+    ground_truth = pad_ground_truth(segments, labels, mask_BT.device)
+    matches, _ = match_centers(ranges, ground_truth, assignment.radius)
+    valid, positive = layout.pack(masks)[..., 0], matches.any(dim=1)
+    if reviewed_BTK is not None:
+        known = at_points(reviewed_BTK, layout)
+        valid = valid & known.any(dim=2)
+        found = torch.einsum("bns,bnc->bsc", matches.float(), ground_truth.one_hot(config.classes)) > 0
+        positive = (found & known).any(dim=2)
+    positives = (positive & valid).sum()
     return torch.stack((positives, positives, valid.sum() - positives)).double()
 
 
@@ -134,6 +149,11 @@ def batch_targets(
     ground_truth = pad_ground_truth(segments, labels, device)
     ranges = point_ranges(config, predictions.layout, device)
     return ASSIGNMENTS[assignment.name](predictions, ranges, ground_truth, assignment)
+
+
+def at_points(values_BTK: Tensor, layout: PyramidLayout) -> Tensor:
+    """Values of grid cells [B, T, K] at the points of a pyramid, [B, S, K]; False or 0 in the gaps."""
+    return layout.pack([values_BTK[:, :: 1 << level] for level in range(len(layout.lengths))])
 
 
 def point_ranges(config: ModelConfig, layout: PyramidLayout, device: torch.device) -> PointRanges:
@@ -167,7 +187,7 @@ def find_positives(predictions: Predictions, targets: Targets) -> Positives:
 
     Where all classes share one prediction of the boundaries, a point with several labels counts once.
     """
-    wanted = (targets.classes > 0) & predictions.valid[..., None]
+    wanted = (targets.classes > 0) & _counted(predictions, targets)
     video, cell, label = wanted.nonzero(as_tuple=True)
     distances = decode_distances(predictions, video, cell, label)
     positive = wanted.any(dim=2)
@@ -188,6 +208,12 @@ def find_positives(predictions: Predictions, targets: Targets) -> Positives:
         total=float(counts.sum()),
         negatives=int((predictions.valid & ~positive).sum()),
     )
+
+
+def _counted(predictions: Predictions, targets: Targets) -> Tensor:
+    """Entries that the loss is of, bool [B, S, C or 1]."""
+    valid = predictions.valid[..., None]
+    return valid if targets.known is None else valid & targets.known
 
 
 def _released_loss(
@@ -235,7 +261,7 @@ def _stage_loss(
     smoothing = training.label_smoothing
     wanted = targets.classes * (1 - smoothing) + smoothing / (logits.shape[2] + 1)
     class_loss = CLASS_LOSSES[training.class_loss] if weighted else focal_loss
-    loss = class_loss(logits, wanted) * predictions.valid[..., None]
+    loss = class_loss(logits, wanted) * _counted(predictions, targets)
     if weighted and training.iou_weight_power:
         iou = 1 - centred_iou_loss(distances, positives.target)
         entries = (positives.video, positives.cell, positives.label)
@@ -254,13 +280,14 @@ def _paper_loss(
     points: float,
     negatives: float,
 ) -> Losses:
-    valid = predictions.valid[..., None]
-    is_positive = (targets.classes > 0).any(dim=2, keepdim=True) & valid
+    counted = _counted(predictions, targets)
+    is_positive = ((targets.classes > 0) & counted).any(dim=2, keepdim=True)
     loss = varifocal_loss(predictions.refined, targets.classes)
     iou_loss = centred_iou_loss(positives.refined, positives.target)
     entries = (positives.video, positives.cell, positives.label)
     weight = torch.ones_like(loss).index_put(entries, (1 - iou_loss).detach())
-    classification = (loss * weight * is_positive).sum() / points + (loss * (valid & ~is_positive)).sum() / negatives
+    positive, negative = counted & is_positive, counted & ~is_positive
+    classification = (loss * weight * positive).sum() / points + (loss * negative).sum() / negatives
     regression = iou_loss.sum() / points
     nothing = torch.zeros_like(classification).detach()
     return Losses(

@@ -113,7 +113,7 @@ def check(
     spec = load_recipe(recipe).features if recipe else None
     file = own_annotations(name)
     if file is not None:
-        split = split_own(load_annotations(file), file)
+        split = split_own(load_annotations(file).settled(), file)
         annotations = split.annotations
         expected = Expected(tuple((subset, 0) for subset in (split.train, split.test) if subset), features=spec)
     else:

@@ -1,13 +1,16 @@
 """Ground truth in memory, independent of the file format (`tal_cli.datasets.formats` reads files).
 
 It is written as ActivityNet-style JSON,
-`{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`.
+`{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`,
+with more keys where there is more to say: see `docs/how-to/own-data.md`.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +23,142 @@ VALIDATION_NAMES = ("validation", "val", "valid")
 TEST_NAMES = ("test", "testing")
 
 
+STATE, POINT = "state", "point"
+PENDING, REJECTED, ACCEPTED, CORRECTED = "pending", "rejected", "accepted", "corrected"
+UNDECIDED = (PENDING, REJECTED)  # statuses of suggestions that are no annotations
+
+Ranges = tuple[tuple[float, float], ...]  # seconds, in rising order, without overlap
+
+
 @dataclass(frozen=True)
 class GroundTruth:
-    """One annotated instance, in seconds, as in the file: some published ones are empty or end before they start."""
+    """One annotated instance, in seconds, as in the file: some published ones are empty or end before they start.
+
+    Attributes:
+        label, start, end: times are nan where the file has image numbers only.
+        kind: `state`, or `point`, whose end is its start.
+        subject: who does it; None where nobody was chosen.
+        modifiers: the values chosen of each of the label's sets of modifiers, in the order of the sets.
+        comment, comment_end: at the start and at the end.
+        source: `person`, `model`, or what the file says.
+        score: of the model, in [0, 1].
+        status: `accepted` or `corrected` for a former suggestion; `pending` or `rejected` ones are `suggestions`.
+        id, by, at: identifier, author, and time of writing in ISO form.
+        frames: first and last frame, row or image in the file's own count, which nothing relies on.
+        part: (i, n) for the i-th of n pieces of an instance that runs on over several videos.
+    """
 
     label: str
     start: float
     end: float
+    kind: str = STATE
+    subject: str | None = None
+    modifiers: tuple[tuple[str, ...], ...] = ()
+    comment: str = ""
+    comment_end: str = ""
+    source: str = ""
+    score: float | None = None
+    status: str = ""
+    id: str = ""
+    by: str = ""
+    at: str = ""
+    frames: tuple[int | None, int | None] | None = None
+    part: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class VideoAnnotation:
-    """One video: its subset in lower case, its duration in seconds and, if the file contains it, its frame rate."""
+    """One video: its subset in lower case, its duration in seconds and, if the file contains it, its frame rate.
+
+    Attributes:
+        segments: the instances.
+        reviewed: what a person has looked at, in seconds; None: all of it. Elsewhere nothing is known.
+        reviewed_labels: the same for single labels, where it differs.
+        frames: number of frames.
+        path: the video file as the annotation file names it.
+        observation: name of the session in the source; one video may have several, which have names of their own.
+        suggestions: what a model proposed and nobody has accepted.
+    """
 
     name: str
     subset: str
     duration: float
     fps: float | None
     segments: tuple[GroundTruth, ...]
+    reviewed: Ranges | None = None
+    reviewed_labels: tuple[tuple[str, Ranges | None], ...] = ()
+    frames: int | None = None
+    path: str = ""
+    observation: str = ""
+    suggestions: tuple[GroundTruth, ...] = ()
+
+    def reviewed_of(self, label: str) -> Ranges | None:
+        """Where a label is settled, in seconds; None: everywhere."""
+        return dict(self.reviewed_labels).get(label, self.reviewed)
+
+    @property
+    def settled(self) -> tuple[GroundTruth, ...]:
+        """The instances that can be learned and counted: decided, with times, and partly inside what was reviewed."""
+        return tuple(
+            item
+            for item in self.segments
+            if item.status not in UNDECIDED
+            and not math.isnan(item.start)
+            and touches(self.reviewed_of(item.label), item.start, item.end)
+        )
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether nothing of the video was reviewed, for any label."""
+        return self.reviewed == () and not any(ranges != () for _, ranges in self.reviewed_labels)
+
+
+@dataclass(frozen=True)
+class ModifierSet:
+    """A set of modifiers of a label: `one` of its values, `several` of them, or a `number`."""
+
+    name: str
+    kind: str = "one"
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelDefinition:
+    """What a label is.
+
+    Attributes:
+        name, kind: kind is `state` or `point`.
+        key: keyboard key that sets it.
+        group: labels of a group exclude one another.
+        color: `#RRGGBB`.
+        modifiers: its sets of modifiers.
+        category: the ethogram's category.
+        excludes: further labels that it ends.
+    """
+
+    name: str
+    kind: str = STATE
+    key: str = ""
+    group: str = ""
+    color: str = ""
+    modifiers: tuple[ModifierSet, ...] = ()
+    category: str = ""
+    excludes: tuple[str, ...] = ()
+
+
+def touches(ranges: Ranges | None, start: float, end: float) -> bool:
+    """Whether an instance lies at least partly inside ranges (None: everywhere); times in seconds."""
+    return ranges is None or any(
+        (first < end and start < last) or first <= start == end < last for first, last in ranges
+    )
+
+
+def common(first: Ranges | None, second: Ranges | None) -> Ranges | None:
+    """What is in both of two sets of ranges; None is everything."""
+    if first is None or second is None:
+        return second if first is None else first
+    both = ((max(a, c), min(b, d)) for a, b in first for c, d in second)
+    return tuple(sorted((start, end) for start, end in both if start < end))
 
 
 @dataclass(frozen=True)
@@ -50,12 +171,16 @@ class Annotations:
         labels: all labels that occur, ordered by the file's ids if they are consistent, else alphabetically; if the
             data set has a list of classes, all of them in its order.
         unlisted: labels that occur but are not in the file's own list of labels.
+        definitions: what the file says of its labels; may be empty.
+        subjects: the file's list of subjects; may be empty.
     """
 
     version: str
     videos: dict[str, VideoAnnotation]
     labels: tuple[str, ...]
     unlisted: tuple[str, ...] = ()
+    definitions: tuple[LabelDefinition, ...] = ()
+    subjects: tuple[str, ...] = ()
 
     @property
     def subsets(self) -> dict[str, int]:
@@ -66,12 +191,24 @@ class Annotations:
         return counts
 
     def with_one_label(self, label: str) -> Annotations:
-        """The same instances, all with one label."""
+        """The same instances, all with one label, which is settled where all labels are."""
         videos = {
-            name: replace(video, segments=tuple(replace(item, label=label) for item in video.segments))
+            name: replace(
+                video,
+                segments=tuple(replace(item, label=label) for item in video.segments),
+                reviewed=functools.reduce(common, (ranges for _, ranges in video.reviewed_labels), video.reviewed),
+                reviewed_labels=(),
+            )
             for name, video in self.videos.items()
         }
         return replace(self, videos=videos, labels=(label,))
+
+    def settled(self) -> Annotations:
+        """What can be learned and counted: videos of which something was reviewed, with their settled instances."""
+        videos = {
+            name: replace(video, segments=video.settled) for name, video in self.videos.items() if not video.is_unseen
+        }
+        return replace(self, videos=videos)
 
     def of(self, subset: str) -> list[VideoAnnotation]:
         """Videos of a subset, in file order; all videos for `all`."""
@@ -80,12 +217,22 @@ class Annotations:
 
 def save_annotations(annotations: Annotations, path: str | Path) -> None:
     """Write an annotation file atomically; `load_annotations` reads an equal value back."""
+    text = json.dumps(annotations_json(annotations), ensure_ascii=False, indent=1)
+    write_atomically(Path(path), (text + "\n").encode())
+
+
+def annotations_json(annotations: Annotations) -> dict[str, Any]:
+    """The JSON document of annotations; what is as usual (see the attributes' defaults) has no key."""
     ids = {label: index for index, label in enumerate(annotations.labels)}
-    database = {video.name: _video_json(video, ids) for video in annotations.videos.values()}
-    document: dict[str, Any] = {"version": annotations.version, "database": database}
-    if len({item.label for video in annotations.videos.values() for item in video.segments}) < len(ids):
+    document: dict[str, Any] = {"version": annotations.version}
+    if annotations.definitions:
+        document["labels"] = [_said(item) for item in annotations.definitions]
+    elif len({item.label for video in annotations.videos.values() for item in video.segments}) < len(ids):
         document["labels"] = list(annotations.labels)
-    write_atomically(Path(path), (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
+    if annotations.subjects:
+        document["subjects"] = annotations.subjects
+    document["database"] = {video.name: _video_json(video, ids) for video in annotations.videos.values()}
+    return document
 
 
 def split_names(annotations: Annotations, path: str | Path) -> tuple[str, str | None]:
@@ -109,10 +256,27 @@ def split_names(annotations: Annotations, path: str | Path) -> tuple[str, str | 
 
 
 def _video_json(video: VideoAnnotation, ids: dict[str, int]) -> dict[str, Any]:
-    entry: dict[str, Any] = {"subset": video.subset, "duration": video.duration}
-    if video.fps is not None:
-        entry["fps"] = video.fps
-    entry["annotations"] = [
-        {"label": item.label, "label_id": ids[item.label], "segment": [item.start, item.end]} for item in video.segments
-    ]
+    entry: dict[str, Any] = {"path": video.path} if video.path else {}
+    entry |= {"subset": video.subset, "duration": video.duration}
+    for key in ("fps", "frames", "observation", "reviewed"):
+        if (value := getattr(video, key)) not in (None, ""):
+            entry[key] = value
+    if video.reviewed_labels:
+        entry["reviewed_labels"] = dict(video.reviewed_labels)
+    entry["annotations"] = [_instance(item, ids) for item in video.segments]
+    if video.suggestions:
+        entry["suggestions"] = [_instance(item, {}) for item in video.suggestions]
     return entry
+
+
+def _instance(item: GroundTruth, ids: dict[str, int]) -> dict[str, Any]:
+    said = _said(item)
+    bounds = [None if math.isnan(bound) else bound for bound in (said.pop("start"), said.pop("end"))]
+    label = {"label": said.pop("label")} | ({"label_id": ids[item.label]} if item.label in ids else {})
+    return {**label, "segment": bounds, **said}
+
+
+def _said(item: GroundTruth | LabelDefinition) -> dict[str, Any]:
+    """The attributes without those that have their defaults."""
+    usual = {field.name: field.default for field in fields(item)}
+    return {key: value for key, value in asdict(item).items() if value != usual[key]}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tal_cli import console
-from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation
+from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, VideoAnnotation
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.formats.values import DEFAULT_SUBSET, last_end
 from tal_cli.extractors.errors import AnnotationError, InputError
@@ -21,7 +21,8 @@ Progress = Callable[[int, int], None]
 def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotations:
     """Read and merge files of annotations or results; labels keep their order if the files agree on it.
 
-    A video may be in several files as long as each of its labels is in only one, as in data sets with a file per label.
+    A video may be in several files as long as each label of a subject is in only one, as in data sets with a file per
+    label, or per subject. Observations of one video that have names of their own stay apart.
 
     Raises:
         AnnotationError: a file cannot be parsed, has a segment that ends before it starts, or contains a label of a
@@ -29,6 +30,8 @@ def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotatio
     """
     videos: dict[str, VideoAnnotation] = {}
     labels: list[tuple[str, ...]] = []
+    definitions: dict[str, LabelDefinition] = {}
+    subjects: dict[str, None] = {}
     version = ""
     for file in files:
         try:
@@ -37,13 +40,18 @@ def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotatio
             found = _predicted(file, label_key, error)
         _check_order(file, found)
         for name, video in found.videos.items():
+            if name in videos and videos[name].observation != video.observation:
+                name = f"{name} ({video.observation or file.name})"
+                video = replace(video, name=name)
             videos[name] = _joined(file, videos[name], video) if name in videos else video
         labels.append(found.labels)
+        definitions |= {item.name: item for item in found.definitions if item.name not in definitions}
+        subjects |= dict.fromkeys(found.subjects)
         version = version or found.version
     longest = max(labels, key=len, default=())
     if not all(set(names) <= set(longest) for names in labels):
         longest = tuple(sorted({name for names in labels for name in names}))
-    return Annotations(version, videos, longest)
+    return Annotations(version, videos, longest, definitions=tuple(definitions.values()), subjects=tuple(subjects))
 
 
 def _predicted(file: Path, label_key: str, otherwise: InputError) -> Annotations:
@@ -55,7 +63,10 @@ def _predicted(file: Path, label_key: str, otherwise: InputError) -> Annotations
         raise otherwise from None
     videos = {}
     for found in detections:
-        segments = tuple(GroundTruth(item.label, item.start, item.end) for item in found.segments)
+        segments = tuple(
+            GroundTruth(item.label, item.start, item.end, item.kind, item.subject, source="model", score=item.score)
+            for item in found.segments
+        )
         duration = found.duration or last_end(segments)
         videos[found.video] = VideoAnnotation(found.video, DEFAULT_SUBSET, duration, found.fps or None, segments)
     occurring = {item.label for video in videos.values() for item in video.segments}
@@ -76,12 +87,23 @@ def _check_order(file: Path, annotations: Annotations) -> None:
 
 
 def _joined(file: Path, first: VideoAnnotation, second: VideoAnnotation) -> VideoAnnotation:
-    again = {item.label for item in first.segments} & {item.label for item in second.segments}
-    if again or first.subset != second.subset:
-        what = f"label {min(again)}" if again else f"subset {second.subset}"
+    once, again = ({(item.label, item.subject) for item in video.segments} for video in (first, second))
+    if once & again or first.subset != second.subset:
+        what = f"label {min(label for label, _ in once & again)}" if once & again else f"subset {second.subset}"
         raise AnnotationError(file, f"video {first.name}, {what}: also in another file")
-    segments = first.segments + second.segments
-    return replace(first, segments=segments, duration=max(first.duration, second.duration))
+    by_label = first.reviewed_labels + second.reviewed_labels
+    if first.reviewed != second.reviewed:
+        by_label += tuple((label, second.reviewed) for label in sorted({label for label, _ in again}))
+    return replace(
+        first,
+        segments=first.segments + second.segments,
+        suggestions=first.suggestions + second.suggestions,
+        reviewed_labels=tuple(dict(by_label).items()),
+        duration=max(first.duration, second.duration),
+        fps=first.fps or second.fps,
+        frames=first.frames or second.frames,
+        path=first.path or second.path,
+    )
 
 
 def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progress | None = None) -> Annotations:
@@ -101,10 +123,11 @@ def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progr
         if other != file and file.stem in annotations.videos:
             raise InputError(file, f"video {file.stem}: {other} has the same name", "move one of them elsewhere")
     for number, (name, video) in enumerate(annotations.videos.items(), start=1):
-        if name not in by_stem:
+        stem = name if name in by_stem or not video.path else PurePath(video.path.replace("\\", "/")).stem
+        if stem not in by_stem:
             folder = files[0].parent if files else "the folder"
             raise AnnotationError(folder, f"video {name}: no video file")
-        information = probe(by_stem[name])
+        information = probe(by_stem[stem])
         known[name] = replace(video, duration=information.duration or video.duration, fps=information.fps)
         if progress is not None:
             progress(number, len(annotations.videos))

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tal_cli.datasets.annotations import VideoAnnotation
+from tal_cli.datasets.annotations import POINT, VideoAnnotation
 from tal_cli.datasets.checks import (
     NO_FRAME_RATE,
     OTHER_CHANNELS,
@@ -34,6 +34,8 @@ from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.recipe.training import TrainingConfig
 
+POINT_SECONDS, POINT_CELLS = 1.0, 2.0  # a point is learned as a segment around it that is at least so long
+END_SECONDS = 1e-3  # durations are told to milliseconds
 MOST_CROPS = 200  # attempts to find a crop that contains an instance
 MEMORY_SHARE = 0.5  # fraction of the machine's memory for features
 FIT = "extract them with `tal extract-features`, or change the recipe's `features` with --set"
@@ -55,7 +57,9 @@ class FeatureVideo:
         length: T.
         segments: float32 [n, 2], grid cells, without empty instances.
         labels: int64 [n].
-        resampling: length to resample to; the three attributes above refer to the resampled sequence.
+        reviewed: where the truth is known, float64 [m, 2] in grid cells: one for all labels, or one per label; None:
+            everywhere.
+        resampling: length to resample to; the four attributes above refer to the resampled sequence.
     """
 
     annotation: VideoAnnotation
@@ -64,7 +68,15 @@ class FeatureVideo:
     length: int
     segments: NDArray[np.float32]
     labels: NDArray[np.int64]
+    reviewed: tuple[NDArray[np.float64], ...] | None = None
     resampling: Resampling | None = None
+
+    def reviewed_cells(self, start: int, end: int) -> NDArray[np.bool_] | None:
+        """Whether the truth is known at the cells [start, end), bool [cells, 1 or labels]; None: everywhere."""
+        if self.reviewed is None:
+            return None
+        cells = np.arange(start, end)[:, None]
+        return np.stack([((part[:, 0] <= cells) & (cells < part[:, 1])).any(axis=1) for part in self.reviewed], axis=1)
 
     def load(self) -> Tensor:
         """The features, float32 [T, C]."""
@@ -75,12 +87,14 @@ class FeatureVideo:
 
 @dataclass(frozen=True)
 class Crop:
-    """A part [start, end) of a sequence and its instances, relative to its start."""
+    """A part [start, end) of a sequence, its instances relative to its start, and where the truth is known (see
+    `FeatureVideo.reviewed_cells`)."""
 
     start: int
     end: int
     segments: NDArray[np.float32]
     labels: NDArray[np.int64]
+    reviewed: NDArray[np.bool_] | None = None
 
 
 def load_videos(
@@ -136,7 +150,8 @@ def resampled(video: FeatureVideo, recipe: Recipe) -> FeatureVideo:
     """The video for a recipe with `model.resample`: resampled length, and instances on the new grid."""
     resampling = Resampling.of(recipe, video.length)
     segments = resampling.to_new(video.segments).astype(np.float32)
-    return replace(video, length=resampling.length, segments=segments, resampling=resampling)
+    reviewed = None if video.reviewed is None else tuple(resampling.to_new(part) for part in video.reviewed)
+    return replace(video, length=resampling.length, segments=segments, reviewed=reviewed, resampling=resampling)
 
 
 def crop(video: FeatureVideo, config: TrainingConfig, spec: FeatureSpec, rng: np.random.Generator) -> Crop:
@@ -144,37 +159,67 @@ def crop(video: FeatureVideo, config: TrainingConfig, spec: FeatureSpec, rng: np
 
     Long videos are cropped to `max_length`, others to a fraction sampled from `crop_ratio`. Instances of which at least
     `truncate_threshold` is inside are kept, clipped to the crop widened by half a window; up to 200 crops are sampled
-    until one contains an instance.
+    until one contains an instance, and a cell of which the truth is known.
     """
     size = min(video.length, config.max_length)
     if video.length <= config.max_length and config.crop_ratio is not None:
         low, high = (round(ratio * video.length) for ratio in config.crop_ratio)
         size = int(rng.integers(max(low, 1), max(high, 1), endpoint=True))
     if size == video.length:
-        return Crop(0, size, video.segments, video.labels)
+        return Crop(0, size, video.segments, video.labels, video.reviewed_cells(0, size))
     starts, ends = video.segments[:, 0], video.segments[:, 1]
     margin = 0.5 * spec.window / spec.stride if video.resampling is None else 0.5
     for first in rng.integers(0, video.length - size, size=MOST_CROPS, endpoint=True):
         left, right = np.maximum(starts, first - margin), np.minimum(ends, first + size + margin)
         kept = np.clip(right - left, 0, None) >= config.truncate_threshold * (ends - starts)
         kept &= right > left
-        if kept.any() or not len(starts):
+        reviewed = video.reviewed_cells(first, first + size)
+        if (kept.any() or not len(starts)) and (reviewed is None or reviewed.any()):
             break
     segments = np.stack([left[kept], right[kept]], axis=1) - first
-    return Crop(int(first), int(first) + size, segments.astype(np.float32), video.labels[kept])
+    return Crop(int(first), int(first) + size, segments.astype(np.float32), video.labels[kept], reviewed)
 
 
 def _video(
     annotation: VideoAnnotation, sequence: FeatureSequence, file: FeatureFile, index: dict[str, int], *, held: bool
 ) -> FeatureVideo:
-    bounds = np.asarray([(item.start, item.end) for item in annotation.segments], dtype=np.float64).reshape(-1, 2)
-    labels = np.asarray([index[item.label] for item in annotation.segments], dtype=np.int64)
+    items = annotation.settled
+    bounds = np.asarray([(item.start, item.end) for item in items], dtype=np.float64).reshape(-1, 2)
+    labels = np.asarray([index[item.label] for item in items], dtype=np.int64)
+    points = np.asarray([item.kind == POINT for item in items], dtype=bool)
+    bounds[points] += np.multiply(POINT_SECONDS / 2, (-1, 1))
     length = len(sequence.features)
     # Published files have instances beyond the end of the video; clip them.
     segments = sequence.grid(np.clip(bounds, 0, sequence.duration))
+    short = points & (segments[:, 1] - segments[:, 0] < POINT_CELLS)
+    segments[short] = segments[short].mean(axis=1, keepdims=True) + np.multiply(POINT_CELLS / 2, (-1, 1))
     real = segments[:, 1] > segments[:, 0]
     kept = sequence if held else replace(sequence, features=sequence.features[:0].copy())
-    return FeatureVideo(annotation, kept, file, length, segments[real].astype(np.float32), labels[real])
+    reviewed = _reviewed(annotation, sequence, index)
+    return FeatureVideo(annotation, kept, file, length, segments[real].astype(np.float32), labels[real], reviewed)
+
+
+def _reviewed(
+    annotation: VideoAnnotation, sequence: FeatureSequence, index: dict[str, int]
+) -> tuple[NDArray[np.float64], ...] | None:
+    """Reviewed ranges in grid cells: one for all labels, or one per label; None: everything.
+
+    Ranges that reach an end of the video have the cells beyond as well: windows are padded there.
+    """
+    own = dict(annotation.reviewed_labels)
+    labels = list(index) if own.keys() & index.keys() else [""]
+    ranges = [annotation.reviewed_of(label) for label in labels]
+    if all(part is None for part in ranges):
+        return None
+    last = min(sequence.duration, annotation.duration or sequence.duration) - END_SECONDS
+    return tuple(
+        sequence.grid(
+            [(-np.inf if start <= 0 else start, np.inf if end >= last else end) for start, end in part]
+            if part is not None
+            else [(-np.inf, np.inf)]
+        ).reshape(-1, 2)
+        for part in ranges
+    )
 
 
 def _memory() -> float:

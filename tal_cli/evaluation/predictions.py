@@ -62,5 +62,5 @@ class Predictions:
 def load_predictions(path: str | Path, label_key: str = "label") -> Predictions:
     """Read a results file; see `tal_cli.results.readers` for formats and errors."""
     results = read_results(path, label_key)
-    found = Predictions.from_rows((part.video, *row) for part in results.videos for row in part.rows)
+    found = Predictions.from_rows((part.video, *row[:4]) for part in results.videos for row in part.rows)
     return replace(found, run_videos=results.run_videos)

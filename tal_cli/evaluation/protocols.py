@@ -20,6 +20,7 @@ from tal_cli.evaluation.average_precision import Evaluation, evaluate
 from tal_cli.evaluation.held_out import keep_held_out, warn_of_training
 from tal_cli.evaluation.names import unmatched
 from tal_cli.evaluation.predictions import Predictions, load_predictions
+from tal_cli.evaluation.reviewed import on_reviewed
 from tal_cli.extractors.errors import InputError
 
 EPIC_TIOU = "0.1:0.1:0.5"
@@ -129,6 +130,8 @@ def load_files(
         if len(each.scores) and each.scores.min() >= THRESHOLDED:
             console.warn(f"{path}: no score is below {each.scores.min():.2f}; weaker segments raise average precision")
             console.hint("detect with `tal detect --min-score 0` before an evaluation")
+    seen = [on_reviewed(each, ground_truth) for each in predicted]
+    predicted, ground_truth = [each for each, _ in seen], seen[0][1]
     if subset == HELD_OUT:
         predicted, ground_truth = keep_held_out(predictions, predicted, ground_truth)
     chosen = subset or predicted_subset(predicted[0], ground_truth, annotations)

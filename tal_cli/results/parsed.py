@@ -6,13 +6,23 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from tal_cli.datasets.annotations import POINT
 from tal_cli.extractors.errors import InputError
 from tal_cli.results.run_videos import RunVideos
 from tal_cli.results.segments import Detections, Segment
 
-Row = tuple[str, float, float, float]  # label, start, end, score
+
+class Row(NamedTuple):
+    """A segment of a file: seconds, score, kind (`state` or `point`) and subject."""
+
+    label: str
+    start: float
+    end: float
+    score: float
+    kind: str = "state"
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,7 @@ class VideoSegments:
 
     Attributes:
         video: the video's name.
-        rows: label, start, end (seconds) and score, in file order; finite, and unchecked otherwise.
+        rows: in file order; numbers are finite, and unchecked otherwise.
         path, duration, fps, frames: properties of the video; "" and 0 if the file lacks them.
     """
 
@@ -60,8 +70,8 @@ class Results:
         kept: dict[str, list[Segment]] = {}
         for part in self.videos:
             first.setdefault(part.video, part)
-            segments = (Segment(label, max(0.0, start), end, score) for label, start, end, score in part.rows)
-            kept.setdefault(part.video, []).extend(s for s in segments if s.end > s.start)
+            segments = (Segment(row.label, max(0.0, row.start), *row[2:]) for row in part.rows)
+            kept.setdefault(part.video, []).extend(s for s in segments if s.end > s.start or s.kind == POINT)
         return tuple(
             Detections(name, part.path, part.duration, part.fps, part.frames, tuple(kept[name]))
             for name, part in first.items()
@@ -86,12 +96,12 @@ def parse_rows(
     return tuple(segments)
 
 
-def row_of(label: object, start: Any, end: Any, score: Any) -> Row:
+def row_of(label: object, start: Any, end: Any, score: Any, kind: object = "state", subject: object = None) -> Row:
     """A row from values of any type. Raises ValueError, TypeError or OverflowError for numbers that are not finite."""
     numbers = float(start), float(end), float(score)
     if not all(map(math.isfinite, numbers)):
         raise ValueError("not a finite number")
-    return str(label), *numbers
+    return Row(str(label), *numbers, POINT if kind == POINT else "state", str(subject) if subject else None)
 
 
 def number_of(value: Any) -> float:

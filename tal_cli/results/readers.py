@@ -108,7 +108,7 @@ def _video(path: str | Path, name: str, items: Any, facts: dict[str, Any], label
 
     def parse(row: Any) -> Row:
         start, end = row["segment"]
-        return row_of(row[label_key], start, end, row["score"])
+        return row_of(row[label_key], start, end, row["score"], row.get("kind"), row.get("subject"))
 
     rows = parse_rows(path, name, items, parse, f"{label_key}, score and segment [start, end]")
     duration, fps, frames = (number_of(facts.get(key)) for key in ("duration", "fps", "frames"))

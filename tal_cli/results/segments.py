@@ -10,12 +10,15 @@ from tal_cli.extractors.features.sequence import FileClock
 
 @dataclass(frozen=True)
 class Segment:
-    """A predicted segment: label, `start` and `end` (seconds on the video's clock), score in [0, 1]."""
+    """A predicted segment: label, `start` and `end` (seconds on the video's clock), score in [0, 1], kind (`state` or
+    `point`), and who does it, if that is known."""
 
     label: str
     start: float
     end: float
     score: float
+    kind: str = "state"
+    subject: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,15 @@ from tal_cli.training.distributed import Processes
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded sequences: rows float32 [B, T, C], mask bool [B, T], and per video segments [n, 2] and labels [n]."""
+    """Padded sequences: rows float32 [B, T, C], mask bool [B, T], and per video segments [n, 2] and labels [n]; where
+    the truth is known, bool [B, T, 1 or labels] (None: everywhere)."""
 
     videos: tuple[str, ...]
     rows: Tensor
     mask: Tensor
     segments: list[Tensor]
     labels: list[Tensor]
+    reviewed: Tensor | None = None
 
     @classmethod
     def of(cls, cropped: Sequence[tuple[FeatureVideo, Crop]], length: int) -> Batch:
@@ -39,14 +41,28 @@ class Batch:
             mask=mask,
             segments=[torch.from_numpy(part.segments) for _, part in cropped],
             labels=[torch.from_numpy(part.labels) for _, part in cropped],
+            reviewed=_reviewed([part for _, part in cropped], length),
         )
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         if device.type == "cpu":
             return self
-        lists = ([item.to(device) for item in items] for items in (self.segments, self.labels))
-        return Batch(self.videos, self.rows.to(device), self.mask.to(device), *lists)
+        segments, labels = ([item.to(device) for item in items] for items in (self.segments, self.labels))
+        reviewed = None if self.reviewed is None else self.reviewed.to(device)
+        return Batch(self.videos, self.rows.to(device), self.mask.to(device), segments, labels, reviewed)
+
+
+def _reviewed(crops: Sequence[Crop], length: int) -> Tensor | None:
+    """Where the truth of crops is known, padded to `length` cells; None: everywhere."""
+    told = [crop.reviewed for crop in crops if crop.reviewed is not None]
+    if not told:
+        return None
+    reviewed = torch.ones(len(crops), length, max(part.shape[1] for part in told), dtype=torch.bool)
+    for row, part in zip(reviewed, crops, strict=True):
+        if part.reviewed is not None:
+            row[: len(part.reviewed)] = torch.from_numpy(part.reviewed)
+    return reviewed
 
 
 Parts = list[tuple[BatchPart, Batch]]

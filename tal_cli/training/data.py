@@ -93,7 +93,7 @@ def name_of(path: Path) -> str:
 
 
 def _own_data(path: Path, features: Path | None, train: str | None, test: str | None) -> TrainingData:
-    annotations = load_annotations(path)
+    annotations = load_annotations(path).settled()
     if train is None and test is None:
         split = split_own(annotations, path)
         if split.note:

@@ -79,12 +79,15 @@ def load_state(run: Path) -> TrainingState | None:
 
 
 def fingerprint(recipe: Recipe, labels: Sequence[str], videos: Sequence[FeatureVideo], precision: str) -> str:
-    """Hash of everything that determines the result: recipe, labels, precision, videos, lengths, instances."""
+    """Hash of everything that determines the result: recipe, labels, precision, videos, lengths, instances, and what
+    was reviewed."""
     digest = hashlib.sha256(dump_recipe(recipe).encode())
     digest.update(json.dumps([list(labels), precision]).encode())
     for video in videos:
         digest.update(f"{video.annotation.name}\0{video.length}\0".encode())
         digest.update(video.segments.tobytes() + video.labels.tobytes())
+        for ranges in video.reviewed or ():
+            digest.update(ranges.tobytes())
     return digest.hexdigest()
 
 

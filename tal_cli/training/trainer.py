@@ -158,7 +158,7 @@ class Trainer:
             moved = batch.to(device)
             inputs = (moved.rows, moved.mask, moved.segments, moved.labels)
             with precision(device, self.run.precision):
-                losses = batch_loss(self.detector, *inputs, normalizer, config, tally)
+                losses = batch_loss(self.detector, *inputs, normalizer, config, tally, moved.reviewed)
             losses.total.backward()
             sums += loss_terms(losses)
         self.normalizer = normalizer
@@ -170,7 +170,7 @@ class Trainer:
         assignment = self.run.recipe.training.assignment
         if len(parts) > 1 and isinstance(assignment, CenterAssignment):
             config = self.run.recipe.model
-            counts = [count_points(config, b.mask, b.segments, b.labels, assignment) for _, b in parts]
+            counts = [count_points(config, b.mask, b.segments, b.labels, assignment, b.reviewed) for _, b in parts]
             everywhere = self.processes.total(torch.stack(counts).sum(0))
             return lambda _: everywhere
         return None if self.processes.count == 1 else self.processes.total

@@ -8,6 +8,7 @@ from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
 from tal_cli.evaluation.predictions import Predictions, Row
+from tal_cli.evaluation.reviewed import on_reviewed
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.chunks import detect
 from tal_cli.models.inference.to_seconds import to_seconds
@@ -39,7 +40,8 @@ def validate(
             progress(number + 1, len(mine))
     rows = sorted((row for rows in processes.gather(own) for row in rows), key=lambda row: row[0])
     ground_truth = Annotations("", {video.annotation.name: video.annotation for video in videos}, tuple(labels))
-    return evaluate(Predictions.from_rows(rows), ground_truth, videos[0].annotation.subset, tiou)
+    known = on_reviewed(Predictions.from_rows(rows), ground_truth)
+    return evaluate(*known, videos[0].annotation.subset, tiou)
 
 
 def _rows(detector: TemporalDetector, recipe: Recipe, labels: Sequence[str], video: FeatureVideo) -> Iterator[Row]:

@@ -84,7 +84,7 @@ def _video(name: str, items: list[Entry]) -> VideoAnnotation:
 
 def last_end(segments: Iterable[GroundTruth]) -> float:
     """End of the last segment in seconds; replaces an unknown duration."""
-    return max((0.0, *(max(item.start, item.end) for item in segments)))
+    return max((0.0, *(max(item.start, item.end) for item in segments if not math.isnan(item.start))))
 
 
 def sorted_labels(videos: dict[str, VideoAnnotation]) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ def segment_rows(detections: Detections) -> list[dict[str, Any]]:
             "label": segment.label,
             "score": round(segment.score, DECIMALS),
             "segment": [round(segment.start, DECIMALS), round(segment.end, DECIMALS)],
+            **({"kind": segment.kind} if segment.kind != "state" else {}),
+            **({"subject": segment.subject} if segment.subject else {}),
         }
         for segment in detections.segments
     ]

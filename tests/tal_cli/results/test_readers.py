@@ -177,7 +177,7 @@ def test_labels_survive(tmp_path: Path, kind: str, label: str) -> None:
     video = replace(ONE, segments=(Segment(label, 1.0, 2.0, 0.5),))
     ((row,),) = (video.rows for video in read_results(write(tmp_path, kind, videos=(video,))).videos)
     written = {"two\nlines": "two\\nlines", "half\u2028a line": "half\\u2028a line"} if kind == "otio" else {}
-    assert row == (written.get(label, label), 1.0, 2.0, 0.5)
+    assert row[:4] == (written.get(label, label), 1.0, 2.0, 0.5)
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "csv", "parquet"])
