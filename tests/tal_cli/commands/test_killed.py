@@ -18,15 +18,13 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe
 from tal_cli.models.released.conversion import to_released
 
-KILLS = 2
-
 
 @dataclass(frozen=True)
 class Case:
     """A command.
 
     again: what a rerun adds. grows: parts of the names of files that change as it goes on; pickled: of those in which
-    equal content may have other bytes. refuses: whether it replaces nothing that is there.
+    equal content may have other bytes. refuses: whether it replaces nothing that is there. kills: how often.
     """
 
     arguments: tuple[str, ...]
@@ -34,13 +32,15 @@ class Case:
     grows: tuple[str, ...] = ()
     pickled: tuple[str, ...] = ()
     refuses: bool = False
+    kills: int = 2
 
 
 TRAIN = ("train", "--dataset", "{data}/annotations.json", "--recipe", "{data}/small.yaml", "--device", "cpu")
 CASES = {
     "models add": Case(("models", "add", "mine", "--checkpoint", "{in}/w.pth.tar", "--recipe", "{in}/own.yaml",
                         "--labels", "{in}/labels.txt"), refuses=True),
-    "export": Case(("models", "export-released", "small", "{out}/small.pth.tar"), refuses=True),
+    "export": Case(("export", "small", "-f", "onnx", "-o", "{out}/small.onnx"), kills=1),
+    "export-released": Case(("models", "export-released", "small", "{out}/small.pth.tar"), refuses=True),
     "train": Case((*TRAIN, "--epochs", "3", "-o", "{out}/run"), ("--resume",), ("metrics", "latest", "model."),
                   ("latest",)),
     "datasets make": Case(("datasets", "make", "camera", "-o", "{out}/camera", "--videos", "1", "--seed", "4")),
@@ -72,7 +72,7 @@ def test_a_killed_run_leaves_what_is_whole_and_the_next_one_does_the_rest(
     whole = contents(tmp_path / "whole")
     out = tmp_path / "out"
     more: tuple[str, ...] = ()
-    for _ in range(KILLS):
+    for _ in range(case.kills):
         run = start(out, *more)
         time.sleep(lasts * chance.uniform(0.4, 1))
         run.kill()
