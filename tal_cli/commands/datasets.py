@@ -39,7 +39,7 @@ def list_datasets(format: Format = "table") -> None:
     if format == "json":
         print_json([dict(zip(header, row, strict=True)) for row in rows])
         return
-    print_table(header, rows)
+    print_table(header, rows, optional=("labels", "trained on", "tested on", "data set"))
 
 
 @app.command("info", epilog="Example: tal datasets info epic-verb")

@@ -54,7 +54,8 @@ def list_extractors(format: Format = "table") -> None:
         for entry in entries
     ]
     rows.append((f"{timm_frames.PREFIX}NAME", "-", "-", "16 / 4", "-", timm_frames.DESCRIPTION))
-    print_table(("name", "weights", "channels", "window / stride", "models", "description"), rows)
+    header = ("name", "weights", "channels", "window / stride", "models", "description")
+    print_table(header, rows, optional=("weights", "channels", "window / stride", "models"))
 
 
 @app.command("info", epilog="Example: tal extractors info internvideo2-6b")

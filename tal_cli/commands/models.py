@@ -56,6 +56,7 @@ def list_models() -> None:
             )
             for entry in entries
         ],
+        optional=("available", "published mAP", "size", "licence", "downloadable", "dataset"),
     )
     for problem in problems:
         console.warn(f"skipped: {problem}")

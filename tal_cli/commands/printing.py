@@ -11,11 +11,17 @@ from collections.abc import Iterable, Sequence
 from tal_cli.safe_text import printable
 
 FITTED_ROWS = 500  # rich takes half a millisecond for a row; more than is read on a terminal
+LAST_WIDTH = 24  # columns of a terminal that a table's last column, its text, is folded to
+GAP = 2
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], optional: Sequence[str] = ()) -> None:
     """Print rows in columns: coloured and fitted to the width of a terminal; in a pipe, or if there are more than
-    FITTED_ROWS, as aligned lines of any length."""
+    FITTED_ROWS, as aligned lines of any length.
+
+    On a terminal too narrow for the others, and LAST_WIDTH of the last one, `optional` columns are left out, the last
+    one of them first. The first column is never cut.
+    """
     rows = list(rows)
     if not sys.stdout.isatty() or len(rows) > FITTED_ROWS:
         _print_aligned([header, *rows])
@@ -23,12 +29,27 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[printable(cell) for cell in row] for row in (header, *rows)]
+    kept = _fitting(cells, shutil.get_terminal_size().columns, optional)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    for index in kept:
+        table.add_column(header[index], no_wrap=index == 0)
+    for row in cells[1:]:
+        table.add_row(*(Text(row[index]) for index in kept))
     _print(table)
+
+
+def _fitting(cells: Sequence[Sequence[str]], width: int, optional: Sequence[str]) -> list[int]:
+    """The columns of a table, header first, that a terminal has room for."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    widths[-1] = min(widths[-1], LAST_WIDTH)
+    kept = list(range(len(widths)))
+    for name in reversed(optional):
+        if sum(widths[index] + GAP for index in kept) - GAP > width:
+            kept.remove(list(cells[0]).index(name))
+    return kept
 
 
 def _print_aligned(rows: Iterable[Sequence[str]]) -> None:

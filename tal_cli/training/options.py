@@ -28,7 +28,7 @@ class TrainingOptions:
         Option(
             metavar="NAME|ANNOTATIONS.json",
             autocompletion=dataset_names,
-            help="Data set from `tal datasets list`, or ActivityNet-style JSON.",
+            help="Data set from `tal datasets list`, or a file of annotations in any form that `tal` reads.",
         ),
     ]
     features: FeaturesPath = None

@@ -28,7 +28,7 @@ MOST_COLUMNS = 10_000  # wide enough for any row; used if the output is not a te
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
     """Write a table per video; a label keeps its colour over the whole run."""
     styles: dict[str, str] = {}
-    for found in detections:
+    for index, found in enumerate(detections):
         text = io.StringIO()
         width = shutil.get_terminal_size().columns if run.terminal else MOST_COLUMNS
         console = Console(file=text, force_terminal=run.terminal, width=width)
@@ -40,7 +40,7 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
                 wanted = _widths(console, table).minimum  # with labels folded
         console.width = max(width, wanted)  # the terminal breaks longer lines: a time cut short would be another time
         console.print(table)
-        file.write(text.getvalue().encode())
+        file.write(b"\n" * (index > 0) + text.getvalue().encode())
 
 
 def table_of(detections: Detections, model: str, styles: dict[str, str], optional: Sequence[str]) -> Table:
