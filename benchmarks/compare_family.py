@@ -1,6 +1,7 @@
 """All encoders with all decoders on equal terms, on features of rendered video.
 
     scripts/compare_family --out build/family [--seeds 2 --videos 36 --epochs 45 --width 64]
+    scripts/compare_family --out build/mine --data mine/annotations.json --features mine/features [--parts 3]
 
 Tests what the paper claims: CLTDR-GMG above TriDet above ActionFormer (tables 1 to 5), GMG better than the encoders it
 replaces (table 12), CLTDR better than the decoders it replaces (table 13). Every pair gets the same videos, features,
@@ -8,6 +9,10 @@ width, schedule, objective and number of seeds: those of the recipe `camera`, bu
 weights of classes, which ActionFormer's decoder was published without. Trained on videos of one seed, evaluated on a
 third as many of another. Writes table.md and table.json. A finished run is not done again. The defaults take about an
 hour and a half on two cores, a third of it to render.
+
+With --data, the published combinations are trained on these annotations and features instead, each with the recipe that
+`tal train` derives from them, but for encoder, decoder and the IoU weights; the first is that recipe as it is. With
+--parts 3, every seed holds out another third of the videos.
 """
 
 from __future__ import annotations
@@ -36,10 +41,23 @@ ENCODERS = {
 }
 WITH_MLP = ("gmg", "sgp")  # twice as wide as the model
 # A plain head that learns classes weighted by IoU collapses within a few steps: distances of nothing cost least.
+UNWEIGHTED: dict[str, object] = {"training.iou_weight_power": 0.0}
+PLAIN_HEAD: dict[str, object] = {"model.decoder": "actionformer", **UNWEIGHTED}
 DECODERS: dict[str, dict[str, object]] = {
-    "actionformer": {"training.iou_weight_power": 0.0},
+    "actionformer": UNWEIGHTED,
     "trident": {},
     "cltdr": {},
+}
+# What a published model changes in a derived recipe, of which CLTDR-GMG's released variant is a part.
+PUBLISHED: dict[str, dict[str, object]] = {
+    "derived": {},
+    "CLTDR-GMG, text": {"model.variant": "paper", "training.objective": "released"},
+    "TriDet": {
+        "model.encoder": {"name": "sgp", "windows": 5, "mlp_width": 256},
+        "model.decoder": "trident",
+    },
+    "ActionFormer": {"model.encoder": {"name": "transformer", "windows": 9}, **PLAIN_HEAD},
+    "TemporalMaxer": {"model.encoder": "max_pool", **PLAIN_HEAD},
 }
 TEST_SEED = 1000  # of rendered videos, which training never sees
 # What the paper says is higher, and than what.
@@ -106,6 +124,27 @@ def settings(encoders: Sequence[str], decoders: Sequence[str], options: argparse
     ]
 
 
+def report_published(found: Sequence[Outcome]) -> str:
+    """Average mAP of the published models on given data, mAP at its tIoUs, parameters and times."""
+    runs: dict[str, list[Outcome]] = {}
+    for outcome in found:
+        runs.setdefault(outcome.setting, []).append(outcome)
+    tiou = list(found[0].by_tiou)
+    rows = [
+        [
+            name,
+            spread([run.average for run in each]),
+            *(spread([run.by_tiou[value] for run in each]) for value in tiou),
+            f"{each[0].parameters / 1e6:.2f} M",
+            f"{statistics.mean(run.training_seconds for run in each):.0f} s",
+        ]
+        for name, each in runs.items()
+    ]
+    seeds = max(len(each) for each in runs.values())
+    text = f"mAP in percent, mean ± deviation over {seeds} seeds\n\n"
+    return text + table(["model", "average", *(f"at {value}" for value in tiou), "parameters", "training"], rows)
+
+
 def report(found: Sequence[Outcome], encoders: Sequence[str], decoders: Sequence[str]) -> str:
     """Average mAP of every pair, the training times, and the paper's claims."""
     runs: dict[str, list[Outcome]] = {}
@@ -149,9 +188,19 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4, metavar="N")
     parser.add_argument("--ema-decay", type=float, default=0.99, metavar="X", help="of the weights' average")
     parser.add_argument("--variant", choices=("released", "paper"), default="paper", help="of GMG and CLTDR")
+    parser.add_argument("--data", type=Path, metavar="ANNOTATIONS", help="train the published models on these")
+    parser.add_argument("--features", type=Path, metavar="DIR", help="features of --data")
+    parser.add_argument("--parts", type=int, default=1, metavar="N", help="each seed holds out another N-th of --data")
+    parser.add_argument("--models", nargs="+", choices=PUBLISHED, default=list(PUBLISHED), metavar="NAME")
     common_options(parser, seeds=2)
     options = parser.parse_args()
     use_threads(options.threads)
+    if options.data is not None:
+        given = Data(options.data, options.features, options.parts)
+        extra = parse_overrides(options.set)
+        models = [Setting(name, None, {**PUBLISHED[name], **extra}) for name in options.models]
+        print(run_all(models, range(options.seeds), given, options.out, report_published))
+        return
     data = make_data(options.out / "data", options.videos)
     chosen = settings(options.encoders, options.decoders, options)
     print(

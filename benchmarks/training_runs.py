@@ -10,6 +10,7 @@ import json
 import shutil
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from pathlib import Path
 import torch
 
 from tal_cli import console
+from tal_cli.datasets.annotations import save_annotations
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.models.store.checkpoint import load_model
 from tal_cli.training.options import TrainingOptions
@@ -29,19 +32,40 @@ RESULT = "result.json"
 
 @dataclass(frozen=True)
 class Setting:
-    """What is trained: a recipe and what differs from it."""
+    """What is trained: a recipe, or None for the one that is derived from the data, and what differs from it."""
 
     name: str
-    recipe: str
+    recipe: str | None
     overrides: Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class Data:
-    """What everything is trained and evaluated on; without `features` they lie beside the annotations."""
+    """What everything is trained and evaluated on; without `features` they lie beside the annotations.
+
+    parts: above 1, seed s holds out part s (modulo `parts`) of the videos, whatever the subsets of the annotations.
+    Video v, in order of names, is in part v modulo `parts`; one that alone has a label is never held out.
+    """
 
     annotations: Path
     features: Path | None = None
+    parts: int = 1
+
+    def for_seed(self, seed: int, folder: Path) -> Path:
+        """The annotations that a seed is trained and evaluated on; written to `folder` if videos are in parts."""
+        if self.parts == 1:
+            return self.annotations
+        known = load_annotations(self.annotations)
+        labels = {name: {item.label for item in video.segments} for name, video in known.videos.items()}
+        count = Counter(label for each in labels.values() for label in each)
+        shared = sorted(name for name, each in labels.items() if all(count[label] > 1 for label in each))
+        held = shared[seed % self.parts :: self.parts]
+        videos = {
+            name: replace(video, subset="validation" if name in held else "training")
+            for name, video in known.videos.items()
+        }
+        save_annotations(replace(known, videos=videos), folder / "annotations.json")
+        return folder / "annotations.json"
 
 
 @dataclass(frozen=True)
@@ -105,7 +129,7 @@ def _run(setting: Setting, seed: int, data: Data, folder: Path) -> Outcome:
     shutil.rmtree(folder, ignore_errors=True)
     run = prepare(
         TrainingOptions(
-            dataset=str(data.annotations),
+            dataset=str(data.for_seed(seed, folder)),
             features=data.features,
             output=folder,
             recipe=setting.recipe,
