@@ -36,6 +36,17 @@ def seconds_as_clock(seconds: float) -> str:
     return f"{hours}:{clock}" if hours else clock
 
 
+def rough_time(seconds: float) -> str:
+    """A duration to the precision of an estimate.
+
+    >>> rough_time(41.3), rough_time(200), rough_time(9000)
+    ('41 s', '3 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def counted(number: int, thing: str) -> str:
     """A number with its noun, in the plural where needed.
 

@@ -35,10 +35,14 @@ NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # model widths; WIDE_FROM instances an
 
 @dataclass(frozen=True)
 class DataShape:
-    """Durations of instances and lengths of videos, in grid cells, from which a recipe is derived."""
+    """Durations of instances and lengths of videos, in grid cells, from which a recipe is derived.
+
+    cell: seconds from one grid cell to the next, the median over videos.
+    """
 
     durations: tuple[float, ...]
     lengths: tuple[int, ...]
+    cell: float = 1.0
 
     def views(self, length: int) -> float:
         """Number of crops of `length` cells that cover all videos once."""
@@ -62,7 +66,8 @@ class Visits:
 def data_shape(videos: Sequence[FeatureVideo]) -> DataShape:
     """The shape of the videos to train on."""
     durations = [duration for video in videos for duration in np.diff(video.segments, axis=1).ravel().tolist()]
-    return DataShape(tuple(durations), tuple(video.length for video in videos))
+    rates = [float(np.diff(video.sequence.grid([0.0, 1.0]))[0]) for video in videos]
+    return DataShape(tuple(durations), tuple(video.length for video in videos), 1 / float(np.median(rates)))
 
 
 def longest_usual(durations: Sequence[float]) -> float:
@@ -148,6 +153,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             initial_loss_norm=max(1.0, round(positives)),
             class_loss="focal",
             iou_weight_power=0.2,
+            select="best-test",
         ),
         inference=InferenceConfig(chunk_length=length, chunk_overlap=length // 2),
     )
@@ -155,25 +161,25 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
 
 def summary(recipe: Recipe, shape: DataShape) -> list[str]:
     """The derived values and their reasons, as lines of text."""
-    model, training = recipe.model, recipe.training
-    lengths = np.quantile(shape.lengths, [0, 0.5, 1])
+    model, training, cell = recipe.model, recipe.training, shape.cell
+    lengths = cell * np.quantile(shape.lengths, [0, 0.5, 1])
     durations = np.asarray(shape.durations)
-    low, middle, high = np.quantile(durations, [0.02, 0.5, 0.98]) if len(durations) else (0.0, 0.0, 0.0)
-    ranges = ", ".join(f"{a:g}-{b:g}" for a, b in model.level_ranges[:-1])
+    low, middle, high = cell * np.quantile(durations, [0.02, 0.5, 0.98]) if len(durations) else (0.0, 0.0, 0.0)
+    ranges = ", ".join(f"{cell * a:.3g}-{cell * b:.3g}" for a, b in model.level_ranges[:-1])
     videos = len(shape.lengths)
     visits = Visits(min(training.batch_size, videos), training.crops, training.warmup_epochs, training.epochs)
     lines = [
-        f"{counted(videos, 'video')} of {lengths[0]:.0f} to {lengths[2]:.0f} grid cells (median {lengths[1]:.0f}); "
-        f"{counted(len(durations), 'instance')} of {low:.1f} to {high:.1f} cells (2nd to 98th percentile, median "
-        f"{middle:.1f})",
-        f"derived model: {model.levels} levels, regression ranges {ranges}, {model.level_ranges[-1][0]:g}+; "
+        f"{counted(videos, 'video')} of {lengths[0]:.3g} to {lengths[2]:.3g} s (median {lengths[1]:.3g}), a row of "
+        f"features every {cell:.3g} s; {counted(len(durations), 'instance')} of {low:.3g} to {high:.3g} s (2nd to 98th "
+        f"percentile, median {middle:.3g})",
+        f"derived model: {model.levels} levels, boundaries {ranges}, {cell * model.level_ranges[-1][0]:.3g}+ s away; "
         f"width {model.width}{_window(recipe)}",
-        f"derived training: sequences of {training.max_length} cells, batches of {training.batch_size}, "
+        f"derived training: sequences of {cell * training.max_length:.3g} s, batches of {training.batch_size}, "
         f"{counted(training.crops, 'crop')} per video and epoch, {training.warmup_epochs} + {training.epochs} epochs = "
         f"{visits.steps(videos)} steps, learning rate {training.learning_rate:g}",
     ]
     for odd, what, stride in (
-        (durations < 1, "shorter than a grid cell", "smaller"),
+        (durations < 1, "shorter than a row of features", "smaller"),
         (durations > training.max_length, "longer than a training sequence", "larger"),
     ):
         share = odd.sum() / max(odd.size, 1)
@@ -184,4 +190,4 @@ def summary(recipe: Recipe, shape: DataShape) -> list[str]:
 
 def _window(recipe: Recipe) -> str:
     encoder = recipe.model.encoder
-    return f", local windows of {encoder.windows} cells" if isinstance(encoder, GmgSettings) else ""
+    return f", local windows of {encoder.windows} rows" if isinstance(encoder, GmgSettings) else ""

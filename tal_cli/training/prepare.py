@@ -176,7 +176,7 @@ def describe(
     taught = f"{counted(instances, 'instance')} of {counted(recipe.model.classes, 'label')}"
     console.note(f"{counted(len(videos), 'video')} in {data.train} with {taught}")
     if validation:
-        kept = f"model selection: {recipe.training.select}"
+        kept = "keeping the best epoch" if recipe.training.select == "best-test" else "keeping the last epoch"
         names = f": {', '.join(video.annotation.name for video in validation)}" if len(validation) <= NAMED else ""
         console.note(f"evaluating on {counted(len(validation), 'video')} in {data.test}; {kept}")
         console.note(f"held out{names}; recorded in {out / RUN_RECORD}, for `tal eval --subset {HELD_OUT}`")

@@ -63,10 +63,13 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Epoch (from 1) of the weights in the run folder, and their average mAP if evaluated."""
+    """Epoch (from 1) of the weights in the run folder and their average mAP if evaluated; the best epoch evaluated, and
+    its average mAP."""
 
     epoch: int
     average: float | None
+    best_epoch: int = 0  # 0: none was evaluated
+    best: float = -1.0
 
     def description(self, run: TrainingRun) -> str:
         """The weights in the run folder, as text."""
@@ -75,6 +78,13 @@ class TrainingResult:
             chosen = f"with the highest mAP on {run.validation[0].annotation.subset}, chosen by looking at it"
         reached = "" if self.average is None else f": average mAP {self.average:.4f}"
         return f"the averaged weights of epoch {self.epoch}, those {chosen}{reached}"
+
+    def hint(self) -> str:
+        """How to keep the best epoch, if another one is kept; else nothing."""
+        if self.average is None or self.best <= self.average:
+            return ""
+        better = f"epoch {self.best_epoch} had average mAP {self.best:.4f}"
+        return f"{better}; --set training.select=best-test keeps the best epoch"
 
 
 def write_record(run: TrainingRun) -> None:

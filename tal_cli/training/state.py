@@ -40,8 +40,7 @@ class TrainingState:
         detector, average: weights and their moving average.
         optimizer: `Optimizer.state_dict()`.
         loss_norm: the loss normaliser's running mean.
-        best: highest average mAP so far, below zero before the first evaluation.
-        result_epoch, result_average: epoch of the weights in the run folder, and their average mAP if evaluated.
+        result: fields of `TrainingResult`.
     """
 
     step: int
@@ -50,9 +49,7 @@ class TrainingState:
     average: dict[str, Any]
     optimizer: dict[str, Any]
     loss_norm: float
-    best: float
-    result_epoch: int
-    result_average: float | None
+    result: dict[str, Any]
 
 
 def save_state(state: TrainingState, run: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.training import CenterAssignment
 from tal_cli.models.store.checkpoint import save_model
 from tal_cli.models.training.loss import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
+from tal_cli.safe_text import rough_time
 from tal_cli.training.batches import Batches, Parts, split_batch
 from tal_cli.training.run import TrainingResult, TrainingRun, write_record
 from tal_cli.training.schedule import Schedule
@@ -82,7 +83,6 @@ class Trainer:
         self.blend = get_ema_multi_avg_fn(config.ema_decay)
         self.fingerprint = fingerprint(run.recipe, run.labels, run.videos, run.precision)
         self.step = 0
-        self.best = -1.0
         self.evaluated: float | None = None  # average mAP of the last evaluation in this process
         self.result = TrainingResult(0, None)
         if run.resume:
@@ -98,7 +98,7 @@ class Trainer:
 
     def fit(self) -> TrainingResult:
         """Run all remaining steps."""
-        saved = time.monotonic()
+        begun = saved = time.monotonic()
         left = range(self.step, self.schedule.steps)
         with console.progress("training", self.schedule.steps, "steps", "preparing the first batch") as progress:
             for parts in self.batches.each(left, self.ranges, self.run.device):
@@ -108,6 +108,9 @@ class Trainer:
                 ended = self.step % self.batches.per_epoch == 0
                 if ended:
                     self._end_epoch(terms["total"])
+                if ended and self.step - left.start <= self.batches.per_epoch < left.stop - left.start:
+                    rate = (time.monotonic() - begun) / (self.step - left.start)
+                    console.note(f"the remaining epochs take about {rough_time(rate * (left.stop - self.step))}")
                 if ended or time.monotonic() - saved > SAVE_SECONDS:
                     self.save()
                     saved = time.monotonic()
@@ -208,12 +211,13 @@ class Trainer:
             average = self.evaluated = self._evaluate().average
         text = f"epoch {self.epoch}: loss {loss:.4f}"
         console.note(text if average is None else f"{text}, average mAP {average:.4f}")
-        improved = average is not None and average > self.best
-        self.best = max(self.best, -1.0 if average is None else average)
-        if improved or config.select == "last" or not self.run.validation:
+        improved = average is not None and average > self.result.best
+        if average is not None and improved:
+            self.result = replace(self.result, best_epoch=self.epoch, best=average)
+        if improved or config.select == "last" or not self.result.best_epoch:
             if self.processes.leads:
                 save_model(self.run.out, self.average, self.run.recipe, self.run.labels)
-            self.result = TrainingResult(self.epoch, average)
+            self.result = replace(self.result, epoch=self.epoch, average=average)
 
     def _evaluate(self) -> Evaluation:
         with console.progress("evaluating", len(self.run.validation), "videos") as progress:
@@ -238,9 +242,7 @@ class Trainer:
             average=self.average.state_dict(),
             optimizer=self.optimizer.state_dict(),
             loss_norm=self.normalizer.value,
-            best=self.best,
-            result_epoch=self.result.epoch,
-            result_average=self.result.average,
+            result=asdict(self.result),
         )
         save_state(state, self.run.out)
 
@@ -258,8 +260,8 @@ class Trainer:
         self.average.load_state_dict(state.average)
         self.optimizer.load_state_dict(state.optimizer)
         self.normalizer.value = state.loss_norm
-        self.step, self.best = state.step, state.best
-        self.result = TrainingResult(state.result_epoch, state.result_average)
+        self.step = state.step
+        self.result = TrainingResult(**state.result)
         console.note(f"resuming after step {self.step} of {self.schedule.steps}")
 
 

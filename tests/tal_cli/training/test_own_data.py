@@ -166,8 +166,10 @@ def test_three_commands_lead_from_videos_to_segments(
     run = tmp_path / "run"
     assert train(moving_squares, run, "--epochs", "2") == 0
     said = capsys.readouterr().err
-    assert "4 videos of" in said and "derived model: 3 levels, regression ranges 0-4, 4-8, 8+" in said
-    assert "derived training: sequences of" in said and "the last epoch: average mAP" in said
+    assert "4 videos of 4.48 to 4.48 s (median 4.48), a row of features every 0.16 s; 4 instances of 2 to 2 s" in said
+    assert "derived model: 3 levels, boundaries 0-0.64, 0.64-1.28, 1.28+ s away" in said
+    assert "derived training: sequences of" in said and "the remaining epochs take about" in said
+    assert "with the highest mAP on validation, chosen by looking at it: average mAP" in said
     assert load_recipe(run / "recipe.yaml").name == moving_squares.name
     out = tmp_path / "found.json"
     assert app.run(["detect", str(moving_squares / "videos"), "-m", str(run), "-o", str(out), "--min-score", "0"]) == 0

@@ -34,7 +34,7 @@ sys.exit(app.run(sys.argv[2:]))
         ((1, 7), 0.0, ()),
         # Of epochs of six steps: the state is that of an epoch's end, or of a step in its middle.
         ((4, 15), 60.0, ("training.crops=3", "training.accumulate=2")),
-        ((9,), 0.0, ("training.crops=3", "training.accumulate=2", "training.crop_ratio=[0.5, 1.0]")),
+        ((9,), 0.0, ("training.crops=3", "training.crop_ratio=[0.5, 1.0]", "training.select=best-test")),
     ],
 )
 @pytest.mark.slow

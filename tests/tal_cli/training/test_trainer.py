@@ -16,6 +16,7 @@ from small_training import CHANNELS, LABELS, RECIPE, request, short_run
 from tal_cli import app
 from tal_cli.datasets.annotations import GroundTruth, VideoAnnotation
 from tal_cli.datasets.training_data import load_videos
+from tal_cli.evaluation.average_precision import Evaluation
 from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.models.recipe.loading import override
 from tal_cli.models.store.checkpoint import load_model
@@ -47,7 +48,7 @@ def test_trains_from_the_command_line(small_data: Path, tmp_path: Path, capsys: 
     assert app.run([*arguments, *(word for value in small for word in ("--set", value))]) == 0
     printed = capsys.readouterr()
     assert printed.out.strip() == str(out)
-    assert "levels, regression ranges" in printed.err
+    assert "levels, boundaries" in printed.err
     assert {path.name for path in out.iterdir()} == {
         "model.safetensors", "recipe.yaml", "run.json", "labels.txt", "metrics.jsonl", "state",
     }  # fmt: skip
@@ -65,6 +66,21 @@ def test_best_test_keeps_the_best_epoch(small_data: Path, tmp_path: Path) -> Non
     assert "highest mAP on validation, chosen by looking at it" in result.description(run)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["select"] == "best-test"
     assert "those of the last epoch" in result.description(short_run(small_data, tmp_path / "other"))
+    assert result.hint() == ""
+
+
+def test_the_best_epoch_is_pointed_out_where_the_last_one_is_kept(small_data: Path, tmp_path: Path) -> None:
+    run = replace(short_run(small_data, tmp_path / "run"), evaluate_every=1)
+    averages = iter((0.25, 0.75, 0.5))
+
+    def judged(*_: object) -> Evaluation:
+        return Evaluation("validation", (0.5,), ("a",), np.array([[next(averages)]]), {}, 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tal_cli.training.trainer.validate", judged)
+        result = train(run)
+    assert (result.epoch, result.average) == (3, 0.5)
+    assert result.hint() == "epoch 2 had average mAP 0.7500; --set training.select=best-test keeps the best epoch"
 
 
 def test_a_loss_that_is_no_number_stops_the_run(small_data: Path, tmp_path: Path) -> None:
