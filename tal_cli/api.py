@@ -97,16 +97,16 @@ class VideoDetector:
         folder = resolve_model(str(model))
         loaded = load_any_model(folder, where)
         changes = overrides or {}
-        if isinstance(loaded, LoadedClassifier):
-            precision = quickest(where) if precision == "auto" else precision
-            changed = override_trained(loaded.recipe, changes, loaded.name)
-            try:
-                labels = changed.labels(loaded.class_names)
-            except ValueError as error:
-                raise UsageError(f"--set {error}") from error
-            loaded = replace(loaded, recipe=changed, labels=labels)
-        else:
-            loaded = replace(loaded, recipe=override_trained(loaded.recipe, changes, loaded.name))
+        try:
+            if isinstance(loaded, LoadedClassifier):
+                precision = quickest(where) if precision == "auto" else precision
+                changed = override_trained(loaded.recipe, changes, loaded.name)
+                loaded = replace(loaded, recipe=changed, labels=changed.labels(loaded.class_names))
+            else:
+                loaded = replace(loaded, recipe=override_trained(loaded.recipe, changes, loaded.name))
+            loaded.recipe.inference.check_labels(loaded.labels)
+        except ValueError as error:
+            raise UsageError(f"--set {error}") from error
         return cls(
             loaded,
             device=where,
@@ -130,6 +130,11 @@ class VideoDetector:
     def labels(self) -> tuple[str, ...]:
         """The model's labels, in class order."""
         return tuple(self._model.labels)
+
+    @property
+    def display_scores(self) -> dict[str, float]:
+        """The score from which segments of each label are shown by default."""
+        return self.recipe.inference.display_scores(self.labels)
 
     @property
     def weights_sha256(self) -> str:
@@ -171,7 +176,7 @@ class VideoDetector:
         Args:
             path: a video file, or a feature file made by `tal extract-features`.
             name: name of the video; its stem by default.
-            min_score: score threshold; by default the model's display threshold.
+            min_score: score threshold; by default the model's display scores.
             top_k: number of segments to keep at most, best first.
             labels: labels to keep, of EPIC-KITCHENS also by class number; by default all.
             decoder: video decoder: `auto`, `pyav`, `decord` or `torchcodec`.
@@ -187,7 +192,7 @@ class VideoDetector:
         wanted = self.names_of(labels or ())
         sequence = self.features(path, decoder=decoder, time_limit=time_limit, fps=fps, progress=progress)
         found = self.detect_features(sequence, name=name or path.stem, path=str(path))
-        threshold = self.recipe.inference.display_score if min_score is None else min_score
+        threshold = self.display_scores if min_score is None else min_score
         return found.keep(min_score=threshold, top_k=top_k, labels=wanted)
 
     def features(
@@ -221,7 +226,7 @@ class VideoDetector:
         products = self._precision if isinstance(self._model, LoadedModel) else "fp32"  # scores of a few rows
         with torch.inference_mode(), precision(self._device, products):
             found = self._model.find(features)
-        segments = tuple(Segment(*each) for each in to_seconds(found, sequence, self.labels))
+        segments = tuple(Segment(*each) for each in to_seconds(found, sequence, self.labels, self.recipe.inference))
         return Detections(
             name,
             path,

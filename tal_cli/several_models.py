@@ -47,6 +47,15 @@ class SeveralModels:
         return tuple(label for shown in self._shown for label in shown.values())
 
     @property
+    def display_scores(self) -> dict[str, float]:
+        """The score from which segments of each label, as it is shown, are shown by default."""
+        return {
+            shown[label]: score
+            for detector, shown in zip(self._detectors, self._shown, strict=True)
+            for label, score in detector.display_scores.items()
+        }
+
+    @property
     def weights_sha256(self) -> str:
         """Hex digests of the weights, joined."""
         return "+".join(detector.weights_sha256 for detector in self._detectors)
@@ -84,7 +93,7 @@ class SeveralModels:
         fps: float | None = None,
         progress: Progress | None = None,
     ) -> Detections:
-        """As `VideoDetector.detect`; by default each model's own display threshold."""
+        """As `VideoDetector.detect`; by default each model's own display scores."""
         path = Path(path)
         wanted = self.names_of(labels or ())
         read: dict[FeatureSpec, FeatureSequence] = {}
@@ -96,12 +105,12 @@ class SeveralModels:
                 report = None if progress is None else after(done, progress)
                 read[spec] = detector.features(path, decoder=decoder, time_limit=time_limit, fps=fps, progress=report)
                 done += read[spec].frames
-            threshold = detector.recipe.inference.display_score if min_score is None else min_score
             found = detector.detect_features(read[spec], name=name or path.stem, path=str(path))
             renamed = tuple(replace(segment, label=shown[segment.label]) for segment in found.segments)
-            parts.append(replace(found, segments=renamed).keep(min_score=threshold, labels=wanted))
+            parts.append(replace(found, segments=renamed))
         together = replace(parts[0], segments=tuple(segment for part in parts for segment in part.segments))
-        return together.keep(top_k=top_k)
+        threshold = self.display_scores if min_score is None else min_score
+        return together.keep(min_score=threshold, top_k=top_k, labels=wanted)
 
 
 def after(before: int, progress: Progress) -> Progress:

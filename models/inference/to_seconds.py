@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.nms import ScoredSegments
+from tal_cli.models.recipe.inference import Boundary, InferenceConfig
 
 SHORTEST = 1e-4  # seconds: anything shorter, far below one frame, is a rounding artefact
+SAME = 0.5  # tIoU above which two segments of a label are one
 
 
 class TimedSegment(NamedTuple):
@@ -20,12 +24,15 @@ class TimedSegment(NamedTuple):
     score: float
 
 
-def to_seconds(found: ScoredSegments, sequence: FeatureSequence, labels: Sequence[str]) -> list[TimedSegment]:
-    """Segments on a sequence's grid as segments in its video, cut to its duration, in the same order.
+def to_seconds(
+    found: ScoredSegments, sequence: FeatureSequence, labels: Sequence[str], config: InferenceConfig | None = None
+) -> list[TimedSegment]:
+    """Segments on a sequence's grid as segments in its video, cut to its duration and, if `config` says so, at
+    boundaries; in the same order.
 
     Those of which less than `SHORTEST` is left are dropped. Raises ValueError where the sequence has no clock.
     """
-    return [
+    segments = [
         TimedSegment(labels[label], start, end, min(1.0, score))
         for label, start, end, score in zip(
             found.labels.tolist(),
@@ -36,3 +43,31 @@ def to_seconds(found: ScoredSegments, sequence: FeatureSequence, labels: Sequenc
         )
         if end - start >= SHORTEST
     ]
+    if config is None or config.boundary is None:
+        return segments
+    return end_at(config.boundary, segments)
+
+
+def end_at(boundary: Boundary, segments: Sequence[TimedSegment]) -> list[TimedSegment]:
+    """Segments, by falling score, of which those that cross the middle of a boundary keep their longest part; nothing
+    of them where a better segment of their label is there already."""
+    found = (each for each in segments if each.label == boundary.label and each.score >= boundary.min_score)
+    times = sorted((each.start + each.end) / 2 for each in found)
+    kept: list[TimedSegment] = []
+    for segment in segments:
+        inside = times[bisect_right(times, segment.start) : bisect_left(times, segment.end)]
+        if not inside or segment.label not in boundary.ends:
+            kept.append(segment)
+            continue
+        parts = pairwise([segment.start, *inside, segment.end])
+        start, end = max(parts, key=lambda part: part[1] - part[0])
+        rivals = (each for each in kept if each.label == segment.label)
+        if end - start >= SHORTEST and not any(_overlap(start, end, each) > SAME for each in rivals):
+            kept.append(segment._replace(start=start, end=end))
+    return kept
+
+
+def _overlap(start: float, end: float, other: TimedSegment) -> float:
+    """Temporal intersection over union."""
+    common = min(end, other.end) - max(start, other.start)
+    return common / (end - start + other.end - other.start - common)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from tal_cli.models.recipe.strict import Length, NonNegative, Positive, Share, Strict, with_new_names
+
+DISPLAY_SCORE = 0.3
+Label = Annotated[str, Field(min_length=1, max_length=1000)]
+ScorePerLabel = Annotated[dict[Label, Share], Field(min_length=1, max_length=1 << 16)]
+
+
+class Boundary(Strict):
+    """Segments of `label` with `min_score` or more end those of other labels: no camera move goes on across a cut."""
+
+    label: Label
+    min_score: Share = DISPLAY_SCORE
+    ends: Annotated[tuple[Label, ...], Field(min_length=1, max_length=1 << 16)]
 
 
 class InferenceConfig(Strict):
@@ -23,7 +36,8 @@ class InferenceConfig(Strict):
     multiclass: bool = True  # suppress within each class only
     voting_threshold: Share = 0.0  # 0: no voting; only class-agnostic suppression votes
     voting_weight: Literal["score", "score-iou"] = "score"
-    display_score: Share = 0.3  # what a person wants to see
+    display_score: Share | ScorePerLabel = DISPLAY_SCORE  # what a person wants to see; labels not named: 0.3
+    boundary: Boundary | None = None  # what ends other segments
     chunk_length: Length = 13824  # longest sequence computed at once
     chunk_overlap: Annotated[int, Field(ge=0, le=1 << 20)] = 1024  # shared by neighbouring chunks
 
@@ -39,3 +53,17 @@ class InferenceConfig(Strict):
                 f"chunk_overlap: {self.chunk_overlap} is not shorter than chunk_length, {self.chunk_length}"
             )
         return self
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Raises ValueError where settings name a label that is not among a model's."""
+        scored = self.display_score if isinstance(self.display_score, dict) else ()
+        bounded = () if self.boundary is None else (self.boundary.label, *self.boundary.ends)
+        for key, named in (("display_score", scored), ("boundary", bounded)):
+            if unknown := [label for label in named if label not in labels]:
+                raise ValueError(f"inference.{key}: the model has no label {unknown[0]!r}")
+
+    def display_scores(self, labels: Sequence[str]) -> dict[str, float]:
+        """The score from which segments of each of a model's labels are shown."""
+        if not isinstance(self.display_score, dict):
+            return dict.fromkeys(labels, self.display_score)
+        return {label: self.display_score.get(label, DISPLAY_SCORE) for label in labels}

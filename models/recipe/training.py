@@ -63,6 +63,7 @@ class TrainingConfig(Strict):
     refined_weight: NonNegative = 0.7  # of refined and coarse predictions where a decoder has both
     coarse_weight: NonNegative = 0.3
     class_agnostic: bool = False  # all labels are learned as one: proposals, for `tal combine video-scores` to label
+    display_precision: Share | None = None  # display scores per label, chosen on validation, reach it
     select: Literal["last", "best-test"] = "last"
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
 

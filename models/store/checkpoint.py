@@ -95,13 +95,14 @@ def load_any_model(folder: str | Path, device: str | torch.device = "cpu") -> Lo
             f"{folder / WEIGHTS}: not a safetensors file: {unreadable(folder / WEIGHTS, error)}"
         ) from error
     sha256 = hashlib.sha256(content).hexdigest()
-    if isinstance(recipe, Recipe):
-        detector = build_detector(recipe, state, str(folder / WEIGHTS)).to(device).eval()
-        return LoadedModel(detector, recipe, names, sha256, recipe.name)
     try:
-        labels = recipe.labels(names)
+        labels = names if isinstance(recipe, Recipe) else recipe.labels(names)
+        recipe.inference.check_labels(labels)
     except ValueError as error:
         raise CheckpointError(f"{folder / RECIPE}: {error}") from error
+    if isinstance(recipe, Recipe):
+        detector = build_detector(recipe, state, str(folder / WEIGHTS)).to(device).eval()
+        return LoadedModel(detector, recipe, labels, sha256, recipe.name)
     classifier = build_classifier(recipe, state, str(folder / WEIGHTS)).to(device).eval()
     return LoadedClassifier(classifier, recipe, names, labels, sha256, recipe.name)
 

@@ -96,7 +96,7 @@ def detect(
             max=1,
             metavar="X",
             callback=finite,
-            help="Score threshold. Default: set by the model. Use 0 before tal eval.",
+            help="Score threshold. Default: set by the model, per label. Use 0 before tal eval.",
         ),
     ] = None,
     top_k: TopK = None,
@@ -182,7 +182,14 @@ def detect(
                 progress=progress,
             )
 
-    run = RunInfo(__version__, detector.name, detector.weights_sha256, detector.labels, detector.run_videos)
+    run = RunInfo(
+        __version__,
+        detector.name,
+        detector.weights_sha256,
+        detector.labels,
+        detector.run_videos,
+        min_score=detector.display_scores if min_score is None else dict.fromkeys(detector.labels, min_score),
+    )
     with visuals.steps(run) as steps:
         code = run_all(found, work, outputs, run, steps, workers)
     raise typer.Exit(code)

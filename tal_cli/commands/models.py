@@ -85,7 +85,7 @@ def info(
             ("size", _size(entry.size)),
             ("published weights", _published_weights(entry)),
             ("published mAP", _figures(entry.published)),
-            ("display threshold", recipe.inference.display_score),
+            ("display score", _display_score(recipe.inference.display_score)),
             ("detector", _architecture(entry)),
             *((f"features.{key}", value) for key, value in recipe.features.model_dump().items()),
             ("labels", _labels(entry)),
@@ -204,6 +204,10 @@ def _architecture(entry: ModelEntry) -> str:
         return f"none: a classifier of windows, {entry.recipe.classifier.classes} classes"
     model = entry.recipe.model
     return f"{model.encoder.name} + {model.decoder.name}, {model.levels} levels, {model.variant} variant"
+
+
+def _display_score(score: float | dict[str, float]) -> str:
+    return f"{score:g}" if isinstance(score, float) else ", ".join(f"{label} {each:g}" for label, each in score.items())
 
 
 def _labels(entry: ModelEntry) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from tal_cli.extractors.features.sequence import FileClock
@@ -52,12 +53,22 @@ class Detections:
         return sorted(self.segments, key=lambda segment: (segment.start, segment.end, segment.label))
 
     def keep(
-        self, *, min_score: float | None = None, top_k: int | None = None, labels: Collection[str] | None = None
+        self,
+        *,
+        min_score: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+        labels: Collection[str] | None = None,
     ) -> Detections:
-        """The detections filtered by labels, then by score, then to the best `top_k`."""
+        """The detections filtered by labels, then by score (one for all, or one for every label), then to the best
+        `top_k`."""
+
+        def least(label: str) -> float:
+            score = min_score[label] if isinstance(min_score, Mapping) else min_score
+            return -math.inf if score is None else score
+
         segments = [
             segment
             for segment in self.segments
-            if (not labels or segment.label in labels) and (min_score is None or segment.score >= min_score)
+            if (not labels or segment.label in labels) and segment.score >= least(segment.label)
         ]
         return replace(self, segments=tuple(segments[:top_k]))

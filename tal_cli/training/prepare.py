@@ -12,7 +12,7 @@ from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.datasets.training_data import FeatureVideo, resampled
 from tal_cli.devices import resolve_device
-from tal_cli.extractors.errors import UsageError
+from tal_cli.extractors.errors import RecipeError, UsageError
 from tal_cli.extractors.files.atomic import leftovers, naming, sweep
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
@@ -69,6 +69,10 @@ def prepare(options: TrainingOptions) -> TrainingRun:
     if recipe.model.resample:
         videos = [resampled(video, recipe) for video in videos]
     check_labels(data.annotations.labels, recipe.model.classes, str(data.path))
+    try:
+        recipe.inference.check_labels(data.annotations.labels)
+    except ValueError as error:
+        raise RecipeError(f"recipe {recipe.name}: {error}", f"{data.path} has other labels") from error
     describe(data, recipe, videos, validation, out)
     if processes.leads:
         make_folder(out)

@@ -22,6 +22,7 @@ from tal_cli.extractors.cpu import usable_cores
 from tal_cli.extractors.errors import InputError, TalError, UsageError
 from tal_cli.extractors.extraction.precision import precision
 from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.recipe.loading import override
 from tal_cli.models.recipe.training import CenterAssignment
 from tal_cli.models.store.checkpoint import save_model
 from tal_cli.models.training.loss import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
@@ -206,9 +207,11 @@ class Trainer:
         """Evaluate if due, and write the model if these weights are selected."""
         config = self.run.recipe.training
         is_last = self.step == self.schedule.steps
-        average = None
+        average, recipe = None, self.run.recipe
         if self.run.validation and (is_last or self.epoch % self.run.evaluate_every == 0):
-            average = self.evaluated = self._evaluate().average
+            evaluation, shown = self._evaluate()
+            average = self.evaluated = evaluation.average
+            recipe = override(recipe, {"inference.display_score": shown}) if shown else recipe
         text = f"epoch {self.epoch}: loss {loss:.4f}"
         console.note(text if average is None else f"{text}, average mAP {average:.4f}")
         improved = average is not None and average > self.result.best
@@ -216,20 +219,20 @@ class Trainer:
             self.result = replace(self.result, best_epoch=self.epoch, best=average)
         if improved or config.select == "last" or not self.result.best_epoch:
             if self.processes.leads:
-                save_model(self.run.out, self.average, self.run.recipe, self.run.labels)
+                save_model(self.run.out, self.average, recipe, self.run.labels)
             self.result = replace(self.result, epoch=self.epoch, average=average)
 
-    def _evaluate(self) -> Evaluation:
+    def _evaluate(self) -> tuple[Evaluation, dict[str, float]]:
         with console.progress("evaluating", len(self.run.validation), "videos") as progress:
             run = self.run
-            evaluation = validate(
+            evaluation, shown = validate(
                 self.average, run.recipe, run.labels, run.validation, run.tiou, progress, self.processes
             )
         if self.metrics is not None:
             self.metrics.write(step=self.step, epoch=self.epoch, evaluation=evaluation.as_json())
         if self.run.tracker is not None:
             self.run.tracker.add("mAP", evaluation.average, self.step)
-        return evaluation
+        return evaluation, shown
 
     def save(self) -> None:
         """Write the training state; only process 0 does."""

@@ -128,7 +128,7 @@ class Report:
             }
             for label, number in self._labels.items()
         ]
-        run = {"version": self._run.version, "model": printable(self._run.model)}
+        run = {"version": self._run.version, "model": printable(self._run.model), "threshold": self._run.threshold}
         return {"run": run, "labels": labels, "scores": self._scores, "videos": self._videos}
 
     def _tell(self, path: str, stills: Stills) -> None:

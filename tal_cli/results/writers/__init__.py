@@ -8,8 +8,8 @@ module with such a function and a line in `FORMATS`, or an entry point in the gr
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -31,6 +31,7 @@ class RunInfo:
         run_videos: what the model was trained on, where that is known; formats with a place for it write it.
         terminal: whether the output is a terminal; only then are colours written.
         file: the file that is written; None for standard output.
+        min_score: the score from which segments of each label are listed, where that is known.
     """
 
     version: str
@@ -40,6 +41,16 @@ class RunInfo:
     run_videos: RunVideos | None = None
     terminal: bool = False
     file: Path | None = None
+    min_score: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def threshold(self) -> str:
+        """From which score segments are listed, to be read; empty where that is not known."""
+        scores = sorted(self.min_score.values())
+        if not scores:
+            return ""
+        least, most = scores[0], scores[-1]
+        return f"score ≥ {least:g}" if least == most else f"score ≥ {least:g} to {most:g}, by label"
 
 
 class Writer(Protocol):

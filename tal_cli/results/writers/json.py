@@ -52,6 +52,7 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
             "model": run.model,
             "weights_sha256": run.weights_sha256,
             "labels": run.labels,
+            **({"min_score": min_score_json(run)} if run.min_score else {}),
             **(run.run_videos.as_json() if run.run_videos else {}),
         }
         lines = "".join(f"\n  {_dump(key)}: {_dump(value)}," for key, value in about.items())
@@ -61,6 +62,12 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
         shutil.copyfileobj(facts, file)
         end = "\n  " if begun else ""
         file.write(f"{end}}}\n }}\n}}\n".encode())
+
+
+def min_score_json(run: RunInfo) -> float | dict[str, float]:
+    """One score where it is the same for all labels, else one per label."""
+    different = set(run.min_score.values())
+    return different.pop() if len(different) == 1 else dict(run.min_score)
 
 
 def _rows(detections: Detections) -> str:

@@ -28,15 +28,16 @@ MOST_COLUMNS = 10_000  # wide enough for any row; used if the output is not a te
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
     """Write a table per video; a label keeps its colour over the whole run."""
     styles: dict[str, str] = {}
+    made_by = " · ".join(filter(None, (run.model, run.threshold)))
     for index, found in enumerate(detections):
         text = io.StringIO()
         width = shutil.get_terminal_size().columns if run.terminal else MOST_COLUMNS
         console = Console(file=text, force_terminal=run.terminal, width=width)
-        table = table_of(found, run.model, styles, OPTIONAL)
+        table = table_of(found, made_by, styles, OPTIONAL)
         wanted = _widths(console, table).maximum
         for kept in (OPTIONAL[:1], ()):
             if wanted > width:
-                table = table_of(found, run.model, styles, kept)
+                table = table_of(found, made_by, styles, kept)
                 wanted = _widths(console, table).minimum  # with labels folded
         console.width = max(width, wanted)  # the terminal breaks longer lines: a time cut short would be another time
         console.print(table)

@@ -7,8 +7,9 @@ import pytest
 
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.nms import ScoredSegments
-from tal_cli.models.inference.to_seconds import SHORTEST, to_seconds
+from tal_cli.models.inference.to_seconds import SHORTEST, TimedSegment, end_at, to_seconds
 from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.models.recipe.inference import Boundary, InferenceConfig
 
 CONTRACT = FeatureSpec(extractor="x", channels=2, window=16, stride=4).contract()
 UNKNOWN = FeatureSequence(features=np.zeros((61, 2), np.float32), contract=None, fps=0, frames=0, duration=0)
@@ -40,3 +41,28 @@ def test_what_lies_outside_or_is_too_short_is_dropped() -> None:
 def test_without_a_clock_there_are_no_seconds() -> None:
     with pytest.raises(ValueError, match="have no times"):
         to_seconds(on_grid((0, 1.0, 2.0, 0.5)), UNKNOWN, ("hop",))
+
+
+def test_a_found_boundary_ends_what_crosses_it() -> None:
+    boundary = Boundary(label="cut", min_score=0.6, ends=("pan",))
+    crossing, same = TimedSegment("pan", 1.0, 6.0, 0.8), TimedSegment("pan", 2.2, 6.2, 0.5)
+    other, cut = TimedSegment("sit", 1.0, 6.0, 0.7), TimedSegment("cut", 1.9, 2.1, 0.6)
+    assert end_at(boundary, [crossing, other, cut, same]) == [
+        crossing._replace(start=2.0),
+        other,
+        cut,
+        same,
+    ]
+    # Of two that would be one segment beyond the cut, the better stays.
+    assert end_at(boundary, [crossing, cut, same._replace(start=1.5)]) == [crossing._replace(start=2.0), cut]
+    doubtful = cut._replace(score=0.59)
+    assert end_at(boundary, [crossing, doubtful]) == [crossing, doubtful]
+
+
+def test_boundaries_of_a_recipe() -> None:
+    found = on_grid((0, 2.0, 12.0, 0.9), (1, 4.5, 5.5, 0.4))
+    clock = UNKNOWN.following(CONTRACT, 25.0)
+    config = InferenceConfig(boundary=Boundary(label="cut", ends=("pan",)))
+    pan, cut = to_seconds(found, clock, ("pan", "cut"), config)
+    assert pan.start == pytest.approx((cut.start + cut.end) / 2)
+    assert to_seconds(found, clock, ("pan", "cut"))[0].start < cut.start

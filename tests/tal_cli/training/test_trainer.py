@@ -40,6 +40,17 @@ def test_learns_its_training_videos_overfits(small_data: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_display_scores_are_chosen_on_validation(small_data: Path, tmp_path: Path) -> None:
+    run = prepare(request(small_data, tmp_path / "run"))
+    recipe = override(run.recipe, {"training.display_precision": 0.5})
+    train(replace(run, recipe=recipe, validation=run.videos, evaluate_every=100))
+    model = load_model(tmp_path / "run")
+    assert set(model.recipe.inference.display_scores(model.labels)) == set(LABELS)
+    assert isinstance(model.recipe.inference.display_score, dict)
+    assert model.recipe.training == recipe.training
+
+
+@pytest.mark.slow
 def test_trains_from_the_command_line(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     small = ["model.width=16", "model.head_width=16", "model.encoder.mlp_width=16", "training.warmup_epochs=0"]

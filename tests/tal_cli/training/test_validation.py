@@ -72,6 +72,7 @@ def test_equal_scores_and_edges(
     save_model(tmp_path / "model", detector, recipe, LABELS)
     # In any order, as annotation files have them; `detect` takes the videos by name.
     videos = prepare(request(small_data, tmp_path / "run")).videos[::-1]
-    during = validate(detector, recipe, LABELS, videos, TIOU)
+    during, shown = validate(detector, recipe, LABELS, videos, TIOU)
     assert detect_and_eval(tmp_path / "model", videos, TIOU) == during.as_json()
     assert 0 < during.average < 1
+    assert not shown

@@ -83,7 +83,7 @@ function openIndex() {
   return {
     root, keys: {},
     title: counted(page.videos.length, "video"),
-    facts: `tal ${page.run.version} · ${page.run.model}`,
+    facts: [`tal ${page.run.version}`, page.run.model, page.run.threshold].filter(Boolean).join(" · "),
     start: refill,
     seek() {},
     close() { stop(); watcher.disconnect(); },

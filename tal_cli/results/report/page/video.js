@@ -109,7 +109,7 @@ function openVideo(number, time) {
   return {
     root, keys, video,
     title: video.name,
-    facts: [clock(video.duration), video.fps ? `${Number(video.fps.toFixed(2))} fps` : null, page.run.model].filter(Boolean).join(" · "),
+    facts: [clock(video.duration), video.fps ? `${Number(video.fps.toFixed(2))} fps` : null, page.run.model, page.run.threshold].filter(Boolean).join(" · "),
     start() {
       follow();
       player.seek(time || 0);
