@@ -7,13 +7,26 @@ from torch import Tensor, nn
 
 from tal_cli.models.decoders import create_decoder
 from tal_cli.models.encoders import create_encoder
-from tal_cli.models.layers.common import ConvEmbedding, ScaledDropPath
+from tal_cli.models.layers.common import ConvEmbedding, Dropout, LinearEmbedding, ScaledDropPath
 from tal_cli.models.layers.neck import apply_norms, create_neck, create_norms
 from tal_cli.models.layers.pyramid import level_masks
 from tal_cli.models.layers.shared_random import BatchPart
 from tal_cli.models.predictions import Predictions
-from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.architecture import EMBEDDING_GROUPS, ModelConfig
 from tal_cli.models.recipe.schema import Recipe
+
+
+def create_embedding(config: ModelConfig, channels: int) -> nn.Module:
+    """The module that brings features of that many channels to the model's width."""
+    if config.embedding != "convolutions":
+        return LinearEmbedding(channels, config.width, EMBEDDING_GROUPS if config.embedding == "linear-group" else None)
+    return ConvEmbedding(
+        channels,
+        config.width,
+        layers=config.embedding_layers,
+        kernel=config.embedding_kernel,
+        table_length=config.pad_length if config.position_table else None,
+    )
 
 
 class TemporalDetector(nn.Module):
@@ -26,13 +39,7 @@ class TemporalDetector(nn.Module):
         super().__init__()
         self.config = config
         self.channels = channels
-        self.embedding = ConvEmbedding(
-            channels,
-            config.width,
-            layers=config.embedding_layers,
-            kernel=config.embedding_kernel,
-            table_length=config.pad_length if config.position_table else None,
-        )
+        self.embedding = create_embedding(config, channels)
         self.encoder = create_encoder(config, drop_path)
         self.neck = create_neck(config)
         self.norms = create_norms(config)
@@ -43,7 +50,7 @@ class TemporalDetector(nn.Module):
         """Later forward passes take a part of a batch: random numbers are sampled for the full batch and sliced."""
         self.part = part
         for module in self.modules():
-            if isinstance(module, ScaledDropPath):
+            if isinstance(module, ScaledDropPath | Dropout):
                 module.part = part
 
     @classmethod
@@ -80,6 +87,8 @@ class TemporalDetector(nn.Module):
 
     def _masks(self, mask_BT: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
         """Validity per level, bool [B, T_l, 1]; and the same to mask with, None where nothing needs masking."""
+        if self.config.padding == "zeros":
+            mask_BT = torch.ones_like(mask_BT)
         valid = level_masks(mask_BT, self.config.levels)
         # Looking at values would break a compiled graph in two.
         whole = not torch.compiler.is_compiling() and bool(mask_BT.all())

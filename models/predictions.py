@@ -57,6 +57,30 @@ class BinnedBoundaries:
         return torch.stack((left, right), dim=-1)
 
 
+@dataclass(frozen=True)
+class QueryBoundaries:
+    """Boundaries of queries, which stand for no point: where distances are asked for, query q is a point at cell q."""
+
+    starts: Tensor  # float32 [B, Q], level-0 cells
+    ends: Tensor  # float32 [B, Q]
+    per_class: ClassVar[bool] = False
+
+    def decode(self, points: Points, video: Tensor, cell: Tensor, label: Tensor) -> Tensor:
+        """Distances [n, 2] at n entries given as int64 [n] indices; one of them is negative outside of the segment."""
+        time = points.time[cell]
+        return torch.stack((time - self.starts[video, cell], self.ends[video, cell] - time), dim=-1)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What every layer of a query decoder predicts, from which the loss is computed."""
+
+    logits: Tensor  # float32 [layers, B, Q, C]
+    segments: Tensor  # float32 [layers, B, Q, 2], centre and width in [0, 1] of the valid sequence
+    quality: Tensor | None  # float32 [B, Q], logits of the last segments' quality
+    counts: Tensor  # float32 [B], valid cells of each video
+
+
 class Shift(ABC):
     """Correction of decoded boundaries."""
 
@@ -103,16 +127,17 @@ class Predictions:
     """Everything predicted for B videos at the S packed cells of the pyramid (C classes).
 
     A decoder that refines class scores sets `factor`, one that refines boundaries sets `shift`; with neither,
-    `refined` is `coarse`.
+    `refined` is `coarse`. Of a decoder of queries, which sets `queries`, they are the queries, on one level.
     """
 
     layout: PyramidLayout
     valid: Tensor  # bool [B, S]: inside a level and not padding
     coarse: Tensor  # [B, S, C] class logits before refinement
     refined: Tensor  # [B, S, C] class logits after refinement: scores are their sigmoid
-    boundaries: PlainBoundaries | BinnedBoundaries
+    boundaries: PlainBoundaries | BinnedBoundaries | QueryBoundaries
     factor: Tensor | None = None  # [B, S, C] raw refinement factor
     shift: Shift | None = None
+    queries: Queries | None = None
 
     @property
     def per_class(self) -> bool:

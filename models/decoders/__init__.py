@@ -1,4 +1,4 @@
-"""Decoders: pyramid to predictions. A new one is a file here and its settings in `recipe/architecture.py`."""
+"""Decoders: pyramid to predictions. A new one is a file here and its settings in `recipe/decoders.py`."""
 
 from __future__ import annotations
 

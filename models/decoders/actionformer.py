@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from tal_cli.models.decoders.heads import ClassHead, OffsetHead, pack_masks, packing_gap
 from tal_cli.models.layers.pyramid import PyramidLayout
 from tal_cli.models.predictions import PlainBoundaries, Predictions
-from tal_cli.models.recipe.architecture import ActionformerSettings, ModelConfig
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import ActionformerSettings
 
 
 class ActionformerDecoder(nn.Module):

@@ -26,7 +26,8 @@ from tal_cli.models.decoders.heads import ClassHead, HeadTrunk, OffsetHead, Pack
 from tal_cli.models.layers.common import RowOutput
 from tal_cli.models.layers.pyramid import PyramidLayout
 from tal_cli.models.predictions import BinnedBoundaries, BoundaryShift, Predictions, Shift
-from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import CltdrSettings
 
 REFINE_KERNEL = 7  # of the released boundary refinement
 

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from tal_cli.models.layers.common import convolve_rows
 from tal_cli.models.layers.pyramid import PyramidLayout, cut
-from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig, Neighbour
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import CltdrSettings, Neighbour
 
 PAPER_KERNEL = 3  # paper, section C
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from tal_cli.models.decoders.heads import ClassHead, OffsetHead, pack_masks, packing_gap
 from tal_cli.models.layers.pyramid import PyramidLayout
 from tal_cli.models.predictions import BinnedBoundaries, Predictions
-from tal_cli.models.recipe.architecture import ModelConfig, TridentSettings
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import TridentSettings
 
 
 class TridentDecoder(nn.Module):

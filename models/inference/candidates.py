@@ -39,13 +39,22 @@ def _select(
         first, end = 0, layout.lengths[level]
         if core is not None:
             first, end = (-(-edge // (1 << level)) for edge in (core.start, min(core.stop, end << level)))
-        values = scores[start + first : start + end].flatten()
+        values = scores[start + first : start + end]
+        if config.classes_per_point is not None:
+            values = _best_classes(values, config.classes_per_point)
+        values = values.flatten()
         index = (values > config.pre_nms_threshold).nonzero()[:, 0]
         index = index[_largest(values[index], config.pre_nms_top_k)]
         cells_found.append(start + first + torch.div(index, classes, rounding_mode="floor"))
         labels_found.append(index % classes)
         scores_found.append(values[index])
     return torch.cat(cells_found), torch.cat(labels_found), torch.cat(scores_found)
+
+
+def _best_classes(scores: Tensor, count: int) -> Tensor:
+    """Scores [n, C] with all but the `count` best classes of each row at -1, below any threshold."""
+    best = scores.topk(min(count, scores.shape[1]), dim=1)
+    return torch.full_like(scores, -1.0).scatter(1, best.indices, best.values)
 
 
 def _largest(values: Tensor, limit: int) -> Tensor:

@@ -13,9 +13,11 @@ from torch import Tensor
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.candidates import find_candidates
 from tal_cli.models.inference.nms import ScoredSegments, suppress
+from tal_cli.models.inference.overlaps import join_overlaps
 from tal_cli.models.inference.resampling import Resampling
 from tal_cli.models.layers.pyramid import pad_batch, padded_length
 from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import QuerySettings
 from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.schema import Recipe
 
@@ -77,19 +79,28 @@ def detect(detector: TemporalDetector, features: Tensor, recipe: Recipe) -> Scor
 
 @torch.inference_mode()
 def collect_candidates(detector: TemporalDetector, features: Tensor, config: InferenceConfig) -> ScoredSegments:
-    """All candidates of one sequence [T, C], T >= 1, before NMS, in its grid cells."""
+    """All candidates of one sequence [T, C], T >= 1, before NMS, in its grid cells.
+
+    Queries stand for no point that lies in one chunk's core alone: all that a chunk's queries find is kept.
+    """
     weights = next(detector.parameters())
     detector.eval()
     found = []
     multiple = 1 << (detector.config.levels - 1)
-    for group in _batches(plan_chunks(len(features), config, multiple=multiple), detector.config):
+    chunks = plan_chunks(len(features), config, multiple=multiple)
+    decoder = detector.config.decoder
+    queries = isinstance(decoder, QuerySettings)
+    for group in _batches(chunks, detector.config):
         pieces = [features[chunk.cells.start : chunk.cells.stop].to(weights.device, weights.dtype) for chunk in group]
         predictions = detector(*pad_batch(pieces, padded_length(detector.config, max(map(len, pieces)))))
         for video, chunk in enumerate(group):
             first = chunk.cells.start
             core = range(chunk.core.start - first, chunk.core.stop - first)
-            candidates = find_candidates(predictions, config, core, video)
+            candidates = find_candidates(predictions, config, None if queries else core, video)
             found.append(replace(candidates, starts=candidates.starts + first, ends=candidates.ends + first))
+    if config.nms == "overlaps":
+        edge = decoder.edge if isinstance(decoder, QuerySettings) else 0.5
+        return join_overlaps(found, [chunk.cells for chunk in chunks], config, edge)
     return ScoredSegments.join(found)
 
 

@@ -51,6 +51,8 @@ def suppress(candidates: ScoredSegments, config: InferenceConfig) -> ScoredSegme
     """
     if not len(candidates) or config.nms == "none":
         return candidates
+    if config.nms == "overlaps":  # done where chunks were joined
+        return _best(candidates, config.max_segments)
     labels = candidates.labels if config.multiclass else np.zeros_like(candidates.labels)
     kept = _suppress_groups(candidates, labels, config)
     if not config.multiclass and config.voting_threshold > 0:

@@ -181,6 +181,39 @@ class ScaledDropPath(nn.Module):
         return (draw(torch.rand, x, (1, 1), self.part) < keep).to(x.dtype).div(keep)
 
 
+class Dropout(nn.Module):
+    """Dropout of single values (Srivastava et al. 2014) that does not depend on how a batch is split."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.part: BatchPart | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, ...] -> the same shape."""
+        if not self.training or self.rate == 0:
+            return x
+        keep = 1.0 - self.rate
+        return x * (draw(torch.rand, x, tuple(x.shape[1:]), self.part) < keep).to(x.dtype).div(keep)
+
+
+class LinearEmbedding(nn.Module):
+    """A linear map of each cell to the model's width, then a group norm over cells and channels if `groups` is given;
+    padding is not zeroed, and takes part (TadTR; without norm ReAct)."""
+
+    def __init__(self, channels: int, width: int, groups: int | None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, width)
+        self.norm = RowGroupNorm(groups, width) if groups else None
+        nn.init.xavier_uniform_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Features [B, T, C] -> [B, T, D]."""
+        out: Tensor = self.linear(x)
+        return out if self.norm is None else self.norm(out)
+
+
 class ConvEmbedding(nn.Module):
     """Convolutions with normalisation and ReLU that project features to the model's width (paper: "two consecutive 1D
     CNNs followed by ReLU"), plus an optional sinusoid position table. Padding is zeroed after each convolution, not

@@ -6,13 +6,21 @@ A part is chosen by its `name` and has its own settings, so that no setting is s
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from tal_cli.extractors.plugins import Registry
+from tal_cli.models.recipe.decoders import (
+    ActionformerSettings,
+    CltdrSettings,
+    DecoderSettings,
+    QuerySettings,
+    TridentSettings,
+)
 from tal_cli.models.recipe.encoders import (
     ConvSettings,
+    DeformableSettings,
     EncoderSettings,
     GmgSettings,
     MambaSettings,
@@ -21,75 +29,6 @@ from tal_cli.models.recipe.encoders import (
     TransformerSettings,
 )
 from tal_cli.models.recipe.strict import Layers, Length, OddKernel, Strict, Width, by_name, chosen_from, named
-
-
-class DecoderSettings(Strict):
-    """Base of every decoder's settings.
-
-    network: the decoder as `MODULE:CLASS`, imported and made with (config, settings) when a detector is built. It maps
-    levels as rows [B, T_l, D], masks (bool [B, T_l, 1], or None where all is valid) and validity (the masks, never
-    None) to `Predictions`.
-    """
-
-    network: ClassVar[str]
-    name: str
-
-    def check(self) -> None:
-        """Raises ValueError for invalid settings."""
-
-
-class BinnedSettings(DecoderSettings):
-    """Boundaries as relative bins: the expected bin under boundary and offset logits."""
-
-    bins: Width = 16
-    boundary_kernel: OddKernel = 3
-
-    def check(self) -> None:
-        """Kernels are odd."""
-        if self.boundary_kernel % 2 == 0:
-            raise ValueError("decoder.boundary_kernel must be odd")
-
-
-Neighbour = Literal["above", "below"]
-
-
-class CltdrSettings(BinnedSettings):
-    """Cross-Layer Task Decoupling and Refinement (CLTDR-GMG).
-
-    class_levels, regression_levels: which neighbours join a level for either task (paper, table 9). refine: which
-    predictions the third head corrects (table 10). fusion: how a neighbour joins a level for either task (table 11).
-    factor_start: initial value of the factor that corrects class scores; 0 as published, which makes every
-    initial score one half; 1 starts without correction.
-    """
-
-    network = "tal_cli.models.decoders.cltdr:CltdrDecoder"
-    name: Literal["cltdr"] = "cltdr"
-    class_levels: tuple[Neighbour, ...] = ("above",)
-    regression_levels: tuple[Neighbour, ...] = ("below",)
-    refine: Literal["both", "class", "boundaries", "neither"] = "both"
-    fusion: Literal["attention", "addition", "concatenation"] = "attention"
-    factor_start: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-
-    def check(self) -> None:
-        """As for all bins; neighbours once each."""
-        super().check()
-        for key in ("class_levels", "regression_levels"):
-            if len(set(getattr(self, key))) != len(getattr(self, key)):
-                raise ValueError(f"decoder.{key} contains a neighbour twice")
-
-
-class TridentSettings(BinnedSettings):
-    """Class head and Trident head (TriDet)."""
-
-    network = "tal_cli.models.decoders.trident:TridentDecoder"
-    name: Literal["trident"] = "trident"
-
-
-class ActionformerSettings(DecoderSettings):
-    """Class head and plain regression head (ActionFormer, TemporalMaxer, ActionMamba, TriDet without its own head)."""
-
-    network = "tal_cli.models.decoders.actionformer:ActionformerDecoder"
-    name: Literal["actionformer"] = "actionformer"
 
 
 class NeckSettings(Strict):
@@ -115,19 +54,38 @@ class FpnNeck(NeckSettings):
     name: Literal["fpn"] = "fpn"
 
 
+EMBEDDING_GROUPS = 32  # of the group norm of a linear embedding
 ENCODERS = Registry(
     "tal.encoders",
     EncoderSettings,
-    named(GmgSettings, SgpSettings, TransformerSettings, MaxPoolSettings, ConvSettings, MambaSettings),
+    named(
+        GmgSettings,
+        SgpSettings,
+        TransformerSettings,
+        MaxPoolSettings,
+        ConvSettings,
+        DeformableSettings,
+        MambaSettings,
+    ),
 )
-DECODERS = Registry("tal.decoders", DecoderSettings, named(CltdrSettings, ActionformerSettings, TridentSettings))
+DECODERS = Registry(
+    "tal.decoders", DecoderSettings, named(CltdrSettings, ActionformerSettings, TridentSettings, QuerySettings)
+)
 AnyEncoder = Annotated[
-    SerializeAsAny[GmgSettings | SgpSettings | TransformerSettings | MaxPoolSettings | ConvSettings | MambaSettings],
+    SerializeAsAny[
+        GmgSettings
+        | SgpSettings
+        | TransformerSettings
+        | MaxPoolSettings
+        | ConvSettings
+        | DeformableSettings
+        | MambaSettings
+    ],
     Field(discriminator="name"),
     chosen_from(ENCODERS),
 ]
 AnyDecoder = Annotated[
-    SerializeAsAny[CltdrSettings | ActionformerSettings | TridentSettings],
+    SerializeAsAny[CltdrSettings | ActionformerSettings | TridentSettings | QuerySettings],
     Field(discriminator="name"),
     chosen_from(DECODERS),
 ]
@@ -135,14 +93,20 @@ AnyNeck = Annotated[IdentityNeck | FpnNeck, Field(discriminator="name"), BeforeV
 
 
 class ModelConfig(Strict):
-    """Architecture and initialisation of a detector. Lengths and windows are in grid cells of the level they act on."""
+    """Architecture and initialisation of a detector. Lengths and windows are in grid cells of the level they act on.
+
+    padding: whether cells that pad a sequence are masked, or are part of it as zeros. embedding: convolutions with norm
+    and ReLU, or one linear map per cell, with a group norm (32 groups) or without.
+    """
 
     variant: Literal["released", "paper"] = "released"
     classes: Width
     width: Width = 512
     levels: Annotated[int, Field(ge=1, le=12)] = 6
     pad_length: Length = 2304  # every sequence is padded to this; a longer one to a multiple of `length_multiple`
+    padding: Literal["masked", "zeros"] = "masked"
     resample: bool = False  # instead, every sequence is interpolated to `pad_length` cells (ActivityNet)
+    embedding: Literal["convolutions", "linear", "linear-group"] = "convolutions"
     embedding_layers: Layers = 2
     embedding_kernel: OddKernel = 3
     position_table: bool = False
@@ -166,8 +130,16 @@ class ModelConfig(Strict):
             raise ValueError("embedding_kernel and head_kernel must be odd")
         if self.pad_length % top:
             raise ValueError(f"pad_length: {self.pad_length} is not a multiple of {top}, as {self.levels} levels need")
+        if self.embedding == "linear-group" and self.width % EMBEDDING_GROUPS:
+            raise ValueError(
+                f"width: {self.width} is not a multiple of {EMBEDDING_GROUPS}, as the embedding's norm needs"
+            )
+        if self.embedding != "convolutions" and self.position_table:
+            raise ValueError("position_table: only an embedding of convolutions adds one")
         self.encoder.check(self.width, self.levels)
         self.decoder.check()
+        if isinstance(self.decoder, QuerySettings) and self.width % self.decoder.heads:
+            raise ValueError(f"decoder.heads: {self.decoder.heads} does not divide the width {self.width}")
         return self
 
     @property

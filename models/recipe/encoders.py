@@ -179,6 +179,26 @@ class MambaSettings(EncoderSettings):
         return max(self.padding_window - 1, 1) << (levels - 1)
 
 
+class DeformableSettings(EncoderSettings):
+    """Layers of deformable attention over all levels, which are max-pooled from the first (TadTR).
+
+    points: places per head and level at which a cell samples the pyramid.
+    """
+
+    network = "tal_cli.models.encoders.deformable:DeformableEncoder"
+    name: Literal["deformable"] = "deformable"
+    layers: Count = 4
+    heads: Width = 8
+    points: Layers = 4
+    ffn_width: Width = 1024
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def check(self, width: int, levels: int) -> None:
+        """Heads divide the width."""
+        if width % self.heads:
+            raise ValueError(f"encoder.heads: {self.heads} does not divide the width {width}")
+
+
 def spread_windows(windows: int | Sequence[int], levels: int) -> tuple[int, ...]:
     """One window for all levels or one each -> one each. Raises ValueError when their number is another."""
     if isinstance(windows, int):

@@ -27,9 +27,10 @@ class InferenceConfig(Strict):
 
     pre_nms_threshold: Share = 0.001
     pre_nms_top_k: Positive = 2000  # per pyramid level
+    classes_per_point: Positive | None = None  # only so many of the best classes of each point; None: all
     min_score: Share = 0.001
     max_segments: Positive = 2000
-    nms: Literal["soft", "hard", "none"] = "soft"
+    nms: Literal["soft", "hard", "overlaps", "none"] = "soft"  # overlaps: hard, only where two chunks overlap
     sigma: Annotated[float, Field(gt=0)] = 0.5
     iou_threshold: Share = 0.1  # of hard NMS
     min_duration: NonNegative = 0.05

@@ -44,6 +44,8 @@ class TrainingConfig(Strict):
     accumulate: Positive = 1  # forward passes that a process's part of a batch is split into
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
     min_learning_rate: NonNegative = 1e-8
+    decay_epochs: tuple[Positive, ...] = ()  # after each the rate is multiplied by `decay_factor`; none: cosine decay
+    decay_factor: Share = 0.1
     weight_decay: NonNegative = 0.05
     clip_grad_norm: NonNegative | None = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999

@@ -10,6 +10,7 @@ from torch import Tensor
 from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import QuerySettings
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.code_bases import FAMILIES
 from tal_cli.models.released.keys import KeyTable
@@ -23,6 +24,7 @@ AUTHORS = {
     "transformer": ("actionformer",),
     "max_pool": ("temporalmaxer",),
     "mamba": ("actionmamba",),
+    "deformable": ("tadtr",),
 }
 
 
@@ -47,7 +49,7 @@ def to_ours(tensors: Mapping[str, Tensor], recipe: Recipe, origin: str) -> dict[
         )
     table, _ = _release(_shapes_of(recipe), recipe.model)
     ours = table.translate_state(dict(tensors))
-    back = table.release_state(ours, recipe.model.levels)
+    _, back = _release(ours, recipe.model)
     changed = [key for key in tensors if table.reads(key) and not torch.equal(back[key], tensors[key])]
     if changed:  # TemporalMaxer's code stores the one norm that all levels share once per level
         raise CheckpointError(f"{origin}: {', '.join(changed[:LISTED])}: levels differ that share one norm")
@@ -77,9 +79,13 @@ def _shapes_of(recipe: Recipe) -> dict[str, Tensor]:
 
 def _release(state: dict[str, Tensor], config: ModelConfig) -> tuple[KeyTable, dict[str, Tensor]]:
     """The code base that has all of these parameters, and the parameters under its names."""
-    for author in AUTHORS.get(config.encoder.name, ()):
+    copies, authors = config.levels, AUTHORS.get(config.encoder.name, ())
+    if isinstance(config.decoder, QuerySettings):
+        copies = config.decoder.layers
+        authors = tuple(author if config.decoder.refine else f"{author}-plain" for author in authors)
+    for author in authors:
         try:
-            return FAMILIES[author], FAMILIES[author].release_state(state, config.levels)
+            return FAMILIES[author], FAMILIES[author].release_state(state, copies)
         except KeyError:
             continue
     raise CheckpointError(

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor
 
-# Expansions of a rule's placeholders; `{any}`, on the released side only: every level, which we keep once.
+# Expansions of a rule's placeholders; `{any}`, on the released side only: every level or layer, kept once by us.
 _PLACEHOLDERS = {
     "any": r"\d+",
     "n": r"\d+",
@@ -123,14 +123,17 @@ class KeyTable:
         return released
 
     def _release(self, name: str, value: Tensor, levels: range) -> dict[str, Tensor]:
+        released = {}
         for rule in self.rules:
             match = rule.our_pattern.fullmatch(name)
             if match:
-                names = {rule.released.format(**match.groupdict(), any=level) for level in levels}
-                return {key: rule.layout.released(value).clone(memory_format=torch.contiguous_format) for key in names}
-            if rule.ours == f"{name}[{{n}}]":
-                return {rule.released.format(n=place): element for place, element in enumerate(value.unbind())}
-        raise KeyError(name)
+                for key in {rule.released.format(**match.groupdict(), any=level) for level in levels}:
+                    released[key] = rule.layout.released(value).clone(memory_format=torch.contiguous_format)
+            elif rule.ours == f"{name}[{{n}}]":
+                released |= {rule.released.format(n=place): element for place, element in enumerate(value.unbind())}
+        if not released:
+            raise KeyError(name)
+        return released
 
     def reads(self, key: str) -> bool:
         """Whether any computation reads this released parameter. Raises KeyError for a foreign one."""

@@ -6,16 +6,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from tal_cli.extractors.errors import CheckpointError
-from tal_cli.models.recipe.architecture import (
-    ActionformerSettings,
-    CltdrSettings,
-    DecoderSettings,
-    FpnNeck,
-    IdentityNeck,
-    ModelConfig,
-    NeckSettings,
-    TridentSettings,
-)
+from tal_cli.models.recipe.architecture import FpnNeck, IdentityNeck, ModelConfig, NeckSettings
+from tal_cli.models.recipe.decoders import ActionformerSettings, CltdrSettings, DecoderSettings, TridentSettings
 from tal_cli.models.recipe.encoders import (
     ConvSettings,
     EncoderSettings,

@@ -17,6 +17,7 @@ from tal_cli.extractors.files.error_text import unreadable
 from tal_cli.models.released.archives import open_checkpoint
 
 STATES = ("state_dict_ema", "state_dict")  # averaged weights, which were evaluated, come first
+QUERY_STATE = "model"  # where code of query decoders has them
 OURS = "tal"  # what `tal models export-released` adds, for reading the file back
 
 
@@ -78,7 +79,7 @@ def read_state(path: str | Path) -> ReleasedState:
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: contains neither {' nor '.join(STATES)}")
-    kind = next((name for name in STATES if name in content), "tensors")
+    kind = next((name for name in (*STATES, QUERY_STATE) if name in content), "tensors")
     state = content.get(kind, content)
     if not isinstance(state, dict) or not state or not all(isinstance(key, str) for key in state):
         raise CheckpointError(f"{path}: contains neither {' nor '.join(STATES)}")

@@ -4,12 +4,12 @@ Released loss (variant `released`): coarse and refined predictions are both trai
 `refined_weight`; sums are divided by one running number of positives that is updated twice per step. Loss of the text
 (variant `paper`, equation 13): only refined predictions are trained; positives are averaged over N_pos, negatives over
 N_neg, where a point is positive or negative for all classes; the IoU that weights a positive's class loss passes no
-gradient.
+gradient. Decoders of queries have a loss of their own (`query_loss.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,23 +18,27 @@ from torch.nn import functional as F
 from torch.optim.optimizer import ParamsT
 
 from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.layers.feed_forward import SlowLinear
 from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pyramid_points
 from tal_cli.models.layers.shared_random import draw
 from tal_cli.models.predictions import Predictions, decode_distances
 from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import QuerySettings
 from tal_cli.models.recipe.training import CenterAssignment, CostAssignment, TrainingConfig
 from tal_cli.models.training.assignment import ASSIGNMENTS, PointRanges, Targets, match_centers, pad_ground_truth
 from tal_cli.models.training.loss_terms import (
     CLASS_LOSSES,
     REGRESSION_LOSSES,
+    Losses,
+    Tally,
     centred_iou_loss,
     focal_loss,
     varifocal_loss,
 )
+from tal_cli.models.training.query_loss import known_segments, query_counts, query_loss
 
+SLOW_RATE = 0.1  # of the learning rate, for `SlowLinear`
 MOMENTUM = 0.9  # of the running number of positives
-# Counts of a part of a batch -> of the whole batch, float64 [3]: positive points, their weight, negative points.
-Tally = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -47,20 +51,6 @@ class LossNormalizer:
         """Updates with one batch's number of positive points (or their weight) and returns the new value."""
         self.value = MOMENTUM * self.value + (1 - MOMENTUM) * max(positives, 1)
         return self.value
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Scalars of one batch; `total` is minimised, the others are its weighted terms and their parts."""
-
-    total: Tensor
-    classification: Tensor
-    regression: Tensor
-    refined_classification: Tensor
-    refined_regression: Tensor
-    coarse_classification: Tensor
-    coarse_regression: Tensor
-    positives: int
 
 
 @dataclass(frozen=True)
@@ -101,6 +91,8 @@ def batch_loss(
         noise = draw(torch.randn, rows_BTC, tuple(rows_BTC.shape[1:]), detector.part)
         rows_BTC = rows_BTC + noise * training.input_noise
     predictions = detector(rows_BTC, mask_BT)
+    if predictions.queries is not None:
+        return query_loss(predictions.queries, detector.config, segments, labels, tally, reviewed_BTK)
     known = None
     if reviewed_BTK is not None:
         known = at_points(reviewed_BTK, predictions.layout)
@@ -121,6 +113,8 @@ def count_points(
     reviewed_BTK: Tensor | None = None,
 ) -> Tensor:
     """The counts of `Tally` for padded videos, before any forward pass; see `batch_loss` for the shapes."""
+    if isinstance(config.decoder, QuerySettings):
+        return query_counts(config.decoder, known_segments(segments, labels, reviewed_BTK)[1])
     masks = level_masks(mask_BT, config.levels)
     layout = PyramidLayout(tuple(mask.shape[1] for mask in masks), 0)
     ranges = point_ranges(config, layout, mask_BT.device)
@@ -303,12 +297,18 @@ def _paper_loss(
 
 
 def parameter_groups(detector: nn.Module, weight_decay: float) -> ParamsT:
-    """Groups for AdamW: decay on convolution weights and the global filter's weights, none on biases, norms, scales."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+    """Groups for AdamW: decay on convolution weights and the global filter's weights, none on biases, norms, scales.
+
+    `rate_factor` of a group multiplies the learning rate.
+    """
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {(True, 1.0): [], (False, 1.0): []}
     for module in detector.modules():
         convolution = isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear)
+        factor = SLOW_RATE if isinstance(module, SlowLinear) else 1.0
         for name, parameter in module.named_parameters(recurse=False):
-            decays = (convolution and name == "weight") or name in ("weight_in", "weight_out")
-            (decayed if decays else free).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+            decays = (convolution and name == "weight") or name in ("weight_in", "weight_out", "in_proj_weight")
+            groups.setdefault((decays, factor), []).append(parameter)
+    return [
+        {"params": members, "weight_decay": weight_decay if decays else 0.0, "rate_factor": factor}
+        for (decays, factor), members in groups.items()
+    ]

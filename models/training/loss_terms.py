@@ -1,14 +1,37 @@
-"""Element-wise losses. Distances are [n, 2] from a common point to start and end, non-negative; all in float32."""
+"""Element-wise losses, and the terms of a batch's loss.
+
+Distances are [n, 2] from a common point to start and end, non-negative; all in float32.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 EPSILON = 1e-8
+# Counts of a part of a batch -> of the whole batch, float64 [3]: positive points, their weight, negative points.
+Tally = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars of one batch; `total` is minimised, the others are its weighted terms and their parts.
+
+    Of queries, the last layer is the refined one and all others are coarse; weights are in the parts as well.
+    """
+
+    total: Tensor
+    classification: Tensor
+    regression: Tensor
+    refined_classification: Tensor
+    refined_regression: Tensor
+    coarse_classification: Tensor
+    coarse_regression: Tensor
+    positives: int
 
 
 def focal_loss(logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:

@@ -113,9 +113,10 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
 
     import torch
 
+    from tal_cli.models.recipe.decoders import QuerySettings
     from tal_cli.models.recipe.loading import dump_recipe
     from tal_cli.models.released.conversion import to_released
-    from tal_cli.models.released.reading import OURS
+    from tal_cli.models.released.reading import OURS, QUERY_STATE
     from tal_cli.models.store.checkpoint import load_model
     from tal_cli.models.store.zoo import resolve_model
 
@@ -131,6 +132,8 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
         "state_dict_ema": wrapped,
         OURS: {"recipe": dump_recipe(loaded.recipe), "labels": list(loaded.labels)},
     }
+    if isinstance(loaded.recipe.model.decoder, QuerySettings):
+        content[QUERY_STATE] = state
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomically(target, buffer.getvalue())

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tal_cli.datasets.training_data import FeatureVideo
-from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import CltdrSettings
 from tal_cli.models.recipe.encoders import GmgSettings
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.inference import InferenceConfig

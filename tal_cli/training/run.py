@@ -91,6 +91,7 @@ def write_record(run: TrainingRun) -> None:
     """Write `run.json` in the run folder: the command and its options, versions, seed, and the videos in the order that
     the seed permutes. Recipe and overrides are in `recipe.yaml` beside it."""
     config = run.recipe.training
+    decay = f"times {config.decay_factor:g} after epochs {', '.join(map(str, config.decay_epochs))}"
     record = {
         "tal": __version__,
         "torch": torch.__version__,
@@ -105,7 +106,8 @@ def write_record(run: TrainingRun) -> None:
         "each modulo the number of training videos",
         "crops": config.crops,
         "select": config.select,
-        "schedule": f"linear warm-up over {config.warmup_epochs} epochs, cosine over {config.epochs}, by the step",
+        "schedule": f"linear warm-up over {config.warmup_epochs} epochs, "
+        + (decay if config.decay_epochs else f"cosine over {config.epochs}, by the step"),
         "training": [video.annotation.name for video in run.videos],
         "validation": [video.annotation.name for video in run.validation],
         "trained_before": sorted(set(run.trained_before) - {video.annotation.name for video in run.videos}),

@@ -25,7 +25,8 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import override
 from tal_cli.models.recipe.training import CenterAssignment
 from tal_cli.models.store.checkpoint import save_model
-from tal_cli.models.training.loss import Losses, LossNormalizer, Tally, batch_loss, count_points, parameter_groups
+from tal_cli.models.training.loss import LossNormalizer, batch_loss, count_points, parameter_groups
+from tal_cli.models.training.loss_terms import Losses, Tally
 from tal_cli.safe_text import rough_time
 from tal_cli.training.batches import Batches, Parts, split_batch
 from tal_cli.training.run import TrainingResult, TrainingRun, write_record
@@ -131,7 +132,7 @@ class Trainer:
         config = self.run.recipe.training
         rate = self.schedule.rate(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("rate_factor", 1.0)
         self.detector.train()
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._backward(parts)

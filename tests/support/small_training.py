@@ -8,7 +8,8 @@ import numpy as np
 from made_up import FPS, WINDOW, frames_of, spec_of, write_annotations, write_video
 
 from tal_cli.datasets.annotations import GroundTruth
-from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import CltdrSettings
 from tal_cli.models.recipe.encoders import GmgSettings
 from tal_cli.models.recipe.loading import dump_recipe, parse_overrides
 from tal_cli.models.recipe.schema import Recipe

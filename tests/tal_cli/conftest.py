@@ -18,7 +18,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from tal_cli.extractors.backbones import create_backbone
     from tal_cli.models.detector import TemporalDetector
-    from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
+    from tal_cli.models.recipe.architecture import ModelConfig
+    from tal_cli.models.recipe.decoders import CltdrSettings
     from tal_cli.models.recipe.encoders import GmgSettings
     from tal_cli.models.recipe.features import FeatureSpec
     from tal_cli.models.recipe.inference import InferenceConfig

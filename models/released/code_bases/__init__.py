@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tal_cli.extractors.errors import CheckpointError
-from tal_cli.models.released.code_bases import actionformer, actionmamba, cltdr, temporalmaxer, tridet
+from tal_cli.models.released.code_bases import actionformer, actionmamba, cltdr, tadtr, temporalmaxer, tridet
 from tal_cli.models.released.keys import KeyTable
 
 # The first table with all names is used: TemporalMaxer's parameters are also ActionFormer's and TriDet's.
@@ -13,6 +13,8 @@ FAMILIES: dict[str, KeyTable] = {
     "tridet": tridet.TABLE,
     "actionformer": actionformer.TABLE,
     "actionmamba": actionmamba.TABLE,
+    "tadtr": tadtr.TABLE,
+    "tadtr-plain": tadtr.PLAIN,
 }
 
 

@@ -43,6 +43,17 @@ def test_all_cases_of_the_published_code_agree(shared: Path) -> None:
     assert [case for case, report in reports.items() if report.not_checked is not None or not report.ok] == []
 
 
+COMPARED = ("tadtr_plain", "tadtr_thumos", "tadtr_windows")
+
+
+@pytest.mark.parametrize("case", COMPARED)
+def test_cases_of_the_systems_compared_with_agree(case: str, shared: Path) -> None:
+    report = check_case(shared / "goldens" / "compared" / f"{case}.json")
+    assert report.not_checked is None
+    assert [comparison for comparison in report.comparisons if not comparison.ok] == []
+    assert len(report.comparisons) > 15
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for path in (CASES / "models").glob("losses.*"):

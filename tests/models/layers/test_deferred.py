@@ -9,7 +9,8 @@ from tal_cli.models.decoders.deferred import MANY_CLASSES, DeferredShift
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import pad_batch
 from tal_cli.models.predictions import BoundaryShift, decode_distances
-from tal_cli.models.recipe.architecture import CltdrSettings, ModelConfig
+from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import CltdrSettings
 from tal_cli.models.recipe.encoders import GmgSettings
 
 

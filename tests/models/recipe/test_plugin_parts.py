@@ -84,7 +84,7 @@ def test_its_settings_are_checked(install: Install, assignment: str, reason: str
         small("model.encoder=every-second", assignment)
 
 
-OTHER = "from tal_cli.models.recipe.architecture import TridentSettings\nSettings = TridentSettings()\n"
+OTHER = "from tal_cli.models.recipe.decoders import TridentSettings\nSettings = TridentSettings()\n"
 
 
 @pytest.mark.parametrize("other", ["Settings = 1", OTHER])

@@ -69,6 +69,7 @@ ACTIONMAMBA: dict[str, Any] = {
     "test_cfg.max_seg_num": 200,
     "test_cfg.min_score": 0.001,
 }
+COMPARED = ("tadtr-thumos-i3d",)  # see test_compared_recipes.py
 OWN = ("camera", "activitynet-direct")  # settings of this project
 PARTS = {
     "CLTDR-GMG": ("gmg", "cltdr"),
@@ -157,7 +158,7 @@ def value_of(text: str) -> Any:
 def test_the_list_is_shipped_whole(released: dict[str, dict[str, dict[str, Any]]]) -> None:
     listed = {(family, entry) for family, entries in released.items() for entry in entries if entry != "defaults"}
     assert listed - {("ActionMamba", "thumos")} == set(PUBLISHED.values())
-    assert set(list_recipes()) == {*PUBLISHED, "actionmamba-thumos-internvideo2", *OWN}
+    assert set(list_recipes()) == {*PUBLISHED, "actionmamba-thumos-internvideo2", *COMPARED, *OWN}
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, "actionmamba-thumos-internvideo2"])

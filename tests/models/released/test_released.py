@@ -45,6 +45,18 @@ PARTS: dict[str, dict[str, Any]] = {
         "decoder": "actionformer",
     },
     "actionmamba": {"encoder": "mamba", "decoder": "actionformer"},
+    "tadtr": {
+        "encoder": {"name": "deformable", "layers": 1, "ffn_width": 16},
+        "decoder": {"name": "query", "queries": 5, "layers": 2, "ffn_width": 16},
+        "embedding": "linear-group",
+        "neck": {"name": "identity", "norm": "none"},
+    },
+    "tadtr-plain": {
+        "encoder": {"name": "deformable", "layers": 1, "ffn_width": 16},
+        "decoder": {"name": "query", "queries": 5, "layers": 2, "ffn_width": 16, "refine": False, "actionness": False},
+        "embedding": "linear-group",
+        "neck": {"name": "identity", "norm": "none"},
+    },
     "temporalmaxer": {"encoder": "max_pool", "decoder": "actionformer", "neck": {"name": "identity", "norm": "shared"}},
 }
 

@@ -12,7 +12,8 @@ from tal_cli.models.recipe.architecture import DECODERS
 from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.recipe.training import CenterAssignment
-from tal_cli.models.training.loss import Losses, LossNormalizer, batch_loss, count_points
+from tal_cli.models.training.loss import LossNormalizer, batch_loss, count_points
+from tal_cli.models.training.loss_terms import Losses
 
 LENGTH, CHANNELS, CLASSES = 64, 8, 5
 ASSIGNMENTS = ("center", "cost")
@@ -93,7 +94,7 @@ def test_a_window_alone_gives_the_same_bits(decoder: str, assignment: str) -> No
     assert_same(alone, loss(detector, recipe, truth, seen))
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("decoder", [name for name in DECODERS if name != "query"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_unseen_points_have_no_gradient(decoder: str, objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of(decoder, f"training.objective={objective}")

@@ -51,6 +51,13 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "max_pool": ("temporalmaxer-thumos-i3d", ()),
     "conv": ("temporalmaxer-epic-verb", ("model.encoder={name: conv, stem_blocks: 1}",)),
     "mamba": ("actionmamba-thumos-internvideo2", ("model.encoder={name: mamba, stem_blocks: 1}",)),
+    "query": (
+        "tadtr-thumos-i3d",
+        (
+            "model.encoder={name: deformable, layers: 1, ffn_width: 16}",
+            "model.decoder={name: query, layers: 2, queries: 7, ffn_width: 16}",
+        ),
+    ),
     "position table": ("activitynet-tsp", ("model.encoder={name: gmg, stem_blocks: 1}",)),
 }
 

@@ -19,6 +19,7 @@ from tal_cli.datasets.training_data import FeatureVideo, crop
 from tal_cli.extractors.features.lookup import FeatureFile
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.recipe.loading import override
+from tal_cli.models.recipe.training import TrainingConfig
 from tal_cli.training.batches import Batch, Batches
 from tal_cli.training.schedule import Schedule
 from tal_cli.training.trainer import useful_threads
@@ -93,6 +94,12 @@ def test_schedule_rises_to_the_peak_and_falls_to_the_floor(warmup: int, rest: in
     assert schedule.rate(schedule.steps) == pytest.approx(1e-6)
     if warmup > 1:
         assert rates[0] == 0 and rates[warmup - 1] == pytest.approx(1e-3)
+
+
+def test_a_schedule_of_steps_falls_after_its_epochs() -> None:
+    config = TrainingConfig(learning_rate=1.0, warmup_epochs=0, epochs=4, decay_epochs=(1, 3), decay_factor=0.5)
+    schedule = Schedule.of(config, 2)
+    assert [schedule.rate(step) for step in range(schedule.steps)] == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
 
 
 @pytest.mark.parametrize(("values", "cores", "threads"), [(0, 8, 1), (1 << 16, 8, 1), (1 << 18, 8, 4), (1 << 24, 8, 8)])

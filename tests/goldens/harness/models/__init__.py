@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 from harness.models.detector import check_detector
 from harness.models.losses import check_losses
 from harness.models.nms import check_nms
+from harness.models.queries import check_queries
 from harness.models.recorder import Recorder
+from harness.models.windows import check_windows
 from harness.report import CaseReport
 from tal_cli.extractors.errors import CheckpointError
 
@@ -37,6 +39,10 @@ def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
     try:
         if kind == "detector":
             check_detector(description, recorder, torch.device(device))
+        elif kind == "queries":
+            check_queries(description, recorder, torch.device(device))
+        elif kind == "windows":
+            check_windows(description, recorder)
         elif kind == "nms":
             check_nms(description, recorder)
         else:
@@ -47,12 +53,16 @@ def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
 
 
 def case_kind(description: Any) -> str | None:
-    """`detector`, `nms`, `losses`, or None for anything else."""
+    """`detector`, `queries`, `windows`, `nms`, `losses`, or None for anything else."""
     if not isinstance(description, dict):
         return None
     tensors = description.get("tensors", {})
     if "state_keys" in description and "videos" in description:
         return "detector"
+    if description.get("architecture") == "TadTR" and "infer/hs" in tensors:
+        return "queries"
+    if "input_windows" in description:
+        return "windows"
     if "runs" in description and all("sigma" in run for run in description["runs"]):
         return "nms"
     if "cls/logits" in tensors and "reg/pred" in tensors:

@@ -12,8 +12,9 @@ from harness.models.segments import check_segments
 from harness.models.training import check_training
 from tal_cli.models.decoders.cltdr import CltdrDecoder
 from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.layers.common import ConvEmbedding
 from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pad_batch, padded_length, pyramid_points
-from tal_cli.models.predictions import BinnedBoundaries, BoundaryShift, Predictions, decode_everywhere
+from tal_cli.models.predictions import BinnedBoundaries, BoundaryShift, PlainBoundaries, Predictions, decode_everywhere
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.code_bases import FAMILIES, find_family
@@ -26,8 +27,9 @@ def check_detector(description: dict[str, Any], recorder: Recorder, device: torc
     """Compare all that the case records."""
     detector, recipe, table = load_recorded(description, recorder.tensors)
     detector.to(device)
-    if "aux/pos_embd" in recorder and detector.embedding.positions is not None:
-        recorder.compare("aux/pos_embd", detector.embedding.positions, atol=1e-6)
+    embedding = detector.embedding
+    if "aux/pos_embd" in recorder and isinstance(embedding, ConvEmbedding) and embedding.positions is not None:
+        recorder.compare("aux/pos_embd", embedding.positions, atol=1e-6)
     for prefix, video in description["videos"].items():
         _check_stages(recorder, detector, recipe, prefix)
         check_segments(recorder, detector, recipe, prefix, video)
@@ -104,7 +106,7 @@ def _packed(predictions: Predictions) -> dict[str, Tensor]:
     boundaries = predictions.boundaries
     if isinstance(boundaries, BinnedBoundaries):
         named |= {"offsets": boundaries.offsets, "start_logits": boundaries.starts, "end_logits": boundaries.ends}
-    else:
+    elif isinstance(boundaries, PlainBoundaries):
         named |= {"offsets": boundaries.distances}
     if predictions.factor is not None:
         named |= {"refine_prob": predictions.factor}

@@ -14,7 +14,8 @@ from tal_cli.models.predictions import decode_everywhere
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.keys import KeyTable
 from tal_cli.models.training.assignment import Targets
-from tal_cli.models.training.loss import Losses, LossNormalizer, batch_targets, prediction_loss
+from tal_cli.models.training.loss import LossNormalizer, batch_targets, prediction_loss
+from tal_cli.models.training.loss_terms import Losses
 
 
 def check_training(

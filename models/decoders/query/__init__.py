@@ -1,0 +1,1 @@
+"""Decoders of learned queries: each query predicts one segment and its classes."""

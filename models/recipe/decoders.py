@@ -1,0 +1,110 @@
+"""Settings of the decoders, one class each. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tal_cli.models.recipe.strict import Layers, NonNegative, OddKernel, Strict, Width
+
+
+class DecoderSettings(Strict):
+    """Base of every decoder's settings.
+
+    network: the decoder as `MODULE:CLASS`, imported and made with (config, settings) when a detector is built. It maps
+    levels as rows [B, T_l, D], masks (bool [B, T_l, 1], or None where all is valid) and validity (the masks, never
+    None) to `Predictions`.
+    """
+
+    network: ClassVar[str]
+    name: str
+
+    def check(self) -> None:
+        """Raises ValueError for invalid settings."""
+
+
+class BinnedSettings(DecoderSettings):
+    """Boundaries as relative bins: the expected bin under boundary and offset logits."""
+
+    bins: Width = 16
+    boundary_kernel: OddKernel = 3
+
+    def check(self) -> None:
+        """Kernels are odd."""
+        if self.boundary_kernel % 2 == 0:
+            raise ValueError("decoder.boundary_kernel must be odd")
+
+
+Neighbour = Literal["above", "below"]
+
+
+class CltdrSettings(BinnedSettings):
+    """Cross-Layer Task Decoupling and Refinement (CLTDR-GMG).
+
+    class_levels, regression_levels: which neighbours join a level for either task (paper, table 9). refine: which
+    predictions the third head corrects (table 10). fusion: how a neighbour joins a level for either task (table 11).
+    factor_start: initial value of the factor that corrects class scores; 0 as published, which makes every
+    initial score one half; 1 starts without correction.
+    """
+
+    network = "tal_cli.models.decoders.cltdr:CltdrDecoder"
+    name: Literal["cltdr"] = "cltdr"
+    class_levels: tuple[Neighbour, ...] = ("above",)
+    regression_levels: tuple[Neighbour, ...] = ("below",)
+    refine: Literal["both", "class", "boundaries", "neither"] = "both"
+    fusion: Literal["attention", "addition", "concatenation"] = "attention"
+    factor_start: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+
+    def check(self) -> None:
+        """As for all bins; neighbours once each."""
+        super().check()
+        for key in ("class_levels", "regression_levels"):
+            if len(set(getattr(self, key))) != len(getattr(self, key)):
+                raise ValueError(f"decoder.{key} contains a neighbour twice")
+
+
+class TridentSettings(BinnedSettings):
+    """Class head and Trident head (TriDet)."""
+
+    network = "tal_cli.models.decoders.trident:TridentDecoder"
+    name: Literal["trident"] = "trident"
+
+
+class ActionformerSettings(DecoderSettings):
+    """Class head and plain regression head (ActionFormer, TemporalMaxer, ActionMamba, TriDet without its own head)."""
+
+    network = "tal_cli.models.decoders.actionformer:ActionformerDecoder"
+    name: Literal["actionformer"] = "actionformer"
+
+
+class QuerySettings(DecoderSettings):
+    """Learned queries, refined from layer to layer, each matched with at most one segment (TadTR).
+
+    points: places per head and level at which a query samples the pyramid. refine: whether a layer corrects the
+    segments of the one before; without, all layers share their heads. actionness: whether scores count by the IoU that
+    is predicted from the features in and around a segment. edge: cells from the start of a sequence, where its
+    normalised time is 0, to the point of its first cell; half a cell is the middle of it.
+
+    class_cost, segment_cost, iou_cost: what a query and a segment cost as a match; class_weight, segment_weight,
+    iou_weight, actionness_weight: of the loss's terms. Both replace the recipe's assignment and losses of points.
+    """
+
+    network = "tal_cli.models.decoders.query.decoder:QueryDecoder"
+    name: Literal["query"] = "query"
+    queries: Width = 40
+    layers: Layers = 4
+    heads: Width = 8
+    points: Layers = 4
+    ffn_width: Width = 1024
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    refine: bool = True
+    actionness: bool = True
+    edge: NonNegative = 0.5
+    class_cost: NonNegative = 6.0
+    segment_cost: NonNegative = 5.0
+    iou_cost: NonNegative = 2.0
+    class_weight: NonNegative = 2.0
+    segment_weight: NonNegative = 5.0
+    iou_weight: NonNegative = 2.0
+    actionness_weight: NonNegative = 4.0

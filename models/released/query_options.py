@@ -1,0 +1,79 @@
+"""The options of released code with query decoders as our settings."""
+
+from __future__ import annotations
+
+from tal_cli.extractors.errors import CheckpointError
+from tal_cli.models.recipe.architecture import IdentityNeck, ModelConfig
+from tal_cli.models.recipe.decoders import QuerySettings
+from tal_cli.models.recipe.encoders import DeformableSettings
+from tal_cli.models.recipe.inference import InferenceConfig
+from tal_cli.models.recipe.training import TrainingConfig
+from tal_cli.models.released.options import Options
+
+# Two-stream I3D features in windows of 16 frames, 4 frames apart, whose times TadTR counts from their first frame.
+EDGE = 2.0
+CROPS = 16  # of a video in an epoch; the released code takes windows instead, every quarter of their length
+MOST_SEGMENTS = 100_000  # there is no limit
+
+
+def translate_tadtr(options: Options, classes: int) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
+    """TadTR's options as our settings. Raises CheckpointError for options outside what the published settings use."""
+    for key, value in {"activation": "relu", "position_embedding": "sine", "disable_query_self_att": False}.items():
+        if options[key] != value:
+            raise CheckpointError(f"{key}={options[key]} is not supported")
+    size, shared = options["slice_len"], {"heads": options["nheads"], "ffn_width": options["dim_feedforward"]}
+    model = ModelConfig(
+        classes=classes,
+        width=options["hidden_dim"],
+        levels=1,
+        pad_length=size,
+        padding="zeros",
+        embedding="linear-group",
+        encoder=DeformableSettings(
+            layers=options["enc_layers"], points=options["enc_n_points"], dropout=options["dropout"], **shared
+        ),
+        neck=IdentityNeck(norm="none"),
+        decoder=QuerySettings(
+            queries=options["num_queries"],
+            layers=options["dec_layers"],
+            points=options["dec_n_points"],
+            dropout=options["dropout"],
+            refine=options["seg_refine"],
+            actionness=options["act_reg"],
+            edge=EDGE,
+            class_cost=options["set_cost_class"],
+            segment_cost=options["set_cost_seg"],
+            iou_cost=options["set_cost_iou"],
+            class_weight=options["cls_loss_coef"],
+            segment_weight=options["seg_loss_coef"],
+            iou_weight=options["iou_loss_coef"],
+            actionness_weight=options["act_loss_coef"],
+            **shared,
+        ),
+    )
+    training = TrainingConfig(
+        epochs=options["epochs"],
+        warmup_epochs=0,
+        batch_size=options["batch_size"],
+        learning_rate=options["lr"],
+        weight_decay=options["weight_decay"],
+        clip_grad_norm=options["clip_max_norm"],
+        max_length=size,
+        crop_ratio=None,
+        crops=CROPS,
+        truncate_threshold=0.75,
+        decay_epochs=tuple(options["lr_step"]),
+        ema_decay=0,
+    )
+    inference = InferenceConfig(
+        pre_nms_threshold=0,
+        pre_nms_top_k=options["postproc_ins_topk"],
+        min_score=0,
+        min_duration=0,
+        max_segments=MOST_SEGMENTS,
+        nms="overlaps",
+        iou_threshold=options["nms_thr"],
+        chunk_length=size,
+        chunk_overlap=int(size * options["test_slice_overlap"]),
+    )
+    return model, training, inference
