@@ -26,6 +26,19 @@ FREE_OBJECTS, OBJECTS_PER_BYTE = 2 << 30, 20
 COSTS = {"{": {"[": 72, "{": 190, ",": 32, '"': 15}, "<": {"<": 100, "=": 60}, "": {"\n": 400, "\r": 400}}
 
 
+class NotText(InputError):
+    """A file in another encoding than UTF-8."""
+
+    def __init__(self, path: str | Path, raw: bytes) -> None:
+        super().__init__(path, "not UTF-8 text", "save it again as UTF-8; in Excel as CSV UTF-8")
+        self._raw = raw
+
+    @property
+    def as_windows(self) -> str:
+        """The text in the code page of Western Windows."""
+        return self._raw.decode("cp1252", "replace")
+
+
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file, or of UTF-16 with a byte order mark as spreadsheets write it, decompressed if it is
     gzip (detected by content, not by name).
@@ -51,7 +64,7 @@ def read_text(path: str | Path) -> str:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(path, getattr(error, "strerror", None) or str(error)) from error
     except UnicodeDecodeError as error:
-        raise InputError(path, "not UTF-8 text", "save it again as UTF-8; in Excel as CSV UTF-8") from error
+        raise NotText(path, raw) from error
     if (cost := cost_of(text)) > FREE_OBJECTS + OBJECTS_PER_BYTE * stored:
         raise InputError(path, f"its content would take {cost / 1e9:.1f} GB of memory", "split it into smaller files")
     return text

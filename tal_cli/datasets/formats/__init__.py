@@ -17,10 +17,23 @@ from typing import Protocol, runtime_checkable
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations
 from tal_cli.datasets.formats import activitynet, elan, epic, labelstudio, table, thumos
+from tal_cli.datasets.formats.behaviour import (
+    cvat,
+    feral,
+    fiftyone,
+    frames,
+    soccernet,
+    solomon,
+    textgrid,
+    via,
+    vtrace,
+)
+from tal_cli.datasets.formats.boris import project as boris_project
+from tal_cli.datasets.formats.boris import tables as boris_tables
 from tal_cli.datasets.formats.values import How
 from tal_cli.extractors.errors import AnnotationError, PluginWarning
 from tal_cli.extractors.files.error_text import library_message
-from tal_cli.extractors.files.json_files import read_text
+from tal_cli.extractors.files.json_files import NotText, read_text
 from tal_cli.extractors.plugins import Registry
 
 HEAD = 1 << 16  # characters by which a format is detected
@@ -39,12 +52,23 @@ class Reader(Protocol):
 
 # In order of precedence: tables come last, as they have no signature.
 BUILT_IN: dict[str, Reader] = {
+    "boris": boris_project,
+    "boris-tables": boris_tables,
+    "vtrace": vtrace,
+    "feral": feral,
+    "fiftyone": fiftyone,
+    "soccernet": soccernet,
+    "via": via,
+    "cvat": cvat,
+    "textgrid": textgrid,
     "activitynet": activitynet,
     "labelstudio": labelstudio,
     "elan": elan,
     "epic": epic,
     "thumos": thumos,
     "table": table,
+    "frames": frames,
+    "solomon": solomon,
 }
 READERS = Registry("tal.annotation_formats", Reader, BUILT_IN)
 
@@ -61,11 +85,22 @@ def load_annotations(path: str | Path, label_key: str = "label", fps: float | No
         AnnotationError: an unknown format, or invalid content; the reason names the video.
         InputError: the file cannot be read.
     """
-    text = read_text(path)
+    return read_annotations(path, How(label_key, fps))
+
+
+def read_annotations(path: str | Path, how: How) -> Annotations:
+    """`load_annotations` with all that a reader can be told."""
+    try:
+        text = read_text(path)
+    except NotText as error:
+        # Solomon Coder writes the code page of Windows; other files of other encodings are better not guessed.
+        text = error.as_windows
+        if not solomon.recognises(text[:HEAD]):
+            raise
     head = text[:HEAD].lstrip()
     if not head:
         raise AnnotationError(path, "the file is empty")
-    found = reader_for(path, head).read(Path(path), text, How(label_key, fps))
+    found = reader_for(path, head).read(Path(path), text, how)
     for names in look_alikes(found.labels):
         console.warn(f"{path}: similar labels: {', '.join(map(repr, names))}; are they the same?")
     return found

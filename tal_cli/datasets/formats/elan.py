@@ -19,8 +19,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from tal_cli.datasets.annotations import Annotations
-from tal_cli.datasets.formats.table import is_video
-from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_labels
+from tal_cli.datasets.formats.values import Entry, How, finite, gather, is_video, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 
 NAME = "ELAN"

@@ -17,8 +17,7 @@ from urllib.parse import unquote
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations
-from tal_cli.datasets.formats.table import is_video
-from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_labels
+from tal_cli.datasets.formats.values import Entry, How, finite, gather, is_video, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
 from tal_cli.safe_text import counted

@@ -11,12 +11,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tal_cli.datasets.annotations import Annotations
-from tal_cli.datasets.formats.values import Entry, How, finite, gather, seconds, sorted_labels
+from tal_cli.datasets.formats.values import Entry, How, finite, gather, seconds, sorted_labels, stem
 from tal_cli.extractors.errors import AnnotationError
-from tal_cli.inputs import VIDEO_SUFFIXES
 from tal_cli.spreadsheets import header, lines, separator, with_point
 
 NAME = "CSV with the columns video, label, start, end"
@@ -76,7 +75,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, Cells]]:
 
 
 def _entry(path: Path, line: int, cells: Cells, how: How) -> Entry:
-    video, label = _stem(cells["video"]), cells["label"]
+    video, label = stem(cells["video"]), cells["label"]
     if not video:
         raise AnnotationError(path, f"line {line}: no video")
     where = f"line {line}, video {video}"
@@ -107,17 +106,6 @@ def _optional(path: Path, where: str, name: str, cell: str) -> float | None:
     if cell and (number is None or number <= 0):
         raise AnnotationError(path, f"{where}: {name} is not a positive number: {cell!r}"[:200])
     return number
-
-
-def is_video(name: str) -> bool:
-    """Whether a name has the suffix of a video file."""
-    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
-
-
-def _stem(name: str) -> str:
-    """A video's name without folder and suffix, as in features and predictions."""
-    name = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return name.rsplit(".", 1)[0] if is_video(name) else name
 
 
 def _fields(line: str) -> list[str]:

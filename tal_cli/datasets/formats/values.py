@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, count, pairwise
+from pathlib import PurePosixPath
 from typing import Any
 
-from tal_cli.datasets.annotations import GroundTruth, VideoAnnotation
+from tal_cli.datasets.annotations import GroundTruth, Ranges, VideoAnnotation
+from tal_cli.inputs import VIDEO_SUFFIXES
 
+BEHAVIOUR_VERSION = "tal 1"
+DECIMALS = 6  # of seconds computed from others
 DEFAULT_SUBSET = "training"
 CLOCK_PARTS = 3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a video file: frames per second, frames, seconds."""
+
+    fps: float | None = None
+    frames: int | None = None
+    duration: float | None = None
 
 
 @dataclass(frozen=True)
@@ -20,10 +34,19 @@ class How:
     Attributes:
         label_key: entry of an annotation that is its label, if there are several.
         fps: frame rate of frame numbers, if the file does not contain it.
+        label_attribute: attribute of CVAT's tracks that is the label.
+        facts: what is known of video files, by stem.
     """
 
     label_key: str = "label"
     fps: float | None = None
+    label_attribute: str | None = None
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+
+    def facts_of(self, video: str) -> Facts:
+        """What is known of a video, the given frame rate first."""
+        known = self.facts.get(stem(video), Facts())
+        return Facts(self.fps or known.fps, known.frames, known.duration)
 
 
 @dataclass(frozen=True)
@@ -61,6 +84,62 @@ def seconds(text: str) -> float | None:
     for number in numbers:
         total = 60 * total + (number or 0.0)
     return total
+
+
+def is_video(name: str) -> bool:
+    """Whether a name has the suffix of a video file."""
+    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
+
+
+def stem(path: str) -> str:
+    """A video's name without folder and suffix, as in features and predictions."""
+    return without_suffix(path).rsplit("/", 1)[-1]
+
+
+def without_suffix(path: str) -> str:
+    """A path with slashes, without the suffix of a video file."""
+    path = path.replace("\\", "/")
+    return path.rsplit(".", 1)[0] if is_video(path) else path
+
+
+def names_of(paths: Sequence[str]) -> list[str]:
+    """Names of video files: their stems, with their folders if some have the same stem."""
+    stems = [stem(path) for path in paths]
+    return stems if len(set(stems)) == len(set(paths)) else [without_suffix(path) for path in paths]
+
+
+def unused(name: str, observation: str, taken: Collection[str]) -> str:
+    """A name for a further observation of a video."""
+    if name not in taken:
+        return name
+    tried = f"{name} ({observation})"
+    return next(each for each in chain([tried], (f"{tried} {n}" for n in count(2))) if each not in taken)
+
+
+def framed(label: str, first: int, last: int, fps: float | None, subject: str | None = None) -> GroundTruth:
+    """An instance of frames, both of which it holds; its times are nan where the frame rate is unknown."""
+    start, end = (math.nan, math.nan) if not fps else (first / fps, (last + 1) / fps)
+    return GroundTruth(label, start, end, subject=subject, frames=(first, last))
+
+
+def video_of(
+    name: str, segments: Iterable[GroundTruth], facts: Facts | None = None, *, path: str = "", subset: str = "",
+    observation: str = "", reviewed: Ranges | None = None, suggestions: Iterable[GroundTruth] = (),
+) -> VideoAnnotation:  # fmt: skip
+    """A video with its instances in order of time. What is not known of it follows from the rest."""
+    facts = facts or Facts()
+    ordered = tuple(sorted(segments, key=lambda item: (math.isnan(item.start), item.start)))
+    duration = facts.duration or (facts.frames / facts.fps if facts.frames and facts.fps else last_end(ordered))
+    return VideoAnnotation(
+        name, subset or DEFAULT_SUBSET, duration, facts.fps, ordered, reviewed=reviewed, frames=facts.frames,
+        path=path, observation=observation, suggestions=tuple(suggestions),
+    )  # fmt: skip
+
+
+def runs(values: Sequence[object]) -> list[tuple[int, int, object]]:
+    """First and last index of each run of equal values, and the value."""
+    edges = [0, *(n for n in range(1, len(values)) if values[n] != values[n - 1]), len(values)]
+    return [(first, end - 1, values[first]) for first, end in pairwise(edges) if end > first]
 
 
 def gather(entries: Iterable[Entry]) -> dict[str, VideoAnnotation]:

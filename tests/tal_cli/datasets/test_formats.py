@@ -482,7 +482,7 @@ def test_broken_text_never_ends_in_another_error(tmp_path_factory: pytest.TempPa
 
 
 def test_every_reader_says_what_it_reads() -> None:
-    assert len({reader.NAME for reader in BUILT_IN.values()}) == len(BUILT_IN) == 6
+    assert len({reader.NAME for reader in BUILT_IN.values()}) == len(BUILT_IN) == 17
     assert separator("a;b;c,d") == ";"
 
 

@@ -1,0 +1,206 @@
+"""Tables with a row per frame or time step and a column of 0 and 1 per label.
+
+- DeepEthogram (`NAME_labels.csv`): the frame without a name, `background`, labels; -1 was not looked at.
+- SimBA (`targets_inserted`, `machine_results`): the frame without a name, features, labels last. Labels are named in
+  `project_config.ini`, frame rates in `logs/video_info.csv`, in a folder above; else the last columns that hold only 0
+  and 1 are labels.
+- `frame` and labels, as `tal` writes it.
+- BORIS's binary tables and others: `time` and labels; columns of one name are joined, `rear (left|slow)` has
+  modifiers.
+"""
+
+from __future__ import annotations
+
+import configparser
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tal_cli import console
+from tal_cli.datasets.annotations import Annotations, GroundTruth, Ranges, VideoAnnotation
+from tal_cli.datasets.formats.boris.timeline import modifiers_of
+from tal_cli.datasets.formats.sheets import Sheet, first_row, read_sheet
+from tal_cli.datasets.formats.values import (
+    BEHAVIOUR_VERSION,
+    DECIMALS,
+    Facts,
+    How,
+    finite,
+    framed,
+    runs,
+    video_of,
+)
+from tal_cli.extractors.errors import AnnotationError
+from tal_cli.extractors.files.json_files import read_text
+
+NAME = "table with a row per frame"
+BACKGROUND = "background"
+FRAME, TIME, VIDEO = "frame", "time", "video"
+WITH_MODIFIERS = re.compile(r"(.+?) \((.*)\)")
+ENDINGS = (".gz", ".csv", ".tsv", "_labels")
+BINARY_OF_BORIS = re.compile(r".*_binary_(.+)")
+NOBODY = "No focal subject"
+
+Columns = dict[str, list[int]]  # label -> 0, 1 or -1 of each row
+
+
+def recognises(head: str) -> bool:
+    """Whether the first column counts frames or times, and the last holds 0, 1 or -1."""
+    names = [name.lower() for name in first_row(head)]
+    if len(names) < 2 or names[0] not in ("", FRAME, TIME):
+        return False
+    sheet = read_sheet(Path(), head, names)
+    complete = [row for _, row in sheet.rows[:50] if len(row) == len(names)]
+    return bool(complete) and all(_state(row[-1]) is not None for row in complete)
+
+
+def read(path: Path, text: str, how: How) -> Annotations:
+    """Read such a table; times are nan where the frame rate is not known.
+
+    Raises:
+        AnnotationError: a cell of a label is not 0, 1 or -1; the message names the line.
+    """
+    sheet = read_sheet(path, text, [name.lower() for name in first_row(text)])
+    name = path.name
+    for ending in ENDINGS:
+        name = name.removesuffix(ending)
+    if sheet.header[0].lower() == TIME:
+        return _timed(sheet, name)
+    project = _simba(path) if not sheet.header[0] else None
+    labels = _labels(sheet, project)
+    columns = _columns(sheet, labels)
+    facts = how.facts_of(name)
+    fps = facts.fps or (_simba_fps(project, name) if project else None)
+    if fps is None:
+        console.warn(f"{path}: frames without a frame rate have no times; give --fps X, or --videos DIR")
+    segments = [
+        framed(label, first, last, fps)
+        for label, states in columns.items()
+        for first, last, state in runs(states)
+        if state == 1
+    ]
+    reviewed = _reviewed(columns, fps)
+    video = replace(
+        video_of(name, segments, Facts(fps, len(sheet.rows), facts.duration), reviewed=reviewed[0]),
+        reviewed_labels=reviewed[1],
+    )
+    return _annotations(video, labels)
+
+
+def _annotations(video: VideoAnnotation, labels: Sequence[str], subjects: tuple[str, ...] = ()) -> Annotations:
+    return Annotations(BEHAVIOUR_VERSION, {video.name: video}, tuple(labels), subjects=subjects)
+
+
+def _labels(sheet: Sheet, project: Path | None) -> list[str]:
+    """The columns that are labels."""
+    names = [name for name in sheet.header[1:] if name.lower() != VIDEO]
+    if BACKGROUND in names:
+        return [name for name in names if name != BACKGROUND]
+    if sheet.header[0]:
+        return names
+    targets = _simba_targets(project) if project else []
+    if targets:
+        return [name for name in names if name in targets]
+    found: list[str] = []
+    for index in range(len(sheet.header) - 1, 0, -1):
+        if any(_state(row[index]) is None for _, row in sheet.rows if index < len(row)):
+            if sheet.header[index].startswith("Probability_"):
+                continue
+            break
+        found.insert(0, sheet.header[index])
+    return found
+
+
+def _columns(sheet: Sheet, labels: Sequence[str]) -> Columns:
+    columns: Columns = {label: [] for label in labels}
+    places = [(label, sheet.header.index(label)) for label in labels]
+    for line, row in sheet.rows:
+        for label, place in places:
+            state = _state(row[place]) if place < len(row) else None
+            if state is None:
+                raise AnnotationError(sheet.path, f"line {line}, {label}: expected 0, 1 or -1")
+            columns[label].append(state)
+    return columns
+
+
+def _state(cell: str) -> int | None:
+    """0, 1 or -1 from text such as `1` and `1.0`; counts of points are 1."""
+    number = finite(cell)
+    if number is None or number != int(number) or number < -1:
+        return None
+    return min(int(number), 1)
+
+
+def _reviewed(columns: Columns, fps: float | None) -> tuple[Ranges | None, tuple[tuple[str, Ranges | None], ...]]:
+    """Where all labels were looked at, and those labels that were looked at elsewhere; None: everywhere."""
+    seen: dict[str, list[bool]] = {label: [state >= 0 for state in states] for label, states in columns.items()}
+    if not fps or all(all(states) for states in seen.values()):
+        return None, ()
+    patterns = [tuple(states) for states in seen.values()]
+    usual = max(patterns, key=patterns.count)
+    ranges = {
+        pattern: None
+        if all(pattern)
+        else tuple((first / fps, (last + 1) / fps) for first, last, was_seen in runs(pattern) if was_seen)
+        for pattern in patterns
+    }
+    others = {label: ranges[tuple(states)] for label, states in seen.items() if tuple(states) != usual}
+    return ranges[usual], tuple(others.items())
+
+
+def _simba(path: Path) -> Path | None:
+    """The folder of the SimBA project that a file lies in."""
+    return next((folder for folder in list(path.parents)[:4] if (folder / "project_config.ini").is_file()), None)
+
+
+def _simba_targets(project: Path) -> list[str]:
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        config.read_string(read_text(project / "project_config.ini"))
+    except configparser.Error as error:
+        raise AnnotationError(project / "project_config.ini", f"not SimBA's settings: {error}"[:200]) from error
+    return [
+        value
+        for section in config.sections()
+        for key, value in config.items(section)
+        if re.fullmatch(r"target_name_\d+", key)
+    ]
+
+
+def _simba_fps(project: Path, video: str) -> float | None:
+    table = project / "logs" / "video_info.csv"
+    if not table.is_file():
+        return None
+    sheet = read_sheet(table, read_text(table), ("video", "fps"))
+    return next((sheet.number(cells["fps"]) for _, cells in sheet.cells() if cells["video"] == video), None)
+
+
+def _timed(sheet: Sheet, name: str) -> Annotations:
+    """A table of time steps: a row holds until the next."""
+    times = [sheet.time(line, row[0]) for line, row in sheet.rows]
+    step = round(times[1] - times[0], DECIMALS) if len(times) > 1 else math.nan
+    states: Columns = {}
+    for place, column in enumerate(sheet.header[1:], start=1):
+        values = [_state(row[place]) if place < len(row) else None for _, row in sheet.rows]
+        if None in values:
+            line = sheet.rows[values.index(None)][0]
+            raise AnnotationError(sheet.path, f"line {line}, {column}: expected 0, 1 or a number of events")
+        before = states.setdefault(column, [0] * len(values))
+        states[column] = [max(a, b or 0) for a, b in zip(before, values, strict=True)]
+    segments = []
+    for column, column_states in states.items():
+        match = WITH_MODIFIERS.fullmatch(column)
+        label, modifiers = (match[1], modifiers_of(match[2].split("|"))) if match else (column, ())
+        for first, last, state in runs(column_states):
+            if state == 1:
+                start, end = round(times[first], DECIMALS), round(times[last] + step, DECIMALS)
+                segments.append(GroundTruth(label, start, end, modifiers=modifiers, frames=(first, last)))
+    match = BINARY_OF_BORIS.fullmatch(name)
+    subjects = (match[1],) if match and match[1] != NOBODY else ()
+    labels = dict.fromkeys(WITH_MODIFIERS.sub(r"\1", column) for column in states)
+    found = {item.label for item in segments}
+    duration = round(times[-1] + step, DECIMALS) if times and not math.isnan(step) else None
+    video = video_of(name, segments, Facts(duration=duration))
+    return _annotations(video, [label for label in labels if label in found], subjects)

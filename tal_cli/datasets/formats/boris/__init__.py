@@ -1,0 +1,1 @@
+"""BORIS: projects, and the tables that it exports."""

@@ -1,0 +1,160 @@
+"""BORIS projects (.boris, .boris.gz) of all versions.
+
+State events are pairs of rows of one subject, behaviour and modifier text, in order of time. Times run over all media
+files of player 1, and hold the time offset, or the media file's creation time. Frame indices are told, not relied on.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tal_cli import console
+from tal_cli.datasets.annotations import POINT, STATE, Annotations, LabelDefinition, ModifierSet
+from tal_cli.datasets.formats.boris.timeline import Event, Media, Observation, modifiers_of, pair, videos_of
+from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, DECIMALS, How, finite, sorted_labels
+from tal_cli.extractors.errors import AnnotationError, InputError
+from tal_cli.extractors.files.json_files import parse_json
+
+NAME = "BORIS project"
+MARKS = ('"behaviors_conf"', '"project_format_version"', '"subjects_conf"')
+KNOWN = (8, 6)  # newest version of the project's format
+KEY = re.compile(r"\s*\([^()]\)$")  # key of a modifier's value, as in `left (l)`
+MODIFIER_KINDS = {1: "several", 2: "number"}
+
+
+def recognises(head: str) -> bool:
+    """Whether the file begins like a project."""
+    return head.startswith("{") and any(mark in head for mark in MARKS)
+
+
+def read(path: Path, text: str, how: How) -> Annotations:
+    """Read a project.
+
+    Raises:
+        AnnotationError: the file is cut off, or not a project.
+    """
+    try:
+        content = parse_json(path, text)
+    except InputError as error:
+        ended = not text.rstrip().endswith("}") or _depth(text) > 0
+        reason = "the JSON ends early" if ended else error.reason
+        raise AnnotationError(path, f"not a BORIS project: {reason}", "BORIS keeps older versions beside it") from None
+    observations = content.get("observations")
+    if not isinstance(observations, dict):
+        raise AnnotationError(path, "not a BORIS project: no observations")
+    version = tuple(int(part) for part in re.findall(r"\d+", str(content.get("project_format_version", "0"))))
+    if version > KNOWN:
+        console.warn(
+            f"{path}: written in a newer form, {content['project_format_version']}; read as far as it is known"
+        )
+    definitions = tuple(_definition(path, item) for item in _rows(content.get("behaviors_conf")))
+    subjects = tuple(_subject(item) for item in _rows(content.get("subjects_conf")))
+    kinds = {item.name: item.kind for item in definitions}
+    try:
+        parsed = [_observation(path, name, entry, kinds, subjects) for name, entry in observations.items()]
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise AnnotationError(path, f"not a BORIS project: an observation is damaged ({error!r})"[:200]) from error
+    videos = videos_of(path, parsed, how)
+    occurring = set(sorted_labels(videos))
+    labels = tuple(item.name for item in definitions if item.name in occurring)
+    return Annotations(BEHAVIOUR_VERSION, videos, labels, definitions=definitions, subjects=subjects)
+
+
+def _depth(text: str) -> int:
+    """Objects and lists that a JSON text leaves open."""
+    plain = re.sub(r'"(?:[^"\\]|\\.)*("|$)', "", text)
+    return sum(plain.count(a) - plain.count(b) for a, b in ("{}", "[]"))
+
+
+def _rows(table: Any) -> list[Any]:
+    return list(table.values()) if isinstance(table, dict) else []
+
+
+def _subject(item: Any) -> str:
+    return str(item[1] if isinstance(item, list) else item.get("name", ""))
+
+
+def _definition(path: Path, item: Any) -> LabelDefinition:
+    if not isinstance(item, dict) or not item.get("code"):
+        raise AnnotationError(path, "not a BORIS project: a behaviour has no code")
+    excluded = tuple(code for code in str(item.get("excluded") or "").split(",") if code)
+    kind = POINT if str(item.get("type", "")).lower().startswith("point") else STATE
+    category, color = (str(item.get(key) or "") for key in ("category", "color"))
+    modifiers = tuple(_modifier_sets(item.get("modifiers")))
+    return LabelDefinition(
+        str(item["code"]), kind, str(item.get("key") or ""), "", color, modifiers, category, excluded
+    )
+
+
+def _modifier_sets(sets: Any) -> Iterator[ModifierSet]:
+    if isinstance(sets, str):  # before version 4
+        for number, told in enumerate(sets.split("|") if sets else (), start=1):
+            yield ModifierSet(str(number), "one", tuple(KEY.sub("", value) for value in told.split(",") if value))
+    for item in _rows(sets):
+        values = tuple(KEY.sub("", str(value)) for value in item.get("values") or ())
+        yield ModifierSet(str(item.get("name") or ""), MODIFIER_KINDS.get(item.get("type"), "one"), values)
+
+
+def _observation(path: Path, name: str, entry: Any, kinds: dict[str, str], subjects: tuple[str, ...]) -> Observation:
+    media = [_media(entry, file) for file in _files(entry, "1")]
+    cameras = [_media(entry, file) for player in range(2, 9) for file in _files(entry, str(player))]
+    offset = finite(entry.get("time offset")) or 0.0
+    if entry.get("media_creation_date_as_offset") and media:
+        created = (entry.get("media_info") or {}).get("media_creation_time") or {}
+        offset += finite(created.get(media[0].path)) or 0.0
+    interval = entry.get("observation time interval") or [0, 0]
+    if any(interval):
+        console.note(
+            f"{path}: {name}: observed from {interval[0]:g} to {interval[1]:g} s; instances outside are read, too"
+        )
+    events = []
+    for row in entry.get("events") or ():
+        time, subject, label, modifiers, comment, *more = row
+        where = f"{path}: {name}, {time:g} s"
+        if label not in kinds:
+            console.warn(f"{where}: {label} is not in the ethogram, so it is left out")
+            continue
+        if subject and subject not in subjects:
+            console.warn(f"{where}: {subject} is not in the list of subjects")
+        frame = finite(more[0]) if more else None
+        seconds = math.nan if finite(time) is None else round(time - offset, DECIMALS)
+        sets = str(modifiers).split("|") if modifiers else []
+        events.append(
+            Event(
+                seconds,
+                subject or None,
+                label,
+                modifiers_of(sets),
+                str(comment),
+                "POINT" if kinds[label] == POINT else "",
+                None if frame is None else int(frame),
+            )
+        )
+    events.sort(key=lambda event: (_time(event), event.subject or "", event.label))
+    return Observation(name, tuple(media), tuple(cameras), pair(path, name, events))
+
+
+def _time(event: Event) -> float:
+    return float(event.frame or 0) if math.isnan(event.time) else event.time
+
+
+def _files(entry: dict[str, Any], player: str) -> list[str]:
+    files = entry.get("file") or {}
+    if isinstance(files, list):  # before version 1
+        return [str(file) for file in files] if player == "1" else []
+    return [str(file) for file in files.get(player) or ()]
+
+
+def _media(entry: dict[str, Any], file: str) -> Media:
+    info = entry.get("media_info") or {}
+    duration, fps = (finite((info.get(key) or {}).get(file)) for key in ("length", "fps"))
+    old = list((entry.get("media_file_info") or {}).values())
+    if duration is None and len(old) == 1:  # by MD5 in version 1, so the file is known only where there is one
+        length, frames = finite(old[0].get("video_length")), finite(old[0].get("nframe"))
+        duration = length / 1000 if length else None
+        fps = frames / duration if frames and duration else None
+    return Media(file, duration, fps)

@@ -1,0 +1,111 @@
+"""Tables of behaviour programs: a header somewhere, lines of other things above it, and columns found by name."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tal_cli.datasets.formats.values import finite
+from tal_cli.extractors.errors import AnnotationError
+from tal_cli.spreadsheets import lines, separator, with_point
+
+MOST_ABOVE = 200  # lines above a header
+ABSENT = ("", "NA", "NaN", "nan", "None")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: comment lines without their `#`, rows above the header, the header, and rows with their line numbers."""
+
+    path: Path
+    separator: str
+    comments: tuple[str, ...]
+    above: tuple[tuple[str, ...], ...]
+    header: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+
+    def cells(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Line number and cells of each row, by the column's name in lower case; of equal names the first counts."""
+        names = [name.lower() for name in self.header]
+        for line, row in self.rows:
+            cells: dict[str, str] = {}
+            for name, cell in zip(names, row, strict=False):
+                cells.setdefault(name, cell)
+            yield line, cells
+
+    def number(self, cell: str) -> float | None:
+        """A number with a decimal point or comma; None for an absent one, or anything else."""
+        return None if cell.strip() in ABSENT else finite(with_point(cell.strip(), self.separator))
+
+    def time(self, line: int, cell: str) -> float:
+        """A number of seconds, nan where it is absent. Raises AnnotationError for anything else."""
+        number = self.number(cell)
+        if number is None and cell.strip() not in ABSENT:
+            raise AnnotationError(self.path, f"line {line}: not a time: {cell!r}"[:200])
+        return math.nan if number is None else number
+
+
+def header_in(head: str, needed: Collection[str]) -> tuple[str, ...] | None:
+    """The first row among the first lines that has all these columns (in lower case); None if there is none."""
+    for number, line in enumerate(lines(head)):
+        if number > MOST_ABOVE:
+            break
+        if line.strip() and not line.startswith("#"):
+            names = _split(line)
+            if set(needed) <= {name.lower() for name in names}:
+                return names
+    return None
+
+
+def first_row(head: str) -> tuple[str, ...]:
+    """The cells of the first line that is neither empty nor a comment."""
+    return next((_split(line) for line in lines(head) if line.strip() and not line.startswith("#")), ())
+
+
+def read_sheet(path: Path, text: str, needed: Collection[str]) -> Sheet:
+    """Parse a table whose header has these columns (in lower case).
+
+    Raises:
+        AnnotationError: there is no such header, or a row is damaged.
+    """
+    header = header_in(text, needed)
+    if header is None:
+        raise AnnotationError(path, f"no line has the columns {', '.join(sorted(needed))}")
+    delimiter = separator(next(line for line in lines(text) if not line.startswith("#") and _split(line) == header))
+    comments: list[str] = []
+    table = csv.reader(_without_comments(text, comments), delimiter=delimiter)
+    above: list[tuple[str, ...]] = []
+    rows: list[tuple[int, tuple[str, ...]]] = []
+    begun = False
+    try:
+        for row in table:
+            if not begun and tuple(cell.strip() for cell in row) == header:
+                begun = True
+            elif begun and any(cell.strip() for cell in row):
+                rows.append((table.line_num, tuple(row)))
+            elif not begun:
+                above.append(tuple(cell.strip() for cell in row))
+    except csv.Error as error:
+        raise AnnotationError(path, f"line {table.line_num}: not a row of the table ({error})") from error
+    return Sheet(path, delimiter, tuple(comments), tuple(above), header, tuple(rows))
+
+
+def _without_comments(text: str, comments: list[str]) -> Iterator[str]:
+    """Lines of a text; those that begin with # are collected, and empty, so that line numbers stay."""
+    for line in lines(text):
+        if line.startswith("#"):
+            comments.append(line[1:].strip())
+            yield "\n"
+        else:
+            yield line
+
+
+def _split(line: str) -> tuple[str, ...]:
+    try:
+        row: Sequence[str] = next(csv.reader([line], delimiter=separator(line)), [])
+    except csv.Error:
+        return ()
+    return tuple(cell.strip() for cell in row)
