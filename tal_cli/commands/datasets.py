@@ -147,7 +147,7 @@ def check(
 def convert(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE... OUT.json", help="Annotation files in any format, then the file to write."),
+        typer.Argument(metavar="FILE... OUT", help="Annotation files in any format, then the file to write."),
     ],
     label_key: Annotated[
         str, typer.Option(metavar="KEY", help="Column to use as the label; EPIC-KITCHENS: verb, noun, action.")
@@ -161,6 +161,13 @@ def convert(
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Video files to read durations and frame rates from.")
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", "--format", "-f", metavar="FORMAT", help="Format to write. Default: by OUT's suffix."),
+    ] = None,
+    label_attribute: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Attribute of CVAT's tracks that is the label.")
+    ] = None,
     validation: Annotated[
         float,
         typer.Option(
@@ -173,29 +180,30 @@ def convert(
     ] = 0.0,
     quiet: Quiet = False,
 ) -> None:
-    """Convert annotations to the JSON that training and evaluation read.
+    """Convert annotations to the JSON that training and evaluation read, or to a format of another program.
 
-    Reads ActivityNet-style JSON, EPIC-KITCHENS-100's CSV, THUMOS14's and MultiTHUMOS' text files, CSV with the columns
-    video, label, start, end, ELAN documents and Label Studio's JSON export; and results of `tal detect`, whose segments
-    become annotations.
+    Reads ActivityNet-style JSON, CSV with the columns video, label, start, end, ELAN, Label Studio, BORIS, V-TRACE,
+    FERAL, DeepEthogram, SimBA, CVAT, VIA 3, FiftyOne, SoccerNet, TextGrid, Solomon Coder, EPIC-KITCHENS-100, THUMOS14
+    and MultiTHUMOS; and results of `tal detect`, whose segments become annotations. Writes activitynet (.json), boris
+    (.boris), boris-aggregated, boris-tabular, frames (a row per frame), elan (.eaf), fiftyone, vtrace and csv (.csv).
     """
-    from tal_cli.datasets.annotations import save_annotations
-    from tal_cli.datasets.convert import merge, with_validation, with_videos
+    from tal_cli.datasets.convert import VideoFacts, merge, with_validation, with_videos
+    from tal_cli.datasets.formats.values import How
+    from tal_cli.datasets.writers import target_of, write_annotations
     from tal_cli.inputs import find_videos
 
     *inputs, out = files
     if not inputs:
         raise UsageError("name at least one file to read, then the one to write")
-    if not out.name.endswith(".json"):
-        raise UsageError(f"{out}: the output is JSON", "name it OUT.json")
+    target = target_of(out, to)
     if videos is not None and not videos.is_dir():
         raise InputError(videos, "no such folder")
-    result = merge(inputs, label_key, fps)
+    facts = VideoFacts([] if videos is None else find_videos(videos))
+    result = merge(inputs, How(label_key, fps, label_attribute, facts))
     if videos is not None:
-        found = find_videos(videos)
         with console.progress("probing", len(result.videos), "videos") as progress:
-            result = with_videos(result, found, progress)
-    save_annotations(with_validation(result, validation), out)
+            result = with_videos(result, facts, videos, progress)
+    write_annotations(with_validation(result, validation), out, target)
     instances = counted(sum(len(video.segments) for video in result.videos.values()), "instance")
     console.note(f"{counted(len(result.videos), 'video')}, {instances} of {counted(len(result.labels), 'label')}")
     print_path(out)

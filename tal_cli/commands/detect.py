@@ -121,6 +121,7 @@ def detect(
             help="Frame rate of the videos of feature files that have no VIDEO.json.",
         ),
     ] = None,
+    frames: Annotated[bool, typer.Option("--frames", help="Frame numbers beside seconds in CSV.")] = False,
     null: NullSeparated = False,
     force: Annotated[
         bool, typer.Option("--force", help="Use features that differ from those the model was trained on.")
@@ -188,6 +189,7 @@ def detect(
         detector.weights_sha256,
         detector.labels,
         detector.run_videos,
+        frames=frames,
         min_score=detector.display_scores if min_score is None else dict.fromkeys(detector.labels, min_score),
     )
     with visuals.steps(run) as steps:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, VideoAnnotation
-from tal_cli.datasets.formats import load_annotations
-from tal_cli.datasets.formats.values import DEFAULT_SUBSET, last_end
+from tal_cli.datasets.formats import read_annotations
+from tal_cli.datasets.formats.values import DEFAULT_SUBSET, Facts, How, last_end, stem
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.results.readers import read_results
 
@@ -18,7 +18,7 @@ TRAINING, VALIDATION = "training", "validation"
 Progress = Callable[[int, int], None]
 
 
-def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotations:
+def merge(files: Sequence[Path], how: How) -> Annotations:
     """Read and merge files of annotations or results; labels keep their order if the files agree on it.
 
     A video may be in several files as long as each label of a subject is in only one, as in data sets with a file per
@@ -35,9 +35,9 @@ def merge(files: Sequence[Path], label_key: str, fps: float | None) -> Annotatio
     version = ""
     for file in files:
         try:
-            found = load_annotations(file, label_key, fps)
+            found = read_annotations(file, how)
         except InputError as error:
-            found = _predicted(file, label_key, error)
+            found = _predicted(file, how.label_key, error)
         _check_order(file, found)
         for name, video in found.videos.items():
             if name in videos and videos[name].observation != video.observation:
@@ -106,29 +106,57 @@ def _joined(file: Path, first: VideoAnnotation, second: VideoAnnotation) -> Vide
     )
 
 
-def with_videos(annotations: Annotations, files: Sequence[Path], progress: Progress | None = None) -> Annotations:
-    """The annotations with durations and frame rates of the video files, matched by stem.
+class VideoFacts(Mapping[str, Facts]):
+    """What video files say of themselves, by stem; read when it is asked for.
 
     Raises:
-        AnnotationError: a video has no file; the first one is named.
-        InputError: two files have the name of one video.
+        InputError: two files have the name that is asked for.
         VideoError: a file is not a video.
     """
-    from tal_cli.extractors.video.stream import probe
 
-    by_stem: dict[str, Path] = {}
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files: dict[str, list[Path]] = {}
+        for file in files:
+            self._files.setdefault(file.stem, []).append(file)
+        self._known: dict[str, Facts] = {}
+
+    def __getitem__(self, name: str) -> Facts:
+        from tal_cli.extractors.video.stream import probe
+
+        if name not in self._known:
+            first, *others = self._files[name]
+            if others:
+                raise InputError(others[0], f"video {name}: {first} has the same name", "move one of them elsewhere")
+            told = probe(first)
+            self._known[name] = Facts(told.fps, told.frames, told.duration)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def with_videos(
+    annotations: Annotations, facts: Mapping[str, Facts], folder: Path, progress: Progress | None = None
+) -> Annotations:
+    """The annotations with durations and frame rates of the video files in a folder, matched by stem.
+
+    Raises:
+        AnnotationError: a video has no file; the first one is named. And as `VideoFacts`.
+    """
     known = {}
-    for file in files:
-        other = by_stem.setdefault(file.stem, file)
-        if other != file and file.stem in annotations.videos:
-            raise InputError(file, f"video {file.stem}: {other} has the same name", "move one of them elsewhere")
     for number, (name, video) in enumerate(annotations.videos.items(), start=1):
-        stem = name if name in by_stem or not video.path else PurePath(video.path.replace("\\", "/")).stem
-        if stem not in by_stem:
-            folder = files[0].parent if files else "the folder"
+        told = facts.get(name) or facts.get(stem(video.path or name))
+        if told is None:
             raise AnnotationError(folder, f"video {name}: no video file")
-        information = probe(by_stem[stem])
-        known[name] = replace(video, duration=information.duration or video.duration, fps=information.fps)
+        known[name] = replace(
+            video,
+            duration=told.duration or video.duration,
+            fps=told.fps or video.fps,
+            frames=video.frames or (told.frames if video.reviewed is not None or video.path else None),
+        )
         if progress is not None:
             progress(number, len(annotations.videos))
     return replace(annotations, videos=known)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tal_cli.datasets.annotations import Annotations
+from tal_cli.datasets.annotations import POINT, STATE, Annotations
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, seconds, sorted_labels, stem
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.spreadsheets import header, lines, separator, with_point
@@ -29,6 +29,10 @@ COLUMNS = {
     "subset": ("subset", "split"),
     "duration": ("duration", "video_duration"),
     "fps": ("fps", "frame_rate"),
+    "kind": ("kind", "type"),
+    "subject": ("subject", "animal", "individual"),
+    "comment": ("comment", "note"),
+    "score": ("score", "confidence"),
 }
 NEEDED = ({"video", "label", "start", "end"}, {"video", "label", "start_frame", "end_frame"})
 BOUNDS = ("start", "end", "start_frame", "end_frame")
@@ -87,7 +91,9 @@ def _entry(path: Path, line: int, cells: Cells, how: How) -> Entry:
     start, end = _bounds(path, where, cells, fps)
     if not label or start is None or end is None:
         raise AnnotationError(path, f"{where}: expected a label, a start and an end in seconds")
-    return Entry(video, label, start, end, subset, duration, fps)
+    kind = POINT if cells.get("kind") == POINT else STATE
+    subject, comment, score = cells.get("subject") or None, cells.get("comment", ""), finite(cells.get("score"))
+    return Entry(video, label, start, end, subset, duration, fps, kind, subject, comment, score)
 
 
 def _bounds(path: Path, where: str, cells: Cells, fps: float | None) -> tuple[float | None, float | None]:

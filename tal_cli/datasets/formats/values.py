@@ -9,7 +9,7 @@ from itertools import chain, count, pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-from tal_cli.datasets.annotations import GroundTruth, Ranges, VideoAnnotation
+from tal_cli.datasets.annotations import STATE, GroundTruth, Ranges, VideoAnnotation
 from tal_cli.inputs import VIDEO_SUFFIXES
 
 BEHAVIOUR_VERSION = "tal 1"
@@ -60,6 +60,10 @@ class Entry:
     subset: str | None = None
     duration: float | None = None
     fps: float | None = None
+    kind: str = STATE
+    subject: str | None = None
+    comment: str = ""
+    score: float | None = None
 
 
 def finite(value: Any) -> float | None:
@@ -154,7 +158,11 @@ def gather(entries: Iterable[Entry]) -> dict[str, VideoAnnotation]:
 
 
 def _video(name: str, items: list[Entry]) -> VideoAnnotation:
-    segments = tuple(GroundTruth(item.label, item.start, item.end) for item in items if item.label is not None)
+    segments = tuple(
+        GroundTruth(i.label, i.start, i.end, i.kind, i.subject, comment=i.comment, score=i.score)
+        for i in items
+        if i.label is not None
+    )
     duration = next((item.duration for item in items if item.duration is not None), last_end(segments))
     subset = next((item.subset for item in items if item.subset), DEFAULT_SUBSET)
     fps = next((item.fps for item in items if item.fps), None)

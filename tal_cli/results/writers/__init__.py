@@ -31,6 +31,7 @@ class RunInfo:
         run_videos: what the model was trained on, where that is known; formats with a place for it write it.
         terminal: whether the output is a terminal; only then are colours written.
         file: the file that is written; None for standard output.
+        frames: whether CSV has frame numbers beside seconds.
         min_score: the score from which segments of each label are listed, where that is known.
     """
 
@@ -41,6 +42,7 @@ class RunInfo:
     run_videos: RunVideos | None = None
     terminal: bool = False
     file: Path | None = None
+    frames: bool = False
     min_score: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -104,6 +106,8 @@ BUILT_IN = (
     Format("elan", ".eaf", "tal_cli.results.writers.elan:write", single=True),
     Format("edl", ".edl", "tal_cli.results.writers.edl:write", single=True),
     Format("otio", ".otio", "tal_cli.results.writers.otio:write", needs="opentimelineio"),
+    Format("boris", ".boris", "tal_cli.results.writers.boris:write"),
+    Format("frames", ".frames.csv", "tal_cli.results.writers.frames:write"),
     Format("labelstudio", ".labelstudio.json", "tal_cli.results.writers.labelstudio:write"),
 )
 FORMATS = Registry("tal.formats", Format, {format.name: format for format in BUILT_IN})

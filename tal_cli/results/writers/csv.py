@@ -7,23 +7,40 @@ import io
 from collections.abc import Iterable
 from typing import BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli.behaviour.frames import frame_span, frame_times
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 from tal_cli.results.writers.json import DECIMALS
 
 HEADER = ("video", "label", "start", "end", "score")
+FRAMES = ("start_frame", "end_frame")
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
-    """Write rows in the order of the videos, each in temporal order; quoted as in RFC 4180."""
-    file.write(_lines([HEADER]))
+    """Write rows in the order of the videos, each in temporal order; quoted as in RFC 4180.
+
+    With frames (`RunInfo.frames`), each row ends with its first frame and the one after its last.
+    """
+    file.write(_lines([HEADER + FRAMES if run.frames else HEADER]))
     for found in detections:
-        file.write(
-            _lines(
-                (found.video, s.label, *(round(value, DECIMALS) for value in (s.start, s.end, s.score)))
-                for s in found.in_time()
-            )
-        )
+        rows = [
+            (found.video, s.label, *(round(value, DECIMALS) for value in (s.start, s.end, s.score)))
+            for s in found.in_time()
+        ]
+        if run.frames:
+            times = times_of(found)
+            spans = (frame_span(s.start, s.end, times) if len(times) else ("", "") for s in found.in_time())
+            rows = [(*row, *span) for row, span in zip(rows, spans, strict=True)]
+        file.write(_lines(rows))
+
+
+def times_of(found: Detections) -> NDArray[np.float64]:
+    """Presentation times of a video's frames, evenly spaced, seconds; empty where the frame rate is unknown."""
+    frames = found.frames or round(found.duration * found.fps)
+    return frame_times(frames, frames / found.duration if found.duration > 0 else found.fps or 1.0)
 
 
 def _lines(rows: Iterable[tuple[object, ...]]) -> bytes:

@@ -20,6 +20,7 @@ from tal_cli.datasets.annotations import (
 )
 from tal_cli.datasets.convert import merge
 from tal_cli.datasets.formats import load_annotations
+from tal_cli.datasets.formats.values import How
 from tal_cli.datasets.training_data import load_videos
 from tal_cli.evaluation.average_precision import evaluate
 from tal_cli.evaluation.predictions import Predictions
@@ -61,7 +62,7 @@ def test_all_keys_come_back(tmp_path: Path) -> None:
     save_annotations(FULL, tmp_path / "a.json")
     again = load_annotations(tmp_path / "a.json")
     assert repr(again) == repr(FULL), "nan is not equal to itself, its text is"
-    assert repr(merge([tmp_path / "a.json"], "label", None)) == repr(FULL)
+    assert repr(merge([tmp_path / "a.json"], How())) == repr(FULL)
 
 
 def test_what_is_usual_has_no_key(tmp_path: Path) -> None:

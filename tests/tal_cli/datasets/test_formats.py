@@ -14,8 +14,9 @@ from small_runs import render_clip
 
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth
-from tal_cli.datasets.convert import merge, with_validation, with_videos
+from tal_cli.datasets.convert import VideoFacts, merge, with_validation, with_videos
 from tal_cli.datasets.formats import BUILT_IN, load_annotations
+from tal_cli.datasets.formats.values import How
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.results.segments import Detections, Segment
@@ -387,7 +388,7 @@ def test_what_ends_before_it_starts_is_not_converted(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("video,label,start,end\na,jump,2,1\n")
     with pytest.raises(AnnotationError, match="video a: jump ends at 1 s, before it starts at 2 s"):
-        merge([path], "label", None)
+        merge([path], How())
 
 
 def test_label_studio_with_several_annotators(tmp_path: Path) -> None:
@@ -509,14 +510,14 @@ def test_conversion_merges_probes_and_splits(tmp_path: Path, capsys: pytest.Capt
     assert app.run([*arguments, "--videos", str(tmp_path / "videos")]) == 3
     assert app.run(["datasets", "convert", str(tmp_path / "one.csv"), str(tmp_path / "one.csv"), str(out)]) == 3
     assert app.run(["datasets", "convert", str(out)]) == 2
-    assert app.run(["datasets", "convert", str(tmp_path / "one.csv"), str(tmp_path / "out.csv")]) == 2
+    assert app.run(["datasets", "convert", str(tmp_path / "one.csv"), str(tmp_path / "out.docx")]) == 2
     assert "in another file" in capsys.readouterr().err
 
 
 def test_two_videos_of_one_name_are_not_taken_for_each_other(tmp_path: Path) -> None:
     files = [tmp_path / "day1" / "a.mp4", tmp_path / "day2" / "a.mp4"]
     with pytest.raises(InputError, match=r"day2/a\.mp4: video a: .*day1/a\.mp4 has the same name"):
-        with_videos(read(tmp_path, "video,label,start,end\na,jump,1,2\n"), files)
+        with_videos(read(tmp_path, "video,label,start,end\na,jump,1,2\n"), VideoFacts(files), tmp_path)
 
 
 @pytest.mark.parametrize("format", ["json", "jsonl", "csv", "otio", "labelstudio"])

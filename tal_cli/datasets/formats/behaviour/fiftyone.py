@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli import console
-from tal_cli.datasets.annotations import Annotations, GroundTruth
+from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth
 from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, Facts, How, finite, framed, sorted_labels, video_of
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
@@ -63,6 +63,9 @@ def _segment(path: Path, video: str, item: dict[str, Any], facts: Facts) -> Grou
             found = framed(label, first, last, facts.fps or frames / duration)
         else:
             found = GroundTruth(label, start, end)
+    is_point = attributes.get("kind") == POINT
+    end = found.start if is_point else found.end
     return GroundTruth(
-        found.label, found.start, found.end, subject=str(subject) if subject else None, score=score, frames=found.frames
-    )
+        label, found.start, end, POINT if is_point else STATE, str(subject) if subject else None, score=score,
+        frames=found.frames,
+    )  # fmt: skip

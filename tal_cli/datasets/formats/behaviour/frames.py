@@ -4,7 +4,7 @@
 - SimBA (`targets_inserted`, `machine_results`): the frame without a name, features, labels last. Labels are named in
   `project_config.ini`, frame rates in `logs/video_info.csv`, in a folder above; else the last columns that hold only 0
   and 1 are labels.
-- `frame` and labels, as `tal` writes it.
+- `frame` and labels, or `video`, `frame` and labels, as `tal` writes it.
 - BORIS's binary tables and others: `time` and labels; columns of one name are joined, `rear (left|slow)` has
   modifiers.
 """
@@ -49,7 +49,7 @@ Columns = dict[str, list[int]]  # label -> 0, 1 or -1 of each row
 def recognises(head: str) -> bool:
     """Whether the first column counts frames or times, and the last holds 0, 1 or -1."""
     names = [name.lower() for name in first_row(head)]
-    if len(names) < 2 or names[0] not in ("", FRAME, TIME):
+    if len(names) < 2 or (names[0] not in ("", FRAME, TIME) and names[:2] != [VIDEO, FRAME]):
         return False
     sheet = read_sheet(Path(), head, names)
     complete = [row for _, row in sheet.rows[:50] if len(row) == len(names)]
@@ -68,29 +68,41 @@ def read(path: Path, text: str, how: How) -> Annotations:
         name = name.removesuffix(ending)
     if sheet.header[0].lower() == TIME:
         return _timed(sheet, name)
+    if sheet.header[0].lower() == VIDEO:
+        return _of_several(sheet, how)
     project = _simba(path) if not sheet.header[0] else None
     labels = _labels(sheet, project)
+    fps = how.facts_of(name).fps or (_simba_fps(project, name) if project else None)
+    video = _video(sheet, name, labels, fps, how)
+    return Annotations(BEHAVIOUR_VERSION, {name: video}, tuple(labels))
+
+
+def _of_several(sheet: Sheet, how: How) -> Annotations:
+    """A table with the video in its first column, and the frame in the second."""
+    labels = list(sheet.header[2:])
+    by_video: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
+    for line, row in sheet.rows:
+        by_video.setdefault(row[0], []).append((line, row))
+    videos = {
+        name: _video(replace(sheet, rows=tuple(rows)), name, labels, how.facts_of(name).fps, how)
+        for name, rows in by_video.items()
+    }
+    return Annotations(BEHAVIOUR_VERSION, videos, tuple(labels))
+
+
+def _video(sheet: Sheet, name: str, labels: Sequence[str], fps: float | None, how: How) -> VideoAnnotation:
     columns = _columns(sheet, labels)
-    facts = how.facts_of(name)
-    fps = facts.fps or (_simba_fps(project, name) if project else None)
     if fps is None:
-        console.warn(f"{path}: frames without a frame rate have no times; give --fps X, or --videos DIR")
+        console.warn(f"{sheet.path}: {name}: frames without a frame rate have no times; give --fps X, or --videos DIR")
     segments = [
         framed(label, first, last, fps)
         for label, states in columns.items()
         for first, last, state in runs(states)
         if state == 1
     ]
-    reviewed = _reviewed(columns, fps)
-    video = replace(
-        video_of(name, segments, Facts(fps, len(sheet.rows), facts.duration), reviewed=reviewed[0]),
-        reviewed_labels=reviewed[1],
-    )
-    return _annotations(video, labels)
-
-
-def _annotations(video: VideoAnnotation, labels: Sequence[str], subjects: tuple[str, ...] = ()) -> Annotations:
-    return Annotations(BEHAVIOUR_VERSION, {video.name: video}, tuple(labels), subjects=subjects)
+    everywhere, by_label = _reviewed(columns, fps)
+    video = video_of(name, segments, Facts(fps, len(sheet.rows), how.facts_of(name).duration), reviewed=everywhere)
+    return replace(video, reviewed_labels=by_label)
 
 
 def _labels(sheet: Sheet, project: Path | None) -> list[str]:
@@ -203,4 +215,5 @@ def _timed(sheet: Sheet, name: str) -> Annotations:
     found = {item.label for item in segments}
     duration = round(times[-1] + step, DECIMALS) if times and not math.isnan(step) else None
     video = video_of(name, segments, Facts(duration=duration))
-    return _annotations(video, [label for label in labels if label in found], subjects)
+    ordered = tuple(label for label in labels if label in found)
+    return Annotations(BEHAVIOUR_VERSION, {name: video}, ordered, subjects=subjects)

@@ -184,7 +184,7 @@ def joined(videos: Sequence[VideoAnnotation]) -> list[GroundTruth]:
             else:
                 bouts[before] = replace(bouts[before], end=moved.end)
         start += video.duration or last_end(video.segments)
-    return sorted(bouts, key=lambda item: item.start)
+    return sorted(bouts, key=lambda item: (math.isnan(item.start), item.start))
 
 
 def _before(bouts: Sequence[GroundTruth], piece: GroundTruth) -> int | None:

@@ -1,0 +1,1 @@
+"""Statistics of labelled behaviour, on instances in memory: no files, no printing."""

@@ -1,0 +1,125 @@
+"""Writers of annotations in other programs' formats: functions of annotations that return a file's bytes.
+
+What a format has no place for is told in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tal_cli import console
+from tal_cli.datasets.annotations import Annotations, GroundTruth, save_annotations
+from tal_cli.extractors.errors import UsageError
+from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.plugins import load_object
+
+Write = Callable[[Annotations], bytes]
+ALWAYS = ("label", "start", "end")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A format to write.
+
+    Attributes:
+        suffix: of its files, with the dot.
+        function: "module:function" of its writer; empty for tal's own.
+        holds: what it has a place for, besides label, start and end: attributes of an instance and of a video.
+        single: whether a file holds one video.
+    """
+
+    suffix: str
+    function: str
+    holds: tuple[str, ...]
+    single: bool = False
+
+
+BORIS = ("kind", "subject", "modifiers", "comment", "comment_end", "part", "frames")
+TARGETS = {
+    "activitynet": Target(".json", "", ()),
+    "boris": Target(".boris", "tal_cli.datasets.writers.boris:write_project", BORIS),
+    "boris-aggregated": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_aggregated", BORIS),
+    "boris-tabular": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_tabular", BORIS),
+    "frames": Target(".csv", "tal_cli.datasets.writers.tables:write_frames", ("reviewed", "frames")),
+    "elan": Target(".eaf", "tal_cli.datasets.writers.tables:write_elan", (), single=True),
+    "fiftyone": Target(
+        ".json", "tal_cli.datasets.writers.tables:write_fiftyone", ("kind", "subject", "score", "frames")
+    ),
+    "vtrace": Target(
+        ".csv",
+        "tal_cli.datasets.writers.tables:write_vtrace",
+        ("kind", "subject", "score", "source", "status", "suggestions", "frames"),
+        single=True,
+    ),
+    "csv": Target(
+        ".csv", "tal_cli.datasets.writers.tables:write_csv", ("kind", "subject", "comment", "score", "frames")
+    ),
+}
+BY_SUFFIX = {".json": "activitynet", ".boris": "boris", ".eaf": "elan", ".csv": "csv"}
+WORDS = {
+    "subject": "subjects", "modifiers": "modifiers", "comment": "comments", "score": "scores", "id": "identifiers",
+    "by": "authors", "at": "times of writing", "kind": "points as such", "status": "statuses", "source": "sources",
+    "reviewed": "what was reviewed", "suggestions": "suggestions", "comment_end": "comments at the end",
+}  # fmt: skip
+
+
+def target_of(out: Path, name: str | None) -> str:
+    """The name of the format of a file, by `name` or else by its suffix.
+
+    Raises:
+        UsageError: an unknown format or suffix.
+    """
+    if name is not None:
+        if name not in TARGETS:
+            raise UsageError(f"--to {name}: no such format", f"use one of {', '.join(TARGETS)}")
+        return name
+    if out.suffix.lower() not in BY_SUFFIX:
+        known = ", ".join(BY_SUFFIX)
+        raise UsageError(
+            f"{out}: no format has the suffix {out.suffix!r}", f"use one of {known}, or name one with --to"
+        )
+    return BY_SUFFIX[out.suffix.lower()]
+
+
+def write_annotations(annotations: Annotations, out: Path, name: str) -> None:
+    """Write annotations to a file; formats with one video a file are written to a folder if there are several.
+
+    Raises:
+        UsageError: the format cannot hold them, as it needs a frame rate or a folder.
+    """
+    target = TARGETS[name]
+    if not target.function:
+        save_annotations(annotations, out)
+        return
+    write: Write = load_object(target.function)
+    lost = left_out(annotations, target)
+    if lost:
+        console.note(f"{out}: {name} has no place for {', '.join(lost)}")
+    if not target.single or (len(annotations.videos) == 1 and out.suffix):
+        write_atomically(out, write(annotations))
+        return
+    if out.suffix:
+        raise UsageError(
+            f"{out}: a file of the format {name} holds one video, and there are {len(annotations.videos)}",
+            "name a folder",
+        )
+    for video in annotations.videos.values():
+        file = out / f"{video.name}{target.suffix}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, write(replace(annotations, videos={video.name: video})))
+
+
+def left_out(annotations: Annotations, target: Target) -> list[str]:
+    """What a format has no place for, of all that the annotations say, in words."""
+    usual = GroundTruth("", 0.0, 0.0)
+    videos = annotations.videos.values()
+    said = {
+        name: any(getattr(item, name) != getattr(usual, name) for video in videos for item in video.segments)
+        for name in WORDS
+        if hasattr(usual, name)
+    }
+    said["reviewed"] = any(video.reviewed is not None or video.reviewed_labels for video in videos)
+    said["suggestions"] = any(video.suggestions for video in videos)
+    return [words for name, words in WORDS.items() if said[name] and name not in target.holds]

@@ -1,0 +1,138 @@
+"""Tables as BORIS exports them: aggregated events (a row per instance) and tabular events (rows START, STOP, POINT)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+
+from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth
+from tal_cli.datasets.formats.boris.timeline import START, STOP
+from tal_cli.datasets.writers.boris import Session, sessions
+
+NA = "NA"
+Cell = str | float | int
+
+
+def write_aggregated(annotations: Annotations) -> bytes:
+    """One row per instance."""
+    categories = {item.name: item.category for item in annotations.definitions}
+    found = sessions(annotations)
+    sets = _sets(found)
+    header = [
+        "Observation id", "Observation date", "Description", "Observation type", "Source", "Time offset (s)",
+        "Coding duration", "Media duration (s)", "FPS (frame/s)", "Subject",
+        "Observation duration by subject by observation", "Behavior", "Behavioral category",
+        *(f"Modifier #{n + 1}" for n in range(sets)), "Behavior type", "Start (s)", "Stop (s)", "Duration (s)",
+        "Media file name", "Image index start", "Image index stop", "Image file path start", "Image file path stop",
+        "Comment start", "Comment stop",
+    ]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for session in found:
+        durations, rates = _told(session)
+        coded = _number(max((item.end for item in session.bouts), default=0.0))
+        for item in session.bouts:
+            is_point = item.kind == POINT
+            first, last = item.frames or (None, None)
+            rows.append([
+                session.name, "", "", _type(session), _source(session), 0.0, coded, durations, rates,
+                item.subject or "No focal subject", NA, item.label, categories.get(item.label) or "Not defined",
+                *_modifiers(item, sets), "POINT" if is_point else "STATE", _number(item.start), _number(item.end),
+                NA if is_point else _number(item.end - item.start), _file(session, item.start), _frame(first),
+                _frame(last), "", "", item.comment, item.comment_end,
+            ])  # fmt: skip
+    return _table(header, rows)
+
+
+def write_tabular(annotations: Annotations) -> bytes:
+    """One row per start, stop and point, in the order of time."""
+    categories = {item.name: item.category for item in annotations.definitions}
+    found = sessions(annotations)
+    sets = _sets(found)
+    header = [
+        "Observation id", "Observation date", "Description", "Observation duration", "Observation type", "Source",
+        "Time offset (s)", "Media duration (s)", "FPS", "Subject", "Behavior", "Behavioral category",
+        *(f"Modifier #{n + 1}" for n in range(sets)), "Behavior type", "Time", "Media file name", "Image index",
+        "Image file path", "Comment",
+    ]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for session in found:
+        durations, rates = _told(session)
+        length = _number(sum(video.duration for video in session.media)) if session.media else NA
+        events = sorted(
+            (event for item in session.bouts for event in _events(item)),
+            key=lambda event: (math.isnan(event[0]), event[0], event[1] == START),
+        )
+        rows += [
+            [
+                session.name, "", "", length, _type(session), _source(session), 0.0, durations, rates,
+                item.subject or "", item.label, categories.get(item.label, ""), *_modifiers(item, sets), what,
+                _number(time), _file(session, time), _frame(frame), NA, comment,
+            ]
+            for time, what, item, comment, frame in events
+        ]  # fmt: skip
+    return _table(header, rows)
+
+
+def _events(item: GroundTruth) -> Iterator[tuple[float, str, GroundTruth, str, int | None]]:
+    first, last = item.frames or (None, None)
+    if item.kind == POINT:
+        yield item.start, "POINT", item, item.comment, first
+        return
+    yield item.start, START, item, item.comment, first
+    yield item.end, STOP, item, item.comment_end, last
+
+
+def _sets(found: Sequence[Session]) -> int:
+    return max((len(item.modifiers) for session in found for item in session.bouts), default=0)
+
+
+def _modifiers(item: GroundTruth, sets: int) -> list[str]:
+    told = [",".join(values) or "None" for values in item.modifiers]
+    return told + [""] * (sets - len(told))
+
+
+def _type(session: Session) -> str:
+    if session.media:
+        return "Media file(s)"
+    return "Live observation" if session.has_times else "From directories of images"
+
+
+def _source(session: Session) -> str:
+    players = [session.media, *((camera,) for camera in session.cameras)]
+    return "|".join(
+        f"player #{n}:{';'.join(video.path or video.name for video in player)}"
+        for n, player in enumerate(players, start=1)
+        if player
+    )
+
+
+def _told(session: Session) -> tuple[str, str]:
+    """Durations and frame rates of the media, as in `120.04;90|150`."""
+    players = [player for player in (session.media, *((camera,) for camera in session.cameras)) if player]
+    durations = "|".join(";".join(str(_number(video.duration)) for video in player) for player in players)
+    rates = "|".join(";".join(str(_number(video.fps or math.nan)) for video in player) for player in players)
+    return durations or NA, rates or NA
+
+
+def _file(session: Session, time: float) -> str:
+    for video in session.media:
+        if time < video.duration or video is session.media[-1]:
+            return video.path or video.name
+        time -= video.duration
+    return NA
+
+
+def _number(value: float) -> Cell:
+    return NA if math.isnan(value) else round(value, 6)
+
+
+def _frame(frame: int | None) -> Cell:
+    return NA if frame is None else frame
+
+
+def _table(header: list[str], rows: list[list[Cell]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().encode()

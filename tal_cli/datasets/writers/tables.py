@@ -1,0 +1,139 @@
+"""Per-frame tables, CSV, V-TRACE's CSV, FiftyOne's JSON and ELAN's documents."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli import __version__
+from tal_cli.behaviour.frames import frame_labels, frame_span, frame_times
+from tal_cli.datasets.annotations import POINT, UNDECIDED, Annotations, GroundTruth, VideoAnnotation
+from tal_cli.datasets.formats.values import last_end
+from tal_cli.extractors.errors import UsageError
+from tal_cli.results.segments import Detections, Segment
+from tal_cli.results.writers import RunInfo
+from tal_cli.results.writers.elan import document_of
+
+UNSEEN = -1  # as in DeepEthogram
+FRAME_COLUMNS = ("video", "frame")
+
+
+def write_csv(annotations: Annotations) -> bytes:
+    """A row per instance, times in seconds; a video without instances has a row of its own."""
+    header = ("video", "label", "start", "end", "kind", "subject", "comment", "score", "subset", "duration", "fps")
+    rows: list[Sequence[Any]] = [header]
+    for video in annotations.videos.values():
+        about = (video.subset, video.duration or "", video.fps or "")
+        rows += [
+            (video.name, i.label, i.start, i.end, i.kind, i.subject, i.comment, i.score, *about)
+            for i in video.segments
+            if not math.isnan(i.start)
+        ]
+        if not video.segments:
+            rows.append((video.name, *[""] * 7, *about))
+    return csv_bytes(rows)
+
+
+def write_frames(annotations: Annotations) -> bytes:
+    """A row per frame and a column of 0 and 1 per label; -1 was not reviewed.
+
+    Raises:
+        UsageError: a video's frame rate is not known.
+    """
+    rows: list[Sequence[Any]] = [(*FRAME_COLUMNS, *annotations.labels)]
+    for video in annotations.videos.values():
+        times = times_of(video)
+        items = [(item.label, item.start, item.end) for item in video.segments if not math.isnan(item.start)]
+        states = frame_labels(items, annotations.labels, times).astype(int)
+        for place, label in enumerate(annotations.labels):
+            ranges = video.reviewed_of(label)
+            if ranges is not None:
+                seen = np.any([(times >= start - 1e-6) & (times < end - 1e-6) for start, end in ranges], axis=0)
+                states[~np.broadcast_to(seen, len(times)), place] = UNSEEN
+        rows += frame_rows(video.name, states)
+    return csv_bytes(rows)
+
+
+def frame_rows(video: str, states: NDArray[Any]) -> list[tuple[Any, ...]]:
+    """Rows of a per-frame table, from states [frames, labels]."""
+    return [(video, frame, *row) for frame, row in enumerate(states.tolist())]
+
+
+def times_of(video: VideoAnnotation) -> NDArray[np.float64]:
+    """Presentation times of a video's frames at its frame rate, seconds. Raises UsageError if that is not known."""
+    if not video.fps:
+        raise UsageError(f"video {video.name}: its frame rate is not known", "give --videos DIR, or --fps X")
+    duration = video.duration or last_end(video.segments)
+    return frame_times(video.frames or max(1, round(duration * video.fps)), video.fps)
+
+
+def write_vtrace(annotations: Annotations) -> bytes:
+    """V-TRACE 1.2's CSV of one video; frames have the last one inside."""
+    (video,) = annotations.videos.values()
+    meta = {"annotation_version": 3, "duration": video.duration, "subset": video.subset}
+    if video.fps:
+        meta |= {"fps": video.fps, "frame": len(times_of(video))}
+    header = ("labelId", "timestamp", "endTimestamp", "subject", "type", "startFrame", "endFrame", "score", "source",
+              "review")  # fmt: skip
+    rows: list[Sequence[Any]] = [header]
+    for item in sorted((*video.segments, *video.suggestions), key=lambda item: item.start):
+        first, last = _frames(item, video) if video.fps else ("", "")
+        source = "model" if item.status in UNDECIDED or item.source == "model" else ""
+        rows.append(
+            (item.label, item.start, item.end, item.subject, item.kind, first, last, item.score, source, item.status)
+        )
+    return f"# trace-meta: {json.dumps(meta)}\n".encode() + csv_bytes(rows)
+
+
+def write_fiftyone(annotations: Annotations) -> bytes:
+    """FiftyOne's temporal detections in frames, counted from 1, the last one inside.
+
+    Raises:
+        UsageError: a video's frame rate is not known.
+    """
+    labels: dict[str, list[dict[str, Any]]] = {}
+    for video in annotations.videos.values():
+        labels[video.name] = []
+        for item in video.segments:
+            first, last = _frames(item, video)
+            told: dict[str, Any] = {"label": item.label, "support": [first + 1, last + 1]}
+            told |= {} if item.score is None else {"confidence": item.score}
+            subject = {"subject": item.subject} if item.subject else {}
+            kind = {"kind": POINT} if item.kind == POINT else {}
+            labels[video.name].append({**told, "attributes": {**subject, **kind}})
+    classes = list(annotations.labels)
+    return (json.dumps({"classes": classes, "labels": labels}, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _frames(item: GroundTruth, video: VideoAnnotation) -> tuple[int, int]:
+    """First and last frame of an instance."""
+    first, after = frame_span(item.start, item.end, times_of(video))
+    return first, after - 1
+
+
+def write_elan(annotations: Annotations) -> bytes:
+    """A document of ELAN with a tier per label."""
+    (video,) = annotations.videos.values()
+    segments = tuple(
+        Segment(item.label, item.start, item.end, item.score or 1.0)
+        for item in video.segments
+        if not math.isnan(item.start)
+    )
+    found = Detections(
+        video.name, video.path or video.name, video.duration, video.fps or 0.0, video.frames or 0, segments
+    )
+    return document_of(found, RunInfo(__version__, "", ""))
+
+
+def csv_bytes(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Rows as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,166 @@
+"""Annotations written in other programs' formats, and read back."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tal_cli import app
+from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, ModifierSet, VideoAnnotation
+from tal_cli.datasets.formats import read_annotations
+from tal_cli.datasets.formats.values import Facts, How
+from tal_cli.datasets.writers import TARGETS, write_annotations
+from tal_cli.extractors.errors import UsageError
+
+FOLDER = Path(os.environ.get("TAL_SHARED", Path(__file__).resolve().parents[4] / "shared")) / "behaviour"
+FPS = 25.0
+ANNOTATIONS = Annotations(
+    "tal 1",
+    {
+        "a": VideoAnnotation("a", "training", 20.0, FPS, (
+            GroundTruth("dig", 1.0, 4.2, "state", "Rex", (("left",), ("deep", "fast")), "begins", "ends"),
+            GroundTruth("dig", 2.0, 6.0, "state", "Rex", (("right",), ())),
+            GroundTruth("bark", 3.0, 3.0, "point"),
+            GroundTruth("run", 6.0, 8.0, "state", "Rex"),
+            GroundTruth("run", 8.0, 9.0, "state", "Rex"),
+            GroundTruth("run", 18.0, 20.0, "state", part=(1, 2)),
+        ), frames=500, path="v/a.mp4", observation="day"),
+        "b": VideoAnnotation("b", "training", 10.0, FPS, (
+            GroundTruth("run", 0.0, 1.4, "state", part=(2, 2)), GroundTruth("bark", 5.0, 5.0, "point"),
+        ), frames=250, path="v/b.mp4", observation="day"),
+        "empty": VideoAnnotation("empty", "training", 4.0, FPS, (), frames=100, path="v/empty.mp4", observation="n"),
+        "live": VideoAnnotation("live", "training", 5.0, None, (GroundTruth("run", 1.0, 5.0),), observation="live"),
+    },
+    ("dig", "run", "bark"),
+    definitions=(
+        LabelDefinition("dig", "state", "d", "", "#123456", (ModifierSet("side", "one", ("left", "right")),
+                        ModifierSet("how", "several", ("deep", "fast"))), "work", ("run",)),
+        LabelDefinition("run"), LabelDefinition("bark", "point"),
+    ),
+    subjects=("Rex",),
+)  # fmt: skip
+FACTS = {name: Facts(FPS, video.frames, video.duration) for name, video in ANNOTATIONS.videos.items() if video.frames}
+Fact = tuple[object, ...]
+
+
+def facts(annotations: Annotations, *attributes: str) -> list[Fact]:
+    """What of each instance has to come back."""
+    return sorted(
+        (
+            (video.name, item.label, round(item.start, 6), round(item.end, 6), *(getattr(item, a) for a in attributes))
+            for video in annotations.videos.values()
+            for item in video.segments
+            if item.start == item.start
+        ),
+        key=repr,
+    )
+
+
+def back(out: Path, how: How | None = None) -> Annotations:
+    return read_annotations(out, how or How(facts=FACTS))
+
+
+@pytest.mark.parametrize("name", ["boris", "boris-aggregated", "boris-tabular"])
+def test_formats_of_boris_come_back(tmp_path: Path, name: str) -> None:
+    out = tmp_path / f"x{TARGETS[name].suffix}"
+    write_annotations(ANNOTATIONS, out, name)
+    found = back(out)
+    kept = ("kind", "subject", "modifiers", "comment", "comment_end", "part")
+    assert facts(found, *kept) == facts(ANNOTATIONS, *kept)
+    videos = {name: (v.path, v.observation, v.duration) for name, v in found.videos.items()}
+    told = {name: (v.path, v.observation, v.duration) for name, v in ANNOTATIONS.videos.items()}
+    assert videos == (told if name == "boris" else {n: v for n, v in told.items() if n != "empty"})
+    if name == "boris":
+        assert found.definitions == ANNOTATIONS.definitions and found.subjects == ("Rex",)
+
+
+def test_a_project_holds_what_boris_wants(tmp_path: Path) -> None:
+    """The keys with which BORIS 10.0.2 opens a project."""
+    write_annotations(ANNOTATIONS, tmp_path / "x.boris", "boris")
+    document = json.loads((tmp_path / "x.boris").read_text())
+    assert set(document) == {
+        "time_format", "project_date", "project_name", "project_description", "project_format_version", "subjects_conf",
+        "behaviors_conf", "observations", "behavioral_categories", "independent_variables", "coding_map",
+        "behaviors_coding_map", "converters",
+    }  # fmt: skip
+    for item in document["behaviors_conf"].values():
+        assert {"type", "key", "code", "description", "category", "modifiers", "excluded", "coding map"} <= set(item)
+    day, live = document["observations"]["day"], document["observations"]["live"]
+    assert list(day["file"]) == [str(n) for n in range(1, 9)] and day["file"]["1"] == ["v/a.mp4", "v/b.mp4"]
+    assert set(day["media_info"]) == {"length", "fps", "hasVideo", "hasAudio", "offset"}
+    assert {len(event) for event in day["events"]} == {6} and {len(event) for event in live["events"]} == {5}
+    assert [event for event in day["events"] if event[2] == "run" and not event[1]] == [
+        [18.0, "", "run", "", "", 450], [21.4, "", "run", "", "", 35]
+    ]  # fmt: skip
+    assert live["type"] == "LIVE" and day["type"] == "MEDIA"
+
+
+def test_boris_cannot_hold_overlaps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = tuple(GroundTruth("run", float(n), n + 1.5, id=str(n)) for n in (0, 1, 5))
+    video = VideoAnnotation("a", "training", 9.0, FPS, items)
+    write_annotations(Annotations("", {"a": video}, ("run",)), tmp_path / "x.boris", "boris")
+    assert facts(back(tmp_path / "x.boris")) == [("a", "run", 0.0, 2.5), ("a", "run", 5.0, 6.5)]
+    said = capsys.readouterr().err
+    assert "run at 1 s overlaps the one at 0 s" in said and "no place for identifiers" in said
+
+
+def test_frames_come_back(tmp_path: Path) -> None:
+    videos = {name: replace(video, reviewed=((0.0, 7.0),)) for name, video in ANNOTATIONS.videos.items() if video.fps}
+    write_annotations(replace(ANNOTATIONS, videos=videos), tmp_path / "x.csv", "frames")
+    lines = (tmp_path / "x.csv").read_text().splitlines()
+    assert lines[0] == "video,frame,dig,run,bark" and len(lines) == 1 + 500 + 250 + 100
+    assert lines[1] == "a,0,0,0,0" and lines[76] == "a,75,1,0,1" and lines[500] == "a,499,-1,-1,-1"
+    found = back(tmp_path / "x.csv")
+    assert [row for row in facts(found) if row[0] == "a"] == [
+        ("a", "bark", 3.0, 3.04), ("a", "dig", 1.0, 6.0), ("a", "run", 6.0, 7.0)
+    ]  # fmt: skip
+    assert found.videos["a"].reviewed == ((0.0, 7.0),) and found.videos["a"].frames == 500
+    with pytest.raises(UsageError, match="video live: its frame rate is not known"):
+        write_annotations(ANNOTATIONS, tmp_path / "x.csv", "frames")
+
+
+@pytest.mark.parametrize("name", ["csv", "fiftyone", "vtrace", "elan"])
+def test_other_formats_come_back(tmp_path: Path, name: str) -> None:
+    (video,) = [replace(ANNOTATIONS.videos["a"], segments=ANNOTATIONS.videos["a"].segments[2:5])]
+    one = replace(ANNOTATIONS, videos={"a": video})
+    out = tmp_path / f"a{TARGETS[name].suffix}"
+    write_annotations(one, out, name)
+    kept = () if name == "elan" else ("kind", "subject")
+    found, told = facts(back(out), *kept), facts(one, *kept)
+    assert found == (told if name != "elan" else [("a", "bark", 3.0, 3.001), *told[1:]])
+
+
+def test_formats_of_one_video_take_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds one video, and there are 4"):
+        write_annotations(ANNOTATIONS, tmp_path / "x.csv", "vtrace")
+    write_annotations(ANNOTATIONS, tmp_path / "out", "vtrace")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.csv", "b.csv", "empty.csv", "live.csv"]
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the shared folder is absent: {FOLDER}")
+@pytest.mark.parametrize("sample", ["boris/mice.boris", "boris/mice_raters.boris.gz", "boris/mice_stills.boris"])
+@pytest.mark.parametrize("name", ["boris", "boris-aggregated", "boris-tabular"])
+def test_samples_come_back(tmp_path: Path, sample: str, name: str) -> None:
+    told = read_annotations(FOLDER / sample, How())
+    out = tmp_path / f"x{TARGETS[name].suffix}"
+    write_annotations(told, out, name)
+    found = back(out, How())
+    kept = ("kind", "subject", "modifiers", "comment", "comment_end")
+    assert facts(found, *kept) == facts(told, *kept)
+
+
+def test_the_command_converts_by_suffix_and_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("video,label,start,end,kind,subject,fps,duration\na,run,1,2,state,Rex,25,9\n")
+    convert = ["datasets", "convert", str(tmp_path / "a.csv")]
+    assert app.run([*convert, str(tmp_path / "x.boris")]) == 0
+    assert app.run([*convert, str(tmp_path / "x.csv"), "--to", "frames"]) == 0
+    assert app.run([*convert, str(tmp_path / "x.json")]) == 0
+    assert facts(back(tmp_path / "x.boris"), "subject") == [("a", "run", 1.0, 2.0, "Rex")]
+    assert len((tmp_path / "x.csv").read_text().splitlines()) == 226
+    assert facts(back(tmp_path / "x.json"), "subject") == [("a", "run", 1.0, 2.0, "Rex")]
+    assert app.run([*convert, str(tmp_path / "x.csv"), "--to", "odt"]) == 2
+    assert "no such format" in capsys.readouterr().err
