@@ -53,6 +53,7 @@ class TrainingConfig(Strict):
     crop_ratio: tuple[Share, Share] | None = (0.9, 1.0)
     truncate_threshold: Share = 0.5
     input_noise: NonNegative = 0.0
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of a video's channels, the others scaled up
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
     initial_loss_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -20,7 +20,7 @@ from torch.optim.optimizer import ParamsT
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.feed_forward import SlowLinear
 from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pyramid_points
-from tal_cli.models.layers.shared_random import draw
+from tal_cli.models.layers.shared_random import BatchPart, draw
 from tal_cli.models.predictions import Predictions, decode_distances
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.decoders import QuerySettings
@@ -84,12 +84,11 @@ def batch_loss(
 
     Features [B, T, C]; mask bool [B, T]; per video segments float [n, 2] in grid cells and labels int64 [n]; reviewed
     bool [B, T, 1], or [B, T, C] for C classes: where the truth is known, so that it is learned (None: everywhere).
-    Adds the recipe's input noise to the features while the detector trains. Updates `normalizer`. `tally` returns the
-    counts of the whole batch for those of this part; the losses of all parts then add up to the batch's.
+    While the detector trains, features are `disturbed`. Updates `normalizer`. `tally` returns the counts of the whole
+    batch for those of this part; the losses of all parts then add up to the batch's.
     """
-    if detector.training and training.input_noise > 0:
-        noise = draw(torch.randn, rows_BTC, tuple(rows_BTC.shape[1:]), detector.part)
-        rows_BTC = rows_BTC + noise * training.input_noise
+    if detector.training:
+        rows_BTC = disturbed(rows_BTC, training, detector.part)
     predictions = detector(rows_BTC, mask_BT)
     if predictions.queries is not None:
         return query_loss(predictions.queries, detector.config, segments, labels, tally, reviewed_BTK)
@@ -101,6 +100,16 @@ def batch_loss(
     targets = batch_targets(predictions, detector.config, segments, labels, training.assignment)
     targets = replace(targets, known=known)
     return prediction_loss(predictions, targets, detector.config, normalizer, training, tally)
+
+
+def disturbed(rows_BTC: Tensor, training: TrainingConfig, part: BatchPart | None) -> Tensor:
+    """Features with the recipe's noise, and without some channels of each video, the others scaled up as in dropout."""
+    if training.input_noise > 0:
+        rows_BTC = rows_BTC + draw(torch.randn, rows_BTC, tuple(rows_BTC.shape[1:]), part) * training.input_noise
+    if training.input_dropout > 0:
+        kept = draw(torch.rand, rows_BTC, (1, rows_BTC.shape[2]), part) >= training.input_dropout
+        rows_BTC = rows_BTC * (kept / (1 - training.input_dropout))
+    return rows_BTC
 
 
 @torch.no_grad()

@@ -31,6 +31,7 @@ FEWEST_STEPS, MOST_STEPS = 1200, 15_000
 EPOCHS, FEWEST_EPOCHS = 40, 8  # including warm-up
 RARE = 0.02  # smaller fractions of instances are not reported
 POSITIVES = 4  # approximate number of positive points per instance
+DROPPED = 0.5  # share of channels dropped where they outnumber instances: then chance tells any two of these apart
 NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # model widths; WIDE_FROM instances and more use the wide one
 
 
@@ -152,6 +153,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             # Averages over the last tenth of the run; at most the published decay.
             ema_decay=round(min(max(1 - 10 / max(visits.steps(len(shape.lengths)), 1), 0.9), 0.999), 4),
             initial_loss_norm=max(1.0, round(positives)),
+            input_dropout=DROPPED if spec.channels > len(shape.durations) else 0.0,
             class_loss="focal",
             iou_weight_power=0.2,
             select="best-test",
@@ -177,7 +179,8 @@ def summary(recipe: Recipe, shape: DataShape) -> list[str]:
         f"width {model.width}{_window(recipe)}",
         f"derived training: sequences of {cell * training.max_length:.3g} s, batches of {training.batch_size}, "
         f"{counted(training.crops, 'crop')} per video and epoch, {training.warmup_epochs} + {training.epochs} epochs = "
-        f"{visits.steps(videos)} steps, learning rate {training.learning_rate:g}",
+        f"{visits.steps(videos)} steps, learning rate {training.learning_rate:g}"
+        + (f", {training.input_dropout:.0%} of the channels dropped" if training.input_dropout else ""),
     ]
     for odd, what, stride in (
         (durations < 1, "shorter than a row of features", "smaller"),

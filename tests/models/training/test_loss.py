@@ -13,7 +13,7 @@ from tal_cli.models.layers.pyramid import PyramidLayout, pad_batch, pyramid_poin
 from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.training.assignment import PointRanges, label_points, match_centers, pad_ground_truth
-from tal_cli.models.training.loss import LossNormalizer, batch_loss, parameter_groups
+from tal_cli.models.training.loss import LossNormalizer, batch_loss, disturbed, parameter_groups
 
 LAYOUT = PyramidLayout((32, 16, 8), gap=4)
 RANGES = ((0.0, 4.0), (4.0, 8.0), (8.0, 10000.0))
@@ -154,3 +154,14 @@ def test_drop_path_only_drops_while_training() -> None:
         detector.train()
         torch.manual_seed(0)
         assert not torch.equal(detector(features, mask).refined, detector(features, mask).refined)
+
+
+def test_channels_are_dropped_from_whole_videos_and_the_others_scaled_up() -> None:
+    torch.manual_seed(0)
+    rows = torch.rand(4, 50, 200) + 1
+    training = small("training.input_dropout=0.25", "training.input_noise=0").training
+    found = disturbed(rows, training, None)
+    dropped = (found == 0).all(dim=1)  # [4, 200]
+    assert 0.15 < dropped.float().mean() < 0.35 and not torch.equal(dropped[0], dropped[1])
+    torch.testing.assert_close(found, rows / 0.75 * ~dropped[:, None])
+    assert torch.equal(disturbed(rows, small("training.input_noise=0").training, None), rows)

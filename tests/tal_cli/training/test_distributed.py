@@ -31,6 +31,7 @@ SMALL = (
     f"features={{extractor: made-up, channels: {CHANNELS}, window: 16, stride: 4}}",
     "model={classes: 2, width: 16, head_width: 16, levels: 3, pad_length: 64, encoder: {name: gmg, mlp_width: 16}}",
     "training={epochs: 2, warmup_epochs: 1, batch_size: 4, learning_rate: 0.001, max_length: 64, input_noise: 0.1,"
+    " input_dropout: 0.3,"
     " drop_path: 0.3, initial_loss_norm: 20}",
 )
 

@@ -115,6 +115,10 @@ def test_what_is_derived_follows_the_data() -> None:
     endless = shape(8, 300_000, 40_000, 3)
     assert "larger --stride" in summary(derive_recipe("mine", SPEC, endless, 1), endless)[-1]
     assert derive_recipe("mine", SPEC, shape(40, 300, 150, 1), 1).model.levels == 7
+    rich = derive_recipe("mine", spec_of(300, stride=4), shape(40, 300, 20, 5), 1)
+    assert rich.training.input_dropout == 0.5
+    assert "50% of the channels dropped" in "\n".join(summary(rich, shape(40, 300, 20, 5)))
+    assert derive_recipe("mine", spec_of(100, stride=4), shape(40, 300, 20, 5), 1).training.input_dropout == 0.0
 
 
 def test_levels_follow_the_longest_instances() -> None:
