@@ -26,6 +26,7 @@ from tal_cli.commands import (
     export,
     extractors,
     features,
+    label,
     models,
     selftest,
     train,
@@ -88,6 +89,7 @@ def tal(
 app.command("detect", cls=detect.DetectCommand, epilog=detect.EXAMPLE)(detect.detect)
 app.command("extract-features", epilog=features.EXAMPLE)(features.extract_features)
 app.command("train", epilog=train.EXAMPLE)(train.train)
+app.command("label", epilog=label.EXAMPLE)(label.label)
 app.command("view", epilog=view.EXAMPLE)(view.view)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("diagnose", epilog=diagnose.EXAMPLE)(diagnose.diagnose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from fractions import Fraction
 from itertools import pairwise
@@ -46,15 +46,19 @@ def matrix_of(reader: Reader) -> Colorspace:
 
 
 class Turner:
-    """Rotates frames upright and converts to one even size and one 8-bit format, yuv420p (limited range) or rgb24."""
+    """Rotates frames upright and converts to one even size and one 8-bit format, yuv420p (limited range) or rgb24.
 
-    def __init__(self, reader: Reader, format: str) -> None:
+    lines: the greatest height; larger frames are scaled down.
+    """
+
+    def __init__(self, reader: Reader, format: str, lines: int | None = None) -> None:
         self._rotation = reader.rotation
         self._format = format
         self._matrix = matrix_of(reader)
         turned = self._rotation % 180 == 90
         width, height = (reader.height, reader.width) if turned else (reader.width, reader.height)
-        self.width, self.height = even(width), even(height)
+        scale = min(1.0, lines / height) if lines else 1.0
+        self.width, self.height = even(round(width * scale)), even(round(height * scale))
         self._graph: Graph | None = None
         self._shape: tuple[int, int, str] | None = None
 
@@ -205,15 +209,26 @@ class VideoWriter:
         reader: source of frame rate, colours and sound.
         turner: converter of the frames; `add` takes its results.
         start: time in the source, in seconds, that becomes time 0 of picture and sound.
+        options: x264's.
+        clock: unit of the written times, in seconds.
     """
 
-    def __init__(self, target: Path, reader: Reader, turner: Turner, start: float) -> None:
+    def __init__(
+        self,
+        target: Path,
+        reader: Reader,
+        turner: Turner,
+        start: float,
+        options: Mapping[str, str] = OPTIONS,
+        clock: Fraction = CLOCK,
+    ) -> None:
         self._start = start
+        self._clock = clock
         self._output = av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"})
         rate = Fraction(reader.rate).limit_denominator(60_000)
         stream: Any = self._output.add_stream(_encoder(), rate=rate)
         stream.width, stream.height, stream.pix_fmt = turner.width, turner.height, "yuv420p"
-        stream.codec_context.time_base = CLOCK
+        stream.time_base = stream.codec_context.time_base = clock
         context = stream.codec_context
         context.colorspace, context.color_primaries, context.color_trc = astuple(reader.colour)
         context.color_range = ColorRange.MPEG
@@ -221,7 +236,7 @@ class VideoWriter:
         if shape:
             context.sample_aspect_ratio = 1 / shape if reader.rotation % 180 else shape
         if stream.codec_context.name == "libx264":
-            stream.options = OPTIONS
+            stream.options = dict(options)
         self._stream = stream
         self._sound = Sound(reader.path, reader.start + start, self._output)
         self.frames = 0
@@ -229,7 +244,7 @@ class VideoWriter:
     def add(self, time: float, frame: av.VideoFrame) -> None:
         """Add one frame, yuv420p or rgb24, shown from `time` (seconds in the source)."""
         now = max(0.0, time - self._start)
-        frame.pts, frame.time_base = round(now / CLOCK), CLOCK
+        frame.pts, frame.time_base = round(now / self._clock), self._clock
         frame.pict_type = 0  # the encoder decides where key frames are
         self._output.mux(self._stream.encode(frame))
         for packet in self._sound.until(now):

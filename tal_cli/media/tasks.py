@@ -21,6 +21,9 @@ TASKS = {
     "look": ("tal_cli.media.thumbnails", "look"),
     "cut": ("tal_cli.media.clips", "cut"),
     "draw": ("tal_cli.media.overlay", "draw"),
+    "frame_times": ("tal_cli.media.frame_times", "frame_times"),
+    "proxy": ("tal_cli.media.proxy", "proxy"),
+    "waveform": ("tal_cli.media.waveform", "waveform"),
 }
 REPORT_EVERY = 0.1
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

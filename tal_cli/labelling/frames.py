@@ -1,0 +1,125 @@
+"""The times of a video's frames: snapping, the form in which they are sent, and a cache on disk."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from tal_cli.extractors.files.atomic import write_atomically
+from tal_cli.extractors.files.weights import home
+from tal_cli.media.host import run_task
+
+DIGITS = 6  # of seconds, as they are written
+# What Chromium and Firefox play without a proxy; the page tries, whatever this says.
+PLAYED_CODECS = {"h264", "vp8", "vp9", "av1"}
+PLAYED_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+PLAYED_PIXELS = {"yuv420p", "yuvj420p", ""}
+LONG_GROUP = 120  # frames between key frames, from which on stepping back is slow
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """The task `frame_times`' result: see there."""
+
+    base: tuple[int, int]
+    first: int
+    steps: tuple[int, ...]
+    width: int
+    height: int
+    fps: float
+    offset: float
+    container: str
+    codec: str
+    pixels: str
+    sound: bool
+    longest_group: int
+    grey: float
+
+    @cached_property
+    def edges(self) -> tuple[float, ...]:
+        """Seconds after frame 0 of every frame, and of the end of the last."""
+        over, under = self.base
+        return tuple(round(stamp * over / under, DIGITS) for stamp in accumulate(self.steps, initial=0))
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self.steps)
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last."""
+        return self.edges[-1]
+
+    @property
+    def is_playable(self) -> bool:
+        """Whether browsers can be expected to play the file."""
+        played = self.container in PLAYED_CONTAINERS and self.codec in PLAYED_CODECS
+        return played and self.pixels in PLAYED_PIXELS
+
+    def nearest_edge(self, time: float) -> int:
+        """Index of the edge nearest to a time."""
+        place = min(bisect_left(self.edges, time), self.frames)
+        return place - 1 if place and time - self.edges[place - 1] < self.edges[place] - time else place
+
+    def frame_at(self, time: float) -> int:
+        """Number of the frame shown at a time."""
+        return max(0, min(bisect_right(self.edges, time) - 1, self.frames - 1))
+
+    def snapped(self, start: float, end: float, is_point: bool) -> tuple[float, float]:
+        """The nearest edges of frames; a state has one frame at least, a point is a frame's time."""
+        first = min(self.nearest_edge(start), self.frames - 1)
+        if is_point:
+            return self.edges[first], self.edges[first]
+        return self.edges[first], self.edges[max(first + 1, self.nearest_edge(end))]
+
+    def packed(self) -> bytes:
+        """The steps between frames as unsigned LEB128, gzipped."""
+        done = bytearray()
+        for step in self.steps:
+            while step > 0x7F:
+                done.append(step & 0x7F | 0x80)
+                step >>= 7
+            done.append(step)
+        return gzip.compress(bytes(done), 6, mtime=0)
+
+
+@dataclass(frozen=True)
+class _Nothing:
+    """The request of a task without arguments."""
+
+
+def cache_folder() -> Path:
+    """Where frame times, proxies and undo steps are kept."""
+    return home() / "labelling"
+
+
+def load_frame_times(path: Path, progress: Callable[[float, float | None], None] | None = None) -> FrameTimes:
+    """The frame times of a video, from the cache or from the file in one pass.
+
+    Raises:
+        InputError: the video cannot be read.
+    """
+    found = os.stat(path)
+    key = hashlib.sha256(f"{path}\n{found.st_size}\n{found.st_mtime_ns}".encode("utf-8", "surrogatepass")).hexdigest()
+    cached = cache_folder() / "frames" / f"{key[:32]}.json.gz"
+    try:
+        return _times_from(json.loads(gzip.decompress(cached.read_bytes())))
+    except (OSError, ValueError, TypeError, KeyError, EOFError):
+        pass
+    times = _times_from(run_task("frame_times", str(path), _Nothing(), progress))
+    write_atomically(cached, gzip.compress(json.dumps(asdict(times)).encode(), 3, mtime=0))
+    return times
+
+
+def _times_from(result: Any) -> FrameTimes:
+    return FrameTimes(**{**result, "base": tuple(result["base"]), "steps": tuple(result["steps"])})

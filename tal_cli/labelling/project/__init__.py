@@ -1,0 +1,1 @@
+"""The annotation file: in memory, on disk, and every change of it."""

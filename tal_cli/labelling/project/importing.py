@@ -1,0 +1,194 @@
+"""What is there before labelling begins: annotation files of any form, labels by name, a model's results."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tal_cli.datasets.annotations import Annotations
+from tal_cli.datasets.formats import load_annotations
+from tal_cli.extractors.errors import AnnotationError, InputError
+from tal_cli.extractors.files.json_files import read_text
+from tal_cli.labelling.project.document import (
+    PENDING,
+    POINT,
+    REJECTED,
+    STATE,
+    Annotation,
+    Document,
+    Label,
+    VideoEntry,
+    completed,
+    document_from,
+    identity_of,
+)
+from tal_cli.labelling.project.edits import SUGGESTION, Edit
+from tal_cli.labelling.project.files import AnnotationFile, parsed
+from tal_cli.labelling.project.ops import ORIGINAL
+from tal_cli.results.readers import read_results
+
+SAME_PLACE = 0.5  # temporal IoU from which on two segments count as one place
+PREDICTIONS = "predictionid"  # a column of V-TRACE's files of predictions
+
+
+def open_document(file: AnnotationFile) -> Document:
+    """The document of an annotation file; a new one if there is none. A JSON file of another form is imported, and
+    stays among the backups.
+
+    Raises:
+        AnnotationError: the file cannot be parsed.
+        InputError: it cannot be read.
+    """
+    try:
+        content = file.read()
+    except OSError as error:
+        raise InputError(file.path, error.strerror or str(error)) from None
+    if content is None:
+        return Document()
+    found = parsed(content)
+    if isinstance(found, dict) and isinstance(found.get("database"), dict):
+        return document_from(file.path, found)
+    if not content.strip():
+        raise AnnotationError(file.path, "the file is empty", f"look into {file.backups}, or delete it to begin anew")
+    document = imported(file.path)
+    file.back_up(note="-before-import")
+    return document
+
+
+def imported(path: Path) -> Document:
+    """The document of an annotation file of any form. Raises AnnotationError, InputError."""
+    return _converted(load_annotations(path))
+
+
+def _converted(found: Annotations) -> Document:
+    videos, subjects = {}, dict.fromkeys(getattr(found, "subjects", ()))
+    for name, video in found.videos.items():
+        annotations = {}
+        for number, item in enumerate(video.segments):
+            made = _annotation(identity_of(name, number, item), item)
+            annotations[made.id] = made
+            subjects |= {made.subject: None} if made.subject else {}
+        suggestions = {}
+        for number, item in enumerate(getattr(video, "suggestions", ())):
+            made = _annotation(identity_of(name, "s", number, item), item)
+            suggestions[made.id] = replace(made, status=made.status or PENDING)
+        facts = {"path": getattr(video, "path", ""), "duration": video.duration, "fps": video.fps}
+        facts |= {"frames": getattr(video, "frames", None), "subset": video.subset}
+        facts = {key: value for key, value in facts.items() if value}
+        videos[name] = VideoEntry(facts, annotations, suggestions, getattr(video, "reviewed", None))
+    points = {item.label for video in videos.values() for item in video.annotations.values() if item.kind == POINT}
+    defined = {item.name: item for item in getattr(found, "definitions", ())}
+    labels = []
+    for name in dict.fromkeys((*defined, *found.labels)):
+        told = defined.get(name)
+        kind = getattr(told, "kind", POINT if name in points else STATE)
+        key = getattr(told, "key", "")
+        labels.append(Label(name, kind, key if len(key) == 1 else "", getattr(told, "group", "")))
+    return Document(completed(tuple(labels)), tuple(filter(None, subjects)), videos)
+
+
+def _annotation(identity: str, item: object) -> Annotation:
+    """An annotation from one of `tal_cli.datasets.annotations`; what that does not have keeps its default."""
+    names = (
+        "label",
+        "start",
+        "end",
+        "kind",
+        "subject",
+        "modifiers",
+        "comment",
+        "source",
+        "score",
+        "status",
+        "by",
+        "at",
+    )
+    told = {name: getattr(item, name) for name in names if getattr(item, name, None) not in (None, "")}
+    return Annotation(id=getattr(item, "id", "") or identity, **told)
+
+
+def with_labels(document: Document, labels: Iterable[Label], subjects: Iterable[str]) -> None:
+    """Add labels and subjects that the document lacks; a key given for one that is there replaces its own."""
+    known = {label.name: label for label in document.labels}
+    for label in labels:
+        there = known.get(label.name)
+        known[label.name] = label if there is None else replace(there, key=label.key or there.key)
+    taken = {label.key: label.name for label in labels if label.key}
+    freed = [
+        label if taken.get(label.key, label.name) == label.name else replace(label, key="") for label in known.values()
+    ]
+    document.labels = completed(tuple(freed))
+    document.subjects = tuple(dict.fromkeys((*document.subjects, *subjects)))
+
+
+def read_suggestions(path: Path, stems: Mapping[str, str]) -> dict[str, list[Annotation]]:
+    """A model's segments by video, from results of `tal detect` or V-TRACE's predictions.
+
+    stems: names of videos by their stem, for files that are about one video and named after it.
+
+    Raises:
+        InputError: the file cannot be read or is neither.
+    """
+    name = path.name.removesuffix(".gz")
+    found: dict[str, list[Annotation]] = {}
+    if name.endswith(".pred.csv"):
+        text = read_text(path)
+        rows = csv.DictReader(io.StringIO("\n".join(line for line in text.splitlines() if not line.startswith("#"))))
+        video = stems.get(name.removesuffix(".pred.csv"), name.removesuffix(".pred.csv"))
+        for number, row in enumerate(rows, start=2):
+            try:
+                label, start, end = row["labelId"].strip(), float(row["timestamp"]), float(row["endTimestamp"])
+                found.setdefault(video, []).append(suggestion(video, label, start, end, float(row.get("score") or 0)))
+            except (KeyError, ValueError, AttributeError, TypeError):
+                raise InputError(path, f"line {number}: expected labelId, timestamp, endTimestamp and score") from None
+        return found
+    for detections in read_results(path).detections():
+        video = stems.get(detections.video, detections.video)
+        found[video] = [suggestion(video, item.label, item.start, item.end, item.score) for item in detections.segments]
+    return found
+
+
+def suggestion(video: str, label: str, start: float, end: float, score: float) -> Annotation:
+    """A suggestion, whose id follows from what it is."""
+    identity = identity_of("suggestion", video, label, round(start, 3), round(end, 3))
+    return Annotation(identity, label, start, end, source="model", score=score, status=PENDING)
+
+
+def suggested(document: Document, video: str, found: Iterable[Annotation]) -> list[Edit]:
+    """Edits that replace a video's undecided suggestions: not by what was rejected, is annotated, or lies within what
+    has been reviewed."""
+    entry = document.videos.setdefault(video, VideoEntry({}, reviewed=()))
+    settled = [item for item in entry.suggestions.values() if item.status == REJECTED]
+    settled += entry.annotations.values()
+    ranges = ((float("-inf"), float("inf")),) if entry.reviewed is None else entry.reviewed
+    settled += [item for item in entry.suggestions.values() if ORIGINAL in item.extra]  # somebody is at it
+    undecided = {
+        key: item for key, item in entry.suggestions.items() if item.status == PENDING and ORIGINAL not in item.extra
+    }
+    wanted = {}
+    for item in found:
+        label = document.label(item.label)
+        item = replace(item, kind=label.kind if label else STATE)
+        inside = any(start <= item.start and item.end <= end for start, end in ranges)
+        again = any(other.label == item.label and same_place(other, item) for other in settled)
+        if not inside and not again and item.id not in entry.annotations:
+            wanted[item.id] = item
+    edits = [Edit(SUGGESTION, video, key, item, None) for key, item in undecided.items() if key not in wanted]
+    edits += [Edit(SUGGESTION, video, key, entry.suggestions.get(key), item) for key, item in wanted.items()]
+    return [edit for edit in edits if edit.before != edit.after]
+
+
+def same_place(one: Annotation, other: Annotation) -> bool:
+    """Whether two segments overlap so much that they are about the same."""
+    shared = min(one.end, other.end) - max(one.start, other.start)
+    span = max(one.end, other.end) - min(one.start, other.start)
+    return span <= 0 or shared / span >= SAME_PLACE
+
+
+def unknown_labels(document: Document, found: Iterable[Annotation]) -> tuple[Label, ...]:
+    """Definitions for labels of suggestions that the document lacks."""
+    known = {label.name for label in document.labels}
+    return tuple(Label(name) for name in dict.fromkeys(item.label for item in found) if name not in known)

@@ -1,0 +1,1 @@
+"""The local server: who may ask, and what is answered."""
