@@ -20,6 +20,7 @@ from tal_cli.labelling.frames import LONG_GROUP, FrameTimes, cache_folder, load_
 from tal_cli.labelling.project.document import Json, identity_of
 from tal_cli.media.host import run_task
 
+PLAYLISTS = (b"#extm3u", b"ffconcat", b"[playlist]")
 COLUMNS = 100  # of a waveform, per second
 SAMPLE = 1 << 20  # bytes of each part of a large file that are hashed
 WHOLE = 64 << 20  # up to this size all of a file is hashed
@@ -224,6 +225,9 @@ def admitted(sources: Sequence[Source], arguments: Sequence[str]) -> tuple[list[
             if searched and str(place) not in named and not any(map(real.is_relative_to, roots)):
                 raise InputError(source.path, f"a link to {real}, which is not in a folder given", f"name {real} too")
             regular_file(str(real))
+            with real.open("rb") as file:
+                if file.read(16).lstrip().lower().startswith(PLAYLISTS):
+                    raise InputError(source.path, "a playlist is no video", "name the videos that it lists")
             found.append((source, real))
         except TalError as error:
             problems.append(InputError(source.path, reason_of(error), error.remedy))

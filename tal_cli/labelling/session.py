@@ -14,7 +14,7 @@ from tal_cli import console
 from tal_cli.labelling.jobs import Jobs
 from tal_cli.labelling.library import Library, Video
 from tal_cli.labelling.next_up import Item, next_up, unreviewed
-from tal_cli.labelling.project.document import Document, Json, VideoEntry
+from tal_cli.labelling.project.document import Document, Json, VideoEntry, in_order
 from tal_cli.labelling.project.files import AnnotationFile, Journal
 from tal_cli.labelling.project.importing import open_document
 from tal_cli.labelling.project.ranges import total
@@ -189,7 +189,7 @@ class Session:
     def items(self, document: Document) -> list[Item]:
         """The queue."""
         videos = [(video.name, self.duration_of(document, video)) for video in self.library.videos.values()]
-        return next_up(document, videos, self.done)
+        return next_up(document, [video for video in videos if video[1]], self.done)
 
     def contents(self, video: Video) -> Json:
         """`GET /api/videos/{id}`."""
@@ -200,8 +200,8 @@ class Session:
                 "id": video.id,
                 "name": video.name,
                 **video.facts(),
-                "annotations": [item.to_json() for item in entry.annotations.values()],
-                "suggestions": [item.to_json() for item in entry.suggestions.values()],
+                "annotations": [item.to_json() for item in in_order(entry.annotations.values())],
+                "suggestions": [item.to_json() for item in in_order(entry.suggestions.values())],
                 "reviewed": None if entry.reviewed is None else [list(part) for part in entry.reviewed],
                 "revision": document.revision,
             }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from chromium import launched
 from small_runs import LABELS, TAL, Finished, Tal, render_clip
 
 
@@ -105,3 +107,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video that keeps any machine busy for a while: some 200,000 small frames."""
     return render_clip(tmp_path_factory.mktemp("long") / "long.mp4", frames=50, repeat=4000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for the tests of one module."""
+    with launched() as running:
+        yield running

@@ -215,7 +215,7 @@ def _on_frames(work: Work, item: Annotation) -> tuple[float, float, str]:
 def labels(work: Work, op: Json) -> None:
     """`labels`: the whole list of definitions as `labels`, and `rename`, old names -> new ones: two that become one
     are merged. Annotations are rewritten."""
-    wanted = completed(tuple(map(label_from, op["labels"])))
+    wanted = tuple(map(label_from, op["labels"]))
     names = [label.name for label in wanted]
     keys = [label.key for label in wanted if label.key]
     for given, what in ((names, "name"), (keys, "key")):
@@ -223,6 +223,7 @@ def labels(work: Work, op: Json) -> None:
         if twice is not None:
             both = [label.name for label in wanted if twice in (label.name, label.key)]
             raise OpError(f"labels: the {what} {twice!r} is given twice ({' and '.join(both)}); choose another")
+    wanted = completed(wanted)
     kinds = {label.name: label.kind for label in wanted}
     renamed = _renames(op)
     for name, video in work.document.videos.items():

@@ -15,6 +15,8 @@ from tal_cli.labelling.web.messages import Refused, Request, Response
 
 HEAD, BODY = 16 << 10, 1 << 20  # bytes
 PATIENCE = 30.0  # seconds for a request's head, and for its body
+DRAINING = 2.0  # seconds
+MOST_DRAINED = 8 << 20  # bytes
 STALLED = 600.0  # seconds until a client that takes nothing of its answer is left: a paused player takes nothing
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -52,6 +54,7 @@ class Handler(BaseHTTPRequestHandler):
             head = self._take(deadline, lambda data: data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0, HEAD)
         except Refused as error:
             self._say(error.response)
+            self._drain()
             return
         finally:
             self.server.wait(self.connection, False)
@@ -66,6 +69,19 @@ class Handler(BaseHTTPRequestHandler):
             self._say(self._answer(deadline))
         except Refused as error:
             self._say(error.response)
+            if self.close_connection:
+                self._drain()
+
+    def _drain(self) -> None:
+        """Take what the client still sends, up to a limit: closed with bytes unread, it would not see the answer."""
+        self.connection.shutdown(socket.SHUT_WR)
+        deadline, left = time.monotonic() + DRAINING, MOST_DRAINED
+        while left > 0 and time.monotonic() < deadline:
+            self.connection.settimeout(DRAINING)
+            data = self.connection.recv(64 << 10)
+            if not data:
+                return
+            left -= len(data)
 
     def _answer(self, deadline: float) -> Response:
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,11 +20,6 @@ from tal_cli.results.report.builder import Report
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS, RunInfo
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 HOSTILE = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=2">'
 SEGMENTS = (
     Segment("run", 0.4, 1.2, 0.9),
@@ -35,24 +28,6 @@ SEGMENTS = (
     Segment("cut", 3.0, 3.2, 0.2),
     Segment(HOSTILE, 3.4, 3.8, 0.6),
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium; where there is none the tests skip and say so, unless TAL_TESTS_COMPLETE is set."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        places = [os.environ.get("TAL_CHROMIUM"), *map(shutil.which, CHROMIUM), playwright.chromium.executable_path]
-        place = next((place for place in places if place and os.path.exists(place)), None)
-        if place is None:
-            reason = "no Chromium: install one (apt install chromium), or set TAL_CHROMIUM to where it is"
-            if os.environ.get("TAL_TESTS_COMPLETE"):
-                pytest.fail(reason)
-            pytest.skip(reason)
-        running = playwright.chromium.launch(executable_path=place, args=FLAGS.split())
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

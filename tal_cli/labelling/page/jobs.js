@@ -1,0 +1,55 @@
+// Train, suggest and proxies: what they would use, their command lines, and how far they are.
+
+import { ask as request, get, post } from "./api.js";
+import { counted, make, say } from "./dom.js";
+import { open } from "./dialogs.js";
+
+const followers = new Map(); // id of a job -> function
+export function receiveJob(job) {
+  followers.get(job.id)?.(job);
+  if (job.state === "failed") say(`${job.kind}: ${job.problem}`, "error");
+  if (job.state === "done") say(`${job.kind} is done`);
+}
+
+async function watch(heading, kind, more = {}) {
+  const bar = make("progress", { max: 1, "aria-label": "Progress" });
+  const log = make("pre", { tabindex: 0, "aria-label": "What it says" });
+  const line = make("p", { role: "status" });
+  let job;
+  try {
+    job = await post("/api/jobs", { kind, ...more });
+  } catch (error) {
+    say(error.message, "error");
+    return;
+  }
+  const show = (now) => {
+    if (now.progress === null) bar.removeAttribute("value");
+    else bar.value = now.progress;
+    line.textContent = now.problem || now.state;
+    log.textContent = now.log.join("\n");
+    log.scrollTop = log.scrollHeight;
+  };
+  followers.set(job.id, show);
+  show(job);
+  const answer = await open(heading, [make("p", {}, job.about), bar, line, log], [["Go on in the background", null, true], ["Cancel it", "cancel"]]);
+  if (answer === "cancel") await request("DELETE", `/api/jobs/${job.id}`);
+  followers.delete(job.id);
+}
+
+export async function showTrain() {
+  const { train } = (await get("/api/jobs")).would_use;
+  const uses = `${counted(train.annotations, "annotation")} of ${counted(train.labels, "label")} in ${counted(train.videos, "video")}, ${train.minutes.toFixed(1)} reviewed minutes`;
+  const commands = make("pre", { tabindex: 0 }, train.commands.join("\n"));
+  const answer = await open("Train a model", [make("p", {}, `It would learn from ${uses}.`), make("p", {}, "The same by hand:"), commands], [["Train now", true, true], ["Cancel", null]]);
+  if (answer) watch("Training", "train");
+}
+export async function showSuggest() {
+  const { suggest } = (await get("/api/jobs")).would_use;
+  if (!suggest.model) {
+    await open("Suggest", make("p", {}, "There is no model yet. Train one first, or start tal label with --suggestions MODEL."));
+    return;
+  }
+  const text = `${suggest.model} would look at ${counted(suggest.videos, "video")}, ${suggest.minutes.toFixed(1)} minutes that nobody has reviewed. Suggestions that are undecided are replaced.`;
+  if (await open("Suggest", make("p", {}, text), [["Suggest now", true, true], ["Cancel", null]])) watch("Looking for suggestions", "suggest");
+}
+export const makeProxy = (video) => watch("Making a copy that the browser plays", "proxy", { video });

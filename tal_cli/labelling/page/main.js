@@ -1,0 +1,263 @@
+// Begins: session, project, the first video; and what belongs to no other part.
+
+import { begin, get, listen, outbox, post } from "./api.js";
+import { find, make, say } from "./dom.js";
+import { Frames } from "./frames.js";
+import { ask, open, openBouts, showConflict, showExport, showForeign, showForm, showKeys } from "./dialogs.js";
+import { makeProxy, receiveJob, showSuggest, showTrain } from "./jobs.js";
+import { askWith, COMMANDS, listenToKeys } from "./keys.js";
+import { showLabels } from "./labels.js";
+import * as commands from "./commands.js";
+import { checkQueue, listenToPanels, nextItem, readQueue, showFrame, videosWith } from "./panels.js";
+import { hasCallback, open as openMedia, pause, player, setSpeed } from "./player.js";
+import { formWith, hideMenu, listenToPointer } from "./pointer.js";
+import { dropAll, endAll, restoreOpen } from "./record.js";
+import { flush, forget, seen, stopPainting } from "./review.js";
+import { listenToTheme, showSettings } from "./settings.js";
+import { changed, follow, onConflict, readProject, receive, reload, select, state } from "./state.js";
+import { drawPlayhead, scheduled, setView, setWave } from "./timeline.js";
+
+const FIRST_VIEW = 60; // seconds
+const video = player.element;
+
+// ---- videos
+
+async function openVideo(id) {
+  if (state.video?.id === id) return true;
+  const wanted = state.project.videos.find((one) => one.id === id);
+  if (!wanted || !(await leaveVideo())) return false;
+  state.video = wanted;
+  state.frames = null;
+  state.annotations = new Map();
+  state.suggestions = new Map();
+  state.reviewed = [];
+  select([]);
+  setSpeed(1);
+  setWave(null);
+  notice("");
+  restoreOpen();
+  openMedia(`/api/videos/${id}/media`, wanted.offset || 0);
+  sessionStorage.setItem("tal label video", id);
+  setView(0, Math.min(FIRST_VIEW, wanted.duration || FIRST_VIEW));
+  await Promise.all([reload(), readFrames(id)]).catch((error) => say(error.message, "error"));
+  if (state.video.id !== id) return false;
+  await readProject();
+  setView(0, Math.min(FIRST_VIEW, state.frames?.duration || FIRST_VIEW));
+  seen(0, "jump");
+  offerProxy();
+  readWave(id);
+  return state.frames !== null;
+}
+
+async function readFrames(id) {
+  const answer = await fetch(`/api/videos/${id}/frames`);
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  const bytes = new Uint8Array(await answer.arrayBuffer());
+  const frames = Frames.unpack(bytes, answer.headers.get("X-Time-Base"), Number(answer.headers.get("X-Frames")));
+  const project = await get(`/api/videos/${id}`); // only now its facts are known
+  if (state.video?.id !== id) return;
+  player.offset = project.offset ?? 0;
+  state.contents = project;
+  state.frames = frames;
+  if (video.readyState > 1) player.shown = state.frame = frames.told(video.currentTime - player.offset);
+  changed();
+}
+
+async function readWave(id) {
+  if (!state.contents?.sound) return;
+  try {
+    const { duration } = state.frames;
+    const { min, max } = await get(`/api/videos/${id}/waveform?width=4000`);
+    if (state.video.id === id) setWave({ from: 0, to: duration, min, max });
+  } catch { /* sound that cannot be read is not shown */ }
+}
+
+// Before a video is left: bouts that have begun, edges and ranges that are not sent.
+async function leaveVideo() {
+  if (state.video && state.open.size) {
+    pause();
+    const answer = await openBouts();
+    if (!answer) return false;
+    if (answer === "here") endAll(player.shown);
+    else if (answer === "end") endAll(state.frames.count - 1);
+    else dropAll();
+  }
+  if (state.video) {
+    commands.letEdgeGo();
+    forget();
+    pause();
+  }
+  return true;
+}
+
+function nextVideo(by) {
+  const { videos } = state.project;
+  const place = videos.findIndex((one) => one.id === state.video.id) + by;
+  if (videos[place]) openVideo(videos[place].id);
+  else say(by > 0 ? "this is the last video" : "this is the first video");
+}
+
+// ---- what the browser cannot play
+
+function notice(text, buttons = []) {
+  const box = find("#notice");
+  box.hidden = !text;
+  find("p", box).textContent = text;
+  find(".buttons", box).replaceChildren(...buttons.map(([name, act]) => make("button", { type: "button", onclick: act }, name)));
+}
+function offer(text) {
+  notice(text, [["Make a copy that plays", () => makeProxy(state.video.id)], ["Leave it", () => notice("")]]);
+}
+function offerProxy() {
+  const facts = state.contents || {};
+  if (facts.proxy === "ready" || !notice) return;
+  if (video.error) offer(`The browser does not play this video (${video.error.message || "unknown format"}). Labels on a copy belong to the original: it has the same frames at the same times.`);
+  else if (facts.slow_steps) offer("This video has few key frames: steps back are slow. A copy with more of them makes them quick; labels belong to the original all the same.");
+}
+video.addEventListener("error", () => state.contents && offerProxy());
+video.addEventListener("loadeddata", () => {
+  if (!video.videoWidth) offer("The browser plays the sound of this video but not its pictures.");
+  else if (state.frames && video.currentTime === 0) checkBlack();
+});
+// A first frame that is black where the true one is not: the browser does not really play it.
+function checkBlack() {
+  const grey = state.contents?.grey;
+  if (!grey || grey < 24) return;
+  const pen = new OffscreenCanvas(16, 16).getContext("2d");
+  pen.drawImage(video, 0, 0, 16, 16);
+  const { data } = pen.getImageData(0, 0, 16, 16);
+  if (data.reduce((sum, value, place) => sum + (place % 4 < 3 ? value : 0), 0) / 768 < 4) offer("The browser shows black where this video is not.");
+}
+
+// ---- Esc: form, edge, open bouts (asks), selection, in this order
+
+async function stop() {
+  if (!find("#menu").hidden) hideMenu();
+  else if (player.loop) pause();
+  else if (commands.letEdgeGo()) say("let go");
+  else if (stopPainting()) say("F8 is let go");
+  else if (state.open.size) {
+    const answer = await openBouts();
+    if (answer === "here") endAll(player.shown);
+    else if (answer === "end") endAll(state.frames.count - 1);
+    else if (answer === "drop") dropAll();
+  } else select([]);
+}
+
+async function finish() {
+  if (!(await leaveVideo())) return;
+  await outbox.run();
+  try {
+    const { file } = await post("/api/finish", {});
+    document.body.replaceChildren(make("main", { class: "end" }, make("h1", {}, "Finished"), make("p", {}, `All is in ${file}. This page can be closed.`)));
+    outbox.isFinished = true;
+  } catch (error) {
+    say(error.message, "error");
+  }
+}
+
+function settle(keep) {
+  post("/api/settle", { keep }).then(() => Promise.all([readProject(), reload()])).catch((error) => say(error.message, "error"));
+}
+
+// ---- the divider between video and timeline
+
+function listenToDivider() {
+  const divider = find("#divider");
+  const set = (height) => document.documentElement.style.setProperty("--bottom", `${Math.max(110, Math.min(innerHeight - 260, height))}px`);
+  set(Number(localStorage.getItem("tal label bottom")) || Math.round(innerHeight * 0.34));
+  const keep = (height) => {
+    set(height);
+    localStorage.setItem("tal label bottom", String(height));
+    scheduled();
+  };
+  divider.addEventListener("pointerdown", (event) => {
+    divider.setPointerCapture(event.pointerId);
+    divider.onpointermove = (moved) => keep(innerHeight - moved.clientY);
+  });
+  divider.addEventListener("pointerup", () => { divider.onpointermove = null; });
+  divider.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
+    event.stopPropagation();
+    event.preventDefault();
+    keep(find("#timeline").offsetHeight + (event.key === "ArrowUp" ? 20 : -20));
+  });
+}
+
+async function start() {
+  listenToTheme();
+  listenToDivider();
+  await begin();
+  const project = await readProject();
+  outbox.open(project);
+  outbox.listeners.push(changed);
+  player.onPresented = (frame, how) => {
+    seen(frame, how);
+    showFrame();
+    drawPlayhead();
+    if (state.open.size) scheduled();
+  };
+  Object.assign(COMMANDS.form, { run: showForm });
+  Object.assign(COMMANDS.labels, { run: showLabels });
+  Object.assign(COMMANDS.help, { run: showKeys });
+  Object.assign(COMMANDS.stop, { run: stop });
+  Object.assign(COMMANDS.nextItem, { run: () => nextItem(1) });
+  Object.assign(COMMANDS.previousItem, { run: () => nextItem(-1) });
+  Object.assign(COMMANDS.nextVideo, { run: () => nextVideo(1) });
+  Object.assign(COMMANDS.previousVideo, { run: () => nextVideo(-1) });
+  askWith(ask);
+  formWith(showForm);
+  videosWith(openVideo);
+  onConflict(showConflict);
+  listenToKeys();
+  listenToPointer();
+  listenToPanels();
+  find("#train").addEventListener("click", showTrain);
+  find("#suggest").addEventListener("click", showSuggest);
+  find("#export").addEventListener("click", showExport);
+  find("#settings").addEventListener("click", () => showSettings(open));
+  find("#help").addEventListener("click", showKeys);
+  find("#edit").addEventListener("click", showLabels);
+  find("#finish").addEventListener("click", finish);
+  listen(hear);
+  const last = sessionStorage.getItem("tal label video");
+  await openVideo(project.videos.find((one) => one.id === last)?.id || project.videos[0].id);
+  if (project.foreign) showForeign(project.foreign, settle);
+  if (!hasCallback) say("this browser does not tell which frame is on screen: labels set while playing may be off by one frame", "error");
+  follow(checkQueue);
+  readQueue();
+  document.documentElement.dataset.ready = "true";
+}
+
+let rereading = 0;
+function readQueueSoon() {
+  clearTimeout(rereading);
+  rereading = setTimeout(() => readQueue().catch(() => {}), 1000);
+}
+
+async function hear(event) {
+  receive(event);
+  if (event.event === "job") receiveJob(event.job);
+  else if (event.event === "foreign") showForeign(event.difference, settle);
+  else if (event.event === "suggestions" || event.event === "saved") readQueueSoon();
+  else if (event.event === "proxy" && event.video === state.video?.id) {
+    notice("");
+    const frame = state.frame;
+    await reload();
+    openMedia(`/api/videos/${event.video}/media?proxy=${Date.now()}`, state.contents.offset ?? 0);
+    video.addEventListener("loadeddata", () => commands.goTo(frame), { once: true });
+  } else if (event.event === "indexed" && event.video !== state.video?.id) readProject();
+}
+
+window.addEventListener("focus", () => state.project && !outbox.isFinished && readProject().then((project) => {
+  if (project.foreign && !find("dialog[open]")) showForeign(project.foreign, settle);
+}).catch(() => {}));
+window.addEventListener("beforeunload", (event) => {
+  flush();
+  commands.commitEdge();
+  if (outbox.waiting.length) event.preventDefault();
+});
+
+start().catch((error) => {
+  notice(error.status === 403 ? "Open the address that tal label printed: this one lacks its token." : error.message);
+});

@@ -1,0 +1,231 @@
+// The video: which frame is on screen, moving to a frame, speed, loops.
+//
+// `currentTime` does not tell the frame on screen. The callback of each presented frame does: its `mediaTime` is the
+// frame's own time. To show a frame, the player is sent to the middle of the time for which it is shown.
+
+import { find, say } from "./dom.js";
+import { changed, state } from "./state.js";
+
+export const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 8, 16];
+const REMEMBERED = 400; // presented frames
+const LATE = 100; // ms from which on the page was too busy to tell by what the player holds now
+const TRIES = 3;
+const PATIENCE = 400; // ms to wait for a presented frame after a seek
+
+const video = find("#video");
+export const hasCallback = "requestVideoFrameCallback" in HTMLVideoElement.prototype;
+
+export const player = {
+  element: video,
+  offset: 0, // the player's time of frame 0
+  speed: 1,
+  shown: 0, // the frame on screen
+  isWrong: false, // the player insists on another frame than the one asked for
+  loop: null, // { first, last } frames
+  onPresented: () => {}, // (frame, how) how: "play", "step", "jump"
+  get paused() { return video.paused; },
+  get isSeeking() { return seek !== null; },
+  // The frame that keys like ← count from.
+  get target() { return seek ? (waiting ?? seek).frame : player.shown; },
+};
+
+let seek = null; // { frame, how, tries, isSeeked, begun, resolve }
+let waiting = null; // the newest one asked for meanwhile
+let log = []; // { now, frame }, presented frames
+let timer = 0;
+
+// The frame that was on screen at a moment (of `performance.now`); `early` ms are taken off while it plays.
+//
+// The player says which frame it holds now. Where it cannot, or where the page was busy for so long that this is no
+// longer the frame of that moment, the last one presented before the moment counts.
+export function frameOnScreen(moment, early = 0) {
+  if (!state.frames) return 0;
+  const late = performance.now() - moment;
+  let frame = late > LATE && !video.paused ? null : held();
+  if (frame === null) {
+    const place = log.findLastIndex((entry) => entry.now <= moment);
+    frame = place < 0 ? player.shown : log[place].frame;
+    if (place >= 0 && !video.paused) frame = state.frames.at(state.frames.edges[frame] + Math.max(0, ((moment - log[place].now) / 1000) * player.speed - LATE / 1000) + 1e-6);
+  }
+  if (!early || video.paused) return frame;
+  return state.frames.at(Math.max(0, state.frames.edges[frame] - (early / 1000) * player.speed + 1e-6));
+}
+// The frame that the player holds, by its own time stamp; null where the browser does not tell.
+function held() {
+  if (!("VideoFrame" in window) || video.readyState < 2) return null;
+  try {
+    const now = new VideoFrame(video);
+    const frame = state.frames.told(now.timestamp / 1e6 - player.offset);
+    now.close();
+    return frame;
+  } catch {
+    return null;
+  }
+}
+
+function presented(now, mediaTime) {
+  const frames = state.frames;
+  if (!frames) return;
+  const frame = frames.told(mediaTime - player.offset);
+  log.push({ now, frame });
+  if (log.length > REMEMBERED) log = log.slice(-REMEMBERED / 2);
+  player.shown = frame;
+  if (seek) settle(frame, now);
+  else arrived(frame, "play");
+}
+
+function arrived(frame, how) {
+  state.frame = frame;
+  player.onPresented(frame, how);
+  const { loop } = player;
+  if (loop && how === "play" && !video.paused && (frame >= loop.last || frame < loop.first)) again();
+}
+
+// The frame of a seek has come, or another one.
+function settle(frame, now) {
+  if (now < seek.begun) return;
+  if (frame === seek.frame) finish(false);
+  else if (seek.isSeeked) miss(frame);
+}
+function miss() {
+  if (seek.tries >= TRIES) {
+    finish(true);
+    return;
+  }
+  seek.tries += 1;
+  seek.isSeeked = false;
+  // A little off the middle: some players do nothing if the time is the same.
+  const { edges } = state.frames;
+  const nudge = (edges[seek.frame + 1] - edges[seek.frame]) * 0.1 * (seek.tries % 2 ? 1 : -1);
+  video.currentTime = state.frames.middle(seek.frame) + nudge + player.offset;
+}
+function finish(isWrong) {
+  const { frame, how, resolve } = seek;
+  clearTimeout(timer);
+  player.isWrong = isWrong;
+  if (isWrong) say(`the player shows frame ${player.shown} instead of ${frame}`, "error");
+  seek = null;
+  arrived(player.shown, how);
+  resolve();
+  if (waiting) {
+    const next = waiting;
+    waiting = null;
+    begin(next);
+  }
+}
+function begin(next) {
+  seek = { ...next, tries: 0, isSeeked: false, begun: performance.now() };
+  changed();
+  video.currentTime = state.frames.middle(seek.frame) + player.offset;
+}
+video.addEventListener("seeked", () => {
+  if (!seek || video.seeking) return;
+  seek.isSeeked = true;
+  clearTimeout(timer);
+  const mine = seek;
+  // The frame may have been on screen already: then nothing is presented.
+  timer = setTimeout(() => {
+    if (seek !== mine) return;
+    const at = state.frames.at(video.currentTime - player.offset);
+    if (!hasCallback || at === seek.frame) player.shown = at;
+    if (player.shown === seek.frame) finish(false);
+    else miss();
+  }, hasCallback ? PATIENCE : 0);
+});
+
+// Show a frame; resolves when it is on screen. Of several asked for at once only the newest is done.
+export function show(frame, how = "jump") {
+  if (!state.frames || !video.readyState) {
+    state.frame = frame;
+    changed();
+    return Promise.resolve();
+  }
+  return new Promise((resolve) => {
+    const next = { frame: state.frames.clamp(frame), how, resolve };
+    if (!seek) begin(next);
+    else {
+      waiting?.resolve();
+      waiting = next;
+    }
+  });
+}
+
+function watch() {
+  if (hasCallback) {
+    const each = (now, { mediaTime }) => {
+      video.requestVideoFrameCallback(each);
+      presented(now, mediaTime);
+    };
+    video.requestVideoFrameCallback(each);
+    return;
+  }
+  const each = (now) => {
+    requestAnimationFrame(each);
+    if (!video.paused && !seek && state.frames) presented(now, state.frames.edges[state.frames.at(video.currentTime - player.offset)] + player.offset);
+  };
+  requestAnimationFrame(each);
+}
+watch();
+
+export function play() {
+  if (!video.readyState) {
+    say("there is no video to play yet");
+    return;
+  }
+  video.playbackRate = player.speed;
+  video.play().catch(() => {});
+}
+export function pause() {
+  player.loop = null;
+  video.pause();
+}
+export function toggle() {
+  if (video.paused) play();
+  else pause();
+}
+export function setSpeed(speed) {
+  player.speed = speed;
+  try {
+    video.playbackRate = speed;
+  } catch {
+    say(`this browser does not play at ×${speed}`, "error");
+  }
+  changed();
+}
+export function changeSpeed(by) {
+  const place = SPEEDS.findIndex((speed) => speed >= player.speed - 1e-9);
+  setSpeed(SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, place + by))]);
+}
+
+// Play from one frame to another, over and over.
+export async function playLoop(first, last) {
+  video.pause();
+  player.loop = { first, last };
+  await show(first);
+  if (player.loop) play();
+}
+// Paused before going back, so that no frame after the last one comes on screen.
+function again() {
+  const { loop } = player;
+  video.pause();
+  show(loop.first).then(() => {
+    if (player.loop === loop) play();
+  });
+}
+
+// Another file. Waits for nothing; `loadedmetadata` and `error` tell.
+export function open(address, offset) {
+  clearTimeout(timer);
+  seek?.resolve();
+  waiting?.resolve();
+  seek = waiting = null;
+  log = [];
+  player.shown = 0;
+  player.loop = null;
+  player.isWrong = false;
+  player.offset = offset;
+  state.frame = 0;
+  video.src = address;
+  video.load();
+}
+for (const event of ["play", "pause", "ended", "loadeddata"]) video.addEventListener(event, changed);

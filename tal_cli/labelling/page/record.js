@@ -1,0 +1,132 @@
+// Label keys: a tap begins a bout and the next one ends it; held, it lasts from press to release.
+
+import { say, whisper, newId } from "./dom.js";
+import { frameOnScreen, player } from "./player.js";
+import { change, changed, chosen, isPending, labelOf, setting, state } from "./state.js";
+
+const HOLD = 350; // ms from which on a press is no tap
+const BOUNCE = 80; // ms between presses that are one
+const held = new Map(); // code of a key -> { bout, moment }
+const last = new Map(); // code of a key -> moment of the last press, or of the end of a hold
+
+export const keyOf = (label, subject) => `${label}\n${subject ?? ""}`;
+const segmentOf = (first, end) => [state.frames.edges[first], state.frames.edges[end]];
+
+// The frame of an event: the one that was on screen.
+export const frameOfEvent = (event) => frameOnScreen(event.timeStamp, setting("reaction"));
+
+export function press(label, event) {
+  if (!state.frames) {
+    say("the frames of this video are not known yet", "error");
+    return;
+  }
+  const moment = event.timeStamp;
+  if (moment - (last.get(event.code) ?? -1e9) < BOUNCE) return;
+  last.set(event.code, moment);
+  const frame = frameOfEvent(event);
+  const key = keyOf(label.name, state.subject);
+  if (label.kind === "point") {
+    if (player.paused && relabel(label)) return;
+    const time = state.frames.edges[frame];
+    change([{ op: "add", id: newId(), label: label.name, kind: "point", segment: [time, time], subject: state.subject }]);
+    whisper(`${label.name} at frame ${frame}`);
+    return;
+  }
+  const running = state.open.get(key);
+  if (running) {
+    end(key, frame);
+    return;
+  }
+  if (player.paused && relabel(label)) return;
+  const bout = { id: newId(), label: label.name, subject: state.subject, first: frame };
+  endGroup(label, frame);
+  state.open.set(key, bout);
+  held.set(event.code, { key, bout, moment });
+  keepOpen();
+  whisper(`${label.name} begins`);
+}
+
+export function release(event) {
+  const press = held.get(event.code);
+  if (!press) return;
+  held.delete(event.code);
+  if (event.timeStamp - press.moment < HOLD || state.open.get(press.key) !== press.bout) return;
+  last.set(event.code, event.timeStamp);
+  end(press.key, frameOfEvent(event));
+}
+
+// The window loses the focus: what is held ends here, as its release may never be told.
+export function letGo() {
+  for (const [code, press] of held) {
+    held.delete(code);
+    if (state.open.get(press.key) === press.bout && performance.now() - press.moment >= HOLD) end(press.key, player.shown);
+  }
+}
+
+// End a bout with a frame, which is its last one.
+function end(key, frame) {
+  const bout = state.open.get(key);
+  const first = Math.min(bout.first, frame), final = Math.max(bout.first, frame); // somebody has gone back meanwhile
+  finish(key, first, final + 1);
+}
+function finish(key, first, edge) {
+  const { id, label, subject } = state.open.get(key);
+  state.open.delete(key);
+  keepOpen();
+  change([{ op: "add", id, label, kind: "state", segment: segmentOf(first, edge), subject }]);
+  whisper(`${label} ends, ${edge - first} frames`);
+}
+
+// Labels of one group end one another: the new one's first frame is where the old one ends.
+function endGroup(label, frame) {
+  if (!label.group) return;
+  for (const [key, bout] of [...state.open]) {
+    if (bout.subject !== state.subject || labelOf(bout.label)?.group !== label.group) continue;
+    if (frame > bout.first) finish(key, bout.first, frame);
+    else dropBout(key);
+  }
+}
+
+function relabel(label) {
+  const item = chosen();
+  if (!item) return false;
+  if (item.kind !== label.kind) {
+    say(`${item.label} is a ${item.kind}, ${label.name} a ${label.kind}`, "error");
+    return true;
+  }
+  if (item.label !== label.name) change([{ op: "update", id: item.id, label: label.name }]);
+  if (isPending(item)) say(`${label.name}: Enter accepts it`);
+  return true;
+}
+
+export function dropBout(key) {
+  state.open.delete(key);
+  keepOpen();
+}
+// The bout that began last, for undo.
+export function dropLast() {
+  const key = [...state.open.keys()].pop();
+  if (key === undefined) return null;
+  const { label } = state.open.get(key);
+  dropBout(key);
+  return label;
+}
+export function endAll(frame) {
+  for (const key of [...state.open.keys()]) end(key, frame);
+}
+export function dropAll() {
+  for (const key of [...state.open.keys()]) dropBout(key);
+}
+
+// Bouts that have begun survive a reload of the page.
+const keptName = () => `tal label open ${state.video.id}`;
+function keepOpen() {
+  changed();
+  try {
+    if (state.open.size) sessionStorage.setItem(keptName(), JSON.stringify([...state.open]));
+    else sessionStorage.removeItem(keptName());
+  } catch { /* without it, only a reload costs them */ }
+}
+export function restoreOpen() {
+  state.open = new Map(JSON.parse(sessionStorage.getItem(keptName()) || "[]"));
+}
