@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from tal_cli.labelling.project.document import PENDING, Annotation, Document, VideoEntry, identity_of
 from tal_cli.labelling.project.ranges import Ranges, total, without
+from tal_cli.safe_text import counted
 
 THRESHOLD = 0.3  # of a score, where nothing better is known
-APART = 5.0  # seconds: items nearer to each other are one
+APART = 2.0  # seconds: items nearer to each other are one
 LOOK = 10.0  # seconds of a video nobody has looked at that an item shows
 MOST = 200
 
@@ -79,7 +80,7 @@ def _of_suggestion(video: str, item: Annotation, counts: Counter[str]) -> Item:
     rare = 1 / (1 + counts[item.label])
     why = f"{item.label}? score {score:.2f}, near the threshold" if doubt > 0.7 else f"{item.label}? score {score:.2f}"
     if counts[item.label] < 5:
-        why += f"; {counts[item.label]} examples so far"
+        why += f"; {counted(counts[item.label], 'example')} so far"
     return Item(video, item.start, max(item.end, item.start + 0.001), why, round(0.9 * doubt + 0.1 * rare, 6))
 
 

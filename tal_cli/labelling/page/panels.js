@@ -141,8 +141,10 @@ export function checkQueue() {
 export function typeTime() {
   const button = find("#time");
   const input = make("input", { id: "timeinput", "aria-label": "Time or frame: 1:02.5, 62.5 or f1550", value: button.textContent });
+  let isLeft = false; // it is left once: being replaced takes the focus from it
   const leave = () => {
-    button.replaceChildren();
+    if (isLeft) return;
+    isLeft = true;
     input.replaceWith(button);
     showFrame();
   };
@@ -157,7 +159,7 @@ export function typeTime() {
     leave();
     goTo(frame);
   });
-  input.addEventListener("blur", () => input.isConnected && leave());
+  input.addEventListener("blur", leave);
   button.replaceWith(input);
   input.select();
   input.focus();

@@ -10,6 +10,7 @@ export const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 8, 16];
 const REMEMBERED = 400; // presented frames
 const LATE = 100; // ms from which on the page was too busy to tell by what the player holds now
 const TRIES = 3;
+const STOPPING = 0.06; // seconds that a player takes to pause
 const PATIENCE = 400; // ms to wait for a presented frame after a seek
 
 const video = find("#video");
@@ -78,14 +79,13 @@ function arrived(frame, how) {
   state.frame = frame;
   player.onPresented(frame, how);
   const { loop } = player;
-  if (loop && how === "play" && !video.paused && (frame >= loop.last || frame < loop.first)) again();
+  if (loop && how === "play" && !video.paused && (frame >= loop.last - ahead(loop) || frame < loop.first)) again();
 }
 
 // The frame of a seek has come, or another one.
 function settle(frame, now) {
-  if (now < seek.begun) return;
   if (frame === seek.frame) finish(false);
-  else if (seek.isSeeked) miss(frame);
+  else if (seek.isSeeked && now >= seek.begun) miss();
 }
 function miss() {
   if (seek.tries >= TRIES) {
@@ -126,8 +126,7 @@ video.addEventListener("seeked", () => {
   // The frame may have been on screen already: then nothing is presented.
   timer = setTimeout(() => {
     if (seek !== mine) return;
-    const at = state.frames.at(video.currentTime - player.offset);
-    if (!hasCallback || at === seek.frame) player.shown = at;
+    player.shown = held() ?? state.frames.at(video.currentTime - player.offset);
     if (player.shown === seek.frame) finish(false);
     else miss();
   }, hasCallback ? PATIENCE : 0);
@@ -204,13 +203,19 @@ export async function playLoop(first, last) {
   await show(first);
   if (player.loop) play();
 }
-// Paused before going back, so that no frame after the last one comes on screen.
-function again() {
+// Frames before the last one at which a loop is paused: more may come on screen until the player has stopped.
+function ahead({ first, last }) {
+  const { edges } = state.frames;
+  const frame = (edges[last + 1] - edges[first]) / (last + 1 - first);
+  return Math.min(last - first, Math.ceil((STOPPING / frame) * player.speed));
+}
+// The rest is shown frame by frame, so that no frame after the last one comes on screen.
+async function again() {
   const { loop } = player;
   video.pause();
-  show(loop.first).then(() => {
-    if (player.loop === loop) play();
-  });
+  for (let frame = player.shown + 1; player.loop === loop && frame <= loop.last; frame += 1) await show(frame, "step");
+  if (player.loop === loop) await show(loop.first);
+  if (player.loop === loop) play();
 }
 
 // Another file. Waits for nothing; `loadedmetadata` and `error` tell.

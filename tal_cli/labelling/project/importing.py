@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tal_cli.datasets.annotations import Annotations
+from tal_cli import console
+from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.extractors.files.json_files import read_text
@@ -64,50 +66,40 @@ def imported(path: Path) -> Document:
 
 
 def _converted(found: Annotations) -> Document:
-    videos, subjects = {}, dict.fromkeys(getattr(found, "subjects", ()))
+    videos = {}
     for name, video in found.videos.items():
-        annotations = {}
-        for number, item in enumerate(video.segments):
-            made = _annotation(identity_of(name, number, item), item)
-            annotations[made.id] = made
-            subjects |= {made.subject: None} if made.subject else {}
-        suggestions = {}
-        for number, item in enumerate(getattr(video, "suggestions", ())):
-            made = _annotation(identity_of(name, "s", number, item), item)
-            suggestions[made.id] = replace(made, status=made.status or PENDING)
-        facts = {"path": getattr(video, "path", ""), "duration": video.duration, "fps": video.fps}
-        facts |= {"frames": getattr(video, "frames", None), "subset": video.subset}
-        facts = {key: value for key, value in facts.items() if value}
-        videos[name] = VideoEntry(facts, annotations, suggestions, getattr(video, "reviewed", None))
-    points = {item.label for video in videos.values() for item in video.annotations.values() if item.kind == POINT}
-    defined = {item.name: item for item in getattr(found, "definitions", ())}
+        timed = [item for item in video.segments if not math.isnan(item.start + item.end)]
+        if len(timed) < len(video.segments):
+            console.warn(f"{name}: {len(video.segments) - len(timed)} annotations without times are left out")
+        annotations = [_annotation(item, identity_of(name, number, item)) for number, item in enumerate(timed)]
+        offered = [
+            replace(_annotation(item, identity_of(name, number, item, PENDING)), status=item.status or PENDING)
+            for number, item in enumerate(video.suggestions)
+        ]
+        facts = {"path": video.path, "duration": video.duration, "fps": video.fps, "frames": video.frames}
+        videos[name] = VideoEntry(
+            {key: value for key, value in facts.items() if value} | {"subset": video.subset},
+            {item.id: item for item in annotations},
+            {item.id: item for item in offered},
+            video.reviewed,
+        )
+    used = [item for video in videos.values() for item in (*video.annotations.values(), *video.suggestions.values())]
+    points = {item.label for item in used if item.kind == POINT}
+    defined = {item.name: item for item in found.definitions}
     labels = []
     for name in dict.fromkeys((*defined, *found.labels)):
-        told = defined.get(name)
-        kind = getattr(told, "kind", POINT if name in points else STATE)
-        key = getattr(told, "key", "")
-        labels.append(Label(name, kind, key if len(key) == 1 else "", getattr(told, "group", "")))
+        told = defined.get(name) or LabelDefinition(name, POINT if name in points else STATE)
+        sets = tuple({"name": each.name, "kind": each.kind, "values": list(each.values)} for each in told.modifiers)
+        key = told.key if len(told.key) == 1 else ""
+        labels.append(Label(name, told.kind, key, told.group, told.color, modifiers=sets))
+    subjects = dict.fromkeys((*found.subjects, *(item.subject for item in used)))
     return Document(completed(tuple(labels)), tuple(filter(None, subjects)), videos)
 
 
-def _annotation(identity: str, item: object) -> Annotation:
-    """An annotation from one of `tal_cli.datasets.annotations`; what that does not have keeps its default."""
-    names = (
-        "label",
-        "start",
-        "end",
-        "kind",
-        "subject",
-        "modifiers",
-        "comment",
-        "source",
-        "score",
-        "status",
-        "by",
-        "at",
-    )
-    told = {name: getattr(item, name) for name in names if getattr(item, name, None) not in (None, "")}
-    return Annotation(id=getattr(item, "id", "") or identity, **told)
+def _annotation(item: GroundTruth, identity: str) -> Annotation:
+    names = ("label", "start", "end", "kind", "subject", "comment", "source", "score", "status", "by", "at")
+    told = {name: getattr(item, name) for name in names}
+    return Annotation(id=item.id or identity, modifiers=tuple(map(list, item.modifiers)), **told)
 
 
 def with_labels(document: Document, labels: Iterable[Label], subjects: Iterable[str]) -> None:
