@@ -26,6 +26,7 @@ def create_embedding(config: ModelConfig, channels: int) -> nn.Module:
         layers=config.embedding_layers,
         kernel=config.embedding_kernel,
         table_length=config.pad_length if config.position_table else None,
+        streams=config.streams,
     )
 
 

@@ -26,3 +26,16 @@ class BlockPyramid(nn.Module):
         for block, mask in zip(self.branch, masks[1:], strict=True):
             levels.append(block(levels[-1], mask))
         return levels
+
+
+class PairedPyramid(BlockPyramid):
+    """An encoder of blocks that are each called with the masks of both their input and their output."""
+
+    def forward(self, x: Tensor, masks: Sequence[Tensor | None]) -> list[Tensor]:
+        """As `BlockPyramid.forward`."""
+        for block in self.stem:
+            x = block(x, masks[0], masks[0])
+        levels = [x]
+        for level, block in enumerate(self.branch):
+            levels.append(block(levels[-1], masks[level], masks[level + 1]))
+        return levels

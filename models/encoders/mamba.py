@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tal_cli.models.encoders.block_pyramid import PairedPyramid
 from tal_cli.models.layers.common import ChannelNorm, ScaledDropPath, apply_mask, max_pool_rows
 from tal_cli.models.layers.selective_scan import selective_scan
 from tal_cli.models.recipe.architecture import ModelConfig
@@ -90,23 +91,13 @@ class MambaBlock(nn.Module):
         return apply_mask(max_pool_rows(x), mask_out) if self.downsample else x
 
 
-class MambaEncoder(nn.Module):
+class MambaEncoder(PairedPyramid):
     """Stem blocks at full length, then one pooling block per further level."""
 
     def __init__(self, config: ModelConfig, settings: MambaSettings, drop_path: float) -> None:
-        super().__init__()
-        self.stem, self.branch = (
-            nn.ModuleList(
-                MambaBlock(config.width, settings, downsample=downsample, drop_path=drop_path) for _ in range(count)
+        super().__init__(
+            *(
+                [MambaBlock(config.width, settings, downsample=halved, drop_path=drop_path) for _ in range(count)]
+                for halved, count in ((False, settings.stem_blocks), (True, config.levels - 1))
             )
-            for downsample, count in ((False, settings.stem_blocks), (True, config.levels - 1))
         )
-
-    def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
-        """x rows [B, T, D], masks per level (bool [B, T_l, 1], None: all valid) -> rows [B, T_l, D] per level."""
-        for block in self.stem:
-            x = block(x, masks[0], masks[0])
-        levels = [x]
-        for level, block in enumerate(self.branch):
-            levels.append(block(levels[-1], masks[level], masks[level + 1]))
-        return levels

@@ -5,6 +5,7 @@ follows every convolution they are "rows" [B, T, D] instead, so that norms read 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -217,13 +218,26 @@ class LinearEmbedding(nn.Module):
 class ConvEmbedding(nn.Module):
     """Convolutions with normalisation and ReLU that project features to the model's width (paper: "two consecutive 1D
     CNNs followed by ReLU"), plus an optional sinusoid position table. Padding is zeroed after each convolution, not
-    after the norm, as in the published code.
+    after the norm, as in the published code. `streams`: channels and width of each of several kinds of features that
+    are joined, which a linear map each projects first (TransGMC).
     """
 
     positions: Tensor | None
 
-    def __init__(self, channels: int, width: int, *, layers: int, kernel: int, table_length: int | None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        *,
+        layers: int,
+        kernel: int,
+        table_length: int | None,
+        streams: Sequence[tuple[int, int]] = (),
+    ) -> None:
         super().__init__()
+        self.channels = [part for part, _ in streams]
+        self.projections = nn.ModuleList(nn.Linear(a, b) for a, b in streams)
+        channels = width if streams else channels
         sizes = [channels] + [width] * layers
         self.convs = nn.ModuleList(RowConv1d(a, b, kernel) for a, b in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
@@ -232,6 +246,9 @@ class ConvEmbedding(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Features [B, T, C], mask bool [B, T, 1] (None: everything is valid) -> [B, T, D]."""
+        if self.channels:
+            parts = zip(self.projections, x.split(self.channels, 2), strict=True)
+            x = torch.cat([apply_mask(project(part), mask) for project, part in parts], 2)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(cast(ChannelNorm, norm).rows(apply_mask(conv(x), mask)))
         if self.positions is not None:

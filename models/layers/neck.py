@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from tal_cli.models.layers.common import ChannelNorm, DepthwiseRowConv1d, RowGroupNorm, apply_mask
@@ -33,6 +34,26 @@ class TopDown(nn.Module):
         return [apply_mask(conv(level), mask) for conv, level, mask in zip(self.smooth, mixed, masks, strict=True)]
 
 
+class Fusion(nn.Module):
+    """Neck of TransGMC's and TFFormer's code: a level adds its linear map times a gate, which starts at one over the
+    number of levels, and times every other cell of the level below."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Linear(config.width, config.width, bias=False) for _ in range(config.levels))
+        self.gates = nn.Parameter(torch.full((config.levels,), 1 / config.levels))
+
+    def forward(self, levels: list[Tensor], masks: list[Tensor | None]) -> list[Tensor]:
+        """Rows [B, T_l, D] per level, masks bool [B, T_l, 1] or None -> rows of the same shapes."""
+        mixed = []
+        for level, (lateral, rows) in enumerate(zip(self.lateral, levels, strict=True)):
+            change = apply_mask(lateral(rows), masks[level])
+            if level:
+                change = change * levels[level - 1][:, ::2]
+            mixed.append(torch.addcmul(rows, change, self.gates[level].to(rows.dtype)))
+        return mixed
+
+
 class NoNorm(nn.Module):
     """Rows unchanged."""
 
@@ -55,7 +76,11 @@ NORMS: dict[str, tuple[Callable[[int], nn.Module], bool]] = {
     "group": (lambda width: RowGroupNorm(NORM_GROUPS, width, affine=False), False),
     "none": (lambda width: NoNorm(), False),
 }
-NECKS: dict[str, Callable[[ModelConfig], nn.Module | None]] = {"identity": lambda config: None, "fpn": TopDown}
+NECKS: dict[str, Callable[[ModelConfig], nn.Module | None]] = {
+    "identity": lambda config: None,
+    "fpn": TopDown,
+    "fusion": Fusion,
+}
 
 
 def create_neck(config: ModelConfig) -> nn.Module | None:

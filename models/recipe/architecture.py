@@ -19,6 +19,7 @@ from tal_cli.models.recipe.decoders import (
     TridentSettings,
 )
 from tal_cli.models.recipe.encoders import (
+    CascadeSettings,
     ConvSettings,
     DeformableSettings,
     EncoderSettings,
@@ -27,6 +28,7 @@ from tal_cli.models.recipe.encoders import (
     MaxPoolSettings,
     SgpSettings,
     TransformerSettings,
+    WaveletSettings,
 )
 from tal_cli.models.recipe.strict import Layers, Length, OddKernel, Strict, Width, by_name, chosen_from, named
 
@@ -55,6 +57,14 @@ class FpnNeck(NeckSettings):
 
 
 EMBEDDING_GROUPS = 32  # of the group norm of a linear embedding
+
+
+class FusionNeck(NeckSettings):
+    """Each level adds its gated product with the level below it (TransGMC, TFFormer); then the norm."""
+
+    name: Literal["fusion"] = "fusion"
+
+
 ENCODERS = Registry(
     "tal.encoders",
     EncoderSettings,
@@ -65,6 +75,8 @@ ENCODERS = Registry(
         MaxPoolSettings,
         ConvSettings,
         DeformableSettings,
+        CascadeSettings,
+        WaveletSettings,
         MambaSettings,
     ),
 )
@@ -79,6 +91,8 @@ AnyEncoder = Annotated[
         | MaxPoolSettings
         | ConvSettings
         | DeformableSettings
+        | CascadeSettings
+        | WaveletSettings
         | MambaSettings
     ],
     Field(discriminator="name"),
@@ -89,7 +103,7 @@ AnyDecoder = Annotated[
     Field(discriminator="name"),
     chosen_from(DECODERS),
 ]
-AnyNeck = Annotated[IdentityNeck | FpnNeck, Field(discriminator="name"), BeforeValidator(by_name)]
+AnyNeck = Annotated[IdentityNeck | FpnNeck | FusionNeck, Field(discriminator="name"), BeforeValidator(by_name)]
 
 
 class ModelConfig(Strict):
@@ -107,6 +121,7 @@ class ModelConfig(Strict):
     padding: Literal["masked", "zeros"] = "masked"
     resample: bool = False  # instead, every sequence is interpolated to `pad_length` cells (ActivityNet)
     embedding: Literal["convolutions", "linear", "linear-group"] = "convolutions"
+    streams: tuple[tuple[Width, Width], ...] = ()  # channels and width of each kind of features, if joined of several
     embedding_layers: Layers = 2
     embedding_kernel: OddKernel = 3
     position_table: bool = False
@@ -134,8 +149,10 @@ class ModelConfig(Strict):
             raise ValueError(
                 f"width: {self.width} is not a multiple of {EMBEDDING_GROUPS}, as the embedding's norm needs"
             )
-        if self.embedding != "convolutions" and self.position_table:
-            raise ValueError("position_table: only an embedding of convolutions adds one")
+        if self.embedding != "convolutions" and (self.position_table or self.streams):
+            raise ValueError("position_table and streams: only an embedding of convolutions has them")
+        if self.streams and sum(width for _, width in self.streams) != self.width:
+            raise ValueError(f"streams: their widths do not add up to the width {self.width}")
         self.encoder.check(self.width, self.levels)
         self.decoder.check()
         if isinstance(self.decoder, QuerySettings) and self.width % self.decoder.heads:

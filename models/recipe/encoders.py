@@ -11,6 +11,7 @@ from tal_cli.models.recipe.strict import Count, Layers, NonNegative, Strict, Wid
 
 NORM_GROUPS = 16  # groups of the group normalisation in every GMG and SGP block
 FULL = -1  # as a window of attention: the whole sequence
+Rate = Annotated[float, Field(ge=0, lt=1)]  # of what is dropped while training
 Window = Annotated[int, Field(ge=1, le=1 << 12)]
 AttentionWindow = Annotated[int, Field(ge=FULL, le=1 << 16)]
 
@@ -144,8 +145,7 @@ class TransformerSettings(EncoderSettings):
 
     def reach(self, levels: int) -> int:
         """The published rule: a level's stride times its window, less its middle cell."""
-        windows = (max(window - 1, 1) for window in self.level_windows(levels))
-        return max(window << level for level, window in enumerate(windows))
+        return attention_reach(self.level_windows(levels))
 
 
 class MaxPoolSettings(EncoderSettings):
@@ -179,6 +179,38 @@ class MambaSettings(EncoderSettings):
         return max(self.padding_window - 1, 1) << (levels - 1)
 
 
+class CascadeSettings(TransformerSettings):
+    """Blocks of channel, global and local attention in series (TransGMC). `windows`, `heads`: of the local one."""
+
+    network = "tal_cli.models.encoders.cascade:CascadeEncoder"
+    name: Literal["cascade"] = "cascade"  # type: ignore[assignment]
+    dropout: Rate = 0.0
+
+
+class WaveletSettings(EncoderSettings):
+    """Attention in a time and a wavelet branch, which attend to each other on every level (TFFormer)."""
+
+    network = "tal_cli.models.encoders.wavelet:WaveletEncoder"
+    name: Literal["wavelet"] = "wavelet"
+    stem_blocks: Count = 2
+    branch_scale: float | None = 1e-4
+    dropout: Rate = 0.0
+    cross_dropout: Rate = 0.0  # of the blocks in which the branches meet
+    cross_drop_path: Rate = 0.0
+    # The published files carry ActionFormer's windows, which here only rule padding.
+    padding_windows: AttentionWindow | tuple[AttentionWindow, ...] = FULL
+
+    def check(self, width: int, levels: int) -> None:
+        """One window or one per level; the heads, which the released code fixes, divide the width."""
+        if width % 4:
+            raise ValueError(f"width: {width} is not a multiple of 4, the number of heads where the branches meet")
+        spread_windows(self.padding_windows, levels)
+
+    def reach(self, levels: int) -> int:
+        """The published rule, ActionFormer's: a level's stride times its window, less its middle cell."""
+        return attention_reach(spread_windows(self.padding_windows, levels))
+
+
 class DeformableSettings(EncoderSettings):
     """Layers of deformable attention over all levels, which are max-pooled from the first (TadTR).
 
@@ -191,12 +223,17 @@ class DeformableSettings(EncoderSettings):
     heads: Width = 8
     points: Layers = 4
     ffn_width: Width = 1024
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Rate = 0.0
 
     def check(self, width: int, levels: int) -> None:
         """Heads divide the width."""
         if width % self.heads:
             raise ValueError(f"encoder.heads: {self.heads} does not divide the width {width}")
+
+
+def attention_reach(windows: Sequence[int]) -> int:
+    """The widest of the windows of attention on all levels, less their middle cells, in level-0 cells."""
+    return max(max(window - 1, 1) << level for level, window in enumerate(windows))
 
 
 def spread_windows(windows: int | Sequence[int], levels: int) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.features import FeatureSpec
@@ -32,3 +32,10 @@ class Recipe(Strict):
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        streams = sum(channels for channels, _ in self.model.streams)
+        if streams and streams != self.features.channels:
+            raise ValueError(f"model.streams: {streams} channels, but features.channels is {self.features.channels}")
+        return self

@@ -60,7 +60,7 @@ class TrainingConfig(Strict):
     assignment: AnyAssignment = CenterAssignment()
     objective: Literal["released", "paper"] | None = None  # whose loss; None: that of the model's variant
     class_loss: Literal["varifocal", "focal"] = "varifocal"
-    regression_loss: Literal["diou", "giou"] = "diou"
+    regression_loss: Literal["diou", "giou", "ciou"] = "diou"
     iou_weight_power: NonNegative = 1.0  # a positive's class loss counts by IoU to this power; 0: fully
     regression_weight: NonNegative = 1.0
     refined_weight: NonNegative = 0.7  # of refined and coarse predictions where a decoder has both

@@ -25,6 +25,8 @@ AUTHORS = {
     "max_pool": ("temporalmaxer",),
     "mamba": ("actionmamba",),
     "deformable": ("tadtr",),
+    "cascade": ("transgmc",),
+    "wavelet": ("tfformer",),
 }
 
 

@@ -16,6 +16,7 @@ _PLACEHOLDERS = {
     "n": r"\d+",
     "m": r"\d+",
     "part": "stem|branch",
+    "branch": "stem|time_branch|freq_branch",
     "p": "weight|bias",
     "qkv": "query|key|value",
 }
@@ -70,15 +71,25 @@ class Translation:
 
 
 @dataclass(frozen=True)
+class Spare:
+    """A released parameter that no computation reads, one for each `twin` that is read, of which `value` makes it."""
+
+    released: str
+    twin: str
+    value: Callable[[Tensor], Tensor] = torch.zeros_like
+
+
+@dataclass(frozen=True)
 class KeyTable:
     """All parameters of one released code base."""
 
     rules: tuple[Rule, ...]
-    unused: tuple[str, ...] = ()  # released names that no computation reads
+    unused: tuple[str, ...] = ()  # released names that no computation reads, once per level
+    spares: tuple[Spare, ...] = ()
 
     def translate(self, key: str) -> Translation | None:
         """Our name of a released parameter; None if it is unused. Raises KeyError for foreign ones."""
-        if any(_pattern(name).fullmatch(key) for name in self.unused):
+        if any(_pattern(name).fullmatch(key) for name in (*self.unused, *(spare.released for spare in self.spares))):
             return None
         for rule in self.rules:
             match = rule.pattern.fullmatch(key)
@@ -120,6 +131,10 @@ class KeyTable:
         released = {name.format(n=level): torch.ones(()) for name in self.unused for level in range(levels)}
         for name, value in state.items():
             released |= self._release(name, value, range(levels))
+        for key, value in list(released.items()):
+            for spare in self.spares:
+                if match := _pattern(spare.twin).fullmatch(key):
+                    released[spare.released.format(**match.groupdict())] = spare.value(value)
         return released
 
     def _release(self, name: str, value: Tensor, levels: range) -> dict[str, Tensor]:

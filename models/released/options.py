@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from tal_cli.extractors.errors import CheckpointError
-from tal_cli.models.recipe.architecture import FpnNeck, IdentityNeck, ModelConfig, NeckSettings
+from tal_cli.models.recipe.architecture import FpnNeck, FusionNeck, IdentityNeck, ModelConfig, NeckSettings
 from tal_cli.models.recipe.decoders import ActionformerSettings, CltdrSettings, DecoderSettings, TridentSettings
 from tal_cli.models.recipe.encoders import (
+    CascadeSettings,
     ConvSettings,
     EncoderSettings,
     GmgSettings,
@@ -16,6 +17,7 @@ from tal_cli.models.recipe.encoders import (
     MaxPoolSettings,
     SgpSettings,
     TransformerSettings,
+    WaveletSettings,
 )
 from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.training import CenterAssignment, CostAssignment, TrainingConfig
@@ -24,10 +26,13 @@ Options = dict[str, Any]
 _FIXED = {"scale_factor": 2, "embd_with_ln": True, "fpn_with_ln": True, "head_with_ln": True, "fpn_start_level": 0}
 
 
-def translate_options(options: Options, *, cltdr: bool) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
+def translate_options(
+    options: Options, *, cltdr: bool = False, encoder: str | None = None
+) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
     """The released code's `model` options (with `train_cfg` and `test_cfg`) as our settings.
 
-    `cltdr`: of CLTDR-GMG, whose options are TriDet's by their names. Raises CheckpointError for options outside what
+    `cltdr`: of CLTDR-GMG, whose options are TriDet's by their names. `encoder`: `cascade` for TransGMC and `wavelet`
+    for TFFormer, whose options are ActionFormer's. Raises CheckpointError for options outside what
     the published settings use.
     """
     for key, value in _FIXED.items():
@@ -35,18 +40,23 @@ def translate_options(options: Options, *, cltdr: bool) -> tuple[ModelConfig, Tr
             raise CheckpointError(f"{key}={options[key]} is not supported")
     training = options["train_cfg"]
     arch = options["backbone_arch"]
-    encoder, decoder, neck = _encoder(options, cltdr=cltdr), _decoder(options, cltdr=cltdr), _neck(options)
+    kind = encoder or ("gmg" if cltdr else options["backbone_type"])
+    if kind not in _ENCODERS:
+        raise CheckpointError(f"backbone_type={kind} is not supported")
+    decoder = _decoder(options, cltdr=cltdr)
+    streams = _streams(options)
     model = ModelConfig.model_validate(
         {
             "classes": options["num_classes"],
-            "width": options["embd_dim"],
+            "width": sum(width for _, width in streams) or options["embd_dim"],
             "levels": arch[-1] + 1,
             "pad_length": options["max_seq_len"],
             "embedding_layers": arch[0],
             "embedding_kernel": options["embd_kernel_size"],
             "position_table": options.get("use_abs_pe", False),
-            "encoder": encoder,
-            "neck": neck,
+            "streams": streams,
+            "encoder": _ENCODERS[kind](options),
+            "neck": _neck(options),
             "decoder": decoder,
             "head_width": options["head_dim"],
             "head_layers": options["head_num_layers"],
@@ -55,15 +65,17 @@ def translate_options(options: Options, *, cltdr: bool) -> tuple[ModelConfig, Tr
             "regression_ranges": options["regression_range"],
         }
     )
-    binned = not isinstance(decoder, ActionformerSettings)
-    return model, _training(options, binned=binned), _inference(options["test_cfg"], options)
+    learning = _training(options, binned=not isinstance(decoder, ActionformerSettings))
+    if encoder is not None:
+        learning = learning.model_copy(update={"regression_loss": "ciou"})
+    return model, learning, _inference(options["test_cfg"], options)
 
 
-def _encoder(options: Options, *, cltdr: bool) -> EncoderSettings:
-    kind = "gmg" if cltdr else options["backbone_type"]
-    if kind not in _ENCODERS:
-        raise CheckpointError(f"backbone_type={kind} is not supported")
-    return _ENCODERS[kind](options)
+def _streams(options: Options) -> tuple[tuple[int, int], ...]:
+    """Channels and width of each kind of features, where there are several."""
+    if isinstance(options["embd_dim"], int):
+        return ()
+    return tuple(zip(options["input_dim"], options["embd_dim"], strict=True))
 
 
 def _decoder(options: Options, *, cltdr: bool) -> DecoderSettings:
@@ -74,8 +86,8 @@ def _decoder(options: Options, *, cltdr: bool) -> DecoderSettings:
 
 
 def _neck(options: Options) -> NeckSettings:
-    if options["fpn_type"] == "fpn":
-        return FpnNeck()
+    if options["fpn_type"] != "identity":
+        return FpnNeck() if options["fpn_type"] == "fpn" else FusionNeck()
     if options["backbone_type"] != "convPooler":
         return IdentityNeck()
     return IdentityNeck(norm=_NORMS[options.get("fpn_norm", "groupnorm")])
@@ -104,12 +116,29 @@ def _sgp(options: Options) -> SgpSettings:
 
 
 def _transformer(options: Options) -> TransformerSettings:
-    return TransformerSettings(
+    return TransformerSettings(**_attention(options))
+
+
+def _attention(options: Options) -> dict[str, Any]:
+    return {
+        "stem_blocks": options["backbone_arch"][1],
+        "heads": options["n_head"],
+        "windows": _each(options["n_mha_win_size"]),
+        "relative_positions": options["use_rel_pe"],
+        "branch_scale": _branch_scale(options),
+    }
+
+
+def _cascade(options: Options) -> CascadeSettings:
+    return CascadeSettings(**_attention(options), dropout=options["train_cfg"]["dropout"])
+
+
+def _wavelet(options: Options) -> WaveletSettings:
+    return WaveletSettings(
         stem_blocks=options["backbone_arch"][1],
-        heads=options["n_head"],
-        windows=_each(options["n_mha_win_size"]),
-        relative_positions=options["use_rel_pe"],
         branch_scale=_branch_scale(options),
+        dropout=options["train_cfg"]["dropout"],
+        padding_windows=_each(options["n_mha_win_size"]),
     )
 
 
@@ -124,6 +153,8 @@ _ENCODERS: dict[str, Callable[[Options], EncoderSettings]] = {
     "conv": lambda options: ConvSettings(stem_blocks=options["backbone_arch"][1]),
     "convPooler": lambda options: MaxPoolSettings(),
     "mamba": _mamba,
+    "cascade": _cascade,
+    "wavelet": _wavelet,
 }
 _NORMS: dict[str | None, Literal["group", "shared", "none"]] = {
     "groupnorm": "group",

@@ -315,7 +315,12 @@ def parameter_groups(detector: nn.Module, weight_decay: float) -> ParamsT:
         convolution = isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear)
         factor = SLOW_RATE if isinstance(module, SlowLinear) else 1.0
         for name, parameter in module.named_parameters(recurse=False):
-            decays = (convolution and name == "weight") or name in ("weight_in", "weight_out", "in_proj_weight")
+            decays = (convolution and name == "weight") or name in (
+                "weight_in",
+                "weight_out",
+                "in_proj_weight",
+                "gates",
+            )
             groups.setdefault((decays, factor), []).append(parameter)
     return [
         {"params": members, "weight_decay": weight_decay if decays else 0.0, "rate_factor": factor}

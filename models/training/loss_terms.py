@@ -5,6 +5,7 @@ Distances are [n, 2] from a common point to start and end, non-negative; all in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -75,8 +76,23 @@ def centred_diou_loss(predicted: Tensor, target: Tensor) -> Tensor:
     return centred_iou_loss(predicted, target) + (centres / hull) ** 2
 
 
+def centred_ciou_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """1 - complete IoU per pair (Zheng et al. 2020), [n, 2] each -> [n], as TransGMC has it for one dimension: the IoU
+    stands for the height, the trade-off passes a gradient, and there is none where the loss is cut off at 0 or 1."""
+    hull = torch.maximum(predicted, target).sum(-1).clamp(min=EPSILON)
+    difference = predicted - target
+    centres = 0.5 * (difference[:, 1] - difference[:, 0])
+    iou = 1 - centred_iou_loss(predicted, target)
+    height = iou.clamp(min=EPSILON)
+    aspect = 4 / math.pi**2 * (torch.atan(target.sum(-1) / height) - torch.atan(predicted.sum(-1) / height)) ** 2
+    # Exact hits, where the released code divides zero by zero, have no loss.
+    trade_off = aspect / (1 - iou + aspect).clamp(min=EPSILON)
+    return 1 - (iou - (centres / hull) ** 2 - trade_off * aspect).clamp(0, 1)
+
+
 CLASS_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"focal": focal_loss, "varifocal": varifocal_loss}
 REGRESSION_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "diou": centred_diou_loss,
     "giou": centred_iou_loss,
+    "ciou": centred_ciou_loss,
 }

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tal_cli.extractors.errors import CheckpointError
-from tal_cli.models.released.code_bases import actionformer, actionmamba, cltdr, tadtr, temporalmaxer, tridet
+from tal_cli.models.released.code_bases import (
+    actionformer,
+    actionmamba,
+    cltdr,
+    tadtr,
+    temporalmaxer,
+    tfformer,
+    transgmc,
+    tridet,
+)
 from tal_cli.models.released.keys import KeyTable
 
 # The first table with all names is used: TemporalMaxer's parameters are also ActionFormer's and TriDet's.
@@ -13,6 +22,8 @@ FAMILIES: dict[str, KeyTable] = {
     "tridet": tridet.TABLE,
     "actionformer": actionformer.TABLE,
     "actionmamba": actionmamba.TABLE,
+    "transgmc": transgmc.TABLE,
+    "tfformer": tfformer.TABLE,
     "tadtr": tadtr.TABLE,
     "tadtr-plain": tadtr.PLAIN,
 }

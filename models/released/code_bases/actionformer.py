@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from tal_cli.models.released.code_bases.shared import CONV_ENCODER, EMBEDDING, HEADS, NORMS, TOP_DOWN
-from tal_cli.models.released.keys import CHANNELS, LINEAR, POSITIONS, KeyTable, Rule
+from tal_cli.models.released.code_bases.shared import CONV_ENCODER, EMBEDDING, HEADS, NORMS, TOP_DOWN, attention
+from tal_cli.models.released.keys import CHANNELS, LINEAR, KeyTable, Rule
 
 _BLOCK = "backbone.{part}.{n}."
 _OURS = "encoder.{part}.{n}."
 TRANSFORMER_ENCODER = (
     Rule(_BLOCK + "ln1.{p}", _OURS + "norm.{p}", CHANNELS),
     Rule(_BLOCK + "ln2.{p}", _OURS + "ffn_norm.{p}", CHANNELS),
-    Rule(_BLOCK + "attn.{qkv}_conv.conv.weight", _OURS + "attention.{qkv}.conv.weight"),
-    Rule(_BLOCK + "attn.{qkv}_norm.{p}", _OURS + "attention.{qkv}.norm.{p}", CHANNELS),
-    Rule(_BLOCK + "attn.{qkv}.{p}", _OURS + "attention.{qkv}.linear.{p}", LINEAR),
-    Rule(_BLOCK + "attn.proj.{p}", _OURS + "attention.out.{p}", LINEAR),
-    Rule(_BLOCK + "attn.rel_pe", _OURS + "attention.positions", POSITIONS),
+    *attention(_BLOCK + "attn", _OURS + "attention"),
     Rule(_BLOCK + "mlp.0.{p}", _OURS + "ffn_in.{p}", LINEAR),
     Rule(_BLOCK + "mlp.3.{p}", _OURS + "ffn_out.{p}", LINEAR),
     Rule(_BLOCK + "drop_path_attn.scale", _OURS + "drop_attention.scale", CHANNELS),

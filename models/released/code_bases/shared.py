@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tal_cli.models.released.keys import CHANNELS, LINEAR, Rule
+from tal_cli.models.released.keys import CHANNELS, LINEAR, POSITIONS, Rule
 
 
 def head(released: str, ours: str, output: str) -> tuple[Rule, ...]:
@@ -14,9 +14,26 @@ def head(released: str, ours: str, output: str) -> tuple[Rule, ...]:
     )
 
 
+def attention(released: str, ours: str, *, convolved: bool = True) -> tuple[Rule, ...]:
+    """ActionFormer's attention, whose projections start with a convolution, or with something without parameters."""
+    conv = Rule(f"{released}.{{qkv}}_conv.conv.weight", f"{ours}.{{qkv}}.conv.weight")
+    return (
+        *((conv,) if convolved else ()),
+        Rule(f"{released}.{{qkv}}_norm.{{p}}", f"{ours}.{{qkv}}.norm.{{p}}", CHANNELS),
+        Rule(f"{released}.{{qkv}}.{{p}}", f"{ours}.{{qkv}}.linear.{{p}}", LINEAR),
+        Rule(f"{released}.proj.{{p}}", f"{ours}.out.{{p}}", LINEAR),
+        Rule(f"{released}.rel_pe", f"{ours}.positions", POSITIONS),
+    )
+
+
 EMBEDDING = (
     Rule("backbone.embd.{n}.conv.{p}", "embedding.convs.{n}.{p}"),
     Rule("backbone.embd_norm.{n}.{p}", "embedding.norms.{n}.{p}", CHANNELS),
+)
+STREAMS = (Rule("backbone.proj.{n}.conv.{p}", "embedding.projections.{n}.{p}", LINEAR),)
+FUSION = (
+    Rule("neck.lateral_convs.{n}.conv.weight", "neck.lateral.{n}.weight", LINEAR),
+    Rule("neck.gates.{n}", "neck.gates[{n}]"),
 )
 CONV_ENCODER = (
     Rule("backbone.{part}.{n}.conv1.conv.{p}", "encoder.{part}.{n}.conv_in.{p}"),

@@ -43,7 +43,16 @@ def test_all_cases_of_the_published_code_agree(shared: Path) -> None:
     assert [case for case, report in reports.items() if report.not_checked is not None or not report.ok] == []
 
 
-COMPARED = ("tadtr_plain", "tadtr_thumos", "tadtr_windows")
+COMPARED = (
+    "tadtr_plain",
+    "tadtr_thumos",
+    "tadtr_windows",
+    "tfformer_epic",
+    "tfformer_thumos",
+    "transgmc_anet",
+    "transgmc_ego4d",
+    "transgmc_thumos",
+)
 
 
 @pytest.mark.parametrize("case", COMPARED)

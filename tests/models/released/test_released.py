@@ -45,6 +45,13 @@ PARTS: dict[str, dict[str, Any]] = {
         "decoder": "actionformer",
     },
     "actionmamba": {"encoder": "mamba", "decoder": "actionformer"},
+    "transgmc": {
+        "encoder": {"name": "cascade", "windows": 3, "stem_blocks": 1},
+        "decoder": "actionformer",
+        "neck": "fusion",
+        "streams": [[3, 12], [5, 20]],
+    },
+    "tfformer": {"encoder": {"name": "wavelet", "stem_blocks": 1}, "decoder": "actionformer", "neck": "fusion"},
     "tadtr": {
         "encoder": {"name": "deformable", "layers": 1, "ffn_width": 16},
         "decoder": {"name": "query", "queries": 5, "layers": 2, "ffn_width": 16},

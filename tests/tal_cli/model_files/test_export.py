@@ -51,6 +51,16 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "max_pool": ("temporalmaxer-thumos-i3d", ()),
     "conv": ("temporalmaxer-epic-verb", ("model.encoder={name: conv, stem_blocks: 1}",)),
     "mamba": ("actionmamba-thumos-internvideo2", ("model.encoder={name: mamba, stem_blocks: 1}",)),
+    "cascade": ("transgmc-thumos-i3d", ("model.encoder={name: cascade, stem_blocks: 1, windows: [5, -1]}",)),
+    "cascade, streams": (
+        "transgmc-ego4d",
+        ("model.encoder={name: cascade, stem_blocks: 1, windows: 3}", "model.streams=[[3, 12], [5, 20]]"),
+    ),
+    "wavelet": ("tfformer-thumos-i3d", ("model.encoder={name: wavelet, stem_blocks: 1}",)),
+    "wavelet, table": (
+        "tfformer-activitynet-i3d",
+        ("model.encoder={name: wavelet, stem_blocks: 1}", "model.resample=false"),
+    ),
     "query": (
         "tadtr-thumos-i3d",
         (

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.models.recorder import ENCODER_ATOL, Recorder
 from harness.models.segments import check_segments
 from harness.models.training import check_training
 from tal_cli.models.decoders.cltdr import CltdrDecoder
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.layers.common import ConvEmbedding
+from tal_cli.models.encoders.block_pyramid import BlockPyramid
+from tal_cli.models.encoders.cascade import CascadeBlock
+from tal_cli.models.encoders.transformer import Attention, Projection, TransformerBlock
+from tal_cli.models.encoders.wavelet import WaveletEncoder
+from tal_cli.models.layers.common import ChannelNorm, ConvEmbedding
 from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pad_batch, padded_length, pyramid_points
 from tal_cli.models.predictions import BinnedBoundaries, BoundaryShift, PlainBoundaries, Predictions, decode_everywhere
 from tal_cli.models.recipe.features import FeatureSpec
@@ -21,6 +25,8 @@ from tal_cli.models.released.code_bases import FAMILIES, find_family
 from tal_cli.models.released.keys import KeyTable
 from tal_cli.models.released.options import translate_options
 from tal_cli.models.store.checkpoint import build_detector
+
+ENCODERS = {"transgmc": "cascade", "tfformer": "wavelet"}  # of code with ActionFormer's options
 
 
 def check_detector(description: dict[str, Any], recorder: Recorder, device: torch.device) -> None:
@@ -41,13 +47,15 @@ def load_recorded(description: dict[str, Any], tensors: dict[str, Tensor]) -> tu
     """The recorded detector, its recipe, and the table of names of its code base."""
     state = {name[6:]: value for name, value in tensors.items() if name.startswith("state/")}
     table = find_family(list(state))
-    recipe = _recipe(description, cltdr=table is FAMILIES["cltdr-gmg"])
+    recipe = _recipe(description, table)
     return build_detector(recipe, table.translate_state(state), "recorded weights"), recipe, table
 
 
-def _recipe(description: dict[str, Any], *, cltdr: bool) -> Recipe:
+def _recipe(description: dict[str, Any], table: KeyTable) -> Recipe:
     options = description["config"]["model"]
-    model, training, inference = translate_options(options, cltdr=cltdr)
+    cltdr = table is FAMILIES["cltdr-gmg"]
+    encoder = next((kind for author, kind in ENCODERS.items() if table is FAMILIES[author]), None)
+    model, training, inference = translate_options(options, cltdr=cltdr, encoder=encoder)
     # Which class loss CLTDR-GMG was trained with is an edit of its code, not an option.
     focal = not cltdr or any("sigmoid focal" in note for note in description["notes"])
     video = description["videos"]["infer"]
@@ -55,7 +63,7 @@ def _recipe(description: dict[str, Any], *, cltdr: bool) -> Recipe:
         name=description["case"],
         features=FeatureSpec(
             extractor="recorded",
-            channels=options["input_dim"],
+            channels=sum(channels for channels, _ in model.streams) or options["input_dim"],
             window=video["feat_num_frames"],
             stride=video["feat_stride"],
         ),
@@ -74,11 +82,17 @@ def _check_stages(recorder: Recorder, detector: TemporalDetector, recipe: Recipe
         recorder.compare(f"{prefix}/batched_input", batch.transpose(1, 2), atol=0)
     batch, mask = batch.to(device), mask.to(device)
     masks = level_masks(mask, recipe.model.levels)
+    calls = _watch_blocks(recorder, detector, prefix)
     with torch.inference_mode():
         predictions = detector(batch, mask)
+        for name, ours in calls.items():
+            recorder.compare(name, ours.transpose(1, 2), atol=ENCODER_ATOL)
         encoded = detector.encode(batch, mask)
         mixed = detector.mix(encoded, list(masks))
         crossed = _crossed(detector, mixed, predictions.layout)
+        if isinstance(detector.encoder, WaveletEncoder):
+            crossed |= {"fused": encoded} | _branches(detector.encoder, detector.embedding(batch, masks[0]), masks)
+            encoded = crossed["wavelets"]
         stages = {"backbone": encoded, "backbone_mask": masks, "neck": mixed, **crossed}
     packed = {name: predictions.layout.split(tensor) for name, tensor in _packed(predictions).items()}
     for stage, levels in (*stages.items(), *packed.items()):
@@ -89,6 +103,68 @@ def _check_stages(recorder: Recorder, detector: TemporalDetector, recipe: Recipe
                 columns = ours if stage == "cls_refined" else ours.transpose(1, 2)
                 recorder.compare(name, columns, **({"atol": ENCODER_ATOL} if stage == "backbone" else {}))
     _check_decoded(recorder, predictions, recipe, prefix)
+
+
+def _watch_blocks(recorder: Recorder, detector: TemporalDetector, prefix: str) -> dict[str, Tensor]:
+    """What goes into and comes out of the recorded blocks and their parts in the next call, by recorded name."""
+    kept: dict[str, Tensor] = {}
+
+    def watch(module: nn.Module, name: str, *, input: bool = False, part: int = 0) -> None:
+        if name in recorder:
+
+            def keep(module: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
+                kept.setdefault(name, arguments[part] if input else result)
+
+            module.register_forward_hook(keep)
+
+    watch(detector.embedding, f"{prefix}/embed")
+    encoder = detector.encoder
+    groups = {"stem": encoder.stem, "branch": encoder.branch} if isinstance(encoder, BlockPyramid) else {}
+    if isinstance(encoder, WaveletEncoder):
+        parts = (encoder.time.stem, encoder.time.branch, encoder.wavelets.branch)
+        groups = dict(zip(("stem", "time_branch", "freq_branch"), parts, strict=True))
+    for group, blocks in groups.items():
+        for number, block in enumerate(blocks):
+            name = f"{prefix}/block/{group}.{number}"
+            watch(block, f"{name}/in", input=True)
+            watch(block, f"{name}/out")
+            if isinstance(block, CascadeBlock):
+                for stage, own in (("attn_channel", block.channel), ("attn_pre", block.whole), ("attn", block.local)):
+                    watch(own.attention, f"{name}/{stage}")
+                for stage, norm in (("after_channel", block.whole.norm), ("after_global", block.local.norm)):
+                    _watch_rows(norm, f"{name}/{stage}", recorder, kept)
+            if isinstance(block, TransformerBlock) and isinstance(encoder, WaveletEncoder):
+                watch(block.attention, f"{name}/attn_pre")
+                attention = cast(Attention, block.attention)
+                _watch_rows(cast(Projection, attention.query).norm, f"{name}/qkv", recorder, kept)
+    return kept
+
+
+def _watch_rows(norm: ChannelNorm, name: str, recorder: Recorder, kept: dict[str, Tensor]) -> None:
+    """Keeps what a norm is given, which is called by its `rows`."""
+    if name not in recorder:
+        return
+    rows = norm.rows
+
+    def keep(x: Tensor) -> Tensor:
+        kept.setdefault(name, x)
+        return rows(x)
+
+    norm.rows = keep  # type: ignore[method-assign]
+
+
+def _branches(encoder: WaveletEncoder, x: Tensor, masks: list[Tensor]) -> dict[str, list[Tensor]]:
+    """The branches of TFFormer's encoder, and what each makes of the other."""
+    known: list[Tensor | None] = list(masks)
+    time, wavelets = encoder.branches(x, known)
+    both = list(zip(time, wavelets, masks, strict=True))
+    return {
+        "time": time,
+        "wavelets": wavelets,
+        "time_mask": masks,
+        "time_cross": [encoder.time_cross(a, b, mask) for a, b, mask in both],
+        "freq_cross": [encoder.wavelet_cross(b, a, mask) for a, b, mask in both],
+    }
 
 
 def _crossed(detector: TemporalDetector, mixed: list[Tensor], layout: PyramidLayout) -> dict[str, list[Tensor]]:

@@ -14,8 +14,8 @@ from tal_cli.models.predictions import decode_everywhere
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.keys import KeyTable
 from tal_cli.models.training.assignment import Targets
-from tal_cli.models.training.loss import LossNormalizer, batch_targets, prediction_loss
-from tal_cli.models.training.loss_terms import Losses
+from tal_cli.models.training.loss import LossNormalizer, batch_targets, find_positives, prediction_loss
+from tal_cli.models.training.loss_terms import Losses, centred_ciou_loss
 
 
 def check_training(
@@ -46,6 +46,11 @@ def check_training(
         if f"train/{name}" in recorder:
             recorder.compare(f"train/{name}", ours[:, inside])
 
+    if "train/ciou" in recorder:
+        entries = find_positives(predictions, targets)
+        points = entries.weight > 0
+        loss = centred_ciou_loss(entries.refined, entries.target)
+        recorder.compare("train/ciou", loss[points])
     normalizer = LossNormalizer(recipe.training.initial_loss_norm)
     recorder.compare("train/loss_normalizer/initial", torch.tensor(normalizer.value))
     losses = prediction_loss(predictions, targets, recipe.model, normalizer, recipe.training)
