@@ -38,6 +38,9 @@ ENCODERS = {
     "transformer": {"name": "transformer", "windows": 9},
     "max_pool": {"name": "max_pool"},
     "mamba": {"name": "mamba"},
+    "cascade": {"name": "cascade", "windows": 9},
+    "wavelet": {"name": "wavelet"},
+    "deformable": {"name": "deformable"},
 }
 WITH_MLP = ("gmg", "sgp")  # twice as wide as the model
 # A plain head that learns classes weighted by IoU collapses within a few steps: distances of nothing cost least.
@@ -47,6 +50,7 @@ DECODERS: dict[str, dict[str, object]] = {
     "actionformer": UNWEIGHTED,
     "trident": {},
     "cltdr": {},
+    "query": {},
 }
 # What a published model changes in a derived recipe, of which CLTDR-GMG's released variant is a part.
 PUBLISHED: dict[str, dict[str, object]] = {

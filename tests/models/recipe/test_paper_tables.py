@@ -14,6 +14,7 @@ from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 
 ROWS = {6: 7, 7: 2, 8: 2, 9: 8, 10: 4, 11: 3, 12: 3, 13: 5, 14: 48, 15: 5}
+COMPARED = {1: 15, 2: 9, 3: 12, 4: 9, 5: 7}
 PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / "paper-tables.md"
 
 
@@ -50,6 +51,21 @@ TABLE_ROWS = read_rows()
 def test_every_table_is_there() -> None:
     counts = {table: sum(row.table == table for row in TABLE_ROWS) for table in ROWS}
     assert counts == ROWS and len(TABLE_ROWS) == sum(ROWS.values())
+
+
+def test_what_the_compared_systems_run_as_is_there() -> None:
+    counts, table = dict.fromkeys(COMPARED, 0), 0
+    for line in PUBLISHED.read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"## Table (\d+)", line):
+            table = int(match.group(1))
+        elif table in COMPARED and re.match(r"\|.*\d", line) and "| average |" not in line:
+            counts[table] += 1
+            runs_as = line.rstrip("| ").rpartition("| ")[2]
+            recipes = [name for name in re.findall(r"`([^`]+)`", runs_as) if ": " not in name]
+            assert recipes or runs_as.startswith(("- : ", "the same")), line
+            for name in recipes:
+                load_recipe(name)
+    assert counts == COMPARED
 
 
 @pytest.mark.slow
