@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from tal_cli import __version__, console
 from tal_cli.commands import (
+    agree,
     benchmark,
     combine,
     compare,
@@ -29,6 +30,7 @@ from tal_cli.commands import (
     label,
     models,
     selftest,
+    stats,
     train,
     view,
 )
@@ -94,6 +96,8 @@ app.command("view", epilog=view.EXAMPLE)(view.view)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("diagnose", epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
+app.command("stats", epilog=stats.EXAMPLE)(stats.stats)
+app.command("agree", epilog=agree.EXAMPLE)(agree.agree)
 app.command("export", epilog=export.EXAMPLE)(export.export)
 app.command("selftest", epilog=selftest.EXAMPLE)(selftest.selftest)
 app.command("benchmark", epilog=benchmark.EXAMPLE)(benchmark.benchmark)

@@ -1,0 +1,184 @@
+"""Agreement of two people, or of a person and a model: Cohen's kappa by time unit and by bout, and Needleman-Wunsch."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tal_cli.datasets.annotations import POINT, STATE, GroundTruth
+
+Bouts = Sequence[GroundTruth]
+
+
+@dataclass(frozen=True)
+class Kappa:
+    """Cohen's kappa with the agreement that was observed and that chance would give, and the weight of all units."""
+
+    kappa: float
+    observed: float
+    expected: float
+    weight: float
+
+
+def kappa(first: Sequence[str], second: Sequence[str], weights: Sequence[float] | None = None) -> Kappa:
+    """Cohen's kappa of two codings of the same units; 1 where chance alone would agree."""
+    weights = [1.0] * len(first) if weights is None else weights
+    total = sum(weights)
+    if total <= 0:
+        return Kappa(1.0, 1.0, 1.0, 0.0)
+    own: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    observed = 0.0
+    for a, b, weight in zip(first, second, weights, strict=True):
+        own[0][a] += weight  # type: ignore[assignment]
+        own[1][b] += weight  # type: ignore[assignment]
+        observed += weight * (a == b)
+    observed /= total
+    expected = sum(own[0][code] * own[1][code] for code in own[0]) / total**2
+    value = 1.0 if expected == 1 else (observed - expected) / (1 - expected)
+    return Kappa(value, observed, expected, total)
+
+
+def name_of(item: GroundTruth, *, modifiers: bool) -> str:
+    """A label, with its modifiers if they count."""
+    text = modifier_text(item) if modifiers else ""
+    return f"{item.label}|{text}" if text else item.label
+
+
+def modifier_text(item: GroundTruth) -> str:
+    """Modifiers in one text: sets joined by bars, values by commas."""
+    return "|".join(",".join(values) or "None" for values in item.modifiers)
+
+
+def time_units(
+    pair: tuple[Bouts, Bouts], interval: float, subjects: Iterable[str | None], *, modifiers: bool = False
+) -> tuple[list[str], list[str]]:
+    """What holds in each time unit, for each subject in turn: from the first start to the last end of the two.
+
+    States hold from start to end, both inside; points within half an interval. What different subjects do is different;
+    that they do nothing is the same.
+    """
+    codes: tuple[list[str], list[str]] = ([], [])
+    times = _times(pair, interval)
+    for subject in subjects:
+        for bouts, found in zip(pair, codes, strict=True):
+            own = [item for item in bouts if item.subject == subject]
+            found += _held(own, times, interval, modifiers=modifiers)
+    return codes
+
+
+def joint_units(pair: tuple[Bouts, Bouts], interval: float, *, modifiers: bool = False) -> tuple[list[str], list[str]]:
+    """What all subjects do in each time unit; see `time_units`."""
+    first, second = (_held(bouts, _times(pair, interval), interval, modifiers=modifiers) for bouts in pair)
+    return first, second
+
+
+def _times(pair: tuple[Bouts, Bouts], interval: float) -> list[float]:
+    everything = [item for bouts in pair for item in bouts]
+    if not everything:
+        return []
+    return _steps(min(item.start for item in everything), max(item.end for item in everything), interval)
+
+
+def _steps(start: float, end: float, interval: float) -> list[float]:
+    """Times from start to end, the end included, as sums of decimal steps."""
+    count = int(round((end - start) / interval, 6))
+    return [round(start + n * interval, 6) for n in range(count + 1)]
+
+
+def _held(bouts: Bouts, times: Sequence[float], interval: float, *, modifiers: bool) -> list[str]:
+    held: list[set[str]] = [set() for _ in times]
+    grid = np.asarray(times)
+    for item in bouts:
+        name = f"{item.subject or ''}|{name_of(item, modifiers=modifiers)}"
+        reach = interval / 2 if item.kind == POINT else 0.0
+        first = int(np.searchsorted(grid, item.start - reach - 1e-9))
+        last = int(np.searchsorted(grid, item.end + reach + 1e-9))
+        for unit in range(first, last):
+            held[unit].add(name)
+    return ["+".join(sorted(names)) for names in held]
+
+
+def needleman_wunsch(first: Sequence[str], second: Sequence[str]) -> float:
+    """Share of equal columns of two aligned sequences; see `aligned`."""
+    equal, length = aligned(first, second)
+    return equal / length if length else 1.0
+
+
+def aligned(first: Sequence[str], second: Sequence[str]) -> tuple[int, int]:
+    """Equal columns, and all, when two sequences are aligned globally: match +1, mismatch -1, gap -1.
+
+    Traced back by the diagonal, then by a gap in the second, then by one in the first.
+    """
+    numbers = {code: index for index, code in enumerate(dict.fromkeys((*first, *second)))}
+    a, b = (np.asarray([numbers[code] for code in codes], dtype=np.int64) for codes in (first, second))
+    score = np.zeros((len(a) + 1, len(b) + 1), dtype=np.int64)
+    score[:, 0], score[0] = -np.arange(len(a) + 1), -np.arange(len(b) + 1)
+    columns = np.arange(1, len(b) + 1)
+    for row in range(1, len(a) + 1):
+        best = np.maximum(score[row - 1, :-1] + np.where(b == a[row - 1], 1, -1), score[row - 1, 1:] - 1)
+        # Gaps in the row itself: the best of all cells before, less their distance.
+        best = np.maximum.accumulate(np.concatenate([[score[row, 0]], best + columns]))
+        score[row, 1:] = best[1:] - columns
+    row, column, equal, length = len(a), len(b), 0, 0
+    while row or column:
+        length += 1
+        if row and column:
+            same = a[row - 1] == b[column - 1]
+            if score[row, column] == score[row - 1, column - 1] + (1 if same else -1):
+                equal += bool(same)
+                row, column = row - 1, column - 1
+                continue
+        if row and score[row, column] == score[row - 1, column] - 1:
+            row -= 1
+        else:
+            column -= 1
+    return equal, length
+
+
+def elementary_units(
+    pair: tuple[Bouts, Bouts], *, decimals: int = 3, modifiers: bool = False, point_weight: float = 1.0
+) -> tuple[list[str], list[str], list[float]]:
+    """Codes of both in the intervals between all starts and ends of states, at each point, and their weights.
+
+    Times are rounded first; a code is `subject|label` of the states that hold, joined by `+`. The weight of an interval
+    is its length in seconds, that of a point, or of a bout that has become empty, is `point_weight`.
+    """
+    rounded = [[(item, _round(item.start, decimals), _round(item.end, decimals)) for item in bouts] for bouts in pair]
+    edges = sorted({
+        time for items in rounded for item, start, end in items if item.kind == STATE and start < end
+        for time in (start, end)
+    })  # fmt: skip
+    moments = sorted({
+        start for items in rounded for item, start, end in items if item.kind == POINT or start == end
+    })  # fmt: skip
+    codes: tuple[list[str], list[str]] = ([], [])
+    weights = [round(end - start, 9) for start, end in itertools.pairwise(edges)]
+    weights += [point_weight] * len(moments)
+    for items, found in zip(rounded, codes, strict=True):
+        spans = [
+            (
+                f"{item.subject or ''}|{name_of(item, modifiers=modifiers)}",
+                start,
+                end,
+                item.kind == POINT or start == end,
+            )
+            for item, start, end in items
+        ]
+        for time in edges[:-1]:
+            found.append("+".join(sorted(n for n, start, end, point in spans if not point and start <= time < end)))
+        for time in moments:
+            found.append(
+                "+".join(
+                    sorted(n for n, start, end, point in spans if (start == time if point else start <= time < end))
+                )
+            )
+    return codes[0], codes[1], weights
+
+
+def _round(time: float, decimals: int) -> float:
+    """A time rounded half to even."""
+    return float(round(time * 10**decimals) / 10**decimals)

@@ -1,0 +1,151 @@
+"""Statistics and agreement on a few made-up bouts, and their commands."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tal_cli import app
+from tal_cli.behaviour.agreement import aligned, elementary_units, kappa, needleman_wunsch, time_units
+from tal_cli.behaviour.bouts import Bout, Counts, match
+from tal_cli.behaviour.budget import bin_budgets, bins, budgets, closed_bins
+from tal_cli.behaviour.comparison import agreement, pairs_of
+from tal_cli.behaviour.frames import frame_span, frame_times
+from tal_cli.behaviour.sessions import Session, sessions_of
+from tal_cli.behaviour.transitions import latencies, sequence, transitions
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+
+RUN = [GroundTruth("run", start, end, subject="Rex") for start, end in ((1.0, 3.0), (5.0, 6.0), (9.0, 12.0))]
+BARK = [GroundTruth("bark", time, time, "point", "Rex") for time in (2.0, 10.0)]
+SESSION = Session("day", "day", 20.0, (*RUN, *BARK))
+
+
+def key(_: Session, item: GroundTruth) -> str:
+    return item.label
+
+
+def annotations(*items: GroundTruth, **more: object) -> Annotations:
+    video = VideoAnnotation("a", "training", 20.0, 25.0, items, **more)  # type: ignore[arg-type]
+    return Annotations("", {"a": video}, tuple(sorted({item.label for item in items})))
+
+
+def test_a_budget_counts_and_times() -> None:
+    found = budgets([SESSION], key)
+    run, bark = found["run"], found["bark"]
+    assert (run.count, run.seconds, run.share, run.mean, run.latency) == (3, 6.0, 0.3, 2.0, 1.0)
+    assert run.sd == pytest.approx(1.0) and run.interval_mean == pytest.approx(2.5)
+    assert (bark.count, bark.seconds, bark.share, bark.mean, bark.interval_mean) == (2, None, None, None, 8.0)
+    other = [GroundTruth("run", 4.0, 4.5, subject="Tim")]
+    pooled = budgets([Session("day", "day", 20.0, (*RUN, *other))], key)["run"]
+    assert pooled.count == 4 and pooled.interval_mean == pytest.approx(2.5), "intervals are a subject's own"
+    less = budgets(
+        [Session("day", "day", 20.0, (*RUN, GroundTruth("rest", 12.0, 17.0, subject="Rex")))], key, outside=["rest"]
+    )
+    assert less["run"].share == pytest.approx(6 / 15)
+
+
+def test_bins_add_up_unless_they_are_closed() -> None:
+    assert bins(20.0, 8.0) == [(0.0, 8.0), (8.0, 16.0), (16.0, 20.0)]
+    parts = [found.get("run") for _, found in bin_budgets(SESSION, 10.0, key)]
+    assert [(part.count, part.seconds) for part in parts if part] == [(3, 4.0), (0, 2.0)]
+    points = [found["bark"].count for _, found in bin_budgets(SESSION, 10.0, key)]
+    assert points == [1, 1]
+    twice = [budgets([part], key)["bark"].count for _, part in closed_bins(SESSION, 10.0, key)]
+    assert twice == [2, 1], "a point at the edge counts on both sides"
+
+
+def test_sequences_and_transitions() -> None:
+    found = sequence([*RUN, *BARK, GroundTruth("dig", 5.5, 7.0)])
+    assert found == ["run", "run+bark", "run", "dig+run", "dig", "run", "run+bark"]
+    table = transitions([found], "frequencies_after_behaviors")
+    assert table.names == ("dig", "dig+run", "run", "run+bark")
+    assert table.table.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0], [0, 1 / 3, 0, 2 / 3], [0, 0, 1, 0]]
+    assert [(e.before, e.after, e.seconds) for e in latencies([*RUN[:2], *BARK[:1]])] == [
+        ("run", "bark", -1.0), ("bark", "run", 3.0)
+    ]  # fmt: skip
+
+
+def test_sessions_are_what_was_reviewed() -> None:
+    (session,) = sessions_of(annotations(*RUN, *BARK, reviewed=((0.0, 4.0), (8.0, 11.0))))
+    assert session.length == 7.0 and [item.start for item in session.bouts] == [1.0, 2.0, 9.0, 10.0]
+    assert sessions_of(annotations(*RUN, reviewed=())) == []
+
+
+def test_kappa_of_known_codes() -> None:
+    found = kappa(list("aabb"), list("aaba"))
+    assert (found.observed, found.expected, found.kappa) == (0.75, 0.5, 0.5)
+    assert kappa(["a"], ["a"]).kappa == 1.0 and kappa([], []).kappa == 1.0
+
+
+def test_units_of_time_and_of_bouts() -> None:
+    first, second = (
+        [GroundTruth("run", 0.0, 2.0)],
+        [GroundTruth("run", 1.0, 2.0), GroundTruth("bark", 4.0, 4.0, "point")],
+    )
+    assert time_units((first, second), 1.0, [None]) == (
+        ["|run", "|run", "|run", "", ""], ["", "|run", "|run", "", "|bark"]
+    )  # fmt: skip
+    codes = elementary_units((first, second), point_weight=0.5)
+    assert codes == (["|run", "|run", ""], ["", "|run", "|bark"], [1.0, 1.0, 0.5])
+
+
+def test_alignment() -> None:
+    assert needleman_wunsch(list("abcd"), list("abcd")) == 1.0
+    assert aligned(list("abcd"), list("bcd")) == (3, 4) and aligned([], list("ab")) == (0, 2)
+
+
+def test_bouts_are_matched_once_by_score() -> None:
+    truth = [Bout("run", 0.0, 10.0), Bout("run", 20.0, 30.0), Bout("bark", 5.0, 5.0)]
+    guesses = [
+        Bout("run", 0.0, 10.0, 0.5), Bout("run", 1.0, 10.0, 0.9), Bout("run", 24.0, 30.0, 0.4), Bout("bark", 5.4, 5.4),
+        Bout("dig", 0.0, 10.0),
+    ]  # fmt: skip
+    assert match(truth, guesses, 0.5, 0.5) == Counts(3, 2, 0)
+    assert match(truth, guesses, 0.7, 0.1) == Counts(1, 4, 2)
+    assert Counts(1, 1, 2).f1 == 0.4 and Counts().f1 == 0.0
+
+
+def test_frames_of_an_instance() -> None:
+    times = frame_times(10, 10.0)
+    assert frame_span(0.2, 0.5, times) == (2, 5) and frame_span(0.21, 0.29, times) == (2, 3)
+    assert frame_span(0.3, 0.3, times) == (3, 4) and frame_span(0.95, 5.0, times) == (9, 10)
+
+
+def test_agreement_is_on_what_both_reviewed() -> None:
+    first = annotations(*RUN, *BARK, reviewed=((0.0, 8.0),))
+    second = annotations(*RUN[:2], BARK[0])
+    assert agreement(pairs_of(first, second), 1.0, [0.5])["kappa"]["time"] == 1.0
+    whole = agreement(pairs_of(annotations(*RUN, *BARK), second), 1.0, [0.5])
+    assert whole["kappa"]["time"] < 1.0 and whole["f1"]["0.5"] == pytest.approx(6 / 8)
+    assert whole["per_label"]["run"]["units"] == {"both": 5, "only_a": 4, "only_b": 0, "neither": 3}
+    assert pairs_of(first, Annotations("", {}, ())) == []
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    save_annotations(annotations(*RUN, *BARK), one)
+    save_annotations(annotations(*RUN[:2], *BARK), other)
+    assert app.run(["stats", str(one), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"video", "subject", "label", "count", "seconds", "share", "mean", "sd", "interval_mean", "interval_sd",
+            "latency"} <= set(document["rows"][0])  # fmt: skip
+    assert document["rows"][0]["seconds"] == 6.0 and document["transitions"]["names"] == ["run", "run+bark"]
+    assert app.run(["stats", str(one), "--by", "label", "--bins", "10", "-f", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["label"], row["bin"], row["count"]) for row in rows] == [
+        ("run", "0-10", "3"), ("bark", "0-10", "1"), ("bark", "10-20", "1"), ("run", "10-20", "0")
+    ]  # fmt: skip
+    assert app.run(["stats", str(one), "-o", str(tmp_path / "x.svg")]) == 0
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+    assert app.run(["agree", str(one), str(other), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert {"kappa", "needleman_wunsch", "f1", "per_label"} <= set(found) and found["per_label"]["bark"]["kappa"] == 1.0
+    assert app.run(["agree", str(one), str(other)]) == 0 and "kappa of time units" in capsys.readouterr().out
+    assert (
+        app.run(["stats", str(one), "--by", "weather"]) == 2 and app.run(["stats", str(one), "--bins", "closed"]) == 2
+    )
+    assert app.run(["agree", str(one), str(other), "--observations", "x,y"]) == 3
