@@ -8,13 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tal_cli import console
+from tal_cli.datasets.writers import TARGETS
 from tal_cli.labelling.jobs import Jobs
 from tal_cli.labelling.library import Library, Video
 from tal_cli.labelling.next_up import Item, next_up, unreviewed
 from tal_cli.labelling.project.document import Document, Json, VideoEntry, in_order
+from tal_cli.labelling.project.exporting import converted
 from tal_cli.labelling.project.files import AnnotationFile, Journal
 from tal_cli.labelling.project.importing import open_document
 from tal_cli.labelling.project.ranges import total
@@ -136,6 +137,7 @@ class Session:
                 "labels": [label.to_json() for label in document.labels],
                 "subjects": list(document.subjects),
                 "settings": document.extra.get("settings", {}),
+                "forms": list(TARGETS),
                 "person": self.store.person,
                 "file": self.file.path.name,
                 "order": self.order,
@@ -212,12 +214,10 @@ class Session:
     def export(self, form: str) -> tuple[bytes, str]:
         """The annotations in a form that `tal datasets convert` writes, and the file's name. Raises RuntimeError."""
         self.store.save()
+        content, videos = self.store.look(lambda document: (document.to_bytes(), len(document.videos)))
         if form in ("", "json", "activitynet"):
-            content: Any = self.store.look(lambda document: document.to_bytes())
             return content, self.file.path.name
-        from tal_cli.labelling.project.exporting import converted
-
-        return converted(self.file.path, form)
+        return converted(self.file.path, form, videos)
 
     def close(self) -> bool:
         """End jobs and save; whether all is in the file."""

@@ -156,8 +156,7 @@ export async function showForeign(difference, settle) {
 }
 
 export async function showExport() {
-  const forms = ["json", "boris", "boris-tabular", "boris-aggregated", "frames", "csv", "elan", "vtrace", "fiftyone"];
-  const select = make("select", { autofocus: true, "aria-label": "Form" }, forms.map((form) => make("option", { value: form }, form)));
+  const select = make("select", { autofocus: true, "aria-label": "Form" }, state.project.forms.map((form) => make("option", { value: form }, form)));
   if (!(await open("Export the annotations", [make("label", { class: "field" }, make("span", {}, "Form"), select)], [["Download", true, true], ["Cancel", null]]))) return;
   try {
     const answer = await fetch(`/api/export?format=${encodeURIComponent(select.value)}`);

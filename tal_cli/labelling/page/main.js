@@ -149,8 +149,9 @@ async function finish() {
   await outbox.run();
   try {
     const { file } = await post("/api/finish", {});
-    document.body.replaceChildren(make("main", { class: "end" }, make("h1", {}, "Finished"), make("p", {}, `All is in ${file}. This page can be closed.`)));
     outbox.isFinished = true;
+    state.project = state.video = null; // nothing is drawn any more
+    document.body.replaceChildren(make("main", { class: "end" }, make("h1", {}, "Finished"), make("p", {}, `All is in ${file}. This page can be closed.`)));
   } catch (error) {
     say(error.message, "error");
   }
@@ -236,6 +237,7 @@ function readQueueSoon() {
 }
 
 async function hear(event) {
+  if (!state.project) return;
   receive(event);
   if (event.event === "job") receiveJob(event.job);
   else if (event.event === "foreign") showForeign(event.difference, settle);

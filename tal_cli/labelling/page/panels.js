@@ -81,11 +81,11 @@ function showStatus() {
   find("#recording").setAttribute("aria-pressed", String(state.recording));
   find("#recording .word").textContent = state.recording ? "recording" : "not recording";
   const saved = find("#saved");
-  const problem = outbox.problem || state.project.problem;
+  const problem = outbox.problem || state.project.problem || (state.isSilent ? "tal label does not answer; is it still running?" : "");
   saved.classList.toggle("bad", Boolean(problem));
   const at = state.project.saved ? new Date(state.project.saved) : null;
   const clockTime = at ? [at.getHours(), at.getMinutes(), at.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":") : "";
-  saved.textContent = problem ? `NOT SAVED: ${problem}` : outbox.waiting.length ? "saving …" : `saved ${clockTime}`;
+  saved.textContent = problem ? `${outbox.waiting.length || state.project.problem ? "NOT SAVED: " : ""}${problem}` : outbox.waiting.length ? "saving …" : `saved ${clockTime}`;
   document.title = `${state.video?.name || ""} · tal label`;
   find("#title").textContent = `${state.video?.name || ""} — ${state.project.file}${state.project.person ? `, ${state.project.person}` : ""}`;
 }

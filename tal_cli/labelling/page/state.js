@@ -168,6 +168,10 @@ export async function reload() {
 
 // What other windows and jobs do.
 export function receive(event) {
+  if (state.isSilent !== (event.event === "silent")) {
+    state.isSilent = event.event === "silent";
+    changed();
+  }
   if (event.event === "change" && event.client !== client) take(event.edits);
   else if (event.event === "reload" || event.event === "suggestions") {
     readProject();

@@ -216,6 +216,9 @@ def labels(work: Work, op: Json) -> None:
     """`labels`: the whole list of definitions as `labels`, and `rename`, old names -> new ones: two that become one
     are merged. Annotations are rewritten."""
     wanted = tuple(map(label_from, op["labels"]))
+    odd = next((label for label in wanted if label.key and not (len(label.key) == 1 and label.key.isalnum())), None)
+    if odd is not None:
+        raise OpError(f"labels: {odd.name}: the key {odd.key!r} is not one letter or digit; others belong to commands")
     names = [label.name for label in wanted]
     keys = [label.key for label in wanted if label.key]
     for given, what in ((names, "name"), (keys, "key")):
