@@ -204,9 +204,14 @@ function longestOf(list) {
 function drawSegments(pen) {
   const places = new Map(lanes.map((lane, place) => [`${lane.label}\n${lane.subject === undefined ? "*" : lane.subject ?? ""}`, place]));
   const bySubject = lanes.some((lane) => lane.subject !== undefined);
+  const drawn = new Float64Array(lanes.length); // to which pixel each lane is drawn: what would add none is left out
   for (const item of visible(segments())) {
     const lane = places.get(`${item.label}\n${bySubject ? item.subject ?? "" : "*"}`);
-    if (lane !== undefined) drawItem(pen, item, laneTop(lane) + (LANE - BAR) / 2);
+    if (lane === undefined) continue;
+    const right = xOf(item.segment[1]);
+    if (right < drawn[lane] + 0.5 && item.kind === "state" && !isPending(item) && !state.selected.has(item.id)) continue;
+    drawItem(pen, item, laneTop(lane) + (LANE - BAR) / 2);
+    drawn[lane] = Math.max(drawn[lane], right);
   }
   for (const bout of state.open.values()) {
     const lane = laneOf(bout);

@@ -107,11 +107,11 @@ class Work:
         others = [
             other
             for other in self.entry.annotations.values()
-            if other.id != item.id
+            if other.start < item.end
+            and item.start < other.end
+            and other.id != item.id
             and (other.label, other.subject, other.modifiers, other.kind)
             == (item.label, item.subject, item.modifiers, item.kind)
-            and other.start < item.end
-            and item.start < other.end
         ]
         if not others:
             return item
