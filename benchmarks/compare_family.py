@@ -51,6 +51,7 @@ DECODERS: dict[str, dict[str, object]] = {
     "trident": {},
     "cltdr": {},
     "query": {},
+    "relational": {},
 }
 # What a published model changes in a derived recipe, of which CLTDR-GMG's released variant is a part.
 PUBLISHED: dict[str, dict[str, object]] = {

@@ -7,6 +7,7 @@ Only the requested entries are decoded: training needs the positives, inference 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -77,8 +78,10 @@ class Queries:
 
     logits: Tensor  # float32 [layers, B, Q, C]
     segments: Tensor  # float32 [layers, B, Q, 2], centre and width in [0, 1] of the valid sequence
-    quality: Tensor | None  # float32 [B, Q], logits of the last segments' quality
+    quality: Tensor | None  # float32 [layers or 1, K, B, Q], logits of K qualities of the (last) segments
     counts: Tensor  # float32 [B], valid cells of each video
+    # References of all queries [B, Q, 2] -> class logits [layers, B, Q, C] of layers that are given them (ReAct).
+    again: Callable[[Tensor], Tensor] | None = None
 
 
 class Shift(ABC):

@@ -21,17 +21,20 @@ class DeformableLayer(nn.Module):
 
     def __init__(self, width: int, levels: int, settings: DeformableSettings) -> None:
         super().__init__()
-        self.attention = DeformableAttention(width, heads=settings.heads, levels=levels, points=settings.points)
+        self.attention = DeformableAttention(
+            width, heads=settings.heads, levels=levels, points=settings.points, aligned=settings.aligned
+        )
         self.dropout = Dropout(settings.dropout)
         self.norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, settings.ffn_width, settings.dropout)
-        self.ffn_norm = nn.LayerNorm(width)
+        self.ffn_norm = nn.LayerNorm(width) if settings.last_norm else nn.Identity()
 
     def forward(
-        self, x: Tensor, positions: Tensor, reference: Tensor, lengths: list[int], mask: Tensor | None
+        self, x: Tensor, positions: Tensor | None, reference: Tensor, lengths: list[int], mask: Tensor | None
     ) -> Tensor:
         """Rows of all levels and their positions [B, S, D], references [B, S, 1] -> [B, S, D]."""
-        x = self.norm(x + self.dropout(self.attention(x + positions, reference, x, lengths, mask)))
+        query = x if positions is None else x + positions
+        x = self.norm(x + self.dropout(self.attention(query, reference, x, lengths, mask)))
         out: Tensor = self.ffn_norm(x + self.ffn(x))
         return out
 
@@ -41,7 +44,7 @@ class DeformableEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig, settings: DeformableSettings, drop_path: float) -> None:
         super().__init__()
-        self.level_embed = nn.Parameter(torch.randn(config.levels, config.width))
+        self.level_embed = nn.Parameter(torch.randn(config.levels, config.width)) if settings.positions else None
         self.layers = nn.ModuleList(
             DeformableLayer(config.width, config.levels, settings) for _ in range(settings.layers)
         )
@@ -53,17 +56,19 @@ class DeformableEncoder(nn.Module):
             levels.append(apply_mask(max_pool_rows(levels[-1]), mask))
         lengths = [level.shape[1] for level in levels]
         known = [mask for mask in masks if mask is not None]
-        valid = known or [torch.ones_like(level[:, :, :1], dtype=torch.bool) for level in levels]
-        positions = torch.cat(
-            [
-                sine_positions(mask, x.shape[2]).to(x.dtype) + own
-                for mask, own in zip(valid, self.level_embed, strict=True)
-            ],
-            1,
-        )
+        positions = self._positions(levels, known)
         centres = [(torch.arange(length, device=x.device) + 0.5) / length for length in lengths]
         reference = torch.cat(centres)[None, :, None]
         rows, mask = torch.cat(levels, 1), torch.cat(known, 1) if known else None
         for layer in self.layers:
             rows = layer(rows, positions, reference, lengths, mask)
         return list(rows.split(lengths, 1))
+
+    def _positions(self, levels: list[Tensor], known: list[Tensor]) -> Tensor | None:
+        """Position and level of the cells of all levels [B, S, D]; known: their validity, empty if all are valid."""
+        if self.level_embed is None:
+            return None
+        valid = known or [torch.ones_like(level[:, :, :1], dtype=torch.bool) for level in levels]
+        width, kind = levels[0].shape[2], levels[0].dtype
+        tables = zip(valid, self.level_embed, strict=True)
+        return torch.cat([sine_positions(mask, width).to(kind) + own for mask, own in tables], 1)

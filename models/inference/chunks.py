@@ -17,7 +17,7 @@ from tal_cli.models.inference.overlaps import join_overlaps
 from tal_cli.models.inference.resampling import Resampling
 from tal_cli.models.layers.pyramid import pad_batch, padded_length
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.decoders import QuerySettings
+from tal_cli.models.recipe.decoders import QueriesSettings
 from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.schema import Recipe
 
@@ -89,7 +89,7 @@ def collect_candidates(detector: TemporalDetector, features: Tensor, config: Inf
     multiple = 1 << (detector.config.levels - 1)
     chunks = plan_chunks(len(features), config, multiple=multiple)
     decoder = detector.config.decoder
-    queries = isinstance(decoder, QuerySettings)
+    queries = isinstance(decoder, QueriesSettings)
     for group in _batches(chunks, detector.config):
         pieces = [features[chunk.cells.start : chunk.cells.stop].to(weights.device, weights.dtype) for chunk in group]
         predictions = detector(*pad_batch(pieces, padded_length(detector.config, max(map(len, pieces)))))
@@ -99,7 +99,7 @@ def collect_candidates(detector: TemporalDetector, features: Tensor, config: Inf
             candidates = find_candidates(predictions, config, None if queries else core, video)
             found.append(replace(candidates, starts=candidates.starts + first, ends=candidates.ends + first))
     if config.nms == "overlaps":
-        edge = decoder.edge if isinstance(decoder, QuerySettings) else 0.5
+        edge = decoder.edge if isinstance(decoder, QueriesSettings) else 0.5
         return join_overlaps(found, [chunk.cells for chunk in chunks], config, edge)
     return ScoredSegments.join(found)
 

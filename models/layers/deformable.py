@@ -20,11 +20,13 @@ class DeformableAttention(nn.Module):
     """Each query's weighted sum of values at `points` places per head and level, offset from its reference.
 
     A reference is a centre in [0, 1] of the padded sequence, from which offsets are cells; or a centre and a width, and
-    offsets are half widths divided by the number of points.
+    offsets are half widths divided by the number of points. aligned: 0 and 1 are the middles of the first and the last
+    cell, and offsets from a centre count in valid cells (ReAct).
     """
 
-    def __init__(self, width: int, *, heads: int, levels: int, points: int) -> None:
+    def __init__(self, width: int, *, heads: int, levels: int, points: int, aligned: bool = False) -> None:
         super().__init__()
+        self.aligned = aligned
         self.shape = (heads, levels, points)
         samples = heads * levels * points
         self.offsets, self.weights = SlowLinear(width, samples), nn.Linear(width, samples)
@@ -51,23 +53,29 @@ class DeformableAttention(nn.Module):
         """Queries [B, Q, D], references [B, Q, 1 or 2], rows of all levels one after the other [B, S, D] with their
         validity (bool [B, S, 1], None: all) and lengths -> [B, Q, D]."""
         values = apply_mask(self.value(rows), mask).unflatten(2, (self.shape[0], -1)).transpose(1, 2)  # [B, H, S, d]
-        locations, weights = self.places(query, reference, lengths)
-        matrices = [
-            interpolation(locations[:, :, :, level] * length - 0.5, weights[:, :, :, level], length)
-            for level, length in enumerate(lengths)
-        ]
+        locations, weights = self.places(query, reference, lengths, mask)
+        matrices = []
+        for level, length in enumerate(lengths):
+            at = locations[:, :, :, level]
+            positions = at * (length - 1) if self.aligned else at * length - 0.5
+            matrices.append(interpolation(positions, weights[:, :, :, level], length))
         mixed = torch.cat(matrices, -1).transpose(1, 2).to(values.dtype) @ values
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
-    def places(self, query: Tensor, reference: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def places(
+        self, query: Tensor, reference: Tensor, lengths: Sequence[int], mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Where queries [B, Q, D] sample the sequence, in [0, 1] of it, and the weights there: float32 [B, Q, heads,
         levels, points] each."""
         offsets = self.offsets(query).float().unflatten(2, self.shape)
         weights = self.weights(query).float().unflatten(2, (self.shape[0], -1)).softmax(-1).unflatten(3, self.shape[1:])
         centre = reference[..., None, None, :1].float()
         if reference.shape[2] == 1:
-            return centre + offsets / torch.tensor(lengths, device=query.device)[:, None], weights
+            cells = torch.tensor(lengths, device=query.device)[:, None].float()
+            if self.aligned and mask is not None:
+                cells = cells * mask[:, : lengths[0]].float().mean(1)[:, :, None, None, None]
+            return centre + offsets / cells, weights
         return centre + offsets / self.shape[2] * reference[..., None, None, 1:].float() * 0.5, weights
 
 

@@ -15,7 +15,9 @@ from tal_cli.models.recipe.decoders import (
     ActionformerSettings,
     CltdrSettings,
     DecoderSettings,
+    QueriesSettings,
     QuerySettings,
+    RelationalSettings,
     TridentSettings,
 )
 from tal_cli.models.recipe.encoders import (
@@ -81,7 +83,9 @@ ENCODERS = Registry(
     ),
 )
 DECODERS = Registry(
-    "tal.decoders", DecoderSettings, named(CltdrSettings, ActionformerSettings, TridentSettings, QuerySettings)
+    "tal.decoders",
+    DecoderSettings,
+    named(CltdrSettings, ActionformerSettings, TridentSettings, QuerySettings, RelationalSettings),
 )
 AnyEncoder = Annotated[
     SerializeAsAny[
@@ -99,7 +103,7 @@ AnyEncoder = Annotated[
     chosen_from(ENCODERS),
 ]
 AnyDecoder = Annotated[
-    SerializeAsAny[CltdrSettings | ActionformerSettings | TridentSettings | QuerySettings],
+    SerializeAsAny[CltdrSettings | ActionformerSettings | TridentSettings | QuerySettings | RelationalSettings],
     Field(discriminator="name"),
     chosen_from(DECODERS),
 ]
@@ -155,7 +159,7 @@ class ModelConfig(Strict):
             raise ValueError(f"streams: their widths do not add up to the width {self.width}")
         self.encoder.check(self.width, self.levels)
         self.decoder.check()
-        if isinstance(self.decoder, QuerySettings) and self.width % self.decoder.heads:
+        if isinstance(self.decoder, QueriesSettings) and self.width % self.decoder.heads:
             raise ValueError(f"decoder.heads: {self.decoder.heads} does not divide the width {self.width}")
         return self
 

@@ -78,28 +78,22 @@ class ActionformerSettings(DecoderSettings):
     name: Literal["actionformer"] = "actionformer"
 
 
-class QuerySettings(DecoderSettings):
-    """Learned queries, refined from layer to layer, each matched with at most one segment (TadTR).
+class QueriesSettings(DecoderSettings):
+    """Learned queries, refined from layer to layer, each matched with at most one segment.
 
-    points: places per head and level at which a query samples the pyramid. refine: whether a layer corrects the
-    segments of the one before; without, all layers share their heads. actionness: whether scores count by the IoU that
-    is predicted from the features in and around a segment. edge: cells from the start of a sequence, where its
-    normalised time is 0, to the point of its first cell; half a cell is the middle of it.
+    points: places per head and level at which a query samples the pyramid. edge: cells from the start of a sequence,
+    where its normalised time is 0, to the point of its first cell; half a cell is the middle of it.
 
     class_cost, segment_cost, iou_cost: what a query and a segment cost as a match; class_weight, segment_weight,
-    iou_weight, actionness_weight: of the loss's terms. Both replace the recipe's assignment and losses of points.
+    iou_weight, quality_weight: of the loss's terms. Both replace the recipe's assignment and losses of points.
     """
 
-    network = "tal_cli.models.decoders.query.decoder:QueryDecoder"
-    name: Literal["query"] = "query"
     queries: Width = 40
     layers: Layers = 4
     heads: Width = 8
     points: Layers = 4
     ffn_width: Width = 1024
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    refine: bool = True
-    actionness: bool = True
     edge: NonNegative = 0.5
     class_cost: NonNegative = 6.0
     segment_cost: NonNegative = 5.0
@@ -107,4 +101,35 @@ class QuerySettings(DecoderSettings):
     class_weight: NonNegative = 2.0
     segment_weight: NonNegative = 5.0
     iou_weight: NonNegative = 2.0
-    actionness_weight: NonNegative = 4.0
+    quality_weight: NonNegative = 4.0
+
+
+class QuerySettings(QueriesSettings):
+    """Queries as TadTR has them.
+
+    refine: whether a layer corrects the segments of the one before; without, all layers share their heads. actionness:
+    whether scores count by the IoU that is predicted from the features in and around a segment.
+    """
+
+    network = "tal_cli.models.decoders.query.decoder:QueryDecoder"
+    name: Literal["query"] = "query"
+    refine: bool = True
+    actionness: bool = True
+
+
+class RelationalSettings(QueriesSettings):
+    """Queries that attend to those alike that lie elsewhere (ReAct). Scores count by predicted IoU and centre.
+
+    relation_threshold: of overlap, above which, and of likeness, up to which two queries do not attend to each other.
+    again_weight: of the class loss of layers that are told the matched segments.
+    """
+
+    network = "tal_cli.models.decoders.query.relational:RelationalDecoder"
+    name: Literal["relational"] = "relational"
+    class_cost: NonNegative = 1.0
+    segment_cost: NonNegative = 2.0
+    iou_cost: NonNegative = 5.0
+    class_weight: NonNegative = 1.0
+    quality_weight: NonNegative = 1.0
+    again_weight: NonNegative = 1.0
+    relation_threshold: NonNegative = 0.2

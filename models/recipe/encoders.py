@@ -214,7 +214,9 @@ class WaveletSettings(EncoderSettings):
 class DeformableSettings(EncoderSettings):
     """Layers of deformable attention over all levels, which are max-pooled from the first (TadTR).
 
-    points: places per head and level at which a cell samples the pyramid.
+    points: places per head and level at which a cell samples the pyramid. positions: whether a cell's position and
+    level are added to what it looks with. aligned: whether the ends of time are the middles of the first and the last
+    cell, as in ReAct, and not their outer edges. last_norm: whether a layer's feed-forward is followed by a norm.
     """
 
     network = "tal_cli.models.encoders.deformable:DeformableEncoder"
@@ -224,6 +226,9 @@ class DeformableSettings(EncoderSettings):
     points: Layers = 4
     ffn_width: Width = 1024
     dropout: Rate = 0.0
+    positions: bool = True
+    aligned: bool = False
+    last_norm: bool = True
 
     def check(self, width: int, levels: int) -> None:
         """Heads divide the width."""

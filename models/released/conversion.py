@@ -10,7 +10,7 @@ from torch import Tensor
 from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.decoders import QuerySettings
+from tal_cli.models.recipe.decoders import QueriesSettings, QuerySettings
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.code_bases import FAMILIES
 from tal_cli.models.released.keys import KeyTable
@@ -24,7 +24,7 @@ AUTHORS = {
     "transformer": ("actionformer",),
     "max_pool": ("temporalmaxer",),
     "mamba": ("actionmamba",),
-    "deformable": ("tadtr",),
+    "deformable": ("tadtr", "react"),
     "cascade": ("transgmc",),
     "wavelet": ("tfformer",),
 }
@@ -82,9 +82,10 @@ def _shapes_of(recipe: Recipe) -> dict[str, Tensor]:
 def _release(state: dict[str, Tensor], config: ModelConfig) -> tuple[KeyTable, dict[str, Tensor]]:
     """The code base that has all of these parameters, and the parameters under its names."""
     copies, authors = config.levels, AUTHORS.get(config.encoder.name, ())
-    if isinstance(config.decoder, QuerySettings):
+    if isinstance(config.decoder, QueriesSettings):
         copies = config.decoder.layers
-        authors = tuple(author if config.decoder.refine else f"{author}-plain" for author in authors)
+        plain = isinstance(config.decoder, QuerySettings) and not config.decoder.refine
+        authors = tuple(f"{author}-plain" if plain else author for author in authors)
     for author in authors:
         try:
             return FAMILIES[author], FAMILIES[author].release_state(state, copies)

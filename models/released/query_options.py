@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.recipe.architecture import IdentityNeck, ModelConfig
-from tal_cli.models.recipe.decoders import QuerySettings
+from tal_cli.models.recipe.decoders import QuerySettings, RelationalSettings
 from tal_cli.models.recipe.encoders import DeformableSettings
 from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.training import TrainingConfig
@@ -47,7 +47,7 @@ def translate_tadtr(options: Options, classes: int) -> tuple[ModelConfig, Traini
             class_weight=options["cls_loss_coef"],
             segment_weight=options["seg_loss_coef"],
             iou_weight=options["iou_loss_coef"],
-            actionness_weight=options["act_loss_coef"],
+            quality_weight=options["act_loss_coef"],
             **shared,
         ),
     )
@@ -75,5 +75,62 @@ def translate_tadtr(options: Options, classes: int) -> tuple[ModelConfig, Traini
         iou_threshold=options["nms_thr"],
         chunk_length=size,
         chunk_overlap=int(size * options["test_slice_overlap"]),
+    )
+    return model, training, inference
+
+
+def translate_react(options: Options) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
+    """ReAct's options as our settings, but for its contrastive stage, which is not built."""
+    size, heads = options["clip_len"], options["n_head"]
+    model = ModelConfig(
+        classes=options["num_class"],
+        width=options["feat_dim"],
+        levels=1,
+        pad_length=size,
+        embedding="linear",
+        encoder=DeformableSettings(
+            layers=options["num_encoder_layers"],
+            heads=heads,
+            points=options["encoder_sample_num"],
+            positions=False,
+            aligned=True,
+            last_norm=False,
+        ),
+        neck=IdentityNeck(norm="none"),
+        decoder=RelationalSettings(
+            queries=options["num_queries"],
+            layers=options["num_decoder_layers"],
+            heads=heads,
+            points=options["decoder_sample_num"],
+            class_weight=options["coef_ce"],
+            segment_weight=options["coef_l1"],
+            iou_weight=options["coef_iou"],
+            quality_weight=options["coef_quality"],
+            again_weight=options["coef_acedec"],
+        ),
+    )
+    training = TrainingConfig(
+        epochs=20,
+        warmup_epochs=0,
+        batch_size=16,
+        crops=CROPS,
+        learning_rate=2e-4,
+        weight_decay=0,
+        clip_grad_norm=None,
+        decay_epochs=(13,),
+        ema_decay=0,
+        max_length=size,
+        crop_ratio=None,
+    )
+    inference = InferenceConfig(
+        pre_nms_threshold=0,
+        classes_per_point=1,
+        min_score=1e-6,
+        max_segments=1000,
+        sigma=0.4,
+        min_duration=0,
+        multiclass=False,
+        chunk_length=size,
+        chunk_overlap=int(size * (1 - options["stride_rate"])),
     )
     return model, training, inference

@@ -23,7 +23,7 @@ from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pyramid_po
 from tal_cli.models.layers.shared_random import BatchPart, draw
 from tal_cli.models.predictions import Predictions, decode_distances
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.decoders import QuerySettings
+from tal_cli.models.recipe.decoders import QueriesSettings
 from tal_cli.models.recipe.training import CenterAssignment, CostAssignment, TrainingConfig
 from tal_cli.models.training.assignment import ASSIGNMENTS, PointRanges, Targets, match_centers, pad_ground_truth
 from tal_cli.models.training.loss_terms import (
@@ -122,7 +122,7 @@ def count_points(
     reviewed_BTK: Tensor | None = None,
 ) -> Tensor:
     """The counts of `Tally` for padded videos, before any forward pass; see `batch_loss` for the shapes."""
-    if isinstance(config.decoder, QuerySettings):
+    if isinstance(config.decoder, QueriesSettings):
         return query_counts(config.decoder, known_segments(segments, labels, reviewed_BTK)[1])
     masks = level_masks(mask_BT, config.levels)
     layout = PyramidLayout(tuple(mask.shape[1] for mask in masks), 0)

@@ -5,7 +5,7 @@ segments of their video at least cost, and learn what they are matched with; all
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,9 +13,11 @@ from torch.nn import functional as F
 
 from tal_cli.models.predictions import Queries
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.decoders import QuerySettings
+from tal_cli.models.recipe.decoders import QueriesSettings, RelationalSettings
 from tal_cli.models.training.loss_terms import EPSILON, Losses, Tally, focal_loss
 from tal_cli.models.training.matching import match
+
+UNION = 1e-6  # added to a union by ReAct
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,26 @@ class LayerTerms:
     classes: Tensor
     segments: Tensor
     overlap: Tensor
+    centre: Tensor | None = None  # of matched queries' predicted closeness of centres (ReAct)
+    quality: Tensor | None = None  # of all queries' predicted IoU (ReAct)
 
 
 def query_targets(
-    queries: Queries, segments: Sequence[Tensor], labels: Sequence[Tensor], edge: float
+    queries: Queries, segments: Sequence[Tensor], labels: Sequence[Tensor], settings: QueriesSettings
 ) -> list[QueryTargets]:
-    """Targets of every video, from segments [n, 2] in grid cells."""
+    """Targets of every video, from segments [n, 2] in grid cells; ReAct cuts them to the sequence."""
     targets = []
     for segment, label, count in zip(segments, labels, queries.counts, strict=True):
-        start, end = ((segment.to(count.device, torch.float32) + edge) / count).unbind(-1)
+        times = (segment.to(count.device, torch.float32) + settings.edge) / count
+        start, end = (times.clamp(0, 1) if isinstance(settings, RelationalSettings) else times).unbind(-1)
         targets.append(QueryTargets(torch.stack(((start + end) / 2, end - start), -1), label.to(count.device)))
     return targets
 
 
-def matching_cost(logits: Tensor, segments: Tensor, target: QueryTargets, settings: QuerySettings) -> Tensor:
+def matching_cost(logits: Tensor, segments: Tensor, target: QueryTargets, settings: QueriesSettings) -> Tensor:
     """What every query costs as a match of every segment of its video [Q, n], given its logits [Q, C] and segment."""
+    if isinstance(settings, RelationalSettings):
+        return relational_cost(logits, segments, target, settings)
     score = torch.sigmoid(logits)
     positive = 0.25 * (1 - score) ** 2 * -torch.log(score + EPSILON)
     negative = 0.75 * score**2 * -torch.log(1 - score + EPSILON)
@@ -70,8 +77,17 @@ def matching_cost(logits: Tensor, segments: Tensor, target: QueryTargets, settin
     )
 
 
+def relational_cost(logits: Tensor, segments: Tensor, target: QueryTargets, settings: QueriesSettings) -> Tensor:
+    """As `matching_cost`, by ReAct's formula: of probabilities over all classes, and of starts and ends in [0, 1]."""
+    found, wanted = bounds(segments).clamp(0, 1), bounds(target.segments)
+    overlap = pairwise_iou(found, wanted, extra=UNION)
+    distance = torch.cdist(found, wanted, p=1)
+    probability = logits.softmax(-1)[:, target.labels]
+    return settings.segment_cost * distance - settings.class_cost * probability - settings.iou_cost * overlap
+
+
 @torch.no_grad()
-def match_layer(queries: Queries, layer: int, targets: Sequence[QueryTargets], settings: QuerySettings) -> Matches:
+def match_layer(queries: Queries, layer: int, targets: Sequence[QueryTargets], settings: QueriesSettings) -> Matches:
     """One layer's queries matched with the segments of their videos."""
     video: list[int] = []
     query: list[int] = []
@@ -128,6 +144,48 @@ def layer_terms(queries: Queries, layer: int, matches: Matches, known_BQK: Tenso
     )
 
 
+def relational_terms(
+    queries: Queries, layer: int, matches: Matches, targets: Sequence[QueryTargets], known_BQK: Tensor | None = None
+) -> LayerTerms:
+    """The loss terms of a layer's queries by ReAct's formulas: generalised IoU of segments in [0, 1], and the errors of
+    both predicted qualities."""
+    terms = layer_terms(queries, layer, matches, known_BQK)
+    segments = queries.segments[layer]
+    found, wanted = bounds(segments[matches.video, matches.query]).clamp(0, 1), bounds(matches.segment)
+    hull = torch.maximum(found[:, 1], wanted[:, 1]) - torch.minimum(found[:, 0], wanted[:, 0])
+    inner = (torch.minimum(found[:, 1], wanted[:, 1]) - torch.maximum(found[:, 0], wanted[:, 0])).clamp(min=0)
+    union = (found[:, 1] - found[:, 0]) + (wanted[:, 1] - wanted[:, 0]) - inner
+    overlap = (1 - inner / (union + UNION) + (hull - union) / (hull + UNION)).sum()
+    assert queries.quality is not None
+    predicted, centre = queries.quality[layer]
+    apart = (segments[matches.video, matches.query, 0] - matches.segment[:, 0]).detach().abs() / matches.segment[:, 1]
+    # As released, the error of the predicted IoU also moves the segments.
+    best = torch.stack(
+        [
+            pairwise_iou(own, bounds(target.segments), extra=UNION).amax(1)
+            if len(target.labels)
+            else own.new_zeros(len(own))
+            for own, target in zip(bounds(segments).clamp(0, 1), targets, strict=True)
+        ]
+    )
+    at_matched = centre[matches.video, matches.query]
+    closeness = F.binary_cross_entropy_with_logits(at_matched, torch.exp(-apart), reduction="sum")
+    error = (torch.sigmoid(predicted) - best).abs()
+    if known_BQK is not None:
+        error = error * known_BQK.any(-1)
+    return replace(terms, overlap=overlap, centre=closeness, quality=error.sum())
+
+
+def again_loss(queries: Queries, matches: Matches) -> Tensor:
+    """Sum of the class loss of matched queries in all layers, run again with what they are matched with as references;
+    all others look at the middle."""
+    assert queries.again is not None
+    references = torch.full_like(queries.segments[-1].detach(), 0.5)
+    references[matches.video, matches.query] = matches.segment
+    logits = queries.again(references)[:, matches.video, matches.query]
+    return focal_loss(logits, F.one_hot(matches.label, logits.shape[-1]).expand_as(logits)).sum()
+
+
 def quality_error(
     queries: Queries, targets: Sequence[QueryTargets], known_BQK: Tensor | None = None, *, shared: bool
 ) -> Tensor:
@@ -141,7 +199,7 @@ def quality_error(
         pairwise_iou(own, bounds(others)).amax(1) if len(others) else own.new_zeros(len(own))
         for own, others in zip(found, each, strict=True)
     ]
-    error = (torch.sigmoid(queries.quality) - torch.stack(best)).abs()
+    error = (torch.sigmoid(queries.quality[-1, 0]) - torch.stack(best)).abs()
     return error.sum() if known_BQK is None else (error * known_BQK.any(-1)).sum()
 
 
@@ -151,16 +209,16 @@ def bounds(segments: Tensor) -> Tensor:
     return torch.stack((centre - 0.5 * width, centre + 0.5 * width), -1)
 
 
-def paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of starts and ends, [..., 2] each -> [...]."""
+def paired_iou(a: Tensor, b: Tensor, *, extra: float = 0.0) -> Tensor:
+    """IoU of starts and ends, [..., 2] each -> [...]; `extra` is added to the union."""
     inner = (torch.minimum(a[..., 1], b[..., 1]) - torch.maximum(a[..., 0], b[..., 0])).clamp(min=0)
     union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - inner
-    return inner / union.clamp(min=EPSILON)
+    return inner / (union + extra).clamp(min=EPSILON)
 
 
-def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of every one of [n, 2] with every one of [m, 2] -> [n, m]."""
-    return paired_iou(a[:, None], b[None])
+def pairwise_iou(a: Tensor, b: Tensor, *, extra: float = 0.0) -> Tensor:
+    """IoU of every one of [n, 2] with every one of [m, 2] -> [n, m]; `extra` is added to the union."""
+    return paired_iou(a[:, None], b[None], extra=extra)
 
 
 def query_loss(
@@ -176,24 +234,32 @@ def query_loss(
     Sums over all layers, divided by the number of segments; the quality of the last layer's by that of queries.
     """
     settings = config.decoder
-    assert isinstance(settings, QuerySettings)
+    assert isinstance(settings, QueriesSettings)
     segments, labels = known_segments(segments, labels, reviewed_BTK)
     counts = query_counts(settings, labels)
     segments_all, _, queries_all = (max(count, 1.0) for count in (counts if tally is None else tally(counts)).tolist())
-    targets = query_targets(queries, segments, labels, settings.edge)
+    targets = query_targets(queries, segments, labels, settings)
     matches = [match_layer(queries, layer, targets, settings) for layer in range(len(queries.logits))]
-    terms = [
-        layer_terms(queries, layer, matched, known_at(queries, layer, reviewed_BTK))
-        for layer, matched in enumerate(matches)
-    ]
+    known = [known_at(queries, layer, reviewed_BTK) for layer in range(len(matches))]
+    if isinstance(settings, RelationalSettings):
+        terms = [
+            relational_terms(queries, layer, matched, targets, known[layer]) for layer, matched in enumerate(matches)
+        ]
+    else:
+        terms = [layer_terms(queries, layer, matched, known[layer]) for layer, matched in enumerate(matches)]
     classes = [settings.class_weight * term.classes / segments_all for term in terms]
     boundaries = [
         (settings.segment_weight * term.segments + settings.iou_weight * term.overlap) / segments_all for term in terms
     ]
-    if queries.quality is not None:
-        known = known_at(queries, -1, reviewed_BTK)
-        error = quality_error(queries, targets, known, shared=config.variant == "released")
-        classes[-1] = classes[-1] + settings.actionness_weight * error / queries_all
+    for layer, term in enumerate(terms):
+        if term.centre is not None and term.quality is not None:
+            quality = term.centre / segments_all + term.quality / queries_all
+            classes[layer] = classes[layer] + settings.quality_weight * quality
+    if isinstance(settings, RelationalSettings):
+        classes[-1] = classes[-1] + settings.again_weight * again_loss(queries, matches[-1]) / segments_all
+    elif queries.quality is not None:
+        error = quality_error(queries, targets, known[-1], shared=config.variant == "released")
+        classes[-1] = classes[-1] + settings.quality_weight * error / queries_all
     classification, regression = torch.stack(classes).sum(), torch.stack(boundaries).sum()
     return Losses(
         total=classification + regression,
@@ -207,7 +273,7 @@ def query_loss(
     )
 
 
-def query_counts(settings: QuerySettings, labels: Sequence[Tensor]) -> Tensor:
+def query_counts(settings: QueriesSettings, labels: Sequence[Tensor]) -> Tensor:
     """The counts of `Tally`: segments, segments, queries."""
     segments = sum(len(label) for label in labels)
     return torch.tensor([segments, segments, settings.queries * len(labels)], dtype=torch.float64)

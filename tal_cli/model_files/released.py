@@ -113,7 +113,7 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
 
     import torch
 
-    from tal_cli.models.recipe.decoders import QuerySettings
+    from tal_cli.models.recipe.decoders import QueriesSettings
     from tal_cli.models.recipe.loading import dump_recipe
     from tal_cli.models.released.conversion import to_released
     from tal_cli.models.released.reading import OURS, QUERY_STATE
@@ -132,7 +132,7 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
         "state_dict_ema": wrapped,
         OURS: {"recipe": dump_recipe(loaded.recipe), "labels": list(loaded.labels)},
     }
-    if isinstance(loaded.recipe.model.decoder, QuerySettings):
+    if isinstance(loaded.recipe.model.decoder, QueriesSettings):
         content[QUERY_STATE] = state
     buffer = io.BytesIO()
     torch.save(content, buffer)

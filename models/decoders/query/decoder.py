@@ -97,7 +97,7 @@ class QueryDecoder(nn.Module):
         logits, segments = self.decode(levels, mask, counts / levels[0].shape[1])
         quality = None
         if self.actionness is not None:
-            quality = self.actionness(self.pool(levels[0], segments[-1]).flatten(2)).float().squeeze(-1)
+            quality = self.actionness(self.pool(levels[0], segments[-1]).flatten(2)).float()[None, None, ..., 0]
         return query_predictions(Queries(logits, segments, quality, counts), self.settings.edge)
 
     def decode(self, levels: list[Tensor], mask: Tensor | None, ratio: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,15 +137,19 @@ def regions_around(segments: Tensor, length: int) -> Tensor:
     return (torch.stack((centre - reach, centre + reach), -1) * length).clamp(0, length)
 
 
-def query_predictions(queries: Queries, edge: float) -> Predictions:
-    """The last layer's queries as predictions; a query's score is that of its class times its quality."""
+def query_predictions(queries: Queries, edge: float, *, clamped: bool = False) -> Predictions:
+    """The last layer's queries as predictions; a query's score is that of its class times its qualities.
+
+    clamped: segments end where the sequence does.
+    """
     logits = queries.logits[-1]
     refined = logits
     if queries.quality is not None:
-        score = F.logsigmoid(logits) + F.logsigmoid(queries.quality)[..., None]
+        score = F.logsigmoid(logits) + F.logsigmoid(queries.quality[-1]).sum(0)[..., None]
         refined = score - torch.log(-torch.expm1(score.clamp(max=-1e-7)))
     centre, width = queries.segments[-1].unbind(-1)
-    starts, ends = ((centre + side * width) * queries.counts[:, None] - edge for side in (-0.5, 0.5))
+    sides = [centre + side * width for side in (-0.5, 0.5)]
+    starts, ends = ((side.clamp(0, 1) if clamped else side) * queries.counts[:, None] - edge for side in sides)
     return Predictions(
         layout=PyramidLayout((logits.shape[1],), 0),
         valid=torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device),

@@ -7,6 +7,7 @@ from tal_cli.models.released.code_bases import (
     actionformer,
     actionmamba,
     cltdr,
+    react,
     tadtr,
     temporalmaxer,
     tfformer,
@@ -24,6 +25,7 @@ FAMILIES: dict[str, KeyTable] = {
     "actionmamba": actionmamba.TABLE,
     "transgmc": transgmc.TABLE,
     "tfformer": tfformer.TABLE,
+    "react": react.TABLE,
     "tadtr": tadtr.TABLE,
     "tadtr-plain": tadtr.PLAIN,
 }

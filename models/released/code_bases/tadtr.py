@@ -17,14 +17,14 @@ def renamed(released: str, ours: str, names: dict[str, str]) -> tuple[Rule, ...]
     return tuple(Rule(f"{released}.{theirs}.{{p}}", f"{ours}.{own}.{{p}}") for theirs, own in names.items())
 
 
-_ENCODER, _OURS = "transformer.encoder.layers.{n}", "encoder.layers.{n}"
-_DECODER, _OUR_DECODER = "transformer.decoder.layers.{n}", "decoder.layers.{n}"
+ENCODER, OUR_ENCODER = "transformer.encoder.layers.{n}", "encoder.layers.{n}"
+DECODER, OUR_DECODER = "transformer.decoder.layers.{n}", "decoder.layers.{n}"
 FFN = {"linear1": "ffn.inner", "linear2": "ffn.outer"}
 DECODER_NORMS = {"norm1": "cross_norm", "norm2": "self_norm", "norm3": "ffn_norm"}
 SHARED = (
     Rule("query_embed.weight", "decoder.queries"),
-    *renamed(_ENCODER, _OURS, FFN),
-    *renamed(_DECODER, _OUR_DECODER, FFN),
+    *renamed(ENCODER, OUR_ENCODER, FFN),
+    *renamed(DECODER, OUR_DECODER, FFN),
 )
 _SEGMENTS = "segment_embed.{n}.layers.{m}.{p}"
 _OUR_SEGMENTS = "decoder.segment_heads.{n}.layers.{m}.{p}"
@@ -33,21 +33,22 @@ BODY = (
     Rule("input_proj.0.1.{p}", "embedding.norm.{p}"),
     Rule("transformer.level_embed", "encoder.level_embed"),
     *SHARED,
-    *deformable(f"{_ENCODER}.self_attn", f"{_OURS}.attention", "attention_weights", "output_proj"),
-    *renamed(_ENCODER, _OURS, {"norm1": "norm", "norm2": "ffn_norm"}),
-    *deformable(f"{_DECODER}.cross_attn", f"{_OUR_DECODER}.cross_attention", "attention_weights", "output_proj"),
-    Rule(f"{_DECODER}.self_attn.in_proj_weight", f"{_OUR_DECODER}.self_attention.in_proj_weight"),
-    Rule(f"{_DECODER}.self_attn.in_proj_bias", f"{_OUR_DECODER}.self_attention.in_proj_bias"),
-    Rule(f"{_DECODER}.self_attn.out_proj.{{p}}", f"{_OUR_DECODER}.self_attention.out_proj.{{p}}"),
-    *renamed(_DECODER, _OUR_DECODER, DECODER_NORMS),
+    *deformable(f"{ENCODER}.self_attn", f"{OUR_ENCODER}.attention", "attention_weights", "output_proj"),
+    *renamed(ENCODER, OUR_ENCODER, {"norm1": "norm", "norm2": "ffn_norm"}),
+    *deformable(f"{DECODER}.cross_attn", f"{OUR_DECODER}.cross_attention", "attention_weights", "output_proj"),
+    Rule(f"{DECODER}.self_attn.in_proj_weight", f"{OUR_DECODER}.self_attention.in_proj_weight"),
+    Rule(f"{DECODER}.self_attn.in_proj_bias", f"{OUR_DECODER}.self_attention.in_proj_bias"),
+    Rule(f"{DECODER}.self_attn.out_proj.{{p}}", f"{OUR_DECODER}.self_attention.out_proj.{{p}}"),
+    *renamed(DECODER, OUR_DECODER, DECODER_NORMS),
     Rule("transformer.reference_points.{p}", "decoder.reference.{p}"),
     *renamed("actionness_pred", "decoder.actionness.layers", {"0": "0", "2": "1", "4": "2"}),
 )
-SEGMENT_HEADS = (
+HEADS = (
+    Rule("class_embed.{n}.{p}", "decoder.class_heads.{n}.{p}"),
     Rule(_SEGMENTS, _OUR_SEGMENTS),
     Rule(f"transformer.decoder.{_SEGMENTS}", _OUR_SEGMENTS),
 )
-TABLE = KeyTable(rules=(*BODY, Rule("class_embed.{n}.{p}", "decoder.class_heads.{n}.{p}"), *SEGMENT_HEADS))
+TABLE = KeyTable(rules=(*BODY, *HEADS))
 PLAIN = KeyTable(
     rules=(
         *BODY,

@@ -44,6 +44,7 @@ def test_all_cases_of_the_published_code_agree(shared: Path) -> None:
 
 
 COMPARED = (
+    "react_thumos",
     "tadtr_plain",
     "tadtr_thumos",
     "tadtr_windows",

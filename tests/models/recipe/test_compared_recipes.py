@@ -15,7 +15,7 @@ from tal_cli.models.recipe.loading import load_recipe
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.conversion import to_released
 from tal_cli.models.released.options import translate_options
-from tal_cli.models.released.query_options import translate_tadtr
+from tal_cli.models.released.query_options import translate_react, translate_tadtr
 
 
 def released(shared: Path, system: str, entry: str) -> dict[str, Any]:
@@ -71,4 +71,11 @@ def test_tadtr(shared: Path) -> None:
     entry = released(shared, "tadtr", "thumos14_i3d2s_tadtr.yml")
     recipe = load_recipe("tadtr-thumos-i3d")
     assert (recipe.model, recipe.training, recipe.inference) == translate_tadtr(entry["config"], 20)
+    check_layout(recipe, entry["keys"])
+
+
+def test_react(shared: Path) -> None:
+    entry = released(shared, "react", "thumos_tsn_feature.py")
+    recipe = load_recipe("react-thumos-tsn")
+    assert (recipe.model, recipe.training, recipe.inference) == translate_react(entry["config"])
     check_layout(recipe, entry["keys"])

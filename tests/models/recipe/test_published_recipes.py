@@ -71,6 +71,7 @@ ACTIONMAMBA: dict[str, Any] = {
 }
 # See test_compared_recipes.py.
 COMPARED = (
+    "react-thumos-tsn",
     "tadtr-thumos-i3d",
     *(
         f"{name}-{what}"

@@ -64,6 +64,12 @@ PARTS: dict[str, dict[str, Any]] = {
         "embedding": "linear-group",
         "neck": {"name": "identity", "norm": "none"},
     },
+    "react": {
+        "encoder": {"name": "deformable", "layers": 1, "ffn_width": 16, "positions": False, "last_norm": False},
+        "decoder": {"name": "relational", "queries": 5, "layers": 2, "ffn_width": 16},
+        "embedding": "linear",
+        "neck": {"name": "identity", "norm": "none"},
+    },
     "temporalmaxer": {"encoder": "max_pool", "decoder": "actionformer", "neck": {"name": "identity", "norm": "shared"}},
 }
 

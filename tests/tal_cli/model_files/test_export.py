@@ -68,6 +68,13 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
             "model.decoder={name: query, layers: 2, queries: 7, ffn_width: 16}",
         ),
     ),
+    "relational": (
+        "react-thumos-tsn",
+        (
+            "model.encoder={name: deformable, layers: 1, ffn_width: 16, aligned: true}",
+            "model.decoder={name: relational, layers: 2, queries: 7, ffn_width: 16}",
+        ),
+    ),
     "position table": ("activitynet-tsp", ("model.encoder={name: gmg, stem_blocks: 1}",)),
 }
 

@@ -18,6 +18,7 @@ from harness.models.losses import check_losses
 from harness.models.nms import check_nms
 from harness.models.queries import check_queries
 from harness.models.recorder import Recorder
+from harness.models.relational import check_react
 from harness.models.windows import check_windows
 from harness.report import CaseReport
 from tal_cli.extractors.errors import CheckpointError
@@ -41,6 +42,8 @@ def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
             check_detector(description, recorder, torch.device(device))
         elif kind == "queries":
             check_queries(description, recorder, torch.device(device))
+        elif kind == "react":
+            check_react(description, recorder, torch.device(device))
         elif kind == "windows":
             check_windows(description, recorder)
         elif kind == "nms":
@@ -53,7 +56,7 @@ def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
 
 
 def case_kind(description: Any) -> str | None:
-    """`detector`, `queries`, `windows`, `nms`, `losses`, or None for anything else."""
+    """`detector`, `queries`, `react`, `windows`, `nms`, `losses`, or None for anything else."""
     if not isinstance(description, dict):
         return None
     tensors = description.get("tensors", {})
@@ -61,6 +64,8 @@ def case_kind(description: Any) -> str | None:
         return "detector"
     if description.get("architecture") == "TadTR" and "infer/hs" in tensors:
         return "queries"
+    if description.get("architecture") == "React" and "infer/hs" in tensors:
+        return "react"
     if "input_windows" in description:
         return "windows"
     if "runs" in description and all("sigma" in run for run in description["runs"]):

@@ -127,7 +127,7 @@ def _check_stages(recorder: Recorder, detector: TemporalDetector) -> Predictions
     recorder.compare("infer/pred_segments", queries.segments, atol=ATOL)
     if queries.quality is not None:
         _check_regions(recorder, decoder, memory, queries.segments[-1])
-        recorder.compare("infer/pred_actionness", torch.sigmoid(queries.quality)[..., None], atol=ATOL)
+        recorder.compare("infer/pred_actionness", torch.sigmoid(queries.quality[-1, 0])[..., None], atol=ATOL)
     return predictions
 
 
@@ -177,8 +177,8 @@ def _check_training(
     recorder.compare("train/pred_logits", queries.logits, atol=ATOL)
     recorder.compare("train/pred_segments", queries.segments, atol=ATOL)
     if queries.quality is not None:
-        recorder.compare("train/pred_actionness", torch.sigmoid(queries.quality)[..., None], atol=ATOL)
-    targets = query_targets(queries, segments, labels, settings.edge)
+        recorder.compare("train/pred_actionness", torch.sigmoid(queries.quality[-1, 0])[..., None], atol=ATOL)
+    targets = query_targets(queries, segments, labels, settings)
     total = max(1, sum(len(label) for label in labels))
     last = len(queries.logits) - 1
     for layer in range(last + 1):
@@ -204,7 +204,7 @@ def _check_training(
             recorder.compare("train/loss/class_error", 100 - 100 * right.float().mean())
     if queries.quality is not None:
         error = quality_error(queries, targets, shared=True)
-        recorder.compare("train/loss/loss_actionness", error / queries.quality.numel())
+        recorder.compare("train/loss/loss_actionness", error / queries.quality[-1, 0].numel())
     losses = batch_loss(detector, rows, mask, segments, labels, LossNormalizer(1.0), recipe.training)
     recorder.compare("train/loss/total", losses.total)
     losses.total.backward()
