@@ -190,6 +190,7 @@ def detect(
         detector.labels,
         detector.run_videos,
         frames=frames,
+        display_score=detector.display_scores,
         min_score=detector.display_scores if min_score is None else dict.fromkeys(detector.labels, min_score),
     )
     with visuals.steps(run) as steps:

@@ -14,14 +14,16 @@ Shapes: N thresholds, L labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import Annotations
+from tal_cli.evaluation.bouts import Shown
 from tal_cli.evaluation.matching import Floats, Matching
+from tal_cli.evaluation.points import PointEvaluation, area, evaluate_points, point_labels
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.extractors.errors import UsageError
 
@@ -40,6 +42,8 @@ class Evaluation:
         precision: average precision per label and threshold, [L, N].
         recall: mean over labels of recall at kx, for each multiple k, [N].
         ignored: number of predictions whose label has no ground truth in the subset; they have no influence.
+        points: of labels that are points, which tIoU cannot match; their rows of `precision` are tight average mAP.
+        shown: precision, recall and F1 at the score from which segments are shown; None where it was not asked for.
     """
 
     subset: str
@@ -48,6 +52,8 @@ class Evaluation:
     precision: Floats
     recall: dict[int, Floats]
     ignored: int
+    points: PointEvaluation | None = None
+    shown: Shown | None = None
 
     @property
     def mean(self) -> Floats:
@@ -71,6 +77,8 @@ class Evaluation:
             },
             "subset": self.subset,
             "ignored": self.ignored,
+            **({"points": self.points.as_json()} if self.points else {}),
+            **({"shown": self.shown.as_json()} if self.shown else {}),
         }
 
     def _by_threshold(self, values: Floats) -> dict[str, float]:
@@ -113,20 +121,30 @@ def evaluate(
     Raises:
         UsageError: the subset has no instance.
     """
-    matching = Matching.of(predictions, annotations.of(subset))
-    if not matching.labels:
+    videos = annotations.of(subset)
+    points = point_labels(videos)
+    states = [replace(video, segments=tuple(i for i in video.segments if i.label not in points)) for video in videos]
+    is_point = np.asarray([label in points for label in predictions.labels], dtype=bool)
+    matching = Matching.of(predictions.take(~is_point) if points else predictions, states if points else videos)
+    if not matching.labels and not points:
         known = ", ".join(f"{name} ({count} videos)" for name, count in annotations.subsets.items())
         raise UsageError(f"no instance in subset {subset!r}", f"the file has the subsets {known}")
     true = np.stack([matching.true_positives(threshold) for threshold in tiou])
     splits = np.cumsum(np.bincount(matching.label_of, minlength=len(matching.labels)))[:-1]
-    precision = np.stack(
-        [
-            _average_precision(matched, instances)
-            for matched, instances in zip(np.split(true, splits, axis=1), matching.instances, strict=True)
-        ]
-    )
-    recall = {k: np.stack([matching.recall(k, threshold) for threshold in tiou]) for k in RECALL_MULTIPLES}
-    return Evaluation(subset, tuple(tiou), matching.labels, precision, recall, matching.ignored)
+    parts = np.split(true, splits, axis=1) if matching.labels else []
+    rows = [
+        _average_precision(matched, instances) for matched, instances in zip(parts, matching.instances, strict=True)
+    ]
+    found = evaluate_points(predictions, videos, points) if points else None
+    if found is not None:
+        rows += [np.full(len(tiou), area(tight)) for tight in found.tight]
+    nothing = np.zeros(len(tiou))
+    recall = {
+        k: np.stack([matching.recall(k, threshold) for threshold in tiou]) if matching.labels else nothing
+        for k in RECALL_MULTIPLES
+    }
+    labels = (*matching.labels, *points)
+    return Evaluation(subset, tuple(tiou), labels, np.stack(rows), recall, matching.ignored, found)
 
 
 def _average_precision(matched: NDArray[np.bool_], instances: int) -> Floats:

@@ -27,6 +27,7 @@ class Predictions:
         starts, ends: seconds, float64 [n]; not validated, as in the official evaluators.
         scores: float64 [n].
         run_videos: what the model was trained on; None where unknown.
+        display_score: from which the model shows segments: of all labels, or by label; None where unknown.
     """
 
     videos: tuple[str, ...]
@@ -35,6 +36,12 @@ class Predictions:
     ends: NDArray[np.float64]
     scores: NDArray[np.float64]
     run_videos: RunVideos | None = None
+    display_score: float | dict[str, float] | None = None
+
+    def shown_from(self, label: str) -> float:
+        """The score from which segments of a label are shown; 0 where that is not known."""
+        told = self.display_score
+        return told.get(label, 0.0) if isinstance(told, dict) else told or 0.0
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> Predictions:
@@ -56,6 +63,7 @@ class Predictions:
             self.ends[rows],
             self.scores[rows],
             self.run_videos,
+            self.display_score,
         )
 
 
@@ -63,4 +71,4 @@ def load_predictions(path: str | Path, label_key: str = "label") -> Predictions:
     """Read a results file; see `tal_cli.results.readers` for formats and errors."""
     results = read_results(path, label_key)
     found = Predictions.from_rows((part.video, *row[:4]) for part in results.videos for row in part.rows)
-    return replace(found, run_videos=results.run_videos)
+    return replace(found, run_videos=results.run_videos, display_score=results.display_score)

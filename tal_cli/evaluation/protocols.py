@@ -17,6 +17,8 @@ from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, GroundTruth, 
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
+from tal_cli.evaluation.bouts import shown
+from tal_cli.evaluation.frames import FrameEvaluation, evaluate_frames
 from tal_cli.evaluation.held_out import keep_held_out, warn_of_training
 from tal_cli.evaluation.names import unmatched
 from tal_cli.evaluation.predictions import Predictions, load_predictions
@@ -101,22 +103,46 @@ EPIC_TASKS = {
 
 
 def evaluate_files(
-    predictions: Path, annotations: Path, task: Task, subset: str | None, tiou: Sequence[float]
+    predictions: Path,
+    annotations: Path,
+    task: Task,
+    subset: str | None,
+    tiou: Sequence[float],
+    min_score: float | None = None,
 ) -> Evaluation:
     """Evaluate a file on another; subset and errors are those of `load_files`.
+
+    min_score: from which segments are shown; by default the model's display score, where the file tells it, or 0.
 
     Raises:
         UsageError: the subset has no instance.
     """
     (predicted,), ground_truth, chosen = load_files([predictions], annotations, task, subset)
-    return evaluate(predicted, ground_truth, chosen, tiou)
+    found = evaluate(predicted, ground_truth, chosen, tiou)
+    return replace(found, shown=shown(predicted, ground_truth, chosen, min_score))
+
+
+def evaluate_frame_files(
+    predictions: Path,
+    annotations: Path,
+    task: Task,
+    subset: str | None,
+    tiou: Sequence[float],
+    min_score: float | None = None,
+) -> FrameEvaluation:
+    """Evaluate a file on another by frames; see `evaluate_files`."""
+    (predicted,), ground_truth, chosen = load_files([predictions], annotations, task, subset, all_times=True)
+    labels = {item.label for video in ground_truth.of(chosen) for item in video.segments}
+    score = {label: predicted.shown_from(label) if min_score is None else min_score for label in labels}
+    return evaluate_frames(predicted, ground_truth, chosen, tiou, score)
 
 
 def load_files(
-    predictions: Sequence[Path], annotations: Path, task: Task, subset: str | None
+    predictions: Sequence[Path], annotations: Path, task: Task, subset: str | None, *, all_times: bool = False
 ) -> tuple[list[Predictions], Annotations, str]:
     """Predictions, ground truth, and the subset to look at: `held-out` is what the model's run held out; without one it
-    is that whose videos the first file predicts, `all` if several are. Warns of videos that were trained on.
+    is that whose videos the first file predicts, `all` if several are. Warns of videos that were trained on. Times that
+    were not reviewed are taken out, unless `all_times`.
 
     Raises:
         InputError: a file cannot be read.
@@ -130,8 +156,9 @@ def load_files(
         if len(each.scores) and each.scores.min() >= THRESHOLDED:
             console.warn(f"{path}: no score is below {each.scores.min():.2f}; weaker segments raise average precision")
             console.hint("detect with `tal detect --min-score 0` before an evaluation")
-    seen = [on_reviewed(each, ground_truth) for each in predicted]
-    predicted, ground_truth = [each for each, _ in seen], seen[0][1]
+    if not all_times:
+        seen = [on_reviewed(each, ground_truth) for each in predicted]
+        predicted, ground_truth = [each for each, _ in seen], seen[0][1]
     if subset == HELD_OUT:
         predicted, ground_truth = keep_held_out(predictions, predicted, ground_truth)
     chosen = subset or predicted_subset(predicted[0], ground_truth, annotations)

@@ -52,6 +52,7 @@ class Results:
         model, version: of the run that made it; empty where unknown.
         labels: labels of the model; may be empty.
         run_videos: what the model was trained on; None where unknown.
+        display_score: from which the model shows segments: of all labels, or by label; None where unknown.
     """
 
     videos: Iterator[VideoSegments]
@@ -59,6 +60,7 @@ class Results:
     version: str = ""
     labels: tuple[str, ...] = ()
     run_videos: RunVideos | None = None
+    display_score: float | dict[str, float] | None = None
 
     def detections(self) -> tuple[Detections, ...]:
         """All videos, each once, without empty segments; starts are clipped to 0.

@@ -87,7 +87,15 @@ def _from_activitynet(path: str | Path, content: Any, label_key: str) -> Results
         str(about.get("version", "")) if about.get("tool") == "tal" else "",
         tuple(map(str, labels)) if isinstance(labels, list) else (),
         RunVideos.from_json(about),
+        _scores(about.get("display_score")),
     )
+
+
+def _scores(told: Any) -> float | dict[str, float] | None:
+    """One score, or one per label; None for anything else."""
+    if isinstance(told, dict):
+        return {str(label): number_of(score) for label, score in told.items()}
+    return None if told is None else number_of(told)
 
 
 def _from_lines(path: str | Path, text: str, label_key: str) -> Iterator[VideoSegments]:

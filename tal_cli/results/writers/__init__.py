@@ -33,6 +33,7 @@ class RunInfo:
         file: the file that is written; None for standard output.
         frames: whether CSV has frame numbers beside seconds.
         min_score: the score from which segments of each label are listed, where that is known.
+        display_score: the score from which the model shows segments of each label to people, where that is known.
     """
 
     version: str
@@ -44,6 +45,7 @@ class RunInfo:
     file: Path | None = None
     frames: bool = False
     min_score: Mapping[str, float] = field(default_factory=dict)
+    display_score: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def threshold(self) -> str:

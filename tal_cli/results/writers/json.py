@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
 from tal_cli.extractors.files.atomic import naming
@@ -52,7 +52,8 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
             "model": run.model,
             "weights_sha256": run.weights_sha256,
             "labels": run.labels,
-            **({"min_score": min_score_json(run)} if run.min_score else {}),
+            **({"min_score": scores_json(run.min_score)} if run.min_score else {}),
+            **({"display_score": scores_json(run.display_score)} if run.display_score else {}),
             **(run.run_videos.as_json() if run.run_videos else {}),
         }
         lines = "".join(f"\n  {_dump(key)}: {_dump(value)}," for key, value in about.items())
@@ -64,10 +65,10 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
         file.write(f"{end}}}\n }}\n}}\n".encode())
 
 
-def min_score_json(run: RunInfo) -> float | dict[str, float]:
+def scores_json(scores: Mapping[str, float]) -> float | dict[str, float]:
     """One score where it is the same for all labels, else one per label."""
-    different = set(run.min_score.values())
-    return different.pop() if len(different) == 1 else dict(run.min_score)
+    different = set(scores.values())
+    return different.pop() if len(different) == 1 else dict(scores)
 
 
 def _rows(detections: Detections) -> str:

@@ -130,12 +130,14 @@ def _from_json(path: Path, text: str, how: How) -> Annotations:
 
 def _rename(path: Path, video: str, item: dict[str, Any], fps: float | None) -> None:
     frames = item.pop("frame_segment", None)
+    if "segment" in item:  # another program's frames, whose last one may be outside
+        return
     if isinstance(frames, list) and len(frames) == 2 and all(finite(frame) is not None for frame in frames):
         if "time_segment" not in item and fps is None:
             raise AnnotationError(path, f"video {video}: frame numbers without a known frame rate", "give --fps X")
         item.setdefault("time_segment", [frames[0] / (fps or 1), (frames[1] + 1) / (fps or 1)])
         item["frames"] = frames
-    item["segment"] = item.pop("time_segment", item.get("segment"))
+    item["segment"] = item.pop("time_segment", None)
     for old, new in (("review", "status"), ("confidence", "score"), ("type", "kind"), ("animal", "subject")):
         if old in item:
             item[new] = item.pop(old)
