@@ -23,7 +23,7 @@ from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
     from tal_cli.evaluation.average_precision import Evaluation
-    from tal_cli.evaluation.frames import FrameEvaluation
+    from tal_cli.evaluation.behaviour.frames import FrameEvaluation
 
 EXAMPLE = "Example: tal eval predictions.json.gz --annotations annotations.json --subset validation --tiou 0.3:0.1:0.7"
 

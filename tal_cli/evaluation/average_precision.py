@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import Annotations
-from tal_cli.evaluation.bouts import Shown
+from tal_cli.evaluation.behaviour.bouts import Shown
+from tal_cli.evaluation.behaviour.points import PointEvaluation, area, evaluate_points, point_labels
 from tal_cli.evaluation.matching import Floats, Matching
-from tal_cli.evaluation.points import PointEvaluation, area, evaluate_points, point_labels
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.extractors.errors import UsageError
 

@@ -17,8 +17,8 @@ from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, GroundTruth, 
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
-from tal_cli.evaluation.bouts import shown
-from tal_cli.evaluation.frames import FrameEvaluation, evaluate_frames
+from tal_cli.evaluation.behaviour.bouts import shown
+from tal_cli.evaluation.behaviour.frames import FrameEvaluation, evaluate_frames
 from tal_cli.evaluation.held_out import keep_held_out, warn_of_training
 from tal_cli.evaluation.names import unmatched
 from tal_cli.evaluation.predictions import Predictions, load_predictions

@@ -16,9 +16,9 @@ from tal_cli.behaviour.bouts import Counts
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.average_precision import evaluate
-from tal_cli.evaluation.bouts import bout_counts, shown
-from tal_cli.evaluation.frames import average_precision, evaluate_frames, frame_scores
-from tal_cli.evaluation.points import evaluate_points
+from tal_cli.evaluation.behaviour.bouts import bout_counts, shown
+from tal_cli.evaluation.behaviour.frames import average_precision, evaluate_frames, frame_scores
+from tal_cli.evaluation.behaviour.points import evaluate_points
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 from tal_cli.extractors.errors import UsageError
 

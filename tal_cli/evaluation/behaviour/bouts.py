@@ -10,8 +10,8 @@ import numpy as np
 
 from tal_cli.behaviour.bouts import Bout, Counts, match
 from tal_cli.datasets.annotations import Annotations
+from tal_cli.evaluation.behaviour.points import point_labels
 from tal_cli.evaluation.matching import Matching
-from tal_cli.evaluation.points import point_labels
 from tal_cli.evaluation.predictions import Predictions
 
 SHOWN_TIOU = 0.5

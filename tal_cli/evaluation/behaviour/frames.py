@@ -18,7 +18,7 @@ from tal_cli.behaviour.bouts import Counts
 from tal_cli.behaviour.frames import SLACK, frame_span
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
 from tal_cli.datasets.formats.values import last_end
-from tal_cli.evaluation.bouts import bout_counts
+from tal_cli.evaluation.behaviour.bouts import bout_counts
 from tal_cli.evaluation.matching import Floats
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.evaluation.reviewed import on_reviewed

@@ -1,0 +1,1 @@
+"""Evaluation of behaviour: frames, bouts as they are shown, and points."""
