@@ -72,7 +72,8 @@ class WindowBlueprint:
 class DenseBlueprint:
     """One network over chunks, [1, C, N, h, w] -> [1, channels, N / step]. step: frames per row.
 
-    network, ignored, released, finish: as in `WindowBlueprint`. windows_per_pass, window_bytes: see `Backbone`.
+    network, ignored, released, finish: as in `WindowBlueprint`. windows_per_pass, window_bytes, context: see
+    `Backbone`.
     """
 
     network: Callable[[FeatureContract], nn.Module]
@@ -82,6 +83,7 @@ class DenseBlueprint:
     ignored: tuple[str, ...] = ()
     released: Callable[[State], State] = as_released
     finish: Callable[[nn.Module], nn.Module] = lambda network: network
+    context: int = 0
 
     def networks(self, contract: FeatureContract) -> Sequence[nn.Module]:
         if contract.stride != self.step:
@@ -97,6 +99,7 @@ class DenseBlueprint:
             self.finish(network),
             windows_per_pass=self.windows_per_pass,
             window_bytes=self.window_bytes,
+            context=self.context,
         )
 
 

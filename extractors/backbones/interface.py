@@ -24,7 +24,9 @@ class Backbone(Protocol):
     Called with N prepared frames and their times float64 [N] seconds, N = window + (B - 1) * stride, a backbone gives
     float32 [B, channels], in one forward pass that takes about `window_bytes` of memory per window.
     A backbone may also have `windows_per_pass`, the number of windows that are always computed together (fewer at a
-    video's end); without it, or with None, any number gives the same features.
+    video's end); without it, or with None, any number gives the same features. And it may have `context`, a number of
+    frames on either side of a window that it sees as well, for which the video's first and last frame stand beyond its
+    ends: N = window + 2 context + (B - 1) * stride.
     `frame_size` maps the upright video's (width, height) to the frame size requested from the decoder, and raises
     ValueError for a video whose frames it cannot use.
     """

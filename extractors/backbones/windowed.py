@@ -53,21 +53,28 @@ class DenseBackbone(nn.Module):
 
     A window of the contract is the `stride` frames of one row with the frames around them that every pass has: rows
     near a chunk's edges, where the network sees less, are left out. network: [1, C, N, h, w] -> [1, channels,
-    N / stride]. windows_per_pass, window_bytes: see `Backbone`.
+    N / stride]. windows_per_pass, window_bytes, context: see `Backbone`.
     """
 
     lookahead = 0
 
     def __init__(
-        self, contract: FeatureContract, network: nn.Module, *, windows_per_pass: int, window_bytes: int
+        self,
+        contract: FeatureContract,
+        network: nn.Module,
+        *,
+        windows_per_pass: int,
+        window_bytes: int,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.contract = contract
         self.network = network
         self.windows_per_pass = windows_per_pass
         self.window_bytes = window_bytes
+        self.context = context
         self.preparation = Preparation.of(contract)
-        self.margin = (contract.window - contract.stride) // (2 * contract.stride)
+        self.margin = (contract.window + 2 * context - contract.stride) // (2 * contract.stride)
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """The frame size (width, height) requested from the decoder."""

@@ -6,7 +6,17 @@ A new backbone is a module under `tal_cli.extractors.backbones` and an entry her
 
 from __future__ import annotations
 
-from tal_cli.extractors.catalog import i3d, internvideo2, slowfast, timm_frames, tiny, torchvision_video, tsp, videomae
+from tal_cli.extractors.catalog import (
+    i3d,
+    internvideo2,
+    slowfast,
+    timm_frames,
+    tiny,
+    torchvision_video,
+    transnet,
+    tsp,
+    videomae,
+)
 from tal_cli.extractors.catalog.entry import BackboneEntry
 from tal_cli.extractors.catalog.flow import FLOW_WEIGHTS
 from tal_cli.extractors.errors import UnknownExtractor, did_you_mean
@@ -23,6 +33,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
     *internvideo2.ENTRIES,
     *torchvision_video.ENTRIES,
     *timm_frames.ENTRIES,
+    *transnet.ENTRIES,
 )
 BACKBONES = Registry("tal.backbones", BackboneEntry, {entry.name: entry for entry in ENTRIES})
 

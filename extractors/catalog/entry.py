@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tal_cli.extractors.errors import SettingsError, did_you_mean
 from tal_cli.extractors.features.contract import READERS, FeatureContract
 from tal_cli.extractors.files.weights import WeightsSource
 
 PREPARED = tuple(key for key in READERS if key != "flow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """The last layer of a network, which reads its features.
+
+    layer: prefix of its tensors in the (first) weights file. classes: the list of its classes, which makes it a model
+    under the backbone's name; None: only bundled recipes use it. settings: fields of the contract as the network was
+    trained to classify, where published features differ.
+    """
+
+    layer: str
+    classes: Literal["kinetics-400", "kinetics-710"] | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +35,8 @@ class BackboneEntry:
     in which they are given; none for a backbone that measures.
     settable: the contract's fields that may be changed. choices: other values allowed for `layer` and `pooling`
     besides the contract's; none for a field that is not listed. notes: published and unpublished facts about it, one
-    sentence each. extra: name of the optional dependency it needs. classifier: prefix of the last layer's tensors in
-    the (first) weights file, which models of its classes use; None: the file has none, or it is not used.
+    sentence each. extra: name of the optional dependency it needs. classifier: None if the weights have none, or it is
+    not used.
     """
 
     name: str
@@ -33,7 +48,7 @@ class BackboneEntry:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     extra: str | None = None
-    classifier: str | None = None
+    classifier: Classifier | None = None
 
     @property
     def needs_weights(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tal_cli.extractors.catalog.entry import PREPARED, BackboneEntry
+from tal_cli.extractors.catalog.entry import PREPARED, BackboneEntry, Classifier
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.files.packaged import I3D_KINETICS
 from tal_cli.extractors.files.weights import WeightsSource
@@ -108,7 +108,7 @@ ENTRIES = (
         description="I3D on RGB, Kinetics-400, one pass for 8 rows of 8 frames each",
         contract=DENSE,
         blueprint="tal_cli.extractors.backbones.i3d.streams:DENSE_RGB",
-        classifier="logits.conv3d",
+        classifier=Classifier(layer="logits.conv3d"),
         weights=(I3D_KINETICS,),
         notes=(
             "A pass takes 96 frames and gives the rows of the 64 in their middle: each frame is computed 1.5 times, and"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.catalog.entry import BackboneEntry, Classifier
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.files.weights import WeightsSource
 
@@ -35,8 +35,8 @@ SWINS = Sampling(fps=15.0, window=32, size="short 256", crop=224, values=IMAGENE
 S3D = Sampling(fps=15.0, window=128, size="256x256", crop=224, values=KINETICS)
 
 
-def entry(name: str, what: str, file: str, channels: int, sampling: Sampling) -> BackboneEntry:
-    """One network; the digits that its file's name ends in begin its SHA-256."""
+def entry(name: str, what: str, file: str, channels: int, sampling: Sampling, layer: str = "head") -> BackboneEntry:
+    """One network; the digits that its file's name ends in begin its SHA-256. layer: its classifier."""
     return BackboneEntry(
         name=name,
         description=f"torchvision's {what} trained on Kinetics-400",
@@ -65,17 +65,18 @@ def entry(name: str, what: str, file: str, channels: int, sampling: Sampling) ->
                 sha256=file.rpartition("-")[2].removesuffix(".pth"),
             ),
         ),
+        classifier=Classifier(layer=layer, classes="kinetics-400"),
         notes=(NOTE,),
     )
 
 
 ENTRIES = (
-    entry("r3d_18", "3D ResNet-18", "r3d_18-b3b3357e.pth", 512, RESNETS),
-    entry("mc3_18", "mixed-convolution ResNet-18", "mc3_18-a90a0ba3.pth", 512, RESNETS),
-    entry("r2plus1d_18", "R(2+1)D-18", "r2plus1d_18-91a641e6.pth", 512, RESNETS),
-    entry("s3d", "S3D", "s3d-d76dad2f.pth", 1024, S3D),
-    entry("mvit_v1_b", "MViT-B", "mvit_v1_b-dbeb1030.pth", 768, MVITS),
-    entry("mvit_v2_s", "MViTv2-S", "mvit_v2_s-ae3be167.pth", 768, MVITS),
+    entry("r3d_18", "3D ResNet-18", "r3d_18-b3b3357e.pth", 512, RESNETS, "fc"),
+    entry("mc3_18", "mixed-convolution ResNet-18", "mc3_18-a90a0ba3.pth", 512, RESNETS, "fc"),
+    entry("r2plus1d_18", "R(2+1)D-18", "r2plus1d_18-91a641e6.pth", 512, RESNETS, "fc"),
+    entry("s3d", "S3D", "s3d-d76dad2f.pth", 1024, S3D, "classifier.1"),
+    entry("mvit_v1_b", "MViT-B", "mvit_v1_b-dbeb1030.pth", 768, MVITS, "head.1"),
+    entry("mvit_v2_s", "MViTv2-S", "mvit_v2_s-ae3be167.pth", 768, MVITS, "head.1"),
     entry("swin3d_t", "Video Swin-T", "swin3d_t-7615ae03.pth", 768, SWINS),
     entry("swin3d_s", "Video Swin-S", "swin3d_s-da41c237.pth", 768, SWINS),
     entry("swin3d_b", "Video Swin-B", "swin3d_b_1k-24f7c7c6.pth", 1024, SWINS),

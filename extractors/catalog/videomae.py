@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tal_cli.extractors.catalog.entry import BackboneEntry
+from tal_cli.extractors.catalog.entry import BackboneEntry, Classifier
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.files.weights import WeightsSource
 
@@ -18,12 +18,32 @@ SCRIPT = (
 )
 PRETRAINED = (
     "No fine-tuned weights of this size are published: these are of the pre-trained encoder, and no published detector"
-    " was trained on their features.",
+    " was trained on their features."
 )
-NAMELESS = ("The published features name no weights file; this is the one that their script asks for.",)
+NAMELESS = "The published features name no weights file; this is the one that their script asks for."
 
 
-def entry(name: str, what: str, channels: int, weights: WeightsSource, notes: tuple[str, ...]) -> BackboneEntry:
+# As the networks were fine-tuned and are validated, which is not as their features are made.
+CLASSIFIER = Classifier(
+    layer="head",
+    classes="kinetics-710",
+    settings={
+        "sampling_rate": 7.5,
+        "resize": "bilinear 8-bit short 224",
+        "crop": "center 224x224 round-even",
+        "value_range": "0..1 mean 0.485 0.456 0.406 std 0.229 0.224 0.225",
+    },
+)
+
+
+def entry(
+    name: str,
+    what: str,
+    channels: int,
+    weights: WeightsSource,
+    *notes: str,
+    classifier: Classifier | None = None,
+) -> BackboneEntry:
     return BackboneEntry(
         name=name,
         description=f"VideoMAE V2 {what}",
@@ -44,6 +64,7 @@ def entry(name: str, what: str, channels: int, weights: WeightsSource, notes: tu
         ),
         blueprint=f"tal_cli.extractors.backbones.videomae:{name.rpartition('-')[2].upper()}",
         weights=(weights,),
+        classifier=classifier,
         notes=(*SCRIPT, *notes),
     )
 
@@ -72,15 +93,9 @@ GIANT = WeightsSource(
 )
 
 ENTRIES = (
-    entry("videomaev2-s", "ViT-S/16, distilled from ViT-g on Kinetics-710", 384, distilled("s"), ()),
-    entry("videomaev2-b", "ViT-B/16, distilled from ViT-g on Kinetics-710", 768, distilled("b"), ()),
+    entry("videomaev2-s", "ViT-S/16, distilled from ViT-g on Kinetics-710", 384, distilled("s"), classifier=CLASSIFIER),
+    entry("videomaev2-b", "ViT-B/16, distilled from ViT-g on Kinetics-710", 768, distilled("b"), classifier=CLASSIFIER),
     entry("videomaev2-l", "ViT-L/16, pre-trained", 1024, pretrained("large"), PRETRAINED),
     entry("videomaev2-h", "ViT-H/16, pre-trained", 1280, pretrained("huge"), PRETRAINED),
-    entry(
-        "videomaev2-g",
-        "ViT-g/14, fine-tuned on Kinetics-710",
-        1408,
-        GIANT,
-        NAMELESS,
-    ),
+    entry("videomaev2-g", "ViT-g/14, fine-tuned on Kinetics-710", 1408, GIANT, NAMELESS, classifier=CLASSIFIER),
 )

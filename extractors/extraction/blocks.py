@@ -58,6 +58,20 @@ def join_chunks(first: FrameChunk, second: FrameChunk) -> FrameChunk:
     return FrameChunk(np.concatenate([first.frames, second.frames]), np.concatenate([first.times, second.times]))
 
 
+def with_context(stream: Iterable[PreparedFrames], frames: int) -> Iterator[PreparedFrames]:
+    """The chunks of a video with its first frame repeated before it, and its last one after it, so many times."""
+    last: PreparedFrames | None = None
+    for chunk in stream:
+        if last is not None:
+            yield last
+        elif frames:
+            earlier = chunk.times[0] - time_step(chunk) * np.arange(frames, 0, -1)
+            yield PreparedFrames(torch.cat([chunk.frames[:1]] * frames), earlier)
+        last = chunk
+    if last is not None:
+        yield pad(last, len(last.times) + frames)
+
+
 def window_blocks(
     stream: Iterable[PreparedFrames], grid: WindowGrid, batch: int | Callable[[PreparedFrames], int]
 ) -> Iterator[PreparedFrames]:
@@ -113,10 +127,14 @@ def join(chunks: list[PreparedFrames]) -> PreparedFrames:
 
 
 def pad(chunk: PreparedFrames, length: int) -> PreparedFrames:
-    """The last frame repeated up to that length, at times that continue by the mean step (of one frame: 1/25 s)."""
+    """The last frame repeated up to that length, at times that continue by the mean step."""
     missing = length - len(chunk.times)
-    step = (chunk.times[-1] - chunk.times[0]) / (len(chunk.times) - 1) if len(chunk.times) > 1 else 0.04
-    later = chunk.times[-1] + step * np.arange(1, missing + 1)
+    later = chunk.times[-1] + time_step(chunk) * np.arange(1, missing + 1)
     return PreparedFrames(
         torch.cat([chunk.frames, *[chunk.frames[-1:]] * missing]), np.concatenate([chunk.times, later])
     )
+
+
+def time_step(chunk: PreparedFrames) -> float:
+    """The mean time from one frame to the next, seconds; of a single frame 1/25."""
+    return float((chunk.times[-1] - chunk.times[0]) / (len(chunk.times) - 1)) if len(chunk.times) > 1 else 0.04

@@ -25,7 +25,7 @@ from torch import nn
 
 from tal_cli.extractors.backbones.interface import Backbone
 from tal_cli.extractors.errors import SettingsError, VideoError
-from tal_cli.extractors.extraction.blocks import window_blocks, with_lookahead
+from tal_cli.extractors.extraction.blocks import window_blocks, with_context, with_lookahead
 from tal_cli.extractors.extraction.cpu_parallel import cpu_workers, parallel_map, worker_pool
 from tal_cli.extractors.extraction.forward import ForwardPasses, PendingFeatures, is_out_of_memory
 from tal_cli.extractors.extraction.growing_array import GrowingArray
@@ -207,7 +207,8 @@ class Extractor:
         """On a CPU: several chunks are prepared at once, and several blocks computed."""
         passes = self.forward_passes
         with closing(parallel_map(lambda chunk: passes.prepare(passes.load(chunk)), chunks, self._workers)) as prepared:
-            blocks = window_blocks(prepared, passes.grid, passes.windows_per_block)
+            framed = with_context(prepared, passes.context)
+            blocks = window_blocks(framed, passes.grid, passes.windows_per_block)
             yield from parallel_map(passes.forward, blocks, self._workers)
 
     def _compute_in_flight(self, chunks: Iterable[FrameChunk]) -> Generator[PendingFeatures, None, None]:
@@ -215,7 +216,8 @@ class Extractor:
         passes = self.forward_passes
         behind: deque[PendingFeatures] = deque()
         with closing(prefetch(map(passes.load, chunks), CHUNKS_AHEAD)) as loaded:
-            for block in window_blocks(map(passes.prepare, loaded), passes.grid, passes.windows_per_block):
+            framed = with_context(map(passes.prepare, loaded), passes.context)
+            for block in window_blocks(framed, passes.grid, passes.windows_per_block):
                 behind.append(passes.forward(block))
                 if len(behind) > BLOCKS_BEHIND:
                     yield behind.popleft()

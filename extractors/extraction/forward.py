@@ -80,7 +80,8 @@ class ForwardPasses:
     concurrent forward passes.
 
     Attributes:
-        grid: the windows of the backbone.
+        grid: the windows of the backbone, with the context on either side.
+        context: frames of it on either side.
         windows: number of windows per forward pass.
     """
 
@@ -91,7 +92,8 @@ class ForwardPasses:
         self.backbone = backbone
         self.device = device
         self.precision = precision
-        self.grid = WindowGrid(backbone.contract.window, backbone.contract.stride)
+        self.context: int = getattr(backbone, "context", 0)
+        self.grid = WindowGrid(backbone.contract.window + 2 * self.context, backbone.contract.stride)
         pass_bytes, self._block_bytes = memory_budget(device)
         by_memory = max(1, min(MAX_WINDOWS, pass_bytes // max(1, backbone.window_bytes)))
         self._in_one_pass: int | None = getattr(backbone, "windows_per_pass", None)

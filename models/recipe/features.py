@@ -8,6 +8,7 @@ from tal_cli.models.recipe.strict import Positive, Rate, Strict, Width
 UNKNOWN = "unknown"
 UNSAID = {None, UNKNOWN}
 FRAMING = ("window", "stride", "sampling_rate", "max_rate")
+PREPARATION = ("resize", "crop", "value_range")
 ALWAYS_SAID = ("extractor", "channels", *FRAMING)
 
 
@@ -60,5 +61,6 @@ class FeatureSpec(Strict):
         ]
 
     def framing(self) -> dict[str, object]:
-        """Settings of the extractor under which windows and steps are the recipe's."""
-        return {name: getattr(self, name) for name in FRAMING if getattr(self, name) is not None}
+        """Settings of the extractor under which windows, steps and frames are the recipe's."""
+        said = {name: getattr(self, name) for name in (*FRAMING, *PREPARATION)}
+        return {name: value for name, value in said.items() if value not in UNSAID}

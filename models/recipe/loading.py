@@ -18,11 +18,11 @@ from pydantic import BaseModel, ValidationError
 
 from tal_cli.extractors.errors import PluginError, PluginWarning, RecipeError, did_you_mean
 from tal_cli.models.recipe.classifier import ClassifierRecipe
+from tal_cli.models.recipe.networks import CLASSIFIERS, NETWORKS, list_classifiers, network_recipe
 from tal_cli.models.recipe.schema import Recipe
 
 RECIPES = Path(__file__).parent / "published"
 NO_DETECTOR = "a classifier of windows is no detector: it is neither trained, nor timed, nor exported"
-CLASSIFIERS = Path(__file__).parent / "classifiers"
 AnyRecipe = TypeVar("AnyRecipe", Recipe, ClassifierRecipe)
 LARGEST_RECIPE = 1 << 20  # bytes; a recipe is a page of text, anything larger is not one
 
@@ -88,11 +88,6 @@ def usable_recipes() -> dict[str, Recipe]:
     return recipes
 
 
-def list_classifiers() -> list[str]:
-    """Names of the bundled recipes of classifiers, which need no training."""
-    return sorted(path.stem for path in CLASSIFIERS.glob("*.yaml"))
-
-
 def full_name(name: str) -> str:
     """The recipe that a short name stands for; any other name as it is."""
     return SHORT_NAMES.get(name, name)
@@ -111,6 +106,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 def load_model_recipe(name_or_path: str | Path) -> Recipe | ClassifierRecipe:
     """Read the recipe of a model of either kind, as `load_recipe`."""
+    if name_or_path in NETWORKS:
+        return network_recipe(str(name_or_path))
     path = _recipe_path(str(name_or_path))
     data = read_yaml(path)
     if "classifier" in data:

@@ -22,7 +22,8 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.inference.chunks import detect
 from tal_cli.models.inference.evidence import segments_of_evidence
 from tal_cli.models.inference.nms import ScoredSegments
-from tal_cli.models.recipe.classifier import ClassifierRecipe
+from tal_cli.models.inference.transitions import transitions
+from tal_cli.models.recipe.classifier import ClassifierRecipe, EvidenceConfig
 from tal_cli.models.recipe.loading import NO_DETECTOR, dump_recipe, load_model_recipe
 from tal_cli.models.recipe.schema import Recipe
 
@@ -59,8 +60,11 @@ class LoadedClassifier:
     name: str
 
     def find(self, features: Tensor) -> ScoredSegments:
-        """Segments in features [T, C], see `segments_of_evidence`."""
-        return segments_of_evidence(self.classifier, features, self.recipe, self.class_names)
+        """Segments in features [T, C], see `segments_of_evidence` and `transitions`."""
+        spec, config, inference = self.recipe.features, self.recipe.classifier, self.recipe.inference
+        if isinstance(config, EvidenceConfig):
+            return segments_of_evidence(self.classifier, features, spec, config, inference, self.class_names)
+        return transitions(self.classifier, features, config, inference)
 
 
 def save_model(folder: str | Path, detector: TemporalDetector, recipe: Recipe, labels: Sequence[str]) -> None:

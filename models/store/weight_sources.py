@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tal_cli.extractors.files.packaged import I3D_KINETICS
+from tal_cli.extractors.files.packaged import I3D_KINETICS, TRANSNET
 from tal_cli.extractors.files.weights import WeightsSource
+from tal_cli.models.recipe.networks import NETWORKS
 
 ACTIONFORMER = "https://github.com/happyharrycn/actionformer_release"
 TRIDET = "https://drive.google.com/drive/folders/1eVROG6z-vHtm4AnXsh4N8ruUKkAidLqZ"
@@ -23,6 +24,8 @@ def _by_hand(name: str, page: str, licence: str) -> WeightsSource:
 SOURCES: dict[str, WeightsSource] = {
     "kinetics": I3D_KINETICS,
     "people": I3D_KINETICS,
+    "transnetv2": TRANSNET,
+    **{name: entry.weights[0] for name, entry in NETWORKS.items()},
     "actionformer-thumos-i3d": _actionformer("actionformer-thumos-i3d", "1isG3bc1dG5-llBRFCivJwz_7c_b0XDcY"),
     "actionformer-activitynet-tsp": _actionformer("actionformer-activitynet-tsp", "1JKh3w14ngAjgzuuP22BnjhkhIcBSqteJ"),
     "actionformer-activitynet-i3d": _actionformer("actionformer-activitynet-i3d", "152dw2JDoNPssSnaQDaNolQUSFgcHlxe3"),

@@ -14,11 +14,11 @@ from tal_cli.models.recipe.classifier import ClassifierRecipe
 from tal_cli.models.recipe.loading import (
     SHORT_NAMES,
     full_name,
-    list_classifiers,
     list_recipes,
     load_model_recipe,
     usable_recipes,
 )
+from tal_cli.models.recipe.networks import list_classifiers
 from tal_cli.models.recipe.schema import Published, Recipe
 from tal_cli.models.store.weight_sources import SOURCES
 

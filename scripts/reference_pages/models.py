@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from tal_cli.models.recipe.classifier import ClassifierRecipe
 from tal_cli.models.recipe.loading import (
-    CLASSIFIERS,
     SHORT_NAMES,
-    list_classifiers,
     list_recipes,
     load_model_recipe,
     load_recipe,
 )
+from tal_cli.models.recipe.networks import classifier_card, list_classifiers
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.weight_sources import SOURCES
 from tal_cli.models.store.zoo import SHIPPED
@@ -34,7 +32,7 @@ def write() -> str:
     for recipe in recipes:
         lines += card(recipe)
     for name in list_classifiers():
-        lines += classifier_card(name)
+        lines += classifier_section(name)
     return page("Models", INTRO, lines)
 
 
@@ -49,13 +47,13 @@ def classifier_row(name: str) -> tuple[str, ...]:
     return f"[{name}](#{name})", load_model_recipe(name).description, "classifier of windows", "", "to pull"
 
 
-def classifier_card(name: str) -> Iterator[str]:
+def classifier_section(name: str) -> Iterator[str]:
     """The section of a model that needs no training: its card, and what its labels stand for."""
     recipe = load_model_recipe(name)
     assert isinstance(recipe, ClassifierRecipe)
     yield from (f"## {name}", "")
-    yield from shipped_card(CLASSIFIERS / f"{name}.md")
-    if groups := recipe.classifier.groups:
+    yield from shipped_card(classifier_card(name))
+    if groups := recipe.groups:
         yield from (*table(("label", "classes of Kinetics-400"), [(k, ", ".join(v)) for k, v in groups.items()]), "")
 
 
@@ -92,7 +90,7 @@ def card(recipe: Recipe) -> Iterator[str]:
     """The section of one model."""
     yield from (f"## {recipe.name}", "")
     if is_shipped(recipe.name):
-        yield from shipped_card(SHIPPED / recipe.name / "card.md")
+        yield from shipped_card((SHIPPED / recipe.name / "card.md").read_text("utf-8"))
         return
     yield from (f"{recipe.description[:1].upper()}{recipe.description[1:]}.", "")
     yield from (*table(("", ""), facts(recipe)), "")
@@ -126,9 +124,9 @@ def described_windows(recipe: Recipe) -> str:
     return f"{features.window} frames every {features.stride}{rate}"
 
 
-def shipped_card(path: Path) -> Iterator[str]:
+def shipped_card(text: str) -> Iterator[str]:
     """A bundled model's card, its headings one level lower."""
-    _, *lines = path.read_text("utf-8").splitlines()
+    _, *lines = text.splitlines()
     for line in lines:
         yield f"#{line}" if line.startswith("#") else line
     yield ""

@@ -214,7 +214,7 @@ def _labels(entry: ModelEntry) -> str:
     from tal_cli.models.recipe.classifier import ClassifierRecipe
 
     if isinstance(entry.recipe, ClassifierRecipe):
-        if groups := entry.recipe.classifier.groups:
+        if groups := entry.recipe.groups:
             return ", ".join(groups)
         if entry.folder is None:
             return f"{entry.recipe.classifier.classes}, those of {entry.recipe.classifier.class_names}"

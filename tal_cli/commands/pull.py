@@ -16,6 +16,7 @@ EXAMPLE = "Example: tal models pull thumos-videomae"
 
 
 def pull(
+    context: typer.Context,
     names: Annotated[
         list[str],
         typer.Argument(
@@ -33,8 +34,10 @@ def pull(
     """
     from tal_cli.model_files.pull import steps_for
 
+    models = context.parent is None or context.parent.info_name != "extractors"  # some names are those of both
+
     failed: list[MissingError] = []
-    for step in [step for name in names for step in steps_for(name)]:
+    for step in [step for name in names for step in steps_for(name, models=models)]:
         try:
             print_path(step())
         except MissingError as error:

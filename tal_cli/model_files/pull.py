@@ -13,20 +13,23 @@ from tal_cli.extractors.errors import MissingError, UnknownExtractor, UnknownMod
 from tal_cli.extractors.files.weights import WeightsSource, home, locate, remedy, weights_path
 from tal_cli.model_files import classifiers, released
 from tal_cli.model_files.download import fetch
-from tal_cli.models.recipe.loading import list_classifiers
+from tal_cli.models.recipe.networks import list_classifiers
 from tal_cli.models.store import zoo
 
 
-def steps_for(name: str) -> list[Callable[[], Path]]:
+def steps_for(name: str, *, models: bool = True) -> list[Callable[[], Path]]:
     """Downloads for a model (its extractor's weights among them), an extractor or a flow method.
 
-    Each returns the path of the downloaded file or folder, and raises MissingError if there is no download.
+    models: a name of both is the model's. Each returns the path of the downloaded file or folder, and raises
+    MissingError if there is no download.
 
     Raises:
         UsageError: an unknown name.
     """
     if name in FLOW_WEIGHTS:
         return [partial(pull_weights, name, FLOW_WEIGHTS[name])]
+    if models and name in list_classifiers():
+        return [partial(pull_model, name), *steps_for_extractor_of(name)]
     try:
         sources = catalog.weights_of(catalog.find(name))
     except UnknownExtractor:

@@ -17,6 +17,7 @@ ALLOWED = {
     "extractors": ("tal_cli.extractors",),
     "models": (
         "tal_cli.models",
+        "tal_cli.extractors.catalog",
         "tal_cli.extractors.features",
         "tal_cli.extractors.files",
         "tal_cli.extractors.errors",

@@ -14,8 +14,9 @@ from tal_cli.extractors.errors import CheckpointError, RecipeError
 from tal_cli.models.classifier import WindowClassifier
 from tal_cli.models.inference.evidence import candidates, runs, segments_of_evidence, smooth
 from tal_cli.models.inference.nms import ScoredSegments
-from tal_cli.models.recipe.classifier import ClassifierConfig, ClassifierRecipe
-from tal_cli.models.recipe.loading import list_classifiers, load_model_recipe, load_recipe, override
+from tal_cli.models.recipe.classifier import ClassifierRecipe, EvidenceConfig
+from tal_cli.models.recipe.loading import load_model_recipe, load_recipe, override
+from tal_cli.models.recipe.networks import list_classifiers
 from tal_cli.models.store.checkpoint import load_any_model, load_model, save_classifier
 
 NAMES = ("run", "jump", "sit", "stand")
@@ -34,11 +35,14 @@ def found(scores: list[list[float]], recipe: ClassifierRecipe) -> ScoredSegments
     with torch.no_grad():
         classifier.linear.weight.copy_(torch.eye(4))
         classifier.linear.bias.zero_()
-    return segments_of_evidence(classifier, torch.tensor(scores), recipe, NAMES)
+    assert isinstance(recipe.classifier, EvidenceConfig)
+    return segments_of_evidence(
+        classifier, torch.tensor(scores), recipe.features, recipe.classifier, recipe.inference, NAMES
+    )
 
 
 def test_a_score_by_hand() -> None:
-    config = ClassifierConfig(classes=4, class_names="", thresholds=(0.5,), contrast=0.5, evidence=16, evidence_scale=2)
+    config = EvidenceConfig(classes=4, class_names="", thresholds=(0.5,), contrast=0.5, evidence=16, evidence_scale=2)
     probability = np.array([0.0, 0.2, 0.8, 1.0, 0.8, 0.6, 0.0, 0.0], np.float32)
     strongest = np.array([0, 0, 20, 16, 20, 12, 0, 0], np.float32)
     some = candidates(3, probability, strongest, config)
@@ -107,7 +111,7 @@ def test_bundled_classifiers_name_classes_that_there_are(name: str) -> None:
     assert isinstance(recipe, ClassifierRecipe) and recipe.name == name
     names = CLASS_NAMES[recipe.classifier.class_names]()
     assert len(names) == recipe.classifier.classes
-    groups = recipe.classifier.groups
+    groups = recipe.groups
     grouped = [member for members in groups.values() for member in members]
     assert len(grouped) == len(set(grouped)), "a class in two groups would count twice"
     assert recipe.labels(names) == (tuple(groups) or names)

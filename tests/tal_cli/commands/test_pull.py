@@ -53,7 +53,7 @@ def test_an_extractor_is_pulled_once(
     assert SHA256 in done.err
     assert path.read_bytes() == CONTENT
     asked = server.asked["breaks-off"]
-    assert run("models", "pull", "videomaev2-b").code == 0
+    assert run("extractors", "pull", "videomaev2-b").code == 0
     assert server.asked["breaks-off"] == asked
     (weights,) = json.loads(run("extractors", "info", "videomaev2-b", "--format", "json").out)["weights"]
     assert weights["here"] is True

@@ -27,6 +27,7 @@ CHECKS: dict[str, str] = {
     "block_1b_for_comparison": "internvideo2:check_names",
     "blocks.0.attn.q_norm.weight": "internvideo2:check",
     "mapped": "flow:check_map",
+    "color_hist_layer.fc.weight": "transnet:check",
 }
 
 
