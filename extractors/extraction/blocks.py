@@ -61,15 +61,17 @@ def join_chunks(first: FrameChunk, second: FrameChunk) -> FrameChunk:
 def with_context(stream: Iterable[PreparedFrames], frames: int) -> Iterator[PreparedFrames]:
     """The chunks of a video with its first frame repeated before it, and its last one after it, so many times."""
     last: PreparedFrames | None = None
+    step = 0.0
     for chunk in stream:
-        if last is not None:
-            yield last
-        elif frames:
-            earlier = chunk.times[0] - time_step(chunk) * np.arange(frames, 0, -1)
-            yield PreparedFrames(torch.cat([chunk.frames[:1]] * frames), earlier)
+        step = float(chunk.times[0] - last.times[-1]) if last and len(chunk.times) == 1 else time_step(chunk)
+        if last is None and frames:
+            yield PreparedFrames(
+                torch.cat([chunk.frames[:1]] * frames), chunk.times[0] - step * np.arange(frames, 0, -1)
+            )
+        yield chunk
         last = chunk
-    if last is not None:
-        yield pad(last, len(last.times) + frames)
+    if last is not None and frames:
+        yield PreparedFrames(torch.cat([last.frames[-1:]] * frames), last.times[-1] + step * np.arange(1, frames + 1))
 
 
 def window_blocks(

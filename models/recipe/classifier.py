@@ -61,7 +61,7 @@ class TransitionConfig(Strict):
     longest_cut: frames of a transition up to which it is a cut. cut_length: frames that a cut is told as.
     """
 
-    name: Literal["transitions"]
+    name: Literal["transitions"] = "transitions"
     classes: Literal[2]
     class_names: str
     middle: Share = 0.1

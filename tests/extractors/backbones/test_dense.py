@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.backbones.blueprint import DenseBlueprint
 from tal_cli.extractors.backbones.i3d.folded import DenseI3d, folded
 from tal_cli.extractors.backbones.i3d.network import InceptionI3d
@@ -21,7 +22,9 @@ from tal_cli.extractors.backbones.i3d.packaged import from_jax
 from tal_cli.extractors.backbones.windowed import DenseBackbone
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import SettingsError
-from tal_cli.extractors.extraction.extractor import extract_features
+from tal_cli.extractors.extraction.blocks import PreparedFrames, window_blocks, with_context
+from tal_cli.extractors.extraction.extractor import extract_features, window_times
+from tal_cli.extractors.extraction.forward import ForwardPasses
 from tal_cli.extractors.features.contract import FeatureContract
 
 STEP = 8
@@ -33,6 +36,18 @@ class Neighbours(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         brightness = frames.mean((3, 4))
         return F.avg_pool1d(F.pad(brightness, (STEP, STEP)), 3 * STEP, stride=STEP)
+
+
+class Sums(nn.Module):
+    """[1, C, N, h, w] -> [1, C, N]: sums over a frame and `reach` on either side, with zeros beyond the ends."""
+
+    def __init__(self, reach: int) -> None:
+        super().__init__()
+        self.reach = reach
+
+    def forward(self, frames: Tensor) -> Tensor:
+        width = 2 * self.reach + 1
+        return F.avg_pool1d(F.pad(frames.mean((3, 4)), (self.reach, self.reach)), width, stride=1) * width
 
 
 def contract_of(**changes: object) -> FeatureContract:
@@ -60,6 +75,26 @@ def test_rows_are_those_of_one_pass_over_everything(windows: int, per_pass: int)
     torch.testing.assert_close(torch.cat(rows), whole)
 
 
+@settings(max_examples=30, deadline=None)
+@given(frames=st.integers(1, 40), per_pass=st.integers(1, 9), context=st.integers(1, 5), pieces=st.integers(1, 5))
+def test_with_context_every_frame_has_a_row(frames: int, per_pass: int, context: int, pieces: int) -> None:
+    """One row per frame, of it and those around it, with the first and last repeated beyond the ends."""
+    contract = contract_of(window=1, stride=1)
+    values = torch.arange(frames, dtype=torch.float32).square()
+    video = PreparedFrames(values[:, None, None, None].expand(-1, 3, 2, 2), np.arange(frames) / 10.0)
+    some = DenseBackbone(contract, Sums(context), windows_per_pass=per_pass, window_bytes=1, context=context)
+    passes = ForwardPasses(some, torch.device("cpu"))
+    step = -(-frames // pieces)
+    chunks = [video[first : first + step] for first in range(0, frames, step)]
+    blocks = list(window_blocks(with_context(chunks, passes.context), passes.grid, passes.windows_per_block))
+    rows = torch.cat([torch.from_numpy(passes.forward(block).wait()) for block in blocks])
+    around = torch.arange(-context, context + 1)
+    wanted = values[(torch.arange(frames)[:, None] + around).clamp(0, frames - 1)].sum(1)
+    torch.testing.assert_close(rows[:, 0], wanted)
+    times = [window_times(block.times, passes.grid, passes.grid.count(len(block.times)), 10.0) for block in blocks]
+    np.testing.assert_allclose(np.concatenate(times), (np.arange(frames) + 0.5) * (0.1 if frames > 1 else 0.04))
+
+
 @pytest.mark.parametrize("count", [1, 39, 40, 47, 48, 203])
 def test_a_video_has_the_rows_of_its_windows_whatever_the_batch_size(
     tmp_path: Path, encode: Callable[..., Path], count: int
@@ -79,6 +114,8 @@ def test_contracts_that_no_pass_can_give_are_refused() -> None:
             blueprint.networks(contract_of(**changes))
     with pytest.raises(SettingsError):
         find("i3d-rgb-dense").contract_with({"flow": "tvl1"})
+    with pytest.raises(SettingsError, match="frames of 48x27 pixels"):
+        create_backbone("transnetv2", {}, {"resize": "area 96x54"})
 
 
 def test_the_rows_of_i3d_are_means_over_its_positions() -> None:

@@ -20,7 +20,7 @@ from tal_cli.models.recipe.loading import load_model_recipe, override, override_
 from tal_cli.models.store.checkpoint import load_any_model, save_classifier
 
 RECIPE = load_model_recipe("transnetv2")
-CONFIG = TransitionConfig(name="transitions", classes=2, class_names="transitions")
+CONFIG = TransitionConfig(classes=2, class_names="transitions")
 
 
 def found(middle: list[float], part: list[float]) -> ScoredSegments:
