@@ -154,9 +154,10 @@ def _whether_here(entry: BackboneEntry) -> str:
 
 def _users() -> dict[str, list[str]]:
     """Names of the recipes that read each extractor's features."""
-    from tal_cli.models.recipe.loading import usable_recipes
+    from tal_cli.models.recipe.loading import load_model_recipe, usable_recipes
+    from tal_cli.models.recipe.networks import list_classifiers
 
     users: dict[str, list[str]] = {}
-    for name, recipe in usable_recipes().items():
+    for name, recipe in {**usable_recipes(), **{name: load_model_recipe(name) for name in list_classifiers()}}.items():
         users.setdefault(recipe.features.extractor, []).append(name)
     return users
