@@ -25,7 +25,7 @@ def model_names() -> list[str]:
 
 def model_and_extractor_names() -> list[str]:
     """Whatever has weights."""
-    return [*model_names(), *extractor_names()]
+    return list(dict.fromkeys([*model_names(), *extractor_names()]))
 
 
 def recipe_names() -> list[str]:
