@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
+import os
 import webbrowser
 from pathlib import Path
 from typing import Annotated, Literal
@@ -97,7 +99,7 @@ def label(
         session = Session(videos, file, person or user_name(), order, events, document)
         session.store.look(lambda document: with_labels(document, added, names_of(subjects)))
         models = ModelWork(session)
-        server = Server(port or 0, Api(session, models).respond)
+        server = Server(port or 0, Api(session, models).respond, usual_port(file))
         lock.tell(server.url)
         session.start()
         server.start()
@@ -122,6 +124,12 @@ def default_file(arguments: list[str], first: Path) -> Path:
     """`labels.json` in the first folder among the inputs, else in the folder of the first video."""
     folder = next((Path(argument) for argument in arguments if Path(argument).is_dir()), first.parent)
     return folder / "labels.json"
+
+
+def usual_port(file: Path) -> int:
+    """A port that follows from the annotation file: changes that a page could not send are found by the next one."""
+    name = os.fspath(file.resolve()).encode("utf-8", "surrogatepass")
+    return 20_000 + int.from_bytes(hashlib.sha256(name).digest()[:4], "big") % 12_000
 
 
 def names_of(text: str | None) -> tuple[str, ...]:

@@ -68,7 +68,10 @@ class Outbox {
     try {
       if (kept.length) localStorage.setItem(this.key, JSON.stringify(kept));
       else localStorage.removeItem(this.key);
-    } catch { /* full: the page itself still has them */ }
+      this.isKept = true;
+    } catch {
+      this.isKept = false; // full: the page itself still has them
+    }
   }
 
   // Whether something of a video's thing waits to be sent.

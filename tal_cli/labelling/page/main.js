@@ -257,7 +257,12 @@ window.addEventListener("focus", () => state.project && !outbox.isFinished && re
 window.addEventListener("beforeunload", (event) => {
   flush();
   commands.commitEdge();
-  if (outbox.waiting.length) event.preventDefault();
+  if (outbox.waiting.length && !outbox.isKept) event.preventDefault();
+});
+
+// The address of a new start, opened where this page is: only its token differs.
+window.addEventListener("hashchange", () => {
+  if (location.hash.length > 1) begin().then(() => location.reload()).catch((error) => say(error.message, "error"));
 });
 
 start().catch((error) => {

@@ -6,6 +6,7 @@ the others get, `api.py` says.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import secrets
 import socket
@@ -22,6 +23,7 @@ from tal_cli.labelling.web.messages import Refused, Request, Response, answer_js
 
 ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 CONNECTIONS = 64
+ATTEMPTS = 20  # at a port that is free on both addresses
 SEND_BUFFER = 256 << 10  # bytes; the system's own may hold megabytes that a seek makes useless
 
 
@@ -29,18 +31,18 @@ class Server:
     """Listens on a port of 127.0.0.1 and ::1.
 
     Args:
-        port: 0 for a free one.
+        port: 0 for a free one, `usual` if that is free: what a browser keeps belongs to a port.
         respond: makes the answer to a request that may be answered.
 
     Raises:
         UsageError: the port is taken.
     """
 
-    def __init__(self, port: int, respond: Callable[[Request], Response]) -> None:
+    def __init__(self, port: int, respond: Callable[[Request], Response], usual: int = 0) -> None:
         self.respond = respond
         self.token = secrets.token_urlsafe(16)
         self._session = secrets.token_urlsafe(24)
-        self._sockets = _listen(port)
+        self._sockets = _listen(port, usual)
         self.port = int(self._sockets[0].getsockname()[1])
         self.hosts = {f"{name}:{self.port}" for name in ("127.0.0.1", "[::1]", "localhost")}
         self.cookie = f"tal_label_{self.port}"  # cookies of all ports of a host are one
@@ -152,24 +154,27 @@ class Server:
         return response
 
 
-def _listen(port: int) -> list[socket.socket]:
-    for _ in range(20):
-        bound: list[socket.socket] = []
-        number = port
-        for family, address in ADDRESSES:
-            try:
-                listening = socket.create_server((address, number), family=family, backlog=CONNECTIONS)
-            except OSError as error:
-                if family is socket.AF_INET:
-                    reason = error.strerror or error
-                    raise UsageError(f"--port {port}: {reason}", "leave --port out for a free one") from None
-                if not port and getattr(error, "errno", None) == 98:
-                    break  # free on one address, taken on the other
-                continue  # a machine without IPv6
-            bound.append(listening)
-            number = listening.getsockname()[1]
-        else:
-            return bound
-        for listening in bound:
-            listening.close()
+def _listen(port: int, usual: int) -> list[socket.socket]:
+    for number in [port] if port else [usual, *[0] * ATTEMPTS]:
+        try:
+            return _listen_at(number)
+        except OSError as error:
+            if port:
+                reason = error.strerror or error
+                raise UsageError(f"--port {port}: {reason}", "leave --port out for a free one") from None
     raise UsageError("no free port on 127.0.0.1 and ::1", "name one with --port")
+
+
+def _listen_at(port: int) -> list[socket.socket]:
+    """Listen on both addresses, on one where the machine has no IPv6. Raises OSError: the port is taken on either."""
+    bound: list[socket.socket] = []
+    for family, address in ADDRESSES:
+        number = bound[0].getsockname()[1] if bound else port
+        try:
+            bound.append(socket.create_server((address, number), family=family, backlog=CONNECTIONS))
+        except OSError as error:
+            if not bound or error.errno == errno.EADDRINUSE:
+                for listening in bound:
+                    listening.close()
+                raise
+    return bound

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from label_client import Client, labelling
-from label_page import LabelPage
+from label_page import READY, LabelPage
 from numbered_videos import write_numbered_video
 
 pytestmark = pytest.mark.slow
@@ -345,3 +345,23 @@ def test_the_screen_at_its_smallest(page: LabelPage) -> None:
         " && !(item.textContent.trim() || item.getAttribute('aria-label') || item.title)).map((item) => item.outerHTML)"
     )
     assert names == []
+
+
+def test_what_a_killed_server_did_not_take_is_sent_to_the_next(browser: Any, folder: Path, tmp_path: Path) -> None:
+    options = (folder / "a25.mp4", "--annotations", tmp_path / "l.json", "--labels", "bite!")
+    with labelling(*options, home=tmp_path, code=None) as first:
+        page = LabelPage(browser, first)
+        page.press("b")
+        page.saved()
+        first.process.kill()
+        first.process.wait()
+        page.step(to=1)
+        page.press("b")
+        page.until("document.querySelector('#saved').textContent.startsWith('NOT SAVED')")
+    with labelling(*options, home=tmp_path) as second:
+        with page.page.expect_event("load"):  # only the token differs: the page loads itself again
+            page.page.goto(second.url)
+        page.until(READY)
+        page.client = second
+        assert frames_of(page) == [("bite", 0, 0), ("bite", 1, 1)]
+        page.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.labelling.frames import FrameTimes
 from tal_cli.labelling.project.document import Document, VideoEntry, document_from, parse_labels
@@ -364,3 +365,21 @@ def test_labels_on_the_command_line() -> None:
     document = Document()
     with_labels(document, parse_labels("groom,go,gag"), ())
     assert [label.key for label in document.labels] == ["g", "o", "a"]
+
+
+def test_training_reads_the_file(open_store: Open, tmp_path: Path) -> None:
+    store = open_store()
+    point = {"op": "add", "id": "p", "label": "bite", "segment": [TIMES.edges[9]] * 2, "subject": "m1"}
+    found = [suggestion("one", "groom", TIMES.edges[20], TIMES.edges[24], 0.4)]
+    store.put_suggestions(lambda document: suggested(document, "one", found))
+    change(store, bout("a", 0, 4, subject="m2"), point, {"op": "reviewed", "add": [0.0, TIMES.edges[12]]})
+    change(store, {"op": "decide", "id": found[0].id, "status": "rejected"})
+    store.save()
+    video = load_annotations(tmp_path / "labels.json").videos["one"]
+    assert [(item.label, item.kind, item.subject, item.start, item.end) for item in video.segments] == [
+        ("groom", "state", "m2", 0.0, TIMES.edges[5]),
+        ("bite", "point", "m1", TIMES.edges[9], TIMES.edges[9]),
+    ]
+    assert video.reviewed == ((0.0, TIMES.edges[12]),)
+    assert [item.status for item in video.suggestions] == ["rejected"]
+    assert load_annotations(tmp_path / "labels.json").videos["two"].is_unseen
