@@ -244,6 +244,7 @@ function drawItem(pen, item, y) {
   }
   const wide = Math.max(2, xOf(item.segment[1]) - left);
   if (isPending(item)) pen.globalAlpha = 0.35;
+  else if (item.by && item.by !== state.project.person) pen.globalAlpha = 0.5; // another person's
   pen.fillStyle = fillOf(pen, label, label?.pattern === "hatched");
   pen.fillRect(left, y, wide, BAR);
   pen.globalAlpha = 1;
