@@ -11,6 +11,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tal_cli import console
+from tal_cli.error_report import write_log
 from tal_cli.labelling.web.messages import Refused, Request, Response
 
 HEAD, BODY = 16 << 10, 1 << 20  # bytes
@@ -48,8 +49,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _one(self) -> None:
         self.server.wait(self.connection, True)
+        self.command, self.request_version, self.requestline = "GET", self.protocol_version, ""  # of no request yet
         deadline = time.monotonic() + PATIENCE
-        self._head_sent = False
         try:
             head = self._take(deadline, lambda data: data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0, HEAD)
         except Refused as error:
@@ -96,12 +97,22 @@ class Handler(BaseHTTPRequestHandler):
                 if request.method != "POST":
                     raise Refused(404, "/api/session: POST the token")
                 return cast(Response, self.server.begin_session(request))
-            return cast(Response, self.server.respond(request))
+            return self._responded(request)
         except Refused as error:
             if error.status in (403, 413):
                 self.close_connection = True  # the body may be unread
                 console.warn(f"rejected: {self.command} {parts.path}: {error}")
             raise
+
+    def _responded(self, request: Request) -> Response:
+        try:
+            return cast(Response, self.server.respond(request))
+        except (Refused, OSError):
+            raise
+        except Exception as error:  # a bug costs one request, not the page
+            path = write_log(error, [request.method, request.path])
+            console.error(f"internal error (a bug in tal): {type(error).__name__}: {error}; see {path}")
+            raise Refused(500, f"internal error (a bug in tal); the traceback is in {path}") from error
 
     def _body(self, headers: dict[str, str], deadline: float) -> bytes:
         if "transfer-encoding" in headers:
@@ -158,5 +169,5 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """An error of the standard library's parser, in the form of ours."""
         self.close_connection = True
-        self.command = getattr(self, "command", None) or "GET"
+        self.command, self.request_version = "GET", self.protocol_version
         self._say(Refused(400, message or "the request cannot be read").response)
