@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tal_cli.datasets.annotations import Annotations, VideoAnnotation
+from tal_cli.datasets.annotations import POINT, Annotations, VideoAnnotation
 from tal_cli.datasets.formats.values import last_end
 from tal_cli.extractors.errors import FeatureError
 from tal_cli.extractors.features.contract import FeatureContract
@@ -73,7 +73,7 @@ def check_annotations(annotations: Annotations, expected: Expected) -> Iterator[
     for video in annotations.videos.values():
         for item in video.segments:
             where = f"{item.label} {item.start:g}-{item.end:g}"
-            if item.end <= item.start:
+            if item.end <= item.start and (item.kind != POINT or item.end < item.start):
                 yield Problem("empty segment", video.name, where)
             elif item.start < 0 or item.end > video.duration + _slack(video.duration):
                 yield Problem("segment outside the video", video.name, f"{where} of {video.duration:g} s")

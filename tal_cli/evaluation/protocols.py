@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.datasets.annotations import ALL_SUBSETS, Annotations, GroundTruth, split_names
+from tal_cli.datasets.annotations import ALL_SUBSETS, POINT, Annotations, GroundTruth, split_names
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
@@ -187,7 +187,7 @@ def _distinct(segments: Sequence[GroundTruth]) -> tuple[GroundTruth, ...]:
             and abs(item.end - other.end) <= SAME_SECONDS
             for other in kept
         )
-        if item.end - item.start >= SAME_SECONDS and not repeats:
+        if (item.end - item.start >= SAME_SECONDS or item.kind == POINT) and not repeats:
             kept.append(item)
     return tuple(kept)
 

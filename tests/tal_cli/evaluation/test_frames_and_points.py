@@ -14,12 +14,14 @@ import pytest
 from tal_cli import app
 from tal_cli.behaviour.bouts import Counts
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+from tal_cli.datasets.checks import Expected, check_annotations
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.average_precision import evaluate
 from tal_cli.evaluation.behaviour.bouts import bout_counts, shown
 from tal_cli.evaluation.behaviour.frames import average_precision, evaluate_frames, frame_scores
 from tal_cli.evaluation.behaviour.points import evaluate_points
 from tal_cli.evaluation.predictions import Predictions, load_predictions
+from tal_cli.evaluation.protocols import without_repeats
 from tal_cli.extractors.errors import UsageError
 
 FOLDER = Path(os.environ.get("TAL_SHARED", Path(__file__).resolve().parents[4] / "shared")) / "behaviour"
@@ -121,6 +123,14 @@ def test_points_are_found_within_a_tolerance() -> None:
     assert both.average == pytest.approx((1 + found.as_json()["tight"]) / 2) and both.ignored == 0
     alone = evaluate(guesses, video(GroundTruth("bite", 10.0, 10.0, "point")), "test", [0.5])
     assert alone.labels == ("bite",) and alone.as_json()["points"]["loose"] > 0
+
+
+def test_points_are_neither_empty_nor_wrong() -> None:
+    truth = video(STATE, GroundTruth("bite", 3.0, 3.0, "point"), GroundTruth("run", 3.5, 3.5))
+    kept = without_repeats(truth).videos["v"].segments
+    assert [item.label for item in kept] == ["run", "bite"]
+    problems = list(check_annotations(truth, Expected((("test", 0),))))
+    assert [(problem.kind, problem.detail) for problem in problems] == [("empty segment", "run 3.5-3.5")]
 
 
 def test_what_is_shown() -> None:
