@@ -155,7 +155,7 @@ def found_by_scenedetect(name: str, videos: Sequence[Path], results: Path) -> di
         settings = {"model_path": str(onnx_model(results.parent)), "onnx_providers": ["CPUExecutionProvider"]}
     return {
         path.stem: [
-            scene[0].get_seconds() for scene in scenedetect.detect(str(path), makers[SCENEDETECT[name]](**settings))[1:]
+            scene[0].seconds for scene in scenedetect.detect(str(path), makers[SCENEDETECT[name]](**settings))[1:]
         ]
         for path in videos
     }
