@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.features.files import save_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import load_recipe, override
+from tal_cli.training.auto_recipe import DataShape, derive_recipe
 
 CHANNELS = 8
 
@@ -110,3 +112,32 @@ def test_tables_hold_means_and_deviations(scripts: tuple[ModuleType, ModuleType,
     text = family.report(outcomes[2:], ["gmg", "sgp"], ["trident", "cltdr"])
     assert "| gmg |  | 60.5 ± 0.7 (178 s) |" in text and "| sgp | 60.0 ± 2.8 (178 s) |  |" in text
     assert "| CLTDR-GMG over TriDet | 60.5 ± 0.7 | 60.0 ± 2.8 | +0.5 | 1 of 2 |" in text
+
+
+def test_every_seed_holds_out_another_part(scripts: tuple[ModuleType, ModuleType, ModuleType], tmp_path: Path) -> None:
+    runs = scripts[0]
+    labels = {"a": "x", "b": "x", "c": "only here", "d": "x", "e": "x"}
+    videos = {
+        name: VideoAnnotation(name, "training", 9.0, 30.0, (GroundTruth(label, 1.0, 3.0),))
+        for name, label in labels.items()
+    }
+    save_annotations(Annotations("", videos, ("only here", "x")), tmp_path / "all.json")
+    whole, data = runs.Data(tmp_path / "all.json"), runs.Data(tmp_path / "all.json", None, 2)
+    assert whole.for_seed(1, tmp_path) == tmp_path / "all.json"
+    held = [
+        [video.name for video in load_annotations(data.for_seed(seed, tmp_path / str(seed))).of("validation")]
+        for seed in range(3)
+    ]
+    assert held == [["a", "d"], ["b", "e"], ["a", "d"]], "the only video of a label is needed to learn from"
+
+
+def test_published_models_fit_a_derived_recipe(scripts: tuple[ModuleType, ModuleType, ModuleType]) -> None:
+    runs, _, family = scripts
+    recipe = derive_recipe("mine", load_recipe("camera").features, DataShape((5.0, 30.0), (300, 500)), 2)
+    for changes in family.PUBLISHED.values():
+        TemporalDetector.from_recipe(override(recipe, {**changes, "model.width": 32, "model.head_width": 32}))
+    outcomes = [
+        runs.Outcome("TriDet", seed, {}, average, {"0.3": 0.5}, 880_000, 1500, 178.0, 10.0)
+        for seed, average in enumerate((0.58, 0.62))
+    ]
+    assert "| TriDet | 60.0 ± 2.8 | 50.0 ± 0.0 | 0.88 M | 178 s |" in family.report_published(outcomes)
