@@ -141,7 +141,7 @@ def _run(setting: Setting, seed: int, data: Data, folder: Path) -> Outcome:
     train(replace(run, validation=[]))
     trained = time.perf_counter()
     detector = load_model(folder).detector
-    evaluation = validate(detector, run.recipe, run.labels, run.validation, run.tiou)
+    evaluation, _ = validate(detector, run.recipe, run.labels, run.validation, run.tiou)
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     outcome = Outcome(
         setting=setting.name,
