@@ -44,6 +44,7 @@ def test_all_cases_of_the_published_code_agree(shared: Path) -> None:
 
 
 COMPARED = (
+    "losses_compared",
     "react_thumos",
     "tadtr_plain",
     "tadtr_thumos",
@@ -61,7 +62,7 @@ def test_cases_of_the_systems_compared_with_agree(case: str, shared: Path) -> No
     report = check_case(shared / "goldens" / "compared" / f"{case}.json")
     assert report.not_checked is None
     assert [comparison for comparison in report.comparisons if not comparison.ok] == []
-    assert len(report.comparisons) > 15
+    assert len(report.comparisons) > 8
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from harness.models.detector import check_detector
-from harness.models.losses import check_losses
+from harness.models.losses import check_compared_losses, check_losses
 from harness.models.nms import check_nms
 from harness.models.queries import check_queries
 from harness.models.recorder import Recorder
@@ -46,6 +46,8 @@ def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
             check_react(description, recorder, torch.device(device))
         elif kind == "windows":
             check_windows(description, recorder)
+        elif kind == "compared losses":
+            check_compared_losses(description, recorder)
         elif kind == "nms":
             check_nms(description, recorder)
         else:
@@ -56,7 +58,7 @@ def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
 
 
 def case_kind(description: Any) -> str | None:
-    """`detector`, `queries`, `react`, `windows`, `nms`, `losses`, or None for anything else."""
+    """`detector`, `queries`, `react`, `windows`, `compared losses`, `nms`, `losses`, or None for anything else."""
     if not isinstance(description, dict):
         return None
     tensors = description.get("tensors", {})
@@ -66,6 +68,8 @@ def case_kind(description: Any) -> str | None:
         return "queries"
     if description.get("architecture") == "React" and "infer/hs" in tensors:
         return "react"
+    if "ciou/pred" in tensors and "focal/logits" in tensors:
+        return "compared losses"
     if "input_windows" in description:
         return "windows"
     if "runs" in description and all("sigma" in run for run in description["runs"]):

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from harness.models.recorder import Recorder
-from tal_cli.models.training.loss_terms import centred_diou_loss, centred_iou_loss, focal_loss, varifocal_loss
+from tal_cli.models.training.loss_terms import (
+    centred_ciou_loss,
+    centred_diou_loss,
+    centred_iou_loss,
+    focal_loss,
+    varifocal_loss,
+)
+from tal_cli.models.training.query_loss import UNION, bounds, pairwise_iou
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -42,3 +49,20 @@ def _compare(recorder: Recorder, name: str, loss: Loss, inputs: Tensor, targets:
     recorder.compare(f"{name}/value", value, atol=1e-6, rtol=1e-5)
     recorder.compare(f"{name}/grad", gradient, atol=1e-6, rtol=1e-5)
     return value.detach()
+
+
+def check_compared_losses(description: dict[str, Any], recorder: Recorder) -> None:
+    """Losses and overlaps of the systems compared with, and ReAct's Soft-NMS; those of what is not built are left."""
+    _compare(recorder, "ciou", centred_ciou_loss, recorder["ciou/pred"], recorder["ciou/target"])
+    count = description["config"]["focal_normalizer"]
+    logits = recorder["focal/logits"].clone().requires_grad_()
+    value = focal_loss(logits, recorder["focal/target"]).sum() / count
+    (gradient,) = torch.autograd.grad(value, logits)
+    for system in ("tadtr", "react"):
+        recorder.compare(f"focal/{system}_value", value, atol=1e-5)
+        recorder.compare(f"focal/{system}_grad", gradient, atol=1e-6)
+    for system, extra in (("tadtr", 0.0), ("react", UNION)):
+        ours = pairwise_iou(recorder["iou/a"], recorder["iou/b"], extra=extra)
+        recorder.compare(f"iou/{system}", ours, atol=1e-6)
+    ours = bounds(recorder["iou/middle_length"]).clamp(0, 1)
+    recorder.compare("iou/react_start_end", ours, atol=1e-6)
