@@ -199,7 +199,7 @@ def convert(
     if videos is not None and not videos.is_dir():
         raise InputError(videos, "no such folder")
     facts = VideoFacts([] if videos is None else find_videos(videos))
-    result = merge(inputs, How(label_key, fps, label_attribute, facts))
+    result = merge(inputs, How(label_key, fps, label_attribute, facts), out)
     if videos is not None:
         with console.progress("probing", len(result.videos), "videos") as progress:
             result = with_videos(result, facts, videos, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,10 @@ TRAINING, VALIDATION = "training", "validation"
 Progress = Callable[[int, int], None]
 
 
-def merge(files: Sequence[Path], how: How) -> Annotations:
+def merge(files: Sequence[Path], how: How, out: Path | None = None) -> Annotations:
     """Read and merge files of annotations or results; labels keep their order if the files agree on it.
+
+    Paths of videos that lie where a file says are then relative to the folder of `out`.
 
     A video may be in several files as long as each label of a subject is in only one, as in data sets with a file per
     label, or per subject. Observations of one video that have names of their own stay apart.
@@ -40,6 +43,8 @@ def merge(files: Sequence[Path], how: How) -> Annotations:
             found = _predicted(file, how.label_key, error)
         _check_order(file, found)
         for name, video in found.videos.items():
+            if out is not None:
+                video = replace(video, path=_moved(video.path, file.parent, out.parent))
             if name in videos and videos[name].observation != video.observation:
                 name = f"{name} ({video.observation or file.name})"
                 video = replace(video, name=name)
@@ -52,6 +57,13 @@ def merge(files: Sequence[Path], how: How) -> Annotations:
     if not all(set(names) <= set(longest) for names in labels):
         longest = tuple(sorted({name for names in labels for name in names}))
     return Annotations(version, videos, longest, definitions=tuple(definitions.values()), subjects=tuple(subjects))
+
+
+def _moved(path: str, before: Path, after: Path) -> str:
+    """A path relative to one folder, relative to another; unchanged if there is no such file."""
+    if not path or os.path.isabs(path) or not (before / path).is_file():
+        return path
+    return Path(os.path.relpath(before / path, after)).as_posix()
 
 
 def _predicted(file: Path, label_key: str, otherwise: InputError) -> Annotations:

@@ -164,3 +164,12 @@ def test_the_command_converts_by_suffix_and_name(tmp_path: Path, capsys: pytest.
     assert facts(back(tmp_path / "x.json"), "subject") == [("a", "run", 1.0, 2.0, "Rex")]
     assert app.run([*convert, str(tmp_path / "x.csv"), "--to", "odt"]) == 2
     assert "no such format" in capsys.readouterr().err
+
+
+def test_paths_of_videos_stay_right(tmp_path: Path) -> None:
+    (tmp_path / "in" / "v").mkdir(parents=True)
+    (tmp_path / "in" / "v" / "a.mp4").touch()
+    write_annotations(ANNOTATIONS, tmp_path / "in" / "x.boris", "boris")
+    assert app.run(["datasets", "convert", str(tmp_path / "in" / "x.boris"), str(tmp_path / "out" / "x.json")]) == 0
+    found = back(tmp_path / "out" / "x.json").videos
+    assert found["a"].path == "../in/v/a.mp4" and found["b"].path == "v/b.mp4", "the latter is not there"
