@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
+import sys
+import threading
 import webbrowser
 from pathlib import Path
 from typing import Annotated, Literal
@@ -108,8 +110,8 @@ def label(
             models.begin_with(suggestions)
         if proxies:
             models.add_job("proxy", {})
-        if not no_browser:
-            webbrowser.open(server.url)
+        if not no_browser and has_screen():
+            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
         try:
             session.finished.wait()
         finally:
@@ -124,6 +126,11 @@ def default_file(arguments: list[str], first: Path) -> Path:
     """`labels.json` in the first folder among the inputs, else in the folder of the first video."""
     folder = next((Path(argument) for argument in arguments if Path(argument).is_dir()), first.parent)
     return folder / "labels.json"
+
+
+def has_screen() -> bool:
+    """Whether a browser would have a screen to open on, and not take over the terminal."""
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def usual_port(file: Path) -> int:

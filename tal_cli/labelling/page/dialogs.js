@@ -31,18 +31,21 @@ export async function ask(question, act) {
 
 // ---- keys
 
+const WRITTEN = { Mod: "Ctrl", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", PageUp: "Page Up", PageDown: "Page Down", NumpadSubtract: "− (numpad)", NumpadAdd: "+ (numpad)", Escape: "Esc" };
+const written = (key) => key.replace(/\w{2,}/g, (word) => WRITTEN[word] || word);
+
 export function showKeys() {
   const search = make("input", { type: "search", placeholder: "Find a key", "aria-label": "Find a key", autofocus: true, oninput: filter });
   const body = make("tbody");
   const problem = make("p", { class: "problem", role: "status" });
   function row(name, keys, id) {
-    const shown = keys.map((key) => make("kbd", {}, key.replace("Mod", "Ctrl")));
+    const shown = keys.flatMap((key) => [make("kbd", {}, written(key)), " "]);
     const button = id && !COMMANDS[id].fixed ? make("button", { type: "button", class: "small", "aria-label": `Change the key of ${name}`, onclick: () => catchKey(id, button) }, "change") : "";
     return make("tr", { "data-text": `${name} ${keys.join(" ")}`.toLowerCase() }, make("td", {}, name), make("td", {}, ...shown), make("td", {}, button));
   }
   function fill() {
     body.replaceChildren(
-      ...state.project.labels.map((label) => row(`label ${label.name}: tap to begin and to end, or hold`, [label.key || "none"])),
+      ...state.project.labels.map((label) => row(`label ${label.name}: ${label.kind === "point" ? "sets it" : "tap to begin and to end, or hold"}`, [label.key || "none"])),
       ...Object.entries(COMMANDS).map(([id, { name }]) => row(name, keysOf(id).slice(0, 2), id)));
     filter();
   }
