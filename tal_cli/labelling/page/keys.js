@@ -3,7 +3,7 @@
 import { say } from "./dom.js";
 import * as commands from "./commands.js";
 import { changeSpeed, setSpeed, toggle } from "./player.js";
-import { letGo, press, release } from "./record.js";
+import { letGo, otherKey, press, release } from "./record.js";
 import { markAll, paint } from "./review.js";
 import { setting, state } from "./state.js";
 import { zoom } from "./timeline.js";
@@ -104,6 +104,7 @@ function down(event) {
       if (!event.repeat) press(label, event);
       return;
     }
+    otherKey(event);
     const id = commandOf(name);
     if (!id || !COMMANDS[id].run) return;
     if (takesEnter(event.target) && (name === "Enter" || name === "Space") && event.target.matches(":focus-visible")) return;

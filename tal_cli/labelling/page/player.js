@@ -43,10 +43,11 @@ export function frameOnScreen(moment, early = 0) {
   if (!state.frames) return 0;
   const late = performance.now() - moment;
   let frame = late > LATE && !video.paused ? null : held();
+  if (frame === null && video.paused) frame = player.shown;
   if (frame === null) {
     const place = log.findLastIndex((entry) => entry.now <= moment);
     frame = place < 0 ? player.shown : log[place].frame;
-    if (place >= 0 && !video.paused) frame = state.frames.at(state.frames.edges[frame] + Math.max(0, ((moment - log[place].now) / 1000) * player.speed - LATE / 1000) + 1e-6);
+    if (place >= 0) frame = state.frames.at(state.frames.edges[frame] + Math.max(0, ((moment - log[place].now) / 1000) * player.speed - LATE / 1000) + 1e-6);
   }
   if (!early || video.paused) return frame;
   return state.frames.at(Math.max(0, state.frames.edges[frame] - (early / 1000) * player.speed + 1e-6));

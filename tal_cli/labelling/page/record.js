@@ -7,7 +7,7 @@ import { change, changed, chosen, isPending, labelOf, setting, state } from "./s
 const HOLD = 350; // ms from which on a press is no tap
 const BOUNCE = 80; // ms between presses that are one
 const held = new Map(); // code of a key -> { bout, moment }
-const last = new Map(); // code of a key -> moment of the last press, or of the end of a hold
+let last = { code: "", moment: 0 }; // the last press of any key, or the end of a hold
 
 export const keyOf = (label, subject) => `${label}\n${subject ?? ""}`;
 const segmentOf = (first, end) => [state.frames.edges[first], state.frames.edges[end]];
@@ -21,8 +21,8 @@ export function press(label, event) {
     return;
   }
   const moment = event.timeStamp;
-  if (moment - (last.get(event.code) ?? -1e9) < BOUNCE) return;
-  last.set(event.code, moment);
+  if (last.code === event.code && moment - last.moment < BOUNCE) return;
+  last = { code: event.code, moment };
   const frame = frameOfEvent(event);
   const key = keyOf(label.name, state.subject);
   if (label.kind === "point") {
@@ -46,12 +46,17 @@ export function press(label, event) {
   whisper(`${label.name} begins`);
 }
 
+// A key of something else: what follows is no bounce of the key before it.
+export function otherKey(event) {
+  last = { code: event.code, moment: event.timeStamp };
+}
+
 export function release(event) {
   const press = held.get(event.code);
   if (!press) return;
   held.delete(event.code);
   if (event.timeStamp - press.moment < HOLD || state.open.get(press.key) !== press.bout) return;
-  last.set(event.code, event.timeStamp);
+  last = { code: event.code, moment: event.timeStamp };
   end(press.key, frameOfEvent(event));
 }
 
