@@ -195,15 +195,15 @@ def boundary_score(annotations: Annotations, found: dict[str, list[float]]) -> t
     return 2 * precision * recall / max(precision + recall, 1e-9), precision, recall
 
 
-def ours(predictions: Path, threshold: float) -> dict[str, list[float]]:
-    """The middles of transitions scored ``threshold`` or more; several within 0.5 s are one, the best."""
+def ours(predictions: Path, least: dict[str, float]) -> dict[str, list[float]]:
+    """The middles of transitions with the score of their label or more; several within 0.5 s are one, the best."""
     found: dict[str, list[float]] = {}
     for name, segments in json.loads(predictions.read_text())["results"].items():
         kept: list[float] = []
         spans: list[tuple[float, float]] = []
         for segment in segments:  # by falling score
             start, end = segment["segment"]
-            if segment["label"] not in TRANSITIONS or segment["score"] < threshold:
+            if segment["label"] not in TRANSITIONS or segment["score"] < least[segment["label"]]:
                 continue
             if any(start < b + 0.25 and end > a - 0.25 for a, b in spans):
                 continue
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="camera")
-    parser.add_argument("--threshold", type=float, help="default: the model's display score")
+    parser.add_argument("--threshold", type=float, help="default: the model's display scores")
     parser.add_argument("--scenedetect", action="store_true")
     arguments = parser.parse_args()
     out: Path = arguments.out
@@ -249,9 +249,11 @@ def main() -> None:
     from tal_cli.models.store.zoo import resolve_model
 
     recipe = load_recipe(resolve_model(arguments.model) / "recipe.yaml")
-    threshold = arguments.threshold or recipe.inference.display_score
-    figures: dict[str, object] = {"threshold": threshold}
-    f1 = boundary_score(annotations, ours(predictions, threshold))
+    least = recipe.inference.display_scores(LABELS)
+    if arguments.threshold is not None:
+        least = dict.fromkeys(LABELS, arguments.threshold)
+    figures: dict[str, object] = {"thresholds": {label: least[label] for label in TRANSITIONS}}
+    f1 = boundary_score(annotations, ours(predictions, least))
     figures["tal"] = dict(zip(("f1", "precision", "recall"), f1, strict=True))
     if arguments.scenedetect:
         for detector in ("histogram", "adaptive", "content", "threshold"):

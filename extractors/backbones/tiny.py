@@ -11,6 +11,7 @@ Shapes: N frames, B windows, H × W pixels of a small image, L = 16 frames of a 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -32,13 +33,19 @@ HISTOGRAM_STEPS = 8
 @dataclass(frozen=True)
 class _Measures:
     """Per frame, compared with earlier ones: ``motion`` [N, 4] compressed rates (right, down, larger, clockwise),
-    ``sharp`` [N, K] scalars of lag up to 4, ``wide`` [N, M] scalars of lag 8 and 14, ``residual`` [N, 16] unexplained
-    change per block, ``thumbnail`` [N, 48] mean colour per block. Zero where earlier frames are not available."""
+    ``sharp`` [N, K] scalars of lag up to 4, ``wide`` [N, M] scalars of lag 8 and 14; per block: ``residual`` [N, 16]
+    unexplained change, ``agreement`` [N, 16] how much better motion explains it than standing still, ``kept`` and
+    ``long_kept`` [N, 16] how much of its edges is where it was 4 and 14 frames before, ``texture`` [N, 16] how many
+    edges there are, ``thumbnail`` [N, 48] mean colour. Zero where earlier frames are not available."""
 
     motion: Tensor
     sharp: Tensor
     wide: Tensor
     residual: Tensor
+    agreement: Tensor
+    kept: Tensor
+    long_kept: Tensor
+    texture: Tensor
     thumbnail: Tensor
 
 
@@ -88,6 +95,11 @@ class Tiny:
             wide[..., 14:],
             residual[..., 6:10].mean(-1),
             *_block_changes(thumbnail),
+            windows(measures.agreement)[..., 6:14].mean(-1),
+            windows(measures.kept)[..., 8:12].mean(-1),
+            windows(measures.long_kept)[..., 14:].mean(-1),
+            windows(measures.texture)[..., 6:10].mean(-1),
+            2 * thumbnail[..., 6:10].mean(-1) - 1,
         ]
         return torch.cat([part.flatten(1) for part in parts], 1).float()
 
@@ -108,23 +120,36 @@ def _block_changes(thumbnail: Tensor) -> list[Tensor]:
 
 
 def _measure(frames: Tensor, times: Tensor) -> _Measures:
-    image = frames.permute(0, 3, 1, 2).float().div_(255)  # [N, 3, H, W]
-    luma = (image * image.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    aspect = frames.shape[2] / frames.shape[1]
+    count, height, width, _ = frames.shape
+    image = frames.float()  # [N, H, W, 3], 0 to 255: other layouts and a division take as long as all that follows
+    weights = image.new_tensor([0.299, 0.587, 0.114]) / 255
+    luma = (image.view(-1, 3) @ weights).view(count, 1, height, width)
+    aspect = width / height
     half = F.avg_pool2d(luma, 2)
     detail = normalised_levels(half)
     motion, residual, inliers = global_motion(detail, aspect)
     seconds = torch.diff(times, prepend=times[:1]).clamp_min(1e-3).float()
     rates = motion / motion.new_tensor([2 * aspect, 2, 1, 1]) / seconds[:, None]
     rates = rates / rates.new_tensor(REFERENCE_RATE)
-    thumbnail = F.adaptive_avg_pool2d(image, BLOCKS).flatten(1)
+    thumbnail = _colours(image, BLOCKS, BLOCKS).flatten(1)
     histogram = _cumulative_histogram(half)
+    edges = detail[0]
+    aligned = [_aligned(half, motion, aspect, lag) for lag in (2, 4)]
+    agreement, border_agreement = _agreement(half, aligned[1], 4)
+    texture = _per_block(edges.square())
+    kept, border_kept = _kept(edges, 4)
+    long_kept, border_long_kept = _kept(edges, 14)
     sharp = [
         *_residual_measures(residual, inliers),
-        *_change_measures(luma, image),
-        *_alignment_measures(half, motion, aspect),
+        *_change_measures(luma, _colours(image, height // 4, width // 4)),
+        *(_log(_mean_size(difference), 0.01) for difference in aligned),
+        2 * _steadiness(half, 1),
+        2 * _steadiness(half, 2),
         *_light_measures(luma, histogram),
         *(_log(_mean_size(_lag(thumbnail, lag)), 0.01) for lag in (1, 2, 4)),
+        border_agreement,
+        2 * border_kept,
+        2 * _kept(edges, 1)[0].mean(1),
     ]
     wide = [
         _log(_mean_size(_lag(half, 8)), 0.01),
@@ -134,14 +159,27 @@ def _measure(frames: Tensor, times: Tensor) -> _Measures:
         _log(_mean_size(_lag(histogram, 8)), 0.01),
         _log(_mean_size(_lag(thumbnail, 8)), 0.01),
         _log(_mean_size(_lag(thumbnail, 14)), 0.01),
+        2 * border_long_kept,
     ]
     return _Measures(
         motion=rates.sign() * torch.log1p(rates.abs()),
         sharp=torch.stack(sharp, 1),
         wide=torch.stack(wide, 1),
-        residual=_log(F.adaptive_avg_pool2d(residual.square(), BLOCKS).flatten(1).sqrt(), 0.1),
+        residual=_log(_per_block(residual.square()).sqrt(), 0.1),
+        agreement=agreement,
+        kept=2 * kept,
+        long_kept=2 * long_kept,
+        texture=2 * texture,
         thumbnail=thumbnail,
     )
+
+
+def _colours(image: Tensor, rows: int, columns: int) -> Tensor:
+    """Mean colours, 0 to 1, of ``rows`` × ``columns`` equal parts of ``image`` [N, H, W, 3], [N, 3, rows, columns]."""
+    count, height, width, _ = image.shape
+    strips = image.view(count, rows, height // rows, 3 * width).sum(2)
+    sums = strips.view(count, rows, columns, width // columns, 3).sum(3)
+    return sums.permute(0, 3, 1, 2) / (255 * (height // rows) * (width // columns))
 
 
 def _log(values: Tensor, floor: float) -> Tensor:
@@ -178,11 +216,11 @@ def _residual_measures(residual: Tensor, inliers: Tensor) -> list[Tensor]:
     ]
 
 
-def _change_measures(luma: Tensor, image: Tensor) -> list[Tensor]:
+def _change_measures(luma: Tensor, colours: Tensor) -> list[Tensor]:
     """Size of the pixel difference at three lags, and stillness of the image."""
     one = _lag(luma, 1).flatten(1).abs_()
     size = one.mean(1)
-    colour = _lag(F.avg_pool2d(image, 4) - F.avg_pool2d(luma, 4), 1)
+    colour = _lag(colours - F.avg_pool2d(luma, 4), 1)
     return [
         _log(size, 0.01),
         _log(_mean_size(_lag(luma, 2)), 0.01),
@@ -194,21 +232,61 @@ def _change_measures(luma: Tensor, image: Tensor) -> list[Tensor]:
     ]
 
 
-def _alignment_measures(half: Tensor, motion: Tensor, aspect: float) -> list[Tensor]:
-    """Change over 2 and 4 frames with camera motion removed, and steadiness of the change over 1 and 2."""
+def _aligned(half: Tensor, motion: Tensor, aspect: float, lag: int) -> Tensor:
+    """Change of ``half`` over ``lag`` frames with camera motion removed, 0 beside the common part, [N, 1, H, W]."""
     travelled = motion.cumsum(0)
-    aligned = []
-    for lag in (2, 4):
-        back = torch.zeros_like(half)
-        if len(half) > lag:
-            back[lag:] = half[lag:] - warp(half[:-lag], -(travelled[lag:] - travelled[:-lag]), aspect)[0]
-        aligned.append(_log(_mean_size(back), 0.01))
-    return [*aligned, 2 * _steadiness(half, 1), 2 * _steadiness(half, 2)]
+    change = torch.zeros_like(half)
+    if len(half) > lag:
+        moved, inside = warp(half[:-lag], -(travelled[lag:] - travelled[:-lag]), aspect)
+        torch.sub(half[lag:], moved, out=change[lag:])
+        change[lag:] *= inside.view_as(moved)
+    return change
+
+
+def _agreement(half: Tensor, aligned: Tensor, lag: int) -> tuple[Tensor, Tensor]:
+    """By what factor the global motion reduces the change over ``lag`` frames, as a logarithm: per block [N, 16], and
+    at the border [N]. Positive everywhere if the camera moved; if something moved before a camera that did not,
+    negative or 0 wherever it was not."""
+    plain, explained = _lag(half, lag).abs_(), aligned.abs()
+
+    def gain(pool: Callable[[Tensor], Tensor]) -> Tensor:
+        return 2 * ((pool(plain) + 0.005) / (pool(explained) + 0.005)).log()
+
+    return gain(_per_block), gain(_at_border)
+
+
+def _kept(edges: Tensor, lag: int) -> tuple[Tensor, Tensor]:
+    """Correlation of locally normalised images with those ``lag`` frames earlier, per block [N, 16] and at the border
+    [N]: 1 where everything is where it was, in whatever light; 0 where there is nothing to compare."""
+    blocks = edges.new_zeros(len(edges), BLOCKS * BLOCKS)
+    border = edges.new_zeros(len(edges))
+    if len(edges) > lag:
+        product, square = edges[lag:] * edges[:-lag], edges.square()
+        for out, pool in ((blocks, _per_block), (border, _at_border)):
+            size = pool(square)
+            out[lag:] = pool(product) / ((size[lag:] * size[:-lag]).sqrt() + 0.01)
+    return blocks, border
+
+
+def _per_block(values: Tensor) -> Tensor:
+    """Mean per block, [N, 16]."""
+    return F.adaptive_avg_pool2d(values, BLOCKS).flatten(1)
+
+
+def _at_border(values: Tensor) -> Tensor:
+    """Mean over the outer eighth on the left, on the right and at the top, where few things stand in front, [N]."""
+    _, _, height, width = values.shape
+    high, wide = max(1, height // 8), max(1, width // 8)
+    total = values[:, 0, :high].sum((1, 2)) + values[:, 0, high:, :wide].sum((1, 2))
+    total = total + values[:, 0, high:, width - wide :].sum((1, 2))
+    return total / (high * width + 2 * wide * (height - high))
 
 
 def _light_measures(luma: Tensor, histogram: Tensor) -> list[Tensor]:
     """Brightness, contrast, fineness, and their changes."""
-    mean, deviation = luma.mean((1, 2, 3)), luma.flatten(1).std(1)
+    pixels = luma.flatten(1)
+    mean = pixels.mean(1)
+    deviation = torch.linalg.vector_norm(pixels - mean[:, None], dim=1) / math.sqrt(pixels.shape[1] - 1)
     return [
         2 * mean,
         4 * deviation,

@@ -35,6 +35,17 @@ class CameraPath:
     shake_y: Float
     shake_size: Float
 
+    def moving(self, fps: float) -> NDArray[np.bool_]:
+        """Frames in which a viewer sees the whole image move, [frames]."""
+        jolts = np.hypot(*(np.diff(each, prepend=each[:1]) * fps for each in (self.shake_x, self.shake_y)))
+        speed = np.abs(self.x) + np.abs(self.y) + np.abs(self.zoom) + np.radians(np.abs(self.roll)) + jolts
+        return np.asarray(speed > PAN_RATE / 2)
+
+
+def tripod(frames: int) -> CameraPath:
+    """A camera that keeps still."""
+    return CameraPath(*np.zeros((7, frames)))
+
 
 def random_path(rng: np.random.Generator, frames: int, fps: float) -> CameraPath:
     """Camera of a shot: steady or hand-held, with any number of events, at speeds clearly off the thresholds."""

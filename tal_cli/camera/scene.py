@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tal_cli.camera import textures
 from tal_cli.camera.kernels import draw, warp
-from tal_cli.camera.motion import CameraPath
+from tal_cli.camera.people import Person
+from tal_cli.camera.timeline import Shot
 
 Float = NDArray[np.float64]
 UInt8 = NDArray[np.uint8]
@@ -21,12 +22,13 @@ SPRITE_PIXELS = 96
 @dataclass(frozen=True)
 class Thing:
     """A foreground object: ``image`` [s, s, 4], ``place`` [frames, 2] in texture pixels, ``turn`` [frames] in radians,
-    ``radius`` in texture pixels. ``tracked``: the camera follows it, so its place is relative to the camera's."""
+    ``radius`` [frames] in texture pixels. ``tracked``: the camera follows it, so its place is relative
+    to the camera's."""
 
     image: UInt8
     place: Float
     turn: Float
-    radius: float
+    radius: Float
     tracked: bool
 
 
@@ -56,9 +58,11 @@ class _Ripple:
 class Scene:
     """Paints the frames of one shot at ``width`` × ``height`` pixels."""
 
-    def __init__(self, rng: np.random.Generator, path: CameraPath, width: int, height: int, fps: float) -> None:
+    def __init__(self, rng: np.random.Generator, shot: Shot, width: int, height: int, fps: float) -> None:
+        path = shot.path
         self._size = np.array([width, height], np.float64)
-        self._texture = textures.background(rng, int(WORLD * width), int(WORLD * height))
+        texture = textures.drawing if shot.drawn else textures.background
+        self._texture = texture(rng, int(WORLD * width), int(WORLD * height))
         self._shake = np.stack([path.shake_x, path.shake_y], 1) * width
         self._scale = np.exp(np.cumsum(path.zoom) / fps) * rng.uniform(0.95, 1.3)
         self._angle = np.radians(np.cumsum(path.roll) / fps)
@@ -66,11 +70,18 @@ class Scene:
         step = -np.stack([path.x, path.y], 1) * self._size / fps / self._scale[:, None]
         self._centre = rng.uniform(0.3, 0.7, 2) * WORLD * self._size + np.cumsum(_rotate(step, self._angle), 0)
         self._ripple = _Ripple.random(rng, width, height, fps)
-        self._things = [
-            thing
-            for _ in range(rng.choice([0, 1, 2, 4], p=[0.25, 0.3, 0.3, 0.15]))
-            for thing in _random_things(rng, self._size, self._centre[0], path.x.size, fps)
-        ]
+        if shot.people is None:
+            self._things = [
+                thing
+                for _ in range(rng.choice([0, 1, 2, 4], p=[0.25, 0.3, 0.3, 0.15]))
+                for thing in _random_things(rng, self._size, self._centre[0], path.x.size, fps)
+            ]
+        else:
+            # Everybody stands where the camera looks at first, and keeps their size in the image.
+            middle = self._centre[0] if rng.random() < 0.7 else self._centre
+            self._things = [
+                limb for person in shot.people for limb in _limbs(rng, person, self._size, middle, self._scale[0])
+            ]
 
     def paint(self, out: UInt8, frame: int) -> None:
         """Fill ``out`` [H, W, 3] with frame ``frame`` of the shot."""
@@ -88,12 +99,12 @@ class Scene:
     def _draw(self, out: UInt8, thing: Thing, frame: int, view: Float) -> None:
         place = thing.place[frame] + (self._centre[frame] if thing.tracked else 0)
         seen = np.linalg.solve(view[:, :2], place - view[:, 2])
-        reach = 1.5 * thing.radius * self._scale[frame]
+        reach = 1.5 * thing.radius[frame] * self._scale[frame]
         box = np.concatenate([seen - reach, seen + reach + 1])
         if (box[:2] > self._size).any() or (box[2:] < 0).any():
             return
         half = thing.image.shape[0] / 2
-        linear = _rotation(-thing.turn[frame]) * half / thing.radius
+        linear = _rotation(-thing.turn[frame]) * half / thing.radius[frame]
         matrix = np.column_stack([linear @ view[:, :2], linear @ (view[:, 2] - place) + half])
         left, top, right, bottom = (int(edge) for edge in np.clip(box, -1e6, 1e6))
         draw(out, thing.image, matrix.astype(np.float32), (left, top, right, bottom))
@@ -122,7 +133,25 @@ def _random_things(rng: np.random.Generator, size: Float, centre: Float, frames:
         arm = rng.normal(0, 0.7, 2) * radius * (parts > 1)
         own = radius * (1.0 if parts == 1 else rng.uniform(0.3, 0.7))
         image = textures.sprite(rng, SPRITE_PIXELS)
-        things.append(Thing(image, place + _rotate(np.tile(arm, (frames, 1)), swing), swing, own, tracked))
+        joint = place + _rotate(np.tile(arm, (frames, 1)), swing)
+        things.append(Thing(image, joint, swing, np.full(frames, own), tracked))
+    return things
+
+
+def _limbs(rng: np.random.Generator, person: Person, size: Float, middle: Float, scale: float) -> list[Thing]:
+    """The body's limbs in texture pixels, around the camera's ``middle`` ([2], or [frames, 2] if it follows them)."""
+    height = person.height * size[1] / scale
+    body = middle + person.place * size / scale
+    things = []
+    for limb in person.limbs:
+        turn = person.lean + limb.swings * person.swing
+        half = 0.5 * limb.length
+        # A limb's long axis points down its sprite; it turns around its root.
+        tip = _rotate(np.tile([0.0, half], (len(height), 1)), turn)
+        root = _rotate(np.tile([limb.root[1], limb.root[0]], (len(height), 1)), person.lean)
+        image = textures.limb(rng, SPRITE_PIXELS, limb.width / abs(limb.length))
+        longest = max(abs(limb.length), limb.width)
+        things.append(Thing(image, body + (root + tip) * height[:, None], turn, 0.55 * longest * height, False))
     return things
 
 

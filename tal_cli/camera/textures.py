@@ -36,6 +36,14 @@ def background(rng: np.random.Generator, width: int, height: int) -> UInt8:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
+def drawing(rng: np.random.Generator, width: int, height: int) -> UInt8:
+    """A few shapes on a plain ground, [height, width, 3]."""
+    palette = _palette(rng)
+    canvas = Image.new("RGB", (width, height), tuple(int(value) for value in palette[0]))
+    _leaves(rng, canvas, palette, count=int(rng.integers(2, 12)), largest=0.5)
+    return np.asarray(canvas)
+
+
 def sprite(rng: np.random.Generator, size: int) -> UInt8:
     """A foreground object, [size, size, 4] (RGBA)."""
     palette = _palette(rng)
@@ -51,6 +59,21 @@ def sprite(rng: np.random.Generator, size: int) -> UInt8:
         radius = size * rng.uniform(0.25, 0.48, angles.size)
         points = size / 2 + np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None]
         pen.polygon([tuple(point) for point in points.tolist()], fill=255)
+    alpha = np.asarray(shape.filter(ImageFilter.GaussianBlur(size / rng.uniform(40, 120))))
+    return np.dstack([np.asarray(image), alpha]).astype(np.uint8)
+
+
+def limb(rng: np.random.Generator, size: int, ratio: float) -> UInt8:
+    """A rounded oblong, upright, whose width is ``ratio`` of its length, of cloth or skin, [size, size, 4] (RGBA)."""
+    palette = _palette(rng)
+    image = Image.fromarray(_clouds(rng, size, size, palette))
+    if rng.random() < 0.4:
+        _leaves(rng, image, palette, count=int(rng.integers(1, 12)), largest=0.3)
+    tall, wide = (0.9, 0.9 * ratio) if ratio <= 1 else (0.9 / ratio, 0.9)
+    left, top = size * (1 - wide) / 2, size * (1 - tall) / 2
+    shape = Image.new("L", (size, size), 0)
+    pen = ImageDraw.Draw(shape)
+    pen.rounded_rectangle((left, top, size - left, size - top), size * min(tall, wide) * rng.uniform(0.3, 0.5), 255)
     alpha = np.asarray(shape.filter(ImageFilter.GaussianBlur(size / rng.uniform(40, 120))))
     return np.dstack([np.asarray(image), alpha]).astype(np.uint8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,9 @@ from tal_cli.camera.motion import (
     ZOOM_RATE,
     CameraPath,
     random_path,
+    tripod,
 )
+from tal_cli.camera.people import Person, random_person
 from tal_cli.datasets.annotations import GroundTruth
 
 LABELS = (
@@ -65,17 +68,21 @@ class Join:
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames ``first`` to ``last`` (excluded) in which a shot is visible, and its camera in them."""
+    """Frames ``first`` to ``last`` (excluded) in which a shot is visible, its camera in them, and who is in front of it
+    (None: things of any kind). ``drawn``: shapes on a plain ground instead of a scene."""
 
     first: int
     last: int
     path: CameraPath
+    people: tuple[Person, ...] | None = None
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
 class Timeline:
     """A video before rendering. Arrays are per frame [frames] of the unfrozen clock; ``source`` [shown frames] is
-    the frame that each shown frame displays."""
+    the frame that each shown frame displays. ``light``: exposure; ``blended``: a frame shows the one before it as well.
+    """
 
     fps: int
     frames: int
@@ -84,6 +91,8 @@ class Timeline:
     plain_weight: Float
     flash: Float
     source: NDArray[np.int64]
+    light: Float
+    blended: bool = False
 
     def labels(self) -> tuple[GroundTruth, ...]:
         """The segments in seconds, sorted by start."""
@@ -121,9 +130,16 @@ class Timeline:
 
     def _motion_labels(self) -> list[GroundTruth]:
         frozen = self._frozen()
+        # A camera that turns before and after a cut turns twice.
+        edges = [0, *(self._shown(join.first) for join in self.joins if join.kind == "cut"), self.source.size]
         found = []
         for label, active in self._motion().items():
-            for first, last in _runs(active[self.source] & ~frozen):
+            shown = active[self.source] & ~frozen
+            for first, last in (
+                (begin + first, begin + last)
+                for begin, end in pairwise(edges)
+                for first, last in _runs(shown[begin:end])
+            ):
                 if (last - first) / self.fps >= SHORTEST_MOVE or label == "shake":
                     found.append(self._segment(label, first, last))
         return found
@@ -153,8 +169,43 @@ def random_timeline(rng: np.random.Generator) -> Timeline:
     fps = int(rng.choice([24, 25, 30]))
     frames = int(np.exp(rng.uniform(np.log(20), np.log(85))) * fps)
     joins = _random_joins(rng, frames, fps)
-    edges = [0, *(edge for join in joins for edge in (join.first, join.last)), frames]
+    shots = [Shot(first, last, random_path(rng, last - first, fps)) for first, last in _spans(joins, frames)]
+    calm = _calm(joins, frames, fps)
+    flash = _random_flashes(rng, calm, fps)
+    source = _stutter(rng, _random_freezes(rng, calm & (flash == 0), fps), fps)
+    plain = _plain_weight(joins, frames)
+    return Timeline(fps, frames, tuple(shots), tuple(joins), plain, flash, source, np.ones(frames))
+
+
+def people_timeline(rng: np.random.Generator) -> Timeline:
+    """A video of people, mostly before a camera that keeps still, with few joins, in any light.
+
+    Frames freeze only where something moves: nobody can tell a frozen frame from a room in which nothing happens.
+    """
+    fps = int(rng.choice([15, 24, 25, 30], p=[0.1, 0.2, 0.4, 0.3]))
+    frames = int(np.exp(rng.uniform(np.log(20), np.log(85))) * fps)
+    share = rng.choice([0.0, 0.5])
+    joins = [join for join in _random_joins(rng, frames, fps) if rng.random() < share]
     shots = []
+    moving = np.zeros(frames, np.bool_)
+    for first, last in _spans(joins, frames):
+        path = tripod(last - first) if rng.random() < 0.75 else random_path(rng, last - first, fps)
+        people = [random_person(rng, last - first, fps) for _ in range(rng.choice(4, p=[0.05, 0.5, 0.3, 0.15]))]
+        shots.append(Shot(first, last, path, tuple(people), rng.random() < 0.15))
+        moving[first:last] |= path.moving(fps)
+        for person in people:
+            moving[first:last] |= person.moving(fps)
+    calm = _calm(joins, frames, fps)
+    flash = _random_flashes(rng, calm, fps) * (rng.random() < 0.3)
+    source = _stutter(rng, _random_freezes(rng, calm & (flash == 0) & moving, fps), fps)
+    plain, light = _plain_weight(joins, frames), _random_light(rng, frames, fps)
+    return Timeline(fps, frames, tuple(shots), tuple(joins), plain, flash, source, light, bool(rng.random() < 0.2))
+
+
+def _spans(joins: list[Join], frames: int) -> list[tuple[int, int]]:
+    """First and last frame (excluded) of the shots between ``joins``."""
+    edges = [0, *(edge for join in joins for edge in (join.first, join.last)), frames]
+    spans = []
     for index in range(len(joins) + 1):
         first, last = edges[2 * index], edges[2 * index + 1]
         if index and joins[index - 1].kind != "fade":
@@ -163,11 +214,18 @@ def random_timeline(rng: np.random.Generator) -> Timeline:
             first = joins[index - 1].middle
         if index < len(joins):
             last = joins[index].last if joins[index].kind != "fade" else joins[index].middle
-        shots.append(Shot(first, last, random_path(rng, last - first, fps)))
-    calm = _calm(joins, frames, fps)
-    flash = _random_flashes(rng, calm, fps)
-    source = _stutter(rng, _random_freezes(rng, calm & (flash == 0), fps), fps)
-    return Timeline(fps, frames, tuple(shots), tuple(joins), _plain_weight(joins, frames), flash, source)
+        spans.append((first, last))
+    return spans
+
+
+def _random_light(rng: np.random.Generator, frames: int, fps: int) -> Float:
+    """Exposure of a day or a dim room, with corrections by the camera and, seldom, a lamp that is switched."""
+    light = np.full(frames, np.log(rng.uniform(0.12, 0.5) if rng.random() < 0.25 else rng.uniform(0.8, 1.1)))
+    for at in rng.integers(0, frames, rng.poisson(frames / fps / 12)):
+        step = rng.normal(0, 0.15) if rng.random() < 0.85 else rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
+        step = np.clip(light[-1] + step, np.log(0.1), np.log(1.3)) - light[-1]
+        light += step * np.clip((np.arange(frames) - at) / rng.integers(1, fps), 0, 1)
+    return np.asarray(np.exp(light))
 
 
 def _random_joins(rng: np.random.Generator, frames: int, fps: int) -> list[Join]:

@@ -6,12 +6,14 @@ divided by its height. Images are [N, 1, H, W].
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 ITERATIONS = (3, 3, 4)  # Gauss-Newton steps per pyramid level, from the finest
-PAIRS_AT_ONCE = 48
+PIXELS_AT_ONCE = 100_000
 
 
 def normalised_levels(luma: Tensor) -> list[Tensor]:
@@ -27,9 +29,16 @@ def normalised_levels(luma: Tensor) -> list[Tensor]:
 
 def _box(images: Tensor, size: int) -> Tensor:
     """Mean over ``size`` × ``size`` pixels (fewer at the edges and in smaller images), one axis at a time."""
-    high, wide = (min(size, side - 1 + side % 2) for side in images.shape[2:])
-    rows = F.avg_pool2d(images, (high, 1), 1, (high // 2, 0), count_include_pad=False)
-    return F.avg_pool2d(rows, (1, wide), 1, (0, wide // 2), count_include_pad=False)
+    rows, columns = (_means(side, min(size, side - 1 + side % 2), images.device) for side in images.shape[2:])
+    return rows @ (images @ columns.T)
+
+
+def _means(side: int, size: int, device: torch.device) -> Tensor:
+    """The matrix [side, side] that takes a line of pixels to means over ``size`` of them: on CPUs several times quicker
+    than pooling."""
+    pixels = torch.arange(side, device=device)
+    near = ((pixels[:, None] - pixels).abs() <= size // 2).float()
+    return near / near.sum(1, keepdim=True)
 
 
 def global_motion(levels: list[Tensor], aspect: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,16 +52,23 @@ def global_motion(levels: list[Tensor], aspect: float) -> tuple[Tensor, Tensor, 
     inliers = torch.ones(count, device=motion.device)
     if count < 2:
         return motion, residual, inliers
-    # A few frames at a time through all levels and steps, so that they stay in the CPU cache.
-    for first in range(1, count, PAIRS_AT_ONCE):
-        pairs = slice(first, min(first + PAIRS_AT_ONCE, count))
-        earlier = slice(first - 1, pairs.stop - 1)
-        for level, steps in zip(reversed(levels), reversed(ITERATIONS), strict=True):
+    for level, steps in zip(reversed(levels), reversed(ITERATIONS), strict=True):
+        for pairs, earlier in _batches(level):
             _refine(motion[pairs], level[pairs], level[earlier], steps, aspect)
+    for pairs, earlier in _batches(levels[0]):
         error, inside = _error(levels[0][pairs], levels[0][earlier], motion[pairs], aspect)
         residual[pairs] = (error * inside).view_as(residual[pairs])
         inliers[pairs] = (error.abs() < 0.5).float().mean(1)
     return motion, residual, inliers
+
+
+def _batches(level: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Frames that have a predecessor, and their predecessors, as many at once as stay in the CPU cache."""
+    count, _, height, width = level.shape
+    at_once = max(1, PIXELS_AT_ONCE // (height * width))
+    for first in range(1, count, at_once):
+        last = min(first + at_once, count)
+        yield slice(first, last), slice(first - 1, last - 1)
 
 
 def _refine(motion: Tensor, now: Tensor, before: Tensor, steps: int, aspect: float) -> None:

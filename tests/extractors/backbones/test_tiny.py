@@ -83,6 +83,30 @@ def test_a_cut_stands_out_from_motion() -> None:
     assert change[1] > 3 * change[0]
 
 
+def passing(frames: int) -> Tensor:
+    """Somebody as high as the image passes before a camera that keeps still."""
+    background, body = clip(1)[0], clip(1, seed=2)[0]
+    out = background.repeat(frames, 1, 1, 1)
+    for index in range(frames):
+        left = 30 + 2 * index
+        out[index, 12:, left : left + 34] = body[12:, :34]
+    return out
+
+
+def test_a_moving_camera_is_told_from_something_that_moves_before_it() -> None:
+    moved, passed = (tiny._measure(frames, times(16)) for frames in (clip(16, right=0.5), passing(16)))
+    assert moved.agreement[8:].mean(0).min() > 0.5  # all blocks move along
+    assert moved.long_kept[14:].mean() < 0.5
+    assert passed.agreement[8:].mean(0).median() < 0.2
+    assert passed.long_kept[14:, ::4].min() > 1.9  # the left side, where nobody was, is where it was
+
+
+def test_light_does_not_move_edges() -> None:
+    frames = clip(16)
+    dimmed = (frames.float() * torch.linspace(1, 0.4, 16).view(-1, 1, 1, 1)).round().to(torch.uint8)
+    assert tiny._measure(dimmed, times(16)).long_kept[14:].min() > 1.8
+
+
 def test_a_repeated_frame_is_perfectly_still() -> None:
     backbone = create_backbone("tiny")
     frozen = backbone(clip(1).repeat(16, 1, 1, 1), times(16))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tal_cli.camera import motion, render, timeline
+from tal_cli.camera import motion, people, render, timeline
 from tal_cli.camera.motion import CameraPath
 from tal_cli.camera.scene import Scene
 from tal_cli.camera.timeline import LABELS, Join, Shot, Timeline
@@ -33,13 +35,15 @@ def path_of(frames: int, **rates: float) -> CameraPath:
 
 def still_timeline(frames: int, path: CameraPath) -> Timeline:
     zeros = np.zeros(frames)
-    return Timeline(FPS, frames, (Shot(0, frames, path),), (), zeros, zeros, np.arange(frames))
+    return Timeline(FPS, frames, (Shot(0, frames, path),), (), zeros, zeros, np.arange(frames), zeros + 1)
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 10**6))
-def test_labels_of_any_video_are_known_ordered_and_inside_it(seed: int) -> None:
-    video = timeline.random_timeline(np.random.default_rng(seed))
+@given(st.integers(0, 10**6), st.sampled_from([timeline.random_timeline, timeline.people_timeline]))
+def test_labels_of_any_video_are_known_ordered_and_inside_it(
+    seed: int, random: Callable[[np.random.Generator], Timeline]
+) -> None:
+    video = random(np.random.default_rng(seed))
     labels = video.labels()
     duration = video.source.size / video.fps
     assert video.frames >= 20 * video.fps
@@ -81,7 +85,7 @@ def test_drift_below_the_threshold_is_no_event() -> None:
     ("rates", "axis", "sign"), [({"x": 0.3}, 0, 1), ({"y": -0.3}, 1, -1), ({"zoom": 0.3}, 2, 1), ({"x": -0.3}, 0, -1)]
 )
 def test_the_painted_picture_moves_as_the_path_says(rates: dict[str, float], axis: int, sign: int) -> None:
-    scene = Scene(np.random.default_rng(5), path_of(32, **rates), 112, 72, FPS)
+    scene = Scene(np.random.default_rng(5), Shot(0, 32, path_of(32, **rates)), 112, 72, FPS)
     frames = np.empty((32, 72, 112, 3), np.uint8)
     for index in range(32):
         scene.paint(frames[index], index)
@@ -90,12 +94,54 @@ def test_the_painted_picture_moves_as_the_path_says(rates: dict[str, float], axi
     assert measured[2:7, axis].abs().mean() < 0.5
 
 
+def test_a_move_that_goes_on_across_a_cut_is_two() -> None:
+    shots = (Shot(0, 50, path_of(100, x=0.2)), Shot(50, 100, path_of(100, x=0.2)))
+    steady = [replace(shot, path=replace(shot.path, x=np.full(100, 0.2))) for shot in shots]
+    zeros = np.zeros(100)
+    video = Timeline(FPS, 100, tuple(steady), (Join("cut", 50, 50),), zeros, zeros, np.arange(100), zeros + 1)
+    pans = [(truth.start, truth.end) for truth in video.labels() if truth.label == "pan-left"]
+    assert pans == [(0.0, 2.0), (2.0, 4.0)]
+
+
+def test_people_move_and_keep_still_before_a_camera_that_does_not_move() -> None:
+    person = people.random_person(np.random.default_rng(3), 500, FPS)
+    moving = person.moving(FPS)
+    assert 0.05 < moving.mean() < 0.95
+    here = int(np.flatnonzero(moving)[0])
+    scene = Scene(np.random.default_rng(5), Shot(0, 500, motion.tripod(500), (person,)), 112, 72, FPS)
+    frames = np.empty((16, 72, 112, 3), np.uint8)
+    for index in range(16):
+        scene.paint(frames[index], here + 4 * index)
+    assert not motion.tripod(500).moving(FPS).any()
+    assert motion.random_path(np.random.default_rng(0), 500, FPS).moving(FPS).any()
+    changed = (frames.max(0) != frames.min(0)).any(2)
+    assert 0.005 < changed.mean() < 0.7  # the body, and not what is behind it
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6))
+def test_people_freeze_only_while_something_moves(seed: int) -> None:
+    video = timeline.people_timeline(np.random.default_rng(seed))
+    moving = np.zeros(video.frames, bool)
+    for shot in video.shots:
+        assert shot.people is not None
+        moves = [shot.path.moving(video.fps), *(person.moving(video.fps) for person in shot.people)]
+        moving[shot.first : shot.last] |= np.any(moves, 0)
+    shown = np.flatnonzero(np.diff(video.source) == 0)
+    long = [truth for truth in video.labels() if truth.label == "freeze"]
+    for truth in long:
+        held = video.source[round(truth.start * video.fps)]
+        # A recording at a lower rate shows the frame a little late.
+        assert moving[max(0, held - 4) : held + 5].any()
+    assert len(shown) or not long
+
+
 def test_joins_and_freezes_are_labelled_on_the_shown_clock() -> None:
     still = path_of(40)
     shots = (Shot(0, 40, still), Shot(30, 70, still), Shot(70, 110, still))
     joins = (Join("dissolve", 30, 40), Join("cut", 70, 70))
     source = np.repeat(np.arange(110), [1 + 20 * (index == 50) for index in range(110)])
-    video = Timeline(FPS, 110, shots, joins, np.zeros(110), np.zeros(110), source)
+    video = Timeline(FPS, 110, shots, joins, np.zeros(110), np.zeros(110), source, np.ones(110))
     found = {truth.label: (round(truth.start, 6), round(truth.end, 6)) for truth in video.labels()}
     assert found == {"dissolve": (1.2, 1.6), "freeze": (2.04, 2.84), "cut": (3.5, 3.7)}
 
