@@ -55,6 +55,11 @@ class InferenceConfig(Strict):
             )
         return self
 
+    def bounded_by(self, labels: Sequence[str]) -> InferenceConfig:
+        """The same settings for a model of these labels: without `boundary` where they lack what it names."""
+        named = () if self.boundary is None else (self.boundary.label, *self.boundary.ends)
+        return self if set(named) <= set(labels) else self.model_copy(update={"boundary": None})
+
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raises ValueError where settings name a label that is not among a model's."""
         scored = self.display_score if isinstance(self.display_score, dict) else ()

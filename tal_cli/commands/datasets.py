@@ -163,7 +163,7 @@ def convert(
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option("--to", "--format", "-f", metavar="FORMAT", help="Format to write. Default: by OUT's suffix."),
+        typer.Option("--to", metavar="FORMAT", help="Format to write. Default: by OUT's suffix."),
     ] = None,
     label_attribute: Annotated[
         str | None, typer.Option(metavar="NAME", help="Attribute of CVAT's tracks that is the label.")

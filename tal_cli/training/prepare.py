@@ -105,9 +105,13 @@ def choose_recipe(options: TrainingOptions, data: TrainingData) -> Recipe | None
     if name is None:
         return None
     recipe = override(load_recipe(name), options.recipe_overrides)
-    classes = 1 if recipe.training.class_agnostic else len(data.annotations.labels)
-    if recipe.model.classes != classes:
+    labels = (ONE_LABEL,) if recipe.training.class_agnostic else data.annotations.labels
+    if recipe.model.classes != (classes := len(labels)):
         console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: using {classes}")
+    fitted = recipe.inference.bounded_by(labels)
+    if fitted != recipe.inference and not any("boundary" in key for key in options.recipe_overrides):
+        console.note("the annotations lack labels of the recipe's inference.boundary: leaving it out")
+        recipe = recipe.model_copy(update={"inference": fitted})
     return override(recipe, {"model.classes": classes, **options.recipe_overrides})
 
 

@@ -178,6 +178,7 @@ def test_bfloat16_stays_close(encoder: str, decoder: str) -> None:
 @pytest.mark.slow
 def test_compiled_it_gives_the_same(encoder: str, decoder: str) -> None:
     """Traced as one graph, without falling back to Python anywhere."""
+    torch._dynamo.reset()  # it gives up on code that it has compiled for eight other detectors
     detector = build(small(encoder, decoder, "model.levels=2"))
     compiled = torch.compile(detector, backend="aot_eager", fullgraph=True)
     check_compiled(detector, compiled)

@@ -230,7 +230,7 @@ def test_everything_wrong_in_a_recipe_is_one_line_in_words() -> None:
         "features.stride: must be a whole number, not null",
         'model.width: must be a whole number, not "wide"',
         "training.epochs: must be greater than or equal to 0, not -1",
-        "inference.nms: must be 'soft', 'hard' or 'none', not \"medium\"",
+        "inference.nms: must be 'soft', 'hard', 'overlaps' or 'none', not \"medium\"",
         "inference.sgma: unknown key",
         "did you mean sigma?",
     ]
