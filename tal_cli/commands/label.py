@@ -106,6 +106,7 @@ def label(
         session.start()
         server.start()
         print(server.url, flush=True)
+        console.note(f"labels are kept in {file}, change by change; Finish on the page, or Ctrl-C here, ends")
         if suggestions is not None:
             models.begin_with(suggestions)
         if proxies:

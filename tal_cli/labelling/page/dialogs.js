@@ -1,7 +1,7 @@
 // Dialogs: questions, keys, the form of a segment, conflicts.
 
 import { outbox } from "./api.js";
-import { clock, find, make, say } from "./dom.js";
+import { find, make, say } from "./dom.js";
 import { frameOf } from "./frames.js";
 import { clash, COMMANDS, keyName, keysOf } from "./keys.js";
 import { change, chosen, labelOf, reload, state } from "./state.js";
@@ -88,7 +88,7 @@ export async function showForm() {
   const subject = make("select", {}, option("", "none"), state.project.subjects.map((name) => option(name)));
   subject.value = item.subject ?? "";
   const comment = make("input", { value: item.comment || "" });
-  const start = make("input", { value: clock(item.segment[0], 6) });
+  const start = make("input", { value: `f${frames.first(item.segment)}` });
   const end = make("input", { value: `f${frames.last(item.segment)}` });
   const sets = modifierInputs(labelOf(item.label)?.modifiers || [], item.modifiers || []);
   const problem = make("p", { class: "problem", role: "status" });

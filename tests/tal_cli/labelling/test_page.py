@@ -197,6 +197,7 @@ def test_edges_are_moved_by_keys(page: LabelPage) -> None:
     assert frames_of(page)[1] == ("groom", 9, 31)
     for _ in range(3):
         page.step("ArrowLeft")
+    page.settled(28)
     page.press("Shift+Home")
     page.saved()
     assert frames_of(page)[1] == ("groom", 28, 31)
