@@ -21,6 +21,11 @@ class Boundary(Strict):
     min_score: Share = DISPLAY_SCORE
     ends: Annotated[tuple[Label, ...], Field(min_length=1, max_length=1 << 16)]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels that it names."""
+        return (self.label, *self.ends)
+
 
 class InferenceConfig(Strict):
     """From predictions to segments. Durations and lengths in grid cells, scores and overlaps in [0, 1]."""
@@ -57,13 +62,14 @@ class InferenceConfig(Strict):
 
     def bounded_by(self, labels: Sequence[str]) -> InferenceConfig:
         """The same settings for a model of these labels: without `boundary` where they lack what it names."""
-        named = () if self.boundary is None else (self.boundary.label, *self.boundary.ends)
-        return self if set(named) <= set(labels) else self.model_copy(update={"boundary": None})
+        if self.boundary is None or set(self.boundary.labels) <= set(labels):
+            return self
+        return self.model_copy(update={"boundary": None})
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raises ValueError where settings name a label that is not among a model's."""
         scored = self.display_score if isinstance(self.display_score, dict) else ()
-        bounded = () if self.boundary is None else (self.boundary.label, *self.boundary.ends)
+        bounded = () if self.boundary is None else self.boundary.labels
         for key, named in (("display_score", scored), ("boundary", bounded)):
             if unknown := [label for label in named if label not in labels]:
                 raise ValueError(f"inference.{key}: the model has no label {unknown[0]!r}")

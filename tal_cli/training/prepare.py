@@ -109,7 +109,7 @@ def choose_recipe(options: TrainingOptions, data: TrainingData) -> Recipe | None
     if recipe.model.classes != (classes := len(labels)):
         console.note(f"the recipe has {recipe.model.classes} classes, the annotations have {classes}: using {classes}")
     fitted = recipe.inference.bounded_by(labels)
-    if fitted != recipe.inference and not any("boundary" in key for key in options.recipe_overrides):
+    if fitted != recipe.inference and not any(key.startswith("inference.boundary") for key in options.recipe_overrides):
         console.note("the annotations lack labels of the recipe's inference.boundary: leaving it out")
         recipe = recipe.model_copy(update={"inference": fitted})
     return override(recipe, {"model.classes": classes, **options.recipe_overrides})
