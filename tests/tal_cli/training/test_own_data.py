@@ -21,6 +21,9 @@ from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import HELD_OUT, split_own
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, parse_overrides
 from tal_cli.training.auto_recipe import DataShape, derive_recipe, length_for, levels_for, summary, visits_for
+from tal_cli.training.data import find_data
+from tal_cli.training.options import TrainingOptions
+from tal_cli.training.prepare import choose_recipe
 
 FPS, FRAMES = 25.0, 125
 SPEC = spec_of(8, stride=4)
@@ -318,3 +321,12 @@ def test_features_of_all_videos_in_one_file_beside_the_annotations(moving_square
     command = ["train", "--dataset", str(tmp_path / "annotations.json"), "--device", "cpu", *arguments]
     assert app.run(command) == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["training"] == [f"video{i}" for i in range(4)]
+
+
+@pytest.mark.parametrize("overrides", [{}, {"model.decoder.boundary_kernel": 5}], ids=str)
+def test_a_recipes_boundary_is_for_its_own_labels(small_data: Path, overrides: dict[str, object]) -> None:
+    file = str(small_data / "annotations.json")
+    options = TrainingOptions(dataset=file, recipe="camera", overrides=overrides)
+    chosen = choose_recipe(options, find_data(file, None, None, None))
+    assert chosen is not None and load_recipe("camera").inference.boundary is not None
+    assert chosen.inference.boundary is None
