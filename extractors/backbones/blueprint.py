@@ -70,37 +70,43 @@ class WindowBlueprint:
 
 @dataclass(frozen=True)
 class DenseBlueprint:
-    """One network over chunks, [1, C, N, h, w] -> [1, channels, N / step]. step: frames per row.
+    """One network over chunks, [1, C, N, h, w] -> [1, channels, N / step]. step: frames per row of the network.
 
-    network, ignored, released, finish: as in `WindowBlueprint`. windows_per_pass, window_bytes, context: see
-    `Backbone`.
+    network, ignored, released: as in `WindowBlueprint`. window_bytes: approximate memory of one row in a forward pass.
+    finish: makes the module of that shape of the loaded network.
     """
 
     network: Callable[[FeatureContract], nn.Module]
     step: int
-    windows_per_pass: int
     window_bytes: int
     ignored: tuple[str, ...] = ()
     released: Callable[[State], State] = as_released
-    finish: Callable[[nn.Module], nn.Module] = lambda network: network
-    context: int = 0
+    finish: Callable[[nn.Module, FeatureContract], nn.Module] = lambda network, contract: network
 
     def networks(self, contract: FeatureContract) -> Sequence[nn.Module]:
-        if contract.stride != self.step:
-            raise ValueError(f"stride={contract.stride}: one pass gives a row per {self.step} frames")
-        if (contract.window - self.step) % (2 * self.step):
-            raise ValueError(f"window={contract.window}: {self.step} frames, and as many more of them on either side")
+        check_chunks(contract, self.step)
         return (self.network(contract),)
 
     def assemble(self, contract: FeatureContract, networks: Sequence[nn.Module]) -> Backbone:
         (network,) = networks
-        return DenseBackbone(
-            contract,
-            self.finish(network),
-            windows_per_pass=self.windows_per_pass,
-            window_bytes=self.window_bytes,
-            context=self.context,
-        )
+        return DenseBackbone(contract, self.finish(network, contract), step=self.step, window_bytes=self.window_bytes)
+
+
+def check_chunks(contract: FeatureContract, step: int) -> None:
+    """Raises ValueError for chunks that a network with a row per `step` frames cannot be computed in."""
+    stride, window, overlap = contract.stride, contract.window, contract.overlap or 0
+    if contract.chunk is None or contract.rows is None:
+        raise ValueError(f"{contract.extractor} computes chunks, and its contract has none")
+    if stride % step:
+        raise ValueError(f"stride={stride}: one pass gives a row per {step} frames")
+    if (window - stride) % (2 * stride):
+        raise ValueError(f"window={window}: the stride's {stride} frames, and as many more of them on either side")
+    if overlap % (2 * stride):
+        raise ValueError(f"overlap={overlap}: must be a multiple of {2 * stride}, whole rows on either side")
+    if overlap < window - stride:
+        raise ValueError(f"overlap={overlap}: a window of {window} frames needs at least {window - stride}")
+    if contract.chunk % stride or not contract.rows:
+        raise ValueError(f"chunk={contract.chunk}: must be a multiple of the stride, {stride}, beyond the overlap")
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,9 @@ class DenseBackbone(nn.Module):
     """A network over chunks as a Backbone: each frame is computed about once, not once for every window that holds it.
 
     A window of the contract is the `stride` frames of one row with the frames around them that every pass has: rows
-    near a chunk's edges, where the network sees less, are left out. network: [1, C, N, h, w] -> [1, channels,
-    N / stride]. windows_per_pass, window_bytes, context: see `Backbone`.
+    near a chunk's edges, where the network sees less, are left out. Frames of the overlap beyond the window are
+    context. network: [1, C, N, h, w] -> [1, channels, N / step]; a row of the contract is the mean over those of its
+    `stride` frames. window_bytes: see `Backbone`.
     """
 
     lookahead = 0
@@ -63,18 +64,19 @@ class DenseBackbone(nn.Module):
         contract: FeatureContract,
         network: nn.Module,
         *,
-        windows_per_pass: int,
+        step: int,
         window_bytes: int,
-        context: int = 0,
     ) -> None:
         super().__init__()
         self.contract = contract
         self.network = network
-        self.windows_per_pass = windows_per_pass
+        self.windows_per_pass = contract.rows
         self.window_bytes = window_bytes
-        self.context = context
         self.preparation = Preparation.of(contract)
-        self.margin = (contract.window + 2 * context - contract.stride) // (2 * contract.stride)
+        overlap = contract.overlap or 0
+        self.context = (overlap - (contract.window - contract.stride)) // 2
+        self.margin = overlap // (2 * contract.stride)
+        self.steps = contract.stride // step  # rows of the network in one of the contract
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """The frame size (width, height) requested from the decoder."""
@@ -86,7 +88,7 @@ class DenseBackbone(nn.Module):
 
     def forward(self, prepared: Tensor, times: Tensor) -> Tensor:
         """float32 [N, C, h, w] and float64 [N] seconds -> float32 [B, channels]."""
-        rows = self.network(prepared.transpose(0, 1)[None])[0].T.float()
+        rows = self.network(prepared.transpose(0, 1)[None])[0].T.float().unflatten(0, (-1, self.steps)).mean(1)
         return rows[self.margin : len(rows) - self.margin]
 
     def to(self, device: str | torch.device) -> DenseBackbone:  # type: ignore[override]

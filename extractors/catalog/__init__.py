@@ -7,6 +7,7 @@ A new backbone is a module under `tal_cli.extractors.backbones` and an entry her
 from __future__ import annotations
 
 from tal_cli.extractors.catalog import (
+    dense,
     i3d,
     internvideo2,
     slowfast,
@@ -30,6 +31,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
     *tsp.ENTRIES,
     *slowfast.ENTRIES,
     *videomae.ENTRIES,
+    *dense.ENTRIES,
     *internvideo2.ENTRIES,
     *torchvision_video.ENTRIES,
     *timm_frames.ENTRIES,

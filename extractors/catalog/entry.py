@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tal_cli.extractors.errors import SettingsError, did_you_mean
 from tal_cli.extractors.features.contract import READERS, FeatureContract
 from tal_cli.extractors.files.weights import WeightsSource
 
-PREPARED = tuple(key for key in READERS if key != "flow")
+PREPARED = tuple(key for key in READERS if key not in ("flow", "chunk", "overlap"))
+CHUNKED = (*PREPARED, "chunk", "overlap")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,8 @@ class BackboneEntry:
     blueprint: its builder, as `MODULE:OBJECT`; imported when it is built. weights: the files it needs, in the order
     in which they are given; none for a backbone that measures.
     settable: the contract's fields that may be changed. choices: other values allowed for `layer` and `pooling`
-    besides the contract's; none for a field that is not listed. notes: published and unpublished facts about it, one
+    besides the contract's; none for a field that is not listed. layer_channels: values per row of those layers that do
+    not give the contract's number. notes: published and unpublished facts about it, one
     sentence each. extra: name of the optional dependency it needs. classifier: None if the weights have none, or it is
     not used.
     """
@@ -46,6 +48,7 @@ class BackboneEntry:
     weights: tuple[WeightsSource, ...] = ()
     settable: tuple[str, ...] = PREPARED
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    layer_channels: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     extra: str | None = None
     classifier: Classifier | None = None
@@ -73,4 +76,4 @@ class BackboneEntry:
             known = (getattr(self.contract, key), *self.choices.get(key, ()))
             if getattr(made, key) not in known:
                 raise SettingsError(f"{self.name}: {key}={getattr(made, key)}; there are: {'; '.join(known)}")
-        return made
+        return replace(made, channels=self.layer_channels.get(made.layer, made.channels))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tal_cli.extractors.catalog.entry import PREPARED, BackboneEntry, Classifier
+from tal_cli.extractors.catalog.entry import CHUNKED, PREPARED, BackboneEntry, Classifier
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.files.packaged import I3D_KINETICS
 from tal_cli.extractors.files.weights import WeightsSource
@@ -81,7 +81,9 @@ DENSE = replace(
     stride=8,
     resize="area 224x224",
     crop="none",
-    pooling="mean over positions, passes of 96 frames",
+    pooling="mean over positions",
+    chunk=96,
+    overlap=32,
 )
 
 ENTRIES = (
@@ -110,6 +112,7 @@ ENTRIES = (
         blueprint="tal_cli.extractors.backbones.i3d.streams:DENSE_RGB",
         classifier=Classifier(layer="logits.conv3d"),
         weights=(I3D_KINETICS,),
+        settable=CHUNKED,
         notes=(
             "A pass takes 96 frames and gives the rows of the 64 in their middle: each frame is computed 1.5 times, and"
             " 4 times in windows of 16 frames every 4.",

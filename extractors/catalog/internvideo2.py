@@ -64,7 +64,7 @@ def entry(
             pooling=POOLINGS[0],
             channels=channels,
         ),
-        blueprint=f"tal_cli.extractors.backbones.internvideo2:{blueprint}",
+        blueprint=f"tal_cli.extractors.backbones.vit.internvideo2:{blueprint}",
         weights=(weights,),
         # A file's positions are for its own number of frames; those here are stretched to 16.
         settable=tuple(key for key in PREPARED if key != "window"),

@@ -22,12 +22,14 @@ ENTRIES = (
             crop="none",
             value_range="0..255",
             layer="input of the classifiers",
-            pooling="none, passes of 100 frames",
+            pooling="none",
             channels=1024,
+            chunk=100,
+            overlap=50,
         ),
         blueprint="tal_cli.extractors.backbones.transnet.network:DENSE",
         weights=(TRANSNET,),
-        settable=("sampling_rate", "max_rate", "resize"),
+        settable=("sampling_rate", "max_rate", "resize", "chunk", "overlap"),
         classifier=Classifier(layer="heads"),
         notes=(
             "A pass takes 100 frames and gives the rows of the 50 in their middle; the first and last frame of a video"

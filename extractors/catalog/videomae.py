@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tal_cli.extractors.catalog.entry import BackboneEntry, Classifier
+from dataclasses import replace
+
+from tal_cli.extractors.catalog.entry import CHUNKED, BackboneEntry, Classifier
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.files.weights import WeightsSource
 
@@ -23,6 +25,15 @@ PRETRAINED = (
 NAMELESS = "The published features name no weights file; this is the one that their script asks for."
 
 
+IMAGENET = "mean 0.485 0.456 0.406 std 0.229 0.224 0.225"
+DENSE_NOTES = (
+    "A pass takes 16 frames, which are 32 of a video at 15 frames per second, and gives a row for every 2: an eighth of"
+    " the passes that windows of 16 frames every 4 need for as many rows.",
+    "Its values differ from those of windows: a row is the mean over the places of one time step. AdaTAD's own rows"
+    " have no norm (`--set 'layer=last block'`); it reads every 4th frame at the videos' own rate, of 160 pixels.",
+    "Sizes are multiples of the patch; the position table of 224 pixels is resized to others.",
+)
+
 # As the networks were fine-tuned and are validated, which is not as their features are made.
 CLASSIFIER = Classifier(
     layer="head",
@@ -31,7 +42,7 @@ CLASSIFIER = Classifier(
         "sampling_rate": 7.5,
         "resize": "bilinear 8-bit short 224",
         "crop": "center 224x224 round-even",
-        "value_range": "0..1 mean 0.485 0.456 0.406 std 0.229 0.224 0.225",
+        "value_range": f"0..1 {IMAGENET}",
     },
 )
 
@@ -46,7 +57,7 @@ def entry(
 ) -> BackboneEntry:
     return BackboneEntry(
         name=name,
-        description=f"VideoMAE V2 {what}",
+        description=f"{'VideoMAE V2' if name.startswith('videomaev2') else 'VideoMAE'} {what}",
         contract=FeatureContract(
             extractor=name,
             weights_sha256=None,
@@ -62,7 +73,7 @@ def entry(
             pooling="mean over tokens",
             channels=channels,
         ),
-        blueprint=f"tal_cli.extractors.backbones.videomae:{name.rpartition('-')[2].upper()}",
+        blueprint=f"tal_cli.extractors.backbones.vit.videomae:{name.rpartition('-')[2].upper()}",
         weights=(weights,),
         classifier=classifier,
         notes=(*SCRIPT, *notes),
@@ -92,10 +103,70 @@ GIANT = WeightsSource(
     sha256="4c1b3fb76612bd5b767b82578833189c3fc83d351a9a25f0dcb2d9e2776ed8b3",
 )
 
-ENTRIES = (
+
+def dense(windows: BackboneEntry) -> BackboneEntry:
+    """The same network and weights over chunks, as AdaTAD reads it (Liu et al. 2024, arXiv 2311.17241)."""
+    name = f"{windows.name}-dense"
+    return BackboneEntry(
+        name=name,
+        description=f"{windows.description}, one pass for 8 rows of 2 frames each",
+        contract=replace(
+            windows.contract,
+            extractor=name,
+            sampling_rate=7.5,
+            window=2,
+            stride=2,
+            resize="bilinear 8-bit short 224",
+            crop="center 224x224",
+            value_range=f"0..1 {IMAGENET}",
+            pooling="mean over places",
+            chunk=16,
+            overlap=0,
+        ),
+        blueprint=f"{windows.blueprint.partition(':')[0]}:DENSE_{windows.blueprint.rpartition(':')[2]}",
+        weights=windows.weights,
+        settable=CHUNKED,
+        choices={"layer": ("last block",), "pooling": ("maximum over places",)},
+        notes=DENSE_NOTES,
+    )
+
+
+WINDOWS = (
     entry("videomaev2-s", "ViT-S/16, distilled from ViT-g on Kinetics-710", 384, distilled("s"), classifier=CLASSIFIER),
     entry("videomaev2-b", "ViT-B/16, distilled from ViT-g on Kinetics-710", 768, distilled("b"), classifier=CLASSIFIER),
     entry("videomaev2-l", "ViT-L/16, pre-trained", 1024, pretrained("large"), PRETRAINED),
     entry("videomaev2-h", "ViT-H/16, pre-trained", 1280, pretrained("huge"), PRETRAINED),
     entry("videomaev2-g", "ViT-g/14, fine-tuned on Kinetics-710", 1408, GIANT, NAMELESS, classifier=CLASSIFIER),
 )
+# VideoMAE, fine-tuned on Kinetics-400, as MMAction2 converted it: what AdaTAD's adapters were published on.
+FIRST = "CC-BY-NC-4.0 (VideoMAE)"
+KINETICS = (
+    entry(
+        "videomae-s",
+        "ViT-S/16, fine-tuned on Kinetics-400",
+        384,
+        WeightsSource(
+            file="vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth",
+            url="https://github.com/KunmingS/TRACE/releases/download/weights/"
+            "vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth",
+            page="https://github.com/KunmingS/TRACE/releases/tag/weights",
+            licence=f"{FIRST}; a copy by a third party",
+            sha256="4b96b7f403f8ae0396437855b785af6a0064f11a9d76e2268e5a76a04e0de251",
+            size=90605819,
+        ),
+    ),
+    entry(
+        "videomae-b",
+        "ViT-B/16, fine-tuned on Kinetics-400",
+        768,
+        WeightsSource(
+            file="vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-860a3cd3.pth",
+            url="https://download.openmmlab.com/mmaction/v1.0/recognition/videomae/"
+            "vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-860a3cd3.pth",
+            page="https://github.com/open-mmlab/mmaction2/tree/main/configs/recognition/videomae",
+            licence=FIRST,
+            sha256="860a3cd3",
+        ),
+    ),
+)
+ENTRIES = (*WINDOWS, *map(dense, (*WINDOWS, *KINETICS)))

@@ -26,6 +26,9 @@ class FeatureContract:
     `preprocessing_spec.py`, applied in that order (flow, if any, between resize and crop).
     layer, pooling: short free text, compared verbatim.
     channels: values per window.
+    chunk, overlap: of networks that give several rows in one pass: frames of a pass, and those that it shares with the
+    next; the rows of their outer halves are left out. A window is then the frames of one row, and those around it that
+    every pass has. None: a pass per window.
     """
 
     extractor: str
@@ -42,14 +45,26 @@ class FeatureContract:
     pooling: str
     channels: int
     flow: str | None = None
+    chunk: int | None = None
+    overlap: int | None = None
 
     def __post_init__(self) -> None:
         for name, most in (("window", LONGEST_WINDOW), ("stride", LONGEST_WINDOW), ("channels", MOST_CHANNELS)):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be between 1 and {most}, not {getattr(self, name)}")
+        if self.chunk is None:
+            if self.overlap is not None:
+                raise ValueError("overlap is of chunks, and there are none")
+        elif not 1 <= self.chunk - (self.overlap or 0) <= self.chunk <= LONGEST_WINDOW:
+            raise ValueError(f"a chunk of {self.chunk} frames cannot share {self.overlap} with the next")
         for rate in (self.sampling_rate, self.max_rate):
             if rate is not None and not SLOWEST <= rate <= FASTEST:
                 raise ValueError(f"a rate must be between {SLOWEST:g} and {FASTEST:g} frames per second, not {rate}")
+
+    @property
+    def rows(self) -> int | None:
+        """Rows that one pass over a chunk gives; None: a pass per window."""
+        return None if self.chunk is None else (self.chunk - (self.overlap or 0)) // self.stride
 
     def differences(self, other: FeatureContract) -> list[str]:
         """One line per field that differs, as "field: mine, not theirs"; empty where the contracts are equal."""
@@ -101,6 +116,10 @@ def positive_integer(key: str, value: object) -> int:
     return int(number)
 
 
+def number_of_frames(key: str, value: object) -> int:
+    return 0 if str(value) in ("0", "0.0") else positive_integer(key, value)
+
+
 def rate(key: str, value: object) -> float | None:
     if value is None or str(value) in ("none", "null"):
         return None
@@ -132,4 +151,6 @@ READERS: dict[str, Callable[[str, object], object]] = {
     "flow": lambda key, value: str(Flow.parse(str(value))),
     "layer": words,
     "pooling": words,
+    "chunk": positive_integer,
+    "overlap": number_of_frames,
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from tal_cli.extractors.errors import InputError, WeightsError
-from tal_cli.extractors.files.bounds import check_safetensors, load_tensors
+from tal_cli.extractors.files.bounds import check_archive, check_safetensors, load_tensors
 from tal_cli.extractors.files.error_text import unreadable
 from tal_cli.extractors.files.json_files import read_json
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 # Keys of the state dict in published files, in order of preference.
-WRAPPERS = ("model", "module", "state_dict", "model_state")
+WRAPPERS = ("model", "module", "state_dict", "model_state", "ema_encoder", "target_encoder")
 # Blobs of Caffe2's optimiser, by name and by suffix.
 CAFFE2_TRAINING, CAFFE2_MOMENTUM = ("lr", "model_iter"), "_momentum"
 
@@ -151,8 +151,8 @@ def read_state(path: str | os.PathLike[str], *, prefixes: Iterable[str] = ()) ->
     """The state dict in a file, memory-mapped if its format allows, so that values are read on first use.
 
     `.safetensors`, a `.safetensors.index.json` beside its parts, or anything that torch.save wrote (`.pth`, `.pt`,
-    `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed; or a `.pkl` of arrays
-    (`read_caffe2`). A dict under one of WRAPPERS is used as the state dict; each of `prefixes` is
+    `.pth.tar`, `.pyth`), which is read with weights_only=True, so nothing in it is executed; or a `.pkl` or `.npz` of
+    arrays (`read_caffe2`, `read_npz`). A dict under one of WRAPPERS is used as the state dict; each of `prefixes` is
     removed from the names that begin with it, in that order. Raises WeightsError.
     """
     name = os.fspath(path)
@@ -195,6 +195,16 @@ def read_parts(name: str) -> dict[str, Any]:
     return state
 
 
+def read_npz(name: str) -> dict[str, Any]:
+    """The arrays of numbers in an archive of numpy's."""
+    import numpy as np
+    import torch
+
+    check_archive(Path(name))
+    with np.load(name, allow_pickle=False) as archive:
+        return {key: torch.from_numpy(archive[key]) for key in archive.files}
+
+
 def read_pickle(name: str) -> Any:
     return load_tensors(Path(name), mmap=True)
 
@@ -222,6 +232,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     ".safetensors": read_safetensors,
     INDEX: read_parts,
     ".pkl": read_caffe2,
+    ".npz": read_npz,
 }
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from tal_cli.extractors.features.contract import FeatureContract, shown
 from tal_cli.models.recipe.strict import Positive, Rate, Strict, Width
 
 UNKNOWN = "unknown"
 UNSAID = {None, UNKNOWN}
 FRAMING = ("window", "stride", "sampling_rate", "max_rate")
-PREPARATION = ("resize", "crop", "value_range")
+PREPARATION = ("resize", "crop", "value_range", "chunk", "overlap")
 ALWAYS_SAID = ("extractor", "channels", *FRAMING)
 
 
@@ -31,6 +35,8 @@ class FeatureSpec(Strict):
     layer: str | None = None
     pooling: str | None = None
     weights_sha256: str | None = None
+    chunk: Positive | None = None  # frames of a pass that gives several rows
+    overlap: Annotated[int, Field(ge=0)] | None = None  # frames it shares with the next
 
     @classmethod
     def of(cls, contract: FeatureContract) -> FeatureSpec:

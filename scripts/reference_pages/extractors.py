@@ -28,7 +28,7 @@ def write() -> str:
 def row(entry: BackboneEntry) -> tuple[str, ...]:
     """One line of the overview."""
     contract = entry.contract
-    link = f"[{entry.name}](#{entry.name})"
+    link = f"[{entry.name}](#{entry.name.replace('.', '')})"
     return link, entry.description, str(contract.channels), f"{contract.window} / {contract.stride}"
 
 

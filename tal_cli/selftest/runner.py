@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.backbones.interface import Backbone
-from tal_cli.extractors.backbones.internvideo2 import UNUSED, InternVideo2, InternVideo2Shape
+from tal_cli.extractors.backbones.vit.internvideo2 import UNUSED, InternVideo2, InternVideo2Shape
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.files.weights import load_state

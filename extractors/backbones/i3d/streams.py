@@ -12,7 +12,7 @@ from tal_cli.extractors.features.contract import FeatureContract
 
 HEAD = ("logits.",)
 WINDOW_BYTES = 110 << 20
-STEP, PASS = 8, 8  # frames per row of a dense pass, and rows per pass
+STEP = 8  # frames per row of a dense pass
 
 tensorflow = published(eps=1e-3, fixed=False)
 fixed = published(eps=1e-5, fixed=True)
@@ -26,12 +26,12 @@ def fixed_rgb(contract: FeatureContract) -> InceptionI3d:
     return fixed(contract, 3)
 
 
-def dense(network: nn.Module) -> DenseI3d:
+def dense(network: nn.Module, contract: FeatureContract) -> DenseI3d:
     return DenseI3d(folded(network))
 
 
 RGB = WindowBlueprint(rgb, WINDOW_BYTES, HEAD, released, folded)
-DENSE_RGB = DenseBlueprint(rgb, STEP, PASS, WINDOW_BYTES // 2, HEAD, released, dense)
+DENSE_RGB = DenseBlueprint(rgb, STEP, WINDOW_BYTES // 2, HEAD, released, dense)
 FLOW = FlowBlueprint(tensorflow, WINDOW_BYTES, HEAD, released, folded)
 TWO_STREAM = TwoStreamBlueprint(tensorflow, WINDOW_BYTES, HEAD, released, folded)
 FIXED_RGB = WindowBlueprint(fixed_rgb, WINDOW_BYTES, HEAD, released, folded)

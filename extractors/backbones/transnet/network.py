@@ -19,7 +19,7 @@ from tal_cli.extractors.features.preprocessing_spec import Crop, Resize
 from tal_cli.extractors.files.weights import read_state
 
 SIZE = (48, 27)
-PASS, MARGIN = 100, 25  # frames of a forward pass, and of those at either end that only serve the others
+PASS = 100  # frames of a forward pass
 DILATIONS = (1, 2, 4, 8)
 FILTERS = (16, 32, 64)  # of one dilation, by stage; a stage gives four times as many channels
 REACH = 50  # frames on either side with which a frame is compared
@@ -146,7 +146,9 @@ def histograms(frames: Tensor) -> Tensor:
 
 
 def network(contract: FeatureContract) -> TransNet:
-    """Raises ValueError for frames of another size."""
+    """Raises ValueError for frames of another size, or longer passes."""
+    if (contract.chunk or PASS) > PASS:
+        raise ValueError(f"chunk={contract.chunk}: TransNet V2 takes {PASS} frames at once")
     if Resize.parse(contract.resize).size != SIZE or Crop.parse(contract.crop).size is not None:
         width, height = SIZE
         raise ValueError(f"TransNet V2 takes frames of {width}x{height} pixels, not cropped")
@@ -168,8 +170,6 @@ def with_joined_heads(path: Path) -> dict[str, Tensor]:
 DENSE = DenseBlueprint(
     network,
     step=1,
-    context=MARGIN,
-    windows_per_pass=PASS - 2 * MARGIN,
     window_bytes=4 << 20,
     ignored=("heads.", *(f"{head}." for head in HEADS)),
 )

@@ -22,20 +22,38 @@ from tal_cli.selftest.formula import clip, fill, filled
 
 BACKBONES = CASES / "backbones"
 QUICK = ("raft_flow_map", "internvideo2_tiny", "tsp_r2plus1d34", "i3d_rgb", "transnetv2")
+SMALL = ("vjepa2_tiny", "vjepa2_1_tiny", "vjepa2_preprocess", "videoprism_tiny", "videoprism_preprocess")
+DENSE = ("vjepa2_1_vit_b", "vjepa2_1_vit_b_keys", "vjepa2_vit_l_depth2", "vjepa2_vit_l_keys", "videoprism_base_width")
 OWN = {"transnetv2"}  # recorded for this repository
 
 
-@pytest.mark.parametrize("name", QUICK)
-@pytest.mark.slow
-def test_case_agrees(name: str) -> None:
-    report = check_case(BACKBONES / f"{name}.json")
+def agrees(path: Path) -> None:
+    report = check_case(path)
     assert report.not_checked is None
     assert [comparison for comparison in report.comparisons if not comparison.ok] == []
     assert report.comparisons
 
 
+@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.slow
+def test_case_agrees(name: str) -> None:
+    agrees(BACKBONES / f"{name}.json")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_case_agrees(name: str) -> None:
+    agrees(BACKBONES / f"{name}.json")
+
+
+@pytest.mark.parametrize("name", [*DENSE, "videoprism_keys"])
+@pytest.mark.slow
+def test_case_of_a_whole_dense_network_agrees(shared: Path, name: str) -> None:
+    agrees(shared / "goldens" / "backbones" / "dense" / f"{name}.json")
+
+
 def test_every_recorded_case_is_one_that_is_checked(shared: Path) -> None:
-    paths = sorted((shared / "goldens" / "backbones").glob("*.json"))
+    folder = shared / "goldens" / "backbones"
+    paths = sorted([*folder.glob("*.json"), *folder.glob("dense/v*.json")])
     assert {path.stem for path in BACKBONES.glob("*.json")} - OWN < {path.stem for path in paths}
     assert [path.stem for path in paths if not covers(path)] == []
 

@@ -55,8 +55,12 @@ def contract_of(**changes: object) -> FeatureContract:
     return replace(entry, resize="none", channels=3, sampling_rate=None, **changes)  # type: ignore[arg-type]
 
 
+def chunked(contract: FeatureContract, per_pass: int, overlap: int) -> FeatureContract:
+    return replace(contract, chunk=overlap + per_pass * contract.stride, overlap=overlap)
+
+
 def backbone(contract: FeatureContract, per_pass: int) -> DenseBackbone:
-    return DenseBackbone(contract, Neighbours(), windows_per_pass=per_pass, window_bytes=1 << 20)
+    return DenseBackbone(chunked(contract, per_pass, 32), Neighbours(), step=STEP, window_bytes=1 << 20)
 
 
 @settings(max_examples=30, deadline=None)
@@ -82,7 +86,7 @@ def test_with_context_every_frame_has_a_row(frames: int, per_pass: int, context:
     contract = contract_of(window=1, stride=1)
     values = torch.arange(frames, dtype=torch.float32).square()
     video = PreparedFrames(values[:, None, None, None].expand(-1, 3, 2, 2), np.arange(frames) / 10.0)
-    some = DenseBackbone(contract, Sums(context), windows_per_pass=per_pass, window_bytes=1, context=context)
+    some = DenseBackbone(chunked(contract, per_pass, 2 * context), Sums(context), step=1, window_bytes=1)
     passes = ForwardPasses(some, torch.device("cpu"))
     step = -(-frames // pieces)
     chunks = [video[first : first + step] for first in range(0, frames, step)]
@@ -108,10 +112,19 @@ def test_a_video_has_the_rows_of_its_windows_whatever_the_batch_size(
 
 
 def test_contracts_that_no_pass_can_give_are_refused() -> None:
-    blueprint = DenseBlueprint(lambda contract: Neighbours(), STEP, 8, 1)
-    for changes in ({"stride": 4}, {"window": 48}):
+    blueprint = DenseBlueprint(lambda contract: Neighbours(), STEP, 1)
+    unfit = ({"stride": 4}, {"window": 48}, {"overlap": 24}, {"overlap": 16}, {"chunk": 100}, {"chunk": 32})
+    for changes in unfit:
         with pytest.raises(ValueError, match=next(iter(changes))):
             blueprint.networks(contract_of(**changes))
+    with pytest.raises(ValueError, match="has none"):
+        blueprint.networks(contract_of(chunk=None, overlap=None))
+    with pytest.raises(ValueError, match="there are none"):
+        contract_of(chunk=None)
+    with pytest.raises(SettingsError, match="chunk cannot be set"):
+        find("i3d-rgb").contract_with({"chunk": 96})
+    with pytest.raises(SettingsError, match="100 frames at once"):
+        create_backbone("transnetv2", {}, {"chunk": 102})
     with pytest.raises(SettingsError):
         find("i3d-rgb-dense").contract_with({"flow": "tvl1"})
     with pytest.raises(SettingsError, match="frames of 48x27 pixels"):

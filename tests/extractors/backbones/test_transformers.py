@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.backbones import check_case
 from tal_cli.extractors.backbones import create_backbone
-from tal_cli.extractors.backbones.internvideo2 import (
+from tal_cli.extractors.backbones.vit.internvideo2 import (
     FRAMES,
     ONE_BILLION,
     SIX_BILLION,
@@ -20,9 +20,9 @@ from tal_cli.extractors.backbones.internvideo2 import (
     released,
     stretch_positions,
 )
-from tal_cli.extractors.backbones.videomae import S as SMALL
-from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape, sine_table
-from tal_cli.extractors.backbones.vit_layers import PatchEmbed, without_prefixes
+from tal_cli.extractors.backbones.vit.layers import PatchEmbed, without_prefixes
+from tal_cli.extractors.backbones.vit.videomae import S as SMALL
+from tal_cli.extractors.backbones.vit.videomae import VideoMAE, VideoMAEShape, sine_table
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import WeightsError
 from tal_cli.extractors.extraction.precision import cast_weights, precision

@@ -16,8 +16,8 @@ import torch
 from tal_cli import app
 from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.backbones.interface import Backbone
-from tal_cli.extractors.backbones.internvideo2 import InternVideo2, InternVideo2Shape
-from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape
+from tal_cli.extractors.backbones.vit.internvideo2 import InternVideo2, InternVideo2Shape
+from tal_cli.extractors.backbones.vit.videomae import VideoMAE, VideoMAEShape
 from tal_cli.extractors.backbones.windowed import WindowedBackbone
 from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import UsageError

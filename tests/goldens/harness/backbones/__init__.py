@@ -18,6 +18,13 @@ from tal_cli.extractors.errors import PackageMissing, WeightsError
 
 # A name that only such a case has, among its weights, its tensors or its facts -> what checks it.
 CHECKS: dict[str, str] = {
+    "u8.tensor_frames": "vjepa:check_preprocessing",
+    "vit_l_outside_blocks_and_block_0_of_24": "vjepa:check_names_21",
+    "transformers_encoder_state_dict": "vjepa:check_names_2",
+    "module.backbone.patch_embed.proj.weight": "vjepa:check",
+    "u8.original_demo": "videoprism:check_preprocessing",
+    "original_base": "videoprism:check_names",
+    "spatial_embeddings.position_embeddings": "videoprism:check",
     "Conv3d_1a_7x7.conv3d.weight": "i3d:check",
     "conv3d_1a_7x7.conv3d.weight": "i3d:check_fixed",
     "s1.pathway0_stem.conv.weight": "slowfast:check",

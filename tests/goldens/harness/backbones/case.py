@@ -82,6 +82,10 @@ class Case:
         self.comparisons.append(Comparison("frames", 0.0 if same else float("inf"), 255.0, same))
         return frames.to(self.device)
 
+    def made_clip(self, call: Mapping[str, int]) -> Tensor:
+        """The frames of a further input, uint8 [T, H, W, C]."""
+        return clip(call["t"], call["h"], call["w"], call["c"], call["seed"]).to(self.device)
+
     @property
     def inputs(self) -> list[Mapping[str, Any]]:
         """What is recorded of each input; networks with pathways have several."""
@@ -117,6 +121,11 @@ class Case:
             return
         error = relative_error(ours, wanted)
         self.comparisons.append(Comparison(name, error, float(wanted.abs().max()), error <= limit))
+
+    def compare_levels(self, name: str, ours: Tensor, wanted: Tensor, limit: int) -> None:
+        """Compare 8-bit images, of which no value may be more than `limit` levels off."""
+        error = float((ours.cpu().int() - wanted.int()).abs().max()) if ours.shape == wanted.shape else float("inf")
+        self.comparisons.append(Comparison(name, error, 255.0, error <= limit))
 
     def compare_names(self, what: str, make: Callable[[], nn.Module], recorded: Mapping[str, Sequence[int]]) -> None:
         """Compare the names and shapes of a network's tensors, all of them, with recorded ones."""

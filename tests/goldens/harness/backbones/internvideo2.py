@@ -9,7 +9,8 @@ from functools import partial
 from torch import Tensor
 
 from harness.backbones.case import Case
-from tal_cli.extractors.backbones.internvideo2 import (
+from tal_cli.extractors.backbones.preprocessing import Preparation
+from tal_cli.extractors.backbones.vit.internvideo2 import (
     UNUSED,
     Gelu,
     InternVideo2,
@@ -17,7 +18,6 @@ from tal_cli.extractors.backbones.internvideo2 import (
     InternVideo2Shape,
     Pooling,
 )
-from tal_cli.extractors.backbones.preprocessing import Preparation
 from tal_cli.extractors.catalog import find
 
 GELUS: dict[str, Gelu] = {"gelu_exact": "none", "gelu_tanh": "tanh"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from harness.backbones.case import Case
 from tal_cli.extractors.backbones.preprocessing import Preparation
-from tal_cli.extractors.backbones.videomae import VideoMAE, VideoMAEShape
-from tal_cli.extractors.backbones.vit_layers import without_prefixes
+from tal_cli.extractors.backbones.vit.layers import without_prefixes
+from tal_cli.extractors.backbones.vit.videomae import VideoMAE, VideoMAEShape
 from tal_cli.extractors.catalog import find
 
 

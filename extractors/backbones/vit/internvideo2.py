@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal_cli.extractors.backbones.blueprint import WindowBlueprint
-from tal_cli.extractors.backbones.vit_layers import (
+from tal_cli.extractors.backbones.vit.layers import (
     Mlp,
     PatchEmbed,
     attend,

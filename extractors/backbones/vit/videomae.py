@@ -6,14 +6,15 @@ that the published files lack; queries and values have a bias, keys have none.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal_cli.extractors.backbones.blueprint import WindowBlueprint
-from tal_cli.extractors.backbones.vit_layers import (
+from tal_cli.extractors.backbones.blueprint import DenseBlueprint, WindowBlueprint
+from tal_cli.extractors.backbones.vit.layers import (
     Mlp,
     PatchEmbed,
     attend,
@@ -21,10 +22,16 @@ from tal_cli.extractors.backbones.vit_layers import (
     transformer_bytes,
     without_prefixes,
 )
+from tal_cli.extractors.backbones.vit.tokens import token_blueprint
 from tal_cli.extractors.features.contract import FeatureContract
 
 TUBELET = 2
+FRAMES, TRAINED_SIDE = 16, 224  # of the networks as they were trained
 EPS = 1e-6
+LAST, NORMED = "last block", "last block, layer norm"
+
+
+UNUSED = ("head.", "cls_head.", "data_preprocessor.", "pos_embed")  # in published files
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ class VideoMAE(nn.Module):
     """[B, 3, frames, size, size] in 0..1 -> [B, width].
 
     `head` (class scores, [B, width] -> [B, classes]) exists only with classes > 0 and is not part of the feature.
+    Positions are those of the table for these frames and this size.
     """
 
     positions: Tensor
@@ -93,10 +101,42 @@ class VideoMAE(nn.Module):
         self.register_buffer("positions", sine_table(tokens, shape.width), persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
+        return self.fc_norm(self.tokens(windows).mean(1))
+
+    def tokens(self, windows: Tensor) -> Tensor:
+        """[B, tokens, width]: the last block's output, before any norm."""
         tokens = self.patch_embed(windows) + self.positions
         for block in self.blocks:
             tokens = block(tokens)
-        return self.fc_norm(tokens.mean(1))
+        return tokens
+
+
+class DenseVideoMAE(VideoMAE):
+    """[B, 3, FRAMES, size, size] -> tokens [B, FRAMES / 2, places, width].
+
+    Positions are the table that the network was trained with, at 224 pixels, resized. normed: each row is normed as the
+    mean over all tokens is in windows; without it, tokens are the last block's output.
+    """
+
+    def __init__(self, shape: VideoMAEShape, *, size: int, normed: bool) -> None:
+        super().__init__(shape, frames=FRAMES, size=size)
+        self.normed = normed
+        trained = TRAINED_SIDE // shape.patch
+        side = size // shape.patch
+        table = sine_table(FRAMES // TUBELET * trained**2, shape.width).unflatten(0, (-1, trained, trained))
+        self.positions = resized_table(table, side, side).flatten(0, 2)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        tokens = self.tokens(windows).unflatten(1, (FRAMES // TUBELET, -1))
+        return self.fc_norm(tokens) if self.normed else tokens
+
+
+def resized_table(table: Tensor, rows: int, columns: int) -> Tensor:
+    """float32 [T, R, C, width] -> [T, rows, columns, width], each time step as a bicubic image."""
+    if table.shape[1:3] == (rows, columns):
+        return table
+    images = table.permute(0, 3, 1, 2)
+    return F.interpolate(images, (rows, columns), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
 
 
 def sine_table(tokens: int, width: int) -> Tensor:
@@ -108,6 +148,26 @@ def sine_table(tokens: int, width: int) -> Tensor:
     return torch.where(channel % 2 == 0, angle.sin(), angle.cos()).float()
 
 
+# Names of MMAction2's files -> those of the authors'.
+MMACTION = {
+    "patch_embed.projection.": "patch_embed.proj.",
+    ".mlp.layers.0.0.": ".mlp.fc1.",
+    ".mlp.layers.1.": ".mlp.fc2.",
+}
+
+
+def released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's names, of the authors' files or of MMAction2's."""
+    return {original(name): tensor for name, tensor in without_prefixes(state).items()}
+
+
+def original(name: str) -> str:
+    """One name, as `released`."""
+    for theirs, ours in MMACTION.items():
+        name = name.replace(theirs, ours)
+    return name
+
+
 def blueprint(shape: VideoMAEShape) -> WindowBlueprint:
     """The network of that shape for features: without class scores, on windows of an even number of frames."""
 
@@ -117,13 +177,36 @@ def blueprint(shape: VideoMAEShape) -> WindowBlueprint:
     return WindowBlueprint(
         network=network,
         window_bytes=transformer_bytes(8 * (224 // shape.patch) ** 2, shape.width, shape.hidden),
-        ignored=("head.", "pos_embed"),
-        released=without_prefixes,
+        ignored=UNUSED,
+        released=released,
     )
 
 
-S = blueprint(VideoMAEShape(384, 12, 6, 1536))
-B = blueprint(VideoMAEShape(768, 12, 12, 3072))
-L = blueprint(VideoMAEShape(1024, 24, 16, 4096))
-H = blueprint(VideoMAEShape(1280, 32, 16, 5120))
-G = blueprint(VideoMAEShape(1408, 40, 16, 6144, patch=14))
+def dense_blueprint(shape: VideoMAEShape) -> DenseBlueprint:
+    """The network of that shape over chunks of 16 frames, a row per time step."""
+
+    def network(contract: FeatureContract) -> nn.Module:
+        if contract.chunk != FRAMES:
+            raise ValueError(f"chunk={contract.chunk}: {contract.extractor} takes {FRAMES} frames at once")
+        return DenseVideoMAE(shape, size=picture_side(contract), normed=contract.layer == NORMED)
+
+    return token_blueprint(
+        network,
+        released,
+        step=TUBELET,
+        places=(TRAINED_SIDE // shape.patch) ** 2,
+        width=shape.width,
+        hidden=shape.hidden,
+        ignored=UNUSED,
+    )
+
+
+SHAPES = {
+    "S": VideoMAEShape(384, 12, 6, 1536),
+    "B": VideoMAEShape(768, 12, 12, 3072),
+    "L": VideoMAEShape(1024, 24, 16, 4096),
+    "H": VideoMAEShape(1280, 32, 16, 5120),
+    "G": VideoMAEShape(1408, 40, 16, 6144, patch=14),
+}
+S, B, L, H, G = map(blueprint, SHAPES.values())
+DENSE_S, DENSE_B, DENSE_L, DENSE_H, DENSE_G = map(dense_blueprint, SHAPES.values())

@@ -1,0 +1,1 @@
+"""Video transformers: over windows, and over chunks of which each time step gives a row."""
