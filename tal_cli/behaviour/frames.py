@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,26 @@ SLACK = 1e-6  # seconds: files tell times to microseconds
 def frame_times(frames: int, fps: float) -> NDArray[np.float64]:
     """Presentation times of frames at a constant rate, seconds, [frames]."""
     return np.arange(frames) / fps
+
+
+@lru_cache(maxsize=8)
+def frame_edges(path: Path) -> tuple[float, ...]:
+    """When each frame of a video is first shown, and when the last one ends, seconds since the first, [frames + 1].
+
+    Raises:
+        InputError: the video cannot be read.
+    """
+    from tal_cli.labelling.frames import load_frame_times
+
+    return load_frame_times(path).edges
+
+
+def shown_times(path: Path, frames: int) -> NDArray[np.float64]:
+    """Presentation times of the decoded frames of a video, seconds, [frames]; see `frame_edges`."""
+    edges = frame_edges(path)
+    missing = frames + 1 - len(edges)  # frames that the decoder makes of none in the file
+    step = edges[-1] - edges[-2] if len(edges) > 1 else 0.0
+    return np.array([*edges, *(edges[-1] + step * (n + 1) for n in range(missing))])[:frames]
 
 
 def frame_span(start: float, end: float, times: NDArray[np.float64]) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -168,6 +168,9 @@ def convert(
     label_attribute: Annotated[
         str | None, typer.Option(metavar="NAME", help="Attribute of CVAT's tracks that is the label.")
     ] = None,
+    tiers: Annotated[
+        Literal["subject", "label"], typer.Option(metavar="subject|label", help="What the tiers of a TextGrid are.")
+    ] = "subject",
     validation: Annotated[
         float,
         typer.Option(
@@ -185,7 +188,8 @@ def convert(
     Reads ActivityNet-style JSON, CSV with the columns video, label, start, end, ELAN, Label Studio, BORIS, V-TRACE,
     FERAL, DeepEthogram, SimBA, CVAT, VIA 3, FiftyOne, SoccerNet, TextGrid, Solomon Coder, EPIC-KITCHENS-100, THUMOS14
     and MultiTHUMOS; and results of `tal detect`, whose segments become annotations. Writes activitynet (.json), boris
-    (.boris), boris-aggregated, boris-tabular, frames (a row per frame), elan (.eaf), fiftyone, vtrace and csv (.csv).
+    (.boris), boris-aggregated, boris-tabular, frames (a row per frame), elan (.eaf), textgrid (.TextGrid; a tier per
+    subject, or with textgrid-labels per label), fiftyone, vtrace, feral and csv (.csv).
     """
     from tal_cli.datasets.convert import VideoFacts, merge, with_validation, with_videos
     from tal_cli.datasets.formats.values import How
@@ -199,7 +203,7 @@ def convert(
     if videos is not None and not videos.is_dir():
         raise InputError(videos, "no such folder")
     facts = VideoFacts([] if videos is None else find_videos(videos))
-    result = merge(inputs, How(label_key, fps, label_attribute, facts), out)
+    result = merge(inputs, How(label_key, fps, label_attribute, facts, tiers), out)
     if videos is not None:
         with console.progress("probing", len(result.videos), "videos") as progress:
             result = with_videos(result, facts, videos, progress)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ PENDING, REJECTED, ACCEPTED, CORRECTED = "pending", "rejected", "accepted", "cor
 UNDECIDED = (PENDING, REJECTED)  # statuses of suggestions that are no annotations
 
 Ranges = tuple[tuple[float, float], ...]  # seconds, in rising order, without overlap
+Edges = Callable[[], Sequence[float]]  # seconds at which each frame is first shown, and at which the last one ends
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class VideoAnnotation:
         path: the video file as the annotation file names it.
         observation: name of the session in the source; one video may have several, which have names of their own.
         suggestions: what a model proposed and nobody has accepted.
+        edges: finds when each frame is shown, where the video file is at hand.
     """
 
     name: str
@@ -91,6 +94,7 @@ class VideoAnnotation:
     path: str = ""
     observation: str = ""
     suggestions: tuple[GroundTruth, ...] = ()
+    edges: Edges | None = field(default=None, compare=False, repr=False)
 
     def reviewed_of(self, label: str) -> Ranges | None:
         """Where a label is settled, in seconds; None: everywhere."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tal_cli import console
+from tal_cli.behaviour.frames import frame_edges
 from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, VideoAnnotation
 from tal_cli.datasets.formats import read_annotations
 from tal_cli.datasets.formats.values import DEFAULT_SUBSET, Facts, How, last_end, stem
@@ -140,7 +141,7 @@ class VideoFacts(Mapping[str, Facts]):
             if others:
                 raise InputError(others[0], f"video {name}: {first} has the same name", "move one of them elsewhere")
             told = probe(first)
-            self._known[name] = Facts(told.fps, told.frames, told.duration)
+            self._known[name] = Facts(told.fps, told.frames, told.duration, lambda: frame_edges(first))
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -167,6 +168,7 @@ def with_videos(
             video,
             duration=told.duration or video.duration,
             fps=told.fps or video.fps,
+            edges=told.edges,
             frames=video.frames or (told.frames if video.reviewed is not None or video.path else None),
         )
         if progress is not None:

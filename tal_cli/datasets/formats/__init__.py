@@ -93,10 +93,11 @@ def read_annotations(path: str | Path, how: How) -> Annotations:
     try:
         text = read_text(path)
     except NotText as error:
-        # Solomon Coder writes the code page of Windows; other files of other encodings are better not guessed.
+        # Programs, and spreadsheets in between, write the code page of Windows; other tables are better not guessed.
         text = error.as_windows
-        if not solomon.recognises(text[:HEAD]):
+        if not any(reader.recognises(text[:HEAD].lstrip()) for reader in (boris_tables, textgrid, solomon)):
             raise
+        console.note(f"{path}: not UTF-8; read in the code page of Western Windows")
     head = text[:HEAD].lstrip()
     if not head:
         raise AnnotationError(path, "the file is empty")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tal_cli.datasets.formats.values import finite
+from tal_cli.datasets.formats.values import finite, seconds
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.spreadsheets import lines, separator, with_point
 
@@ -28,24 +28,27 @@ class Sheet:
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
     def cells(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Line number and cells of each row, by the column's name in lower case; of equal names the first counts."""
+        """Line number and cells of each row, by the column's name in lower case; what a short row lacks is empty.
+
+        Of equal names the last counts: BORIS writes independent variables, which people name, before its own columns.
+        """
         names = [name.lower() for name in self.header]
         for line, row in self.rows:
-            cells: dict[str, str] = {}
-            for name, cell in zip(names, row, strict=False):
-                cells.setdefault(name, cell)
-            yield line, cells
+            yield line, dict(zip(names, (*row, *[""] * (len(names) - len(row))), strict=False))
 
     def number(self, cell: str) -> float | None:
         """A number with a decimal point or comma; None for an absent one, or anything else."""
         return None if cell.strip() in ABSENT else finite(with_point(cell.strip(), self.separator))
 
     def time(self, line: int, cell: str) -> float:
-        """A number of seconds, nan where it is absent. Raises AnnotationError for anything else."""
-        number = self.number(cell)
-        if number is None and cell.strip() not in ABSENT:
+        """Seconds from a number or a clock time, nan where it is absent. Raises AnnotationError for anything else."""
+        text = with_point(cell.strip(), self.separator)
+        clock = seconds(text.removeprefix("-")) if ":" in text else self.number(cell)
+        if clock is None and cell.strip() not in ABSENT:
             raise AnnotationError(self.path, f"line {line}: not a time: {cell!r}"[:200])
-        return math.nan if number is None else number
+        if clock is None:
+            return math.nan
+        return -clock if ":" in text and text.startswith("-") else clock
 
 
 def header_in(head: str, needed: Collection[str]) -> tuple[str, ...] | None:
@@ -76,7 +79,7 @@ def read_sheet(path: Path, text: str, needed: Collection[str]) -> Sheet:
         raise AnnotationError(path, f"no line has the columns {', '.join(sorted(needed))}")
     delimiter = separator(next(line for line in lines(text) if not line.startswith("#") and _split(line) == header))
     comments: list[str] = []
-    table = csv.reader(_without_comments(text, comments), delimiter=delimiter)
+    table = csv.reader(_without_comments(text, header, comments), delimiter=delimiter)
     above: list[tuple[str, ...]] = []
     rows: list[tuple[int, tuple[str, ...]]] = []
     begun = False
@@ -93,13 +96,15 @@ def read_sheet(path: Path, text: str, needed: Collection[str]) -> Sheet:
     return Sheet(path, delimiter, tuple(comments), tuple(above), header, tuple(rows))
 
 
-def _without_comments(text: str, comments: list[str]) -> Iterator[str]:
-    """Lines of a text; those that begin with # are collected, and empty, so that line numbers stay."""
+def _without_comments(text: str, header: tuple[str, ...], comments: list[str]) -> Iterator[str]:
+    """Lines of a text; those above the header that begin with # are collected, and empty, so that line numbers stay."""
+    begun = False
     for line in lines(text):
-        if line.startswith("#"):
+        if not begun and line.startswith("#"):
             comments.append(line[1:].strip())
             yield "\n"
         else:
+            begun = begun or _split(line) == header
             yield line
 
 

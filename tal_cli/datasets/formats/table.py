@@ -88,10 +88,12 @@ def _entry(path: Path, line: int, cells: Cells, how: How) -> Entry:
     fps = how.fps or fps
     if not label and not any(cells.get(name) for name in BOUNDS):
         return Entry(video, None, 0.0, 0.0, subset, duration, fps)
+    kind = POINT if cells.get("kind", "").lower() == POINT else STATE
+    if kind == POINT:
+        cells = {**cells, "end": cells.get("start", ""), "end_frame": cells.get("start_frame", "")}
     start, end = _bounds(path, where, cells, fps)
     if not label or start is None or end is None:
         raise AnnotationError(path, f"{where}: expected a label, a start and an end in seconds")
-    kind = POINT if cells.get("kind") == POINT else STATE
     subject, comment, score = cells.get("subject") or None, cells.get("comment", ""), finite(cells.get("score"))
     return Entry(video, label, start, end, subset, duration, fps, kind, subject, comment, score)
 

@@ -9,22 +9,30 @@ from itertools import chain, count, pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-from tal_cli.datasets.annotations import STATE, GroundTruth, Ranges, VideoAnnotation
+from tal_cli.datasets.annotations import STATE, Edges, GroundTruth, Ranges, VideoAnnotation
 from tal_cli.inputs import VIDEO_SUFFIXES
 
 BEHAVIOUR_VERSION = "tal 1"
 DECIMALS = 6  # of seconds computed from others
 DEFAULT_SUBSET = "training"
 CLOCK_PARTS = 3
+SUBJECTS, LABELS = "subject", "label"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a video file: frames per second, frames, seconds."""
+    """What is known of a video file: frames per second, frames, seconds, and how to find when each frame is shown."""
 
     fps: float | None = None
     frames: int | None = None
     duration: float | None = None
+    edges: Edges | None = None
+
+    def at(self, frame: int) -> float:
+        """When a frame is shown, seconds; the number after the last frame's is the end. nan: the rate is not known."""
+        if self.edges is not None and frame < len(edges := self.edges()):
+            return edges[frame]
+        return frame / self.fps if self.fps else math.nan
 
 
 @dataclass(frozen=True)
@@ -36,17 +44,19 @@ class How:
         fps: frame rate of frame numbers, if the file does not contain it.
         label_attribute: attribute of CVAT's tracks that is the label.
         facts: what is known of video files, by stem.
+        tiers: whether tiers of a TextGrid are `subject`s, or `label`s.
     """
 
     label_key: str = "label"
     fps: float | None = None
     label_attribute: str | None = None
     facts: Mapping[str, Facts] = field(default_factory=dict)
+    tiers: str = SUBJECTS
 
     def facts_of(self, video: str) -> Facts:
         """What is known of a video, the given frame rate first."""
         known = self.facts.get(stem(video), Facts())
-        return Facts(self.fps or known.fps, known.frames, known.duration)
+        return known if self.fps is None else Facts(self.fps, known.frames, known.duration)
 
 
 @dataclass(frozen=True)
@@ -120,10 +130,9 @@ def unused(name: str, observation: str, taken: Collection[str]) -> str:
     return next(each for each in chain([tried], (f"{tried} {n}" for n in count(2))) if each not in taken)
 
 
-def framed(label: str, first: int, last: int, fps: float | None, subject: str | None = None) -> GroundTruth:
+def framed(label: str, first: int, last: int, facts: Facts, subject: str | None = None) -> GroundTruth:
     """An instance of frames, both of which it holds; its times are nan where the frame rate is unknown."""
-    start, end = (math.nan, math.nan) if not fps else (first / fps, (last + 1) / fps)
-    return GroundTruth(label, start, end, subject=subject, frames=(first, last))
+    return GroundTruth(label, facts.at(first), facts.at(last + 1), subject=subject, frames=(first, last))
 
 
 def video_of(

@@ -5,6 +5,7 @@ What a format has no place for is told in one line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth, save_annotati
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.extractors.plugins import load_object
+from tal_cli.safe_text import counted
 
 Write = Callable[[Annotations], bytes]
 ALWAYS = ("label", "start", "end")
@@ -44,9 +46,18 @@ TARGETS = {
     "boris-tabular": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_tabular", BORIS),
     "frames": Target(".csv", "tal_cli.datasets.writers.tables:write_frames", ("reviewed", "frames")),
     "elan": Target(".eaf", "tal_cli.datasets.writers.tables:write_elan", (), single=True),
-    "fiftyone": Target(
-        ".json", "tal_cli.datasets.writers.tables:write_fiftyone", ("kind", "subject", "score", "frames")
+    "textgrid": Target(
+        ".TextGrid", "tal_cli.datasets.writers.textgrid:write_textgrid", ("kind", "subject"), single=True
     ),
+    "textgrid-labels": Target(
+        ".TextGrid", "tal_cli.datasets.writers.textgrid:write_textgrid_by_label", ("kind", "subject"), single=True
+    ),
+    "fiftyone": Target(
+        ".json",
+        "tal_cli.datasets.writers.tables:write_fiftyone",
+        ("kind", "subject", "modifiers", "comment", "score", "frames"),
+    ),
+    "feral": Target(".json", "tal_cli.datasets.writers.tables:write_feral", ("frames",)),
     "vtrace": Target(
         ".csv",
         "tal_cli.datasets.writers.tables:write_vtrace",
@@ -57,7 +68,7 @@ TARGETS = {
         ".csv", "tal_cli.datasets.writers.tables:write_csv", ("kind", "subject", "comment", "score", "frames")
     ),
 }
-BY_SUFFIX = {".json": "activitynet", ".boris": "boris", ".eaf": "elan", ".csv": "csv"}
+BY_SUFFIX = {".json": "activitynet", ".boris": "boris", ".eaf": "elan", ".textgrid": "textgrid", ".csv": "csv"}
 WORDS = {
     "subject": "subjects", "modifiers": "modifiers", "comment": "comments", "score": "scores", "id": "identifiers",
     "by": "authors", "at": "times of writing", "kind": "points as such", "status": "statuses", "source": "sources",
@@ -122,4 +133,6 @@ def left_out(annotations: Annotations, target: Target) -> list[str]:
     }
     said["reviewed"] = any(video.reviewed is not None or video.reviewed_labels for video in videos)
     said["suggestions"] = any(video.suggestions for video in videos)
-    return [words for name, words in WORDS.items() if said[name] and name not in target.holds]
+    untimed = sum(math.isnan(item.start) for video in videos for item in video.segments)
+    lost = [f"{counted(untimed, 'instance')} without times"] if untimed and target.holds != BORIS else []
+    return [*lost, *(words for name, words in WORDS.items() if said[name] and name not in target.holds)]

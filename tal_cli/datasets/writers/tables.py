@@ -32,9 +32,7 @@ def write_csv(annotations: Annotations) -> bytes:
     for video in annotations.videos.values():
         about = (video.subset, video.duration or "", video.fps or "")
         rows += [
-            (video.name, i.label, i.start, i.end, i.kind, i.subject, i.comment, i.score, *about)
-            for i in video.segments
-            if not math.isnan(i.start)
+            (video.name, i.label, i.start, i.end, i.kind, i.subject, i.comment, i.score, *about) for i in _timed(video)
         ]
         if not video.segments:
             rows.append((video.name, *[""] * 7, *about))
@@ -50,7 +48,7 @@ def write_frames(annotations: Annotations) -> bytes:
     rows: list[Sequence[Any]] = [(*FRAME_COLUMNS, *annotations.labels)]
     for video in annotations.videos.values():
         times = times_of(video)
-        items = [(item.label, item.start, item.end) for item in video.segments if not math.isnan(item.start)]
+        items = [(item.label, item.start, item.end) for item in _timed(video)]
         states = frame_labels(items, annotations.labels, times).astype(int)
         for place, label in enumerate(annotations.labels):
             ranges = video.reviewed_of(label)
@@ -67,7 +65,13 @@ def frame_rows(video: str, states: NDArray[Any]) -> list[tuple[Any, ...]]:
 
 
 def times_of(video: VideoAnnotation) -> NDArray[np.float64]:
-    """Presentation times of a video's frames at its frame rate, seconds. Raises UsageError if that is not known."""
+    """Presentation times of a video's frames, seconds: from the file, where it is at hand, else by its frame rate.
+
+    Raises:
+        UsageError: neither is known.
+    """
+    if video.edges is not None:
+        return np.array(video.edges()[:-1])
     if not video.fps:
         raise UsageError(f"video {video.name}: its frame rate is not known", "give --videos DIR, or --fps X")
     duration = video.duration or last_end(video.segments)
@@ -83,7 +87,7 @@ def write_vtrace(annotations: Annotations) -> bytes:
     header = ("labelId", "timestamp", "endTimestamp", "subject", "type", "startFrame", "endFrame", "score", "source",
               "review")  # fmt: skip
     rows: list[Sequence[Any]] = [header]
-    for item in sorted((*video.segments, *video.suggestions), key=lambda item: item.start):
+    for item in sorted((*_timed(video), *video.suggestions), key=lambda item: item.start):
         first, last = _frames(item, video) if video.fps else ("", "")
         source = "model" if item.status in UNDECIDED or item.source == "model" else ""
         rows.append(
@@ -98,18 +102,51 @@ def write_fiftyone(annotations: Annotations) -> bytes:
     Raises:
         UsageError: a video's frame rate is not known.
     """
+    sets = {item.name: item.modifiers for item in annotations.definitions}
     labels: dict[str, list[dict[str, Any]]] = {}
     for video in annotations.videos.values():
         labels[video.name] = []
-        for item in video.segments:
+        for item in _timed(video):
             first, last = _frames(item, video)
             told: dict[str, Any] = {"label": item.label, "support": [first + 1, last + 1]}
             told |= {} if item.score is None else {"confidence": item.score}
-            subject = {"subject": item.subject} if item.subject else {}
-            kind = {"kind": POINT} if item.kind == POINT else {}
-            labels[video.name].append({**told, "attributes": {**subject, **kind}})
+            attributes: dict[str, Any] = {"subject": item.subject} if item.subject else {}
+            attributes |= {"kind": POINT} if item.kind == POINT else {}
+            attributes |= {"comment": item.comment} if item.comment else {}
+            names = [each.name for each in sets.get(item.label, ())]
+            for place, values in enumerate(item.modifiers):
+                name = names[place] if place < len(names) else f"modifier {place + 1}"
+                attributes |= {name: values[0] if len(values) == 1 else list(values)} if values else {}
+            labels[video.name].append({**told, "attributes": attributes})
     classes = list(annotations.labels)
     return (json.dumps({"classes": classes, "labels": labels}, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def write_feral(annotations: Annotations) -> bytes:
+    """FERAL's labels: a list of 0 and 1 for each frame, so that labels may overlap.
+
+    Raises:
+        UsageError: a video's frame rate is not known.
+    """
+    labels: dict[str, list[list[int]]] = {}
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for video in annotations.videos.values():
+        file = video.path.replace("\\", "/") or video.name
+        items = [(item.label, item.start, item.end) for item in _timed(video)]
+        states = frame_labels(items, annotations.labels, times_of(video)).astype(int)
+        labels[file] = states.tolist()
+        splits.setdefault({"training": "train", "validation": "val"}.get(video.subset, video.subset), []).append(file)
+    document = {
+        "class_names": {str(number): name for number, name in enumerate(annotations.labels)},
+        "is_multilabel": True,
+        "labels": labels,
+        "splits": splits,
+    }
+    return (json.dumps(document, ensure_ascii=False) + "\n").encode()
+
+
+def _timed(video: VideoAnnotation) -> list[GroundTruth]:
+    return [item for item in video.segments if not math.isnan(item.start)]
 
 
 def _frames(item: GroundTruth, video: VideoAnnotation) -> tuple[int, int]:
@@ -121,11 +158,7 @@ def _frames(item: GroundTruth, video: VideoAnnotation) -> tuple[int, int]:
 def write_elan(annotations: Annotations) -> bytes:
     """A document of ELAN with a tier per label."""
     (video,) = annotations.videos.values()
-    segments = tuple(
-        Segment(item.label, item.start, item.end, item.score or 1.0)
-        for item in video.segments
-        if not math.isnan(item.start)
-    )
+    segments = tuple(Segment(item.label, item.start, item.end, item.score or 1.0) for item in _timed(video))
     found = Detections(
         video.name, video.path or video.name, video.duration, video.fps or 0.0, video.frames or 0, segments
     )

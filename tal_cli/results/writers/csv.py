@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.behaviour.frames import frame_span, frame_times
+from tal_cli import console
+from tal_cli.behaviour.frames import frame_span, frame_times, shown_times
+from tal_cli.datasets.formats.values import is_video
+from tal_cli.extractors.errors import InputError
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 from tal_cli.results.writers.json import DECIMALS
@@ -38,8 +43,14 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
 
 
 def times_of(found: Detections) -> NDArray[np.float64]:
-    """Presentation times of a video's frames, evenly spaced, seconds; empty where the frame rate is unknown."""
+    """Presentation times of a video's frames, seconds, from the file; evenly spaced where there is none, as for
+    features; empty where the frame rate is unknown."""
     frames = found.frames or round(found.duration * found.fps)
+    if is_video(found.path) and os.path.isfile(found.path):
+        try:
+            return shown_times(Path(found.path), frames)
+        except InputError as error:
+            console.warn(f"{error}; its frames are taken as evenly spaced")
     return frame_times(frames, frames / found.duration if found.duration > 0 else found.fps or 1.0)
 
 

@@ -49,7 +49,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     for name, (file, rows) in zip(names_of(list(labels)), labels.items(), strict=True):
         facts = how.facts_of(file)
         try:
-            segments = _segments(rows, names, facts.fps)
+            segments = _segments(rows, names, facts)
         except (LookupError, TypeError, ValueError) as error:
             raise AnnotationError(path, f"video {file}: expected class numbers, or lists of 0 and 1") from error
         known = Facts(facts.fps, len(rows), facts.duration)
@@ -60,18 +60,18 @@ def read(path: Path, text: str, how: How) -> Annotations:
     return Annotations(BEHAVIOUR_VERSION, videos, tuple(name for name in names.values() if name in found))
 
 
-def _segments(rows: Any, names: dict[str, str], fps: float | None) -> list[GroundTruth]:
+def _segments(rows: Any, names: dict[str, str], facts: Facts) -> list[GroundTruth]:
     if not isinstance(rows, list):
         raise TypeError
     if rows and isinstance(rows[0], list):
         return [
-            framed(name, first, last, fps)
+            framed(name, first, last, facts)
             for place, name in enumerate(names[str(number)] for number in range(len(rows[0])))
             for first, last, state in runs([row[place] for row in rows])
             if state == 1
         ]
     return [
-        framed(names[str(number)], first, last, fps)
+        framed(names[str(number)], first, last, facts)
         for first, last, number in runs(rows)
         if names[str(number)] != BACKGROUND
     ]

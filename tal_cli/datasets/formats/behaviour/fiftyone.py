@@ -1,21 +1,26 @@
 """FiftyOne's temporal detections: `labels` of each video, in frames (`support`, from 1) or times.
 
 Its times of the first and the last frame are (frame - 1) / (frames - 1) * duration, so they are mapped back to frames,
-for which frame count and duration have to be known.
+for which frame count and duration have to be known. Attributes other than `subject`, `kind` and `comment`
+are modifiers.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tal_cli import console
-from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth
+from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth, LabelDefinition, ModifierSet
 from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, Facts, How, finite, framed, sorted_labels, video_of
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
 
 NAME = "FiftyOne"
+OWN = ("subject", "kind", "comment")  # attributes; others are modifiers
 
 
 def recognises(head: str) -> bool:
@@ -35,19 +40,29 @@ def read(path: Path, text: str, how: How) -> Annotations:
     if not isinstance(labels, dict):
         raise AnnotationError(path, "not an export of FiftyOne: labels are not an object")
     videos = {}
+    sets: dict[str, dict[str, None]] = {}
     for name, items in labels.items():
         facts = how.facts_of(name)
         try:
-            segments = [_segment(path, name, item, facts) for item in items or ()]
+            for item in items or ():
+                told = (key for key in item.get("attributes") or {} if key not in OWN)
+                sets.setdefault(str(item["label"]), {}).update(dict.fromkeys(told))
+            segments = [_segment(item, facts, tuple(sets[str(item["label"])])) for item in items or ()]
         except (LookupError, TypeError, ValueError) as error:
             raise AnnotationError(path, f"video {name}: expected a label with support or timestamps") from error
-        if facts.fps is None and segments:
+        if any(math.isnan(item.start) or item.frames is None for item in segments):
             console.warn(f"{path}: {name}: its frames are not known exactly; give --videos DIR")
         videos[name] = video_of(name, segments, facts)
-    return Annotations(BEHAVIOUR_VERSION, videos, sorted_labels(videos))
+    points = {item.label for video in videos.values() for item in video.segments if item.kind == POINT}
+    definitions = tuple(
+        LabelDefinition(label, POINT if label in points else STATE, modifiers=tuple(map(ModifierSet, sets[label])))
+        for label in sorted_labels(videos)
+        if sets[label]
+    )
+    return Annotations(BEHAVIOUR_VERSION, videos, sorted_labels(videos), definitions=definitions)
 
 
-def _segment(path: Path, video: str, item: dict[str, Any], facts: Facts) -> GroundTruth:
+def _segment(item: dict[str, Any], facts: Facts, sets: Sequence[str]) -> GroundTruth:
     label, attributes = str(item["label"]), item.get("attributes") or {}
     subject, score = attributes.get("subject"), finite(item.get("confidence"))
     frames, duration = facts.frames, facts.duration
@@ -55,17 +70,25 @@ def _segment(path: Path, video: str, item: dict[str, Any], facts: Facts) -> Grou
         duration = frames / facts.fps
     if "support" in item:
         first, last = (int(frame) - 1 for frame in item["support"])
-        found = framed(label, first, last, facts.fps)
+        found = framed(label, first, last, facts)
     else:
         start, end = (float(time) for time in item["timestamps"])
         if frames and frames > 1 and duration:
             first, last = (round(time / duration * (frames - 1)) for time in (start, end))
-            found = framed(label, first, last, facts.fps or frames / duration)
+            found = framed(label, first, last, replace(facts, fps=facts.fps or frames / duration))
         else:
             found = GroundTruth(label, start, end)
     is_point = attributes.get("kind") == POINT
     end = found.start if is_point else found.end
+    chosen = tuple(_values(attributes.get(name)) for name in sets)
     return GroundTruth(
-        label, found.start, end, POINT if is_point else STATE, str(subject) if subject else None, score=score,
-        frames=found.frames,
+        label, found.start, end, POINT if is_point else STATE, str(subject) if subject else None,
+        chosen if any(chosen) else (), str(attributes.get("comment") or ""), score=score, frames=found.frames,
     )  # fmt: skip
+
+
+def _values(value: Any) -> tuple[str, ...]:
+    """The values of an attribute: a modifier's, of which there may be several."""
+    if value is None or value == "":
+        return ()
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)

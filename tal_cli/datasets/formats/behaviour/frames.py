@@ -38,6 +38,7 @@ from tal_cli.extractors.files.json_files import read_text
 NAME = "table with a row per frame"
 BACKGROUND = "background"
 FRAME, TIME, VIDEO = "frame", "time", "video"
+UNNAMED = ("", "unnamed: 0")  # the latter where pandas read and wrote it again
 WITH_MODIFIERS = re.compile(r"(.+?) \((.*)\)")
 ENDINGS = (".gz", ".csv", ".tsv", "_labels")
 BINARY_OF_BORIS = re.compile(r".*_binary_(.+)")
@@ -49,7 +50,9 @@ Columns = dict[str, list[int]]  # label -> 0, 1 or -1 of each row
 def recognises(head: str) -> bool:
     """Whether the first column counts frames or times, and the last holds 0, 1 or -1."""
     names = [name.lower() for name in first_row(head)]
-    if len(names) < 2 or (names[0] not in ("", FRAME, TIME) and names[:2] != [VIDEO, FRAME]):
+    if names == [TIME]:
+        return True
+    if len(names) < 2 or (names[0] not in (*UNNAMED, FRAME, TIME) and names[:2] != [VIDEO, FRAME]):
         return False
     sheet = read_sheet(Path(), head, names)
     complete = [row for _, row in sheet.rows[:50] if len(row) == len(names)]
@@ -70,10 +73,12 @@ def read(path: Path, text: str, how: How) -> Annotations:
         return _timed(sheet, name)
     if sheet.header[0].lower() == VIDEO:
         return _of_several(sheet, how)
-    project = _simba(path) if not sheet.header[0] else None
+    project = _simba(path) if sheet.header[0].lower() in UNNAMED else None
     labels = _labels(sheet, project)
-    fps = how.facts_of(name).fps or (_simba_fps(project, name) if project else None)
-    video = _video(sheet, name, labels, fps, how)
+    facts = how.facts_of(name)
+    if facts.fps is None and project:
+        facts = replace(facts, fps=_simba_fps(project, name))
+    video = _video(sheet, name, labels, facts)
     return Annotations(BEHAVIOUR_VERSION, {name: video}, tuple(labels))
 
 
@@ -84,25 +89,39 @@ def _of_several(sheet: Sheet, how: How) -> Annotations:
     for line, row in sheet.rows:
         by_video.setdefault(row[0], []).append((line, row))
     videos = {
-        name: _video(replace(sheet, rows=tuple(rows)), name, labels, how.facts_of(name).fps, how)
+        name: _video(replace(sheet, rows=tuple(rows)), name, labels, how.facts_of(name))
         for name, rows in by_video.items()
     }
     return Annotations(BEHAVIOUR_VERSION, videos, tuple(labels))
 
 
-def _video(sheet: Sheet, name: str, labels: Sequence[str], fps: float | None, how: How) -> VideoAnnotation:
+def _video(sheet: Sheet, name: str, labels: Sequence[str], facts: Facts) -> VideoAnnotation:
     columns = _columns(sheet, labels)
-    if fps is None:
+    begun = _first_frame(sheet)
+    if facts.fps is None:
         console.warn(f"{sheet.path}: {name}: frames without a frame rate have no times; give --fps X, or --videos DIR")
     segments = [
-        framed(label, first, last, fps)
+        framed(label, begun + first, begun + last, facts)
         for label, states in columns.items()
         for first, last, state in runs(states)
         if state == 1
     ]
-    everywhere, by_label = _reviewed(columns, fps)
-    video = video_of(name, segments, Facts(fps, len(sheet.rows), how.facts_of(name).duration), reviewed=everywhere)
+    if begun:
+        console.warn(f"{sheet.path}: {name}: the first row is frame {begun}; frames before it were not looked at")
+        columns = {label: [*[-1] * begun, *states] for label, states in columns.items()}
+    everywhere, by_label = _reviewed(columns, facts)
+    video = video_of(name, segments, replace(facts, frames=begun + len(sheet.rows)), reviewed=everywhere)
     return replace(video, reviewed_labels=by_label)
+
+
+def _first_frame(sheet: Sheet) -> int:
+    """The number of the first row's frame. Raises AnnotationError where numbers do not go on by one."""
+    place = 1 if sheet.header[0].lower() == VIDEO else 0
+    numbers = [finite(row[place]) if place < len(row) else None for _, row in sheet.rows]
+    for (line, _), before, number in zip(sheet.rows[1:], numbers, numbers[1:], strict=False):
+        if before is not None and number is not None and number != before + 1:
+            raise AnnotationError(sheet.path, f"line {line}: frame {number:g} after frame {before:g}: a row is missing")
+    return max(0, int(numbers[0])) if numbers and numbers[0] is not None else 0
 
 
 def _labels(sheet: Sheet, project: Path | None) -> list[str]:
@@ -110,7 +129,7 @@ def _labels(sheet: Sheet, project: Path | None) -> list[str]:
     names = [name for name in sheet.header[1:] if name.lower() != VIDEO]
     if BACKGROUND in names:
         return [name for name in names if name != BACKGROUND]
-    if sheet.header[0]:
+    if sheet.header[0].lower() not in UNNAMED:
         return names
     targets = _simba_targets(project) if project else []
     if targets:
@@ -122,6 +141,8 @@ def _labels(sheet: Sheet, project: Path | None) -> list[str]:
                 continue
             break
         found.insert(0, sheet.header[index])
+    if found:
+        console.note(f"{sheet.path}: columns taken as labels: {', '.join(found)}")
     return found
 
 
@@ -145,17 +166,17 @@ def _state(cell: str) -> int | None:
     return min(int(number), 1)
 
 
-def _reviewed(columns: Columns, fps: float | None) -> tuple[Ranges | None, tuple[tuple[str, Ranges | None], ...]]:
+def _reviewed(columns: Columns, facts: Facts) -> tuple[Ranges | None, tuple[tuple[str, Ranges | None], ...]]:
     """Where all labels were looked at, and those labels that were looked at elsewhere; None: everywhere."""
     seen: dict[str, list[bool]] = {label: [state >= 0 for state in states] for label, states in columns.items()}
-    if not fps or all(all(states) for states in seen.values()):
+    if not facts.fps or all(all(states) for states in seen.values()):
         return None, ()
     patterns = [tuple(states) for states in seen.values()]
     usual = max(patterns, key=patterns.count)
     ranges = {
         pattern: None
         if all(pattern)
-        else tuple((first / fps, (last + 1) / fps) for first, last, was_seen in runs(pattern) if was_seen)
+        else tuple((facts.at(first), facts.at(last + 1)) for first, last, was_seen in runs(pattern) if was_seen)
         for pattern in patterns
     }
     others = {label: ranges[tuple(states)] for label, states in seen.items() if tuple(states) != usual}

@@ -13,6 +13,7 @@ from tal_cli.datasets.formats.values import (
     names_of,
     seconds,
     sorted_labels,
+    stem,
     video_of,
 )
 from tal_cli.extractors.errors import AnnotationError
@@ -20,7 +21,7 @@ from tal_cli.extractors.files.json_files import parse_json
 
 NAME = "SoccerNet"
 NO_TEAM = ("", "not applicable")
-HALF = "{}_224p.mkv"
+HALF, SIZES = "{}_{}.mkv", ("224p", "720p", "HQ")
 
 
 def recognises(head: str) -> bool:
@@ -48,7 +49,8 @@ def read(path: Path, text: str, how: How) -> Annotations:
         halves.setdefault(half, []).append(_point(path, f"annotation {number}", item))
     videos = {}
     for half, points in halves.items():
-        file = HALF.format(half)
+        files = [HALF.format(half, size) for size in SIZES]
+        file = next((file for file in files if stem(file) in how.facts), files[0])
         videos[file.removesuffix(".mkv")] = video_of(file.removesuffix(".mkv"), points, path=file)
     return Annotations(BEHAVIOUR_VERSION, videos, sorted_labels(videos))
 

@@ -20,6 +20,7 @@ from tal_cli.datasets.formats.values import (
 
 NAME = "Solomon Coder"
 TIME = "time"
+STEP = 0.2  # seconds between rows, unless the first two tell
 
 
 def recognises(head: str) -> bool:
@@ -39,7 +40,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """
     sheet = read_sheet(path, text, [name.lower() for name in first_row(text)])
     times = [sheet.time(line, row[0]) for line, row in sheet.rows]
-    step = times[1] - times[0] if len(times) > 1 else 0.0
+    step = times[1] - times[0] if len(times) > 1 else STEP
     segments: list[GroundTruth] = []
     channels: dict[str, str] = {}
     for place, channel in enumerate(sheet.header[1:], start=1):

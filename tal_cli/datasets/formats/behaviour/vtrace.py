@@ -29,7 +29,6 @@ from tal_cli.datasets.formats.sheets import Sheet, header_in, read_sheet
 from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, Facts, How, finite, sorted_labels, video_of
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
-from tal_cli.safe_text import counted
 
 NAME = "V-TRACE"
 NEEDED = ("labelid", "timestamp", "endtimestamp")
@@ -55,14 +54,15 @@ def read(path: Path, text: str, how: How) -> Annotations:
     name = path.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".pred")
     told, keys = _meta(sheet.comments)
     is_suggested = "predictionid" in {column.lower() for column in sheet.header}
-    items, skipped = [], 0
+    items = []
     for line, cells in sheet.cells():
-        if not set(NEEDED) <= cells.keys():
-            skipped += 1
+        if next(iter(cells.values())).lstrip().startswith("#"):
+            continue
+        needed = NEEDED[:2] if _kind(cells) == POINT else NEEDED
+        if missing := next((name for name in needed if not cells[name].strip()), None):
+            console.warn(f"{path}: line {line}: no {missing}, so it is left out")
             continue
         items.append(_item(sheet, line, cells, is_suggested=is_suggested))
-    if skipped:
-        console.warn(f"{path}: {counted(skipped, 'row')} without an end left out")
     facts = how.facts_of(name)
     fps, duration, frames = (finite(told.get(key)) for key in ("fps", "duration", "frame"))
     known = Facts(fps or facts.fps, int(frames) if frames else facts.frames, duration or facts.duration)
@@ -94,16 +94,22 @@ def _meta(comments: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
     return {}, {}
 
 
+def _kind(cells: Mapping[str, str]) -> str:
+    return POINT if cells.get("type", "").strip().lower() == POINT else STATE
+
+
 def _item(sheet: Sheet, line: int, cells: Mapping[str, str], *, is_suggested: bool) -> GroundTruth:
     label = cells["labelid"].strip()
+    kind = _kind(cells)
     start, end = (sheet.number(cells[name]) for name in ("timestamp", "endtimestamp"))
+    end = start if kind == POINT else end
     if not label or start is None or end is None:
         raise AnnotationError(sheet.path, f"line {line}: expected a label, a start and an end in seconds")
     numbers = [sheet.number(cells.get(name, "")) for name in ("startframe", "endframe")]
     first, last = (None if number is None else int(number) for number in numbers)
-    status = cells.get("review", "").strip() or (PENDING if is_suggested else "")
+    status = cells.get("review", "").strip().lower() or (PENDING if is_suggested else "")
     return GroundTruth(
-        label, start, end, POINT if cells.get("type", "").strip() == POINT else STATE,
+        label, start, end, kind,
         cells.get("subject", cells.get("animal", "")).strip() or None,
         source=cells.get("source", "").strip(), score=sheet.number(cells.get("score", "")), status=status,
         frames=None if first is None or last is None else (first, last),

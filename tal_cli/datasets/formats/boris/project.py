@@ -6,7 +6,6 @@ files of player 1, and hold the time offset, or the media file's creation time. 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,23 @@ from typing import Any
 
 from tal_cli import console
 from tal_cli.datasets.annotations import POINT, STATE, Annotations, LabelDefinition, ModifierSet
-from tal_cli.datasets.formats.boris.timeline import Event, Media, Observation, modifiers_of, pair, videos_of
+from tal_cli.datasets.formats.boris.timeline import (
+    Event,
+    Media,
+    Observation,
+    modifiers_of,
+    moment,
+    pair,
+    subject_of,
+    videos_of,
+)
 from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, DECIMALS, How, finite, sorted_labels
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.extractors.files.json_files import parse_json
 
 NAME = "BORIS project"
-MARKS = ('"behaviors_conf"', '"project_format_version"', '"subjects_conf"')
+MARKS = ('"behaviors_conf"', '"project_format_version"', '"subjects_conf"', '"observations"')
+EVENT = 5  # values of an event: time, subject, behaviour, modifiers, comment; later ones are not in all versions
 KNOWN = (8, 6)  # newest version of the project's format
 KEY = re.compile(r"\s*\([^()]\)$")  # key of a modifier's value, as in `left (l)`
 MODIFIER_KINDS = {1: "several", 2: "number"}
@@ -54,10 +63,16 @@ def read(path: Path, text: str, how: How) -> Annotations:
     definitions = tuple(_definition(path, item) for item in _rows(content.get("behaviors_conf")))
     subjects = tuple(_subject(item) for item in _rows(content.get("subjects_conf")))
     kinds = {item.name: item.kind for item in definitions}
-    try:
-        parsed = [_observation(path, name, entry, kinds, subjects) for name, entry in observations.items()]
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise AnnotationError(path, f"not a BORIS project: an observation is damaged ({error!r})"[:200]) from error
+    parsed = []
+    for name, entry in observations.items():
+        try:
+            parsed.append(_observation(path, name, entry, kinds, subjects))
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            reason = f"not a BORIS project: observation {name} is damaged ({error!r})"
+            raise AnnotationError(path, reason[:200]) from error
+    told = {key for entry in observations.values() for key in _more(entry)}
+    if told:
+        console.note(f"{path}: without a place here, left out: {', '.join(sorted(told))}")
     videos = videos_of(path, parsed, how)
     occurring = set(sorted_labels(videos))
     labels = tuple(item.name for item in definitions if item.name in occurring)
@@ -99,6 +114,14 @@ def _modifier_sets(sets: Any) -> Iterator[ModifierSet]:
         yield ModifierSet(str(item.get("name") or ""), MODIFIER_KINDS.get(item.get("type"), "one"), values)
 
 
+def _more(entry: dict[str, Any]) -> Iterator[str]:
+    """What an observation tells besides."""
+    variables = entry.get("independent_variables")
+    yield from (str(name) for name, value in (variables if isinstance(variables, dict) else {}).items() if value)
+    if entry.get("description"):
+        yield "descriptions of observations"
+
+
 def _observation(path: Path, name: str, entry: Any, kinds: dict[str, str], subjects: tuple[str, ...]) -> Observation:
     media = [_media(entry, file) for file in _files(entry, "1")]
     cameras = [_media(entry, file) for player in range(2, 9) for file in _files(entry, str(player))]
@@ -106,27 +129,29 @@ def _observation(path: Path, name: str, entry: Any, kinds: dict[str, str], subje
     if entry.get("media_creation_date_as_offset") and media:
         created = (entry.get("media_info") or {}).get("media_creation_time") or {}
         offset += finite(created.get(media[0].path)) or 0.0
-    interval = entry.get("observation time interval") or [0, 0]
-    if any(interval):
-        console.note(
-            f"{path}: {name}: observed from {interval[0]:g} to {interval[1]:g} s; instances outside are read, too"
-        )
+    begun, ended = (finite(bound) or 0.0 for bound in entry.get("observation time interval") or [0, 0])
+    if begun or ended:
+        console.note(f"{path}: {name}: observed from {begun:g} to {ended:g} s; instances outside are read, too")
     events = []
-    for row in entry.get("events") or ():
+    for number, row in enumerate(entry.get("events") or (), start=1):
+        if not isinstance(row, list) or len(row) < EVENT:
+            raise ValueError(f"event {number}: expected at least {EVENT} values")
         time, subject, label, modifiers, comment, *more = row
-        where = f"{path}: {name}, {time:g} s"
+        if finite(time) is None and not (time != time and entry.get("type") == "IMAGES"):
+            raise ValueError(f"event {number}: not a time: {time!r}")
+        where = f"{path}: {name}, {float(time):g} s"
         if label not in kinds:
             console.warn(f"{where}: {label} is not in the ethogram, so it is left out")
             continue
-        if subject and subject not in subjects:
+        if subject_of(subject) and subject not in subjects:
             console.warn(f"{where}: {subject} is not in the list of subjects")
         frame = finite(more[0]) if more else None
-        seconds = math.nan if finite(time) is None else round(time - offset, DECIMALS)
+        seconds = round(float(time) - offset, DECIMALS)
         sets = str(modifiers).split("|") if modifiers else []
         events.append(
             Event(
                 seconds,
-                subject or None,
+                subject_of(subject),
                 label,
                 modifiers_of(sets),
                 str(comment),
@@ -134,12 +159,8 @@ def _observation(path: Path, name: str, entry: Any, kinds: dict[str, str], subje
                 None if frame is None else int(frame),
             )
         )
-    events.sort(key=lambda event: (_time(event), event.subject or "", event.label))
+    events.sort(key=lambda event: (moment(event), event.subject or "", event.label))
     return Observation(name, tuple(media), tuple(cameras), pair(path, name, events))
-
-
-def _time(event: Event) -> float:
-    return float(event.frame or 0) if math.isnan(event.time) else event.time
 
 
 def _files(entry: dict[str, Any], player: str) -> list[str]:

@@ -8,22 +8,43 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tal_cli import console
 from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth
-from tal_cli.datasets.formats.boris.timeline import Event, Media, Modifiers, Observation, modifiers_of, pair, videos_of
+from tal_cli.datasets.formats.boris.timeline import (
+    START,
+    STOP,
+    Event,
+    Media,
+    Modifiers,
+    Observation,
+    modifiers_of,
+    moment,
+    pair,
+    subject_of,
+    videos_of,
+)
 from tal_cli.datasets.formats.sheets import Sheet, header_in, read_sheet
-from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, DECIMALS, How, sorted_labels
+from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, DECIMALS, Facts, How, sorted_labels, stem
+from tal_cli.extractors.errors import AnnotationError
 
 NAME = "BORIS's aggregated and tabular events"
-AGGREGATED = ("observation id", "behavior", "start (s)", "stop (s)")
-TABULAR = ("observation id", "behavior", "behavior type", "time")
-OLD = ("time", "subject", "behavior", "status")
-NOBODY = ("", "No focal subject")
+AGGREGATED = ("behavior", "start (s)", "stop (s)")
+TABULAR = ("behavior", "behavior type", "time")
+OLD = ("behavior", "status", "time")
 PLAYER = re.compile(r"player #(\d+):(.*)", re.DOTALL)
-MODIFIER = re.compile(r"modifier #?\d+")
+MODIFIER = re.compile(r"modifier #?(\d+)")
+FILE = ("media file name", "media file path", "media file")
+NO_FILE = ("", "NA", "Not found", "LIVE")
+KNOWN = {
+    *AGGREGATED, *TABULAR, *OLD, *FILE, "observation id", "observation date", "observation duration", "description",
+    "observation type", "source", "time offset (s)", "coding duration", "total length", "media duration (s)", "fps",
+    "fps (frame/s)", "subject", "observation duration by subject by observation", "behavioral category", "modifiers",
+    "duration (s)", "image index", "image index start", "image index stop", "image file path",
+    "image file path start", "image file path stop", "comment", "comment start", "comment stop",
+}  # fmt: skip
 
 Cells = Mapping[str, str]
 
@@ -43,19 +64,25 @@ def read(path: Path, text: str, how: How) -> Annotations:
     sheet = read_sheet(path, text, needed)
     by_observation: dict[str, list[tuple[int, Cells]]] = {}
     above = _above(sheet) if needed is OLD else {}
+    untitled = above.get("observation id") or path.name.removesuffix(".gz").rsplit(".", 1)[0]
     for line, cells in sheet.cells():
-        by_observation.setdefault(cells.get("observation id", above.get("observation id", "")), []).append(
-            (line, cells)
-        )
+        by_observation.setdefault(cells.get("observation id") or untitled, []).append((line, cells))
+    unknown = [name for name in sheet.header if name and name.lower() not in KNOWN and not MODIFIER.match(name.lower())]
+    if unknown:
+        console.note(f"{path}: columns without a place here, left out: {', '.join(unknown)}")
     observations = []
     for name, rows in by_observation.items():
         facts = {**rows[0][1], **above}
-        offset = sheet.number(facts.get("time offset (s)", "")) or 0.0
-        media, cameras = _old_media(sheet, rows, offset) if needed is OLD else _media(sheet, facts)
+        offset = sheet.time(rows[0][0], facts.get("time offset (s)", ""))
+        offset = 0.0 if math.isnan(offset) else offset
+        media, cameras = _old_media(sheet, rows, offset, how) if needed is OLD else _media(sheet, facts)
+        if not media:
+            media = _named_media(sheet, rows, offset, how, needed)
         if needed is AGGREGATED:
-            bouts = tuple(_bout(sheet, line, cells, offset) for line, cells in rows)
+            bouts = tuple(bout for line, cells in rows if (bout := _bout(sheet, line, cells, offset)) is not None)
         else:
-            bouts = pair(path, name, [_event(sheet, line, cells, offset) for line, cells in rows])
+            events = [_event(sheet, line, cells, offset) for line, cells in rows]
+            bouts = pair(path, name, sorted(events, key=moment))
         observations.append(Observation(name, media, cameras, bouts))
     videos = videos_of(path, observations, how)
     subjects = {item.subject: None for video in videos.values() for item in video.segments if item.subject}
@@ -89,37 +116,62 @@ def _media(sheet: Sheet, cells: Cells) -> tuple[tuple[Media, ...], tuple[Media, 
 
 
 def _old_media(
-    sheet: Sheet, rows: Iterable[tuple[int, Cells]], offset: float
+    sheet: Sheet, rows: Sequence[tuple[int, Cells]], offset: float, how: How
 ) -> tuple[tuple[Media, ...], tuple[Media, ...]]:
     """Media from the lines above an old header. Only their total length is told: of several, the events of a file
     tell where it ends at the earliest."""
-    files = {number: [row[1] for row in sheet.above if row[0] == f"Player #{number}"] for number in range(1, 9)}
+    files = {number: [row[1] for row in sheet.above if row[:1] == (f"Player #{number}",)] for number in range(1, 9)}
     cells = [cells for _, cells in rows]
     fps = sheet.number(cells[0].get("fps", ""))
     left = sheet.number(cells[0].get("total length", ""))
     media: list[Media] = []
     for file in files[1][:-1]:
-        times = [sheet.number(row["time"]) or 0.0 for row in cells if row.get("media file path") == file]
-        ended = max(times, default=0.0) - offset - sum(each.duration or 0.0 for each in media)
-        console.warn(f"{sheet.path}: the length of {file} is not told; taken as {ended:g} s, where its last event is")
-        media.append(Media(file, ended, fps))
+        media.append(Media(file, _ended(sheet, rows, offset, how, file, media, "time"), fps))
     for file in files[1][-1:]:
         rest = None if left is None else round(left - sum(each.duration or 0.0 for each in media), DECIMALS)
         media.append(Media(file, rest, fps))
     return tuple(media), tuple(Media(file) for number in range(2, 9) for file in files[number])
 
 
+def _named_media(
+    sheet: Sheet, rows: Sequence[tuple[int, Cells]], offset: float, how: How, needed: Collection[str]
+) -> tuple[Media, ...]:
+    """Media from the rows alone, where there is no column of sources."""
+    column = next((name for name in FILE if name in rows[0][1]), "")
+    files = [file for file in dict.fromkeys(cells.get(column, "") for _, cells in rows) if file not in NO_FILE]
+    fps = sheet.number(rows[0][1].get("fps", ""))
+    media: list[Media] = []
+    for file in files[:-1]:
+        times = "start (s)" if needed is AGGREGATED else "time"
+        media.append(Media(file, _ended(sheet, rows, offset, how, file, media, times), fps))
+    return (*media, *(Media(file, None, fps) for file in files[-1:]))
+
+
+def _ended(
+    sheet: Sheet, rows: Iterable[tuple[int, Cells]], offset: float, how: How, file: str, before: Iterable[Media],
+    times: str,
+) -> float:  # fmt: skip
+    """The length of a file that is followed by another: the video's, or as its events tell it, with a warning."""
+    if known := how.facts.get(stem(file), Facts()).duration:
+        return known
+    at = [sheet.time(line, row[times]) for line, row in rows if any(row.get(name) == file for name in FILE)]
+    ended = max((time for time in at if not math.isnan(time)), default=0.0) - offset
+    ended -= sum(each.duration or 0.0 for each in before)
+    console.warn(
+        f"{sheet.path}: the length of {file} is not told; taken as {ended:g} s, where its last event is; or give "
+        "--videos DIR"
+    )
+    return ended
+
+
 def _modifiers(cells: Cells) -> Modifiers:
     """Modifiers of the columns up to the last that is filled."""
-    texts = [cell.strip("\r\n") for name, cell in cells.items() if MODIFIER.fullmatch(name)]
+    numbered = sorted((int(match[1]), name) for name in cells if (match := MODIFIER.fullmatch(name)))
+    texts = [cells[name].strip("\r\n") for _, name in numbered]
+    texts = texts or cells.get("modifiers", "").split("|")
     while texts and not texts[-1]:
         texts.pop()
     return modifiers_of(texts)
-
-
-def _subject(cells: Cells) -> str | None:
-    subject = cells.get("subject", "")
-    return None if subject in NOBODY else subject
 
 
 def _frame(sheet: Sheet, cell: str) -> int | None:
@@ -127,24 +179,39 @@ def _frame(sheet: Sheet, cell: str) -> int | None:
     return None if number is None else int(number)
 
 
-def _bout(sheet: Sheet, line: int, cells: Cells, offset: float) -> GroundTruth:
-    kind = POINT if cells.get("behavior type", "").upper() == "POINT" else STATE
-    start = round(sheet.time(line, cells["start (s)"]) - offset, DECIMALS)
-    stop = start if kind == POINT else round(sheet.time(line, cells["stop (s)"]) - offset, DECIMALS)
+def _bout(sheet: Sheet, line: int, cells: Cells, offset: float) -> GroundTruth | None:
+    what = cells.get("behavior type", "").upper()
+    if not what:
+        what = "POINT" if sheet.number(cells.get("duration (s)", cells["stop (s)"])) is None else "STATE"
+    kind = POINT if what == "POINT" else STATE
+    start, stop = (sheet.time(line, cells[name]) for name in ("start (s)", "stop (s)"))
+    if kind == STATE and math.isnan(start) != math.isnan(stop):
+        missing = "stop" if math.isnan(stop) else "start"
+        console.warn(f"{sheet.path}: line {line}: {cells['behavior']} has no {missing}, so it is left out")
+        return None
     first, last = (_frame(sheet, cells.get(f"image index {which}", "")) for which in ("start", "stop"))
     if kind == POINT:
-        last = first
+        stop, last = start, first
     ended = cells.get("comment stop", "") if kind == STATE else ""
     return GroundTruth(
-        cells["behavior"], start, stop, kind, _subject(cells), _modifiers(cells), cells.get("comment start", ""), ended,
+        _label(sheet, line, cells), round(start - offset, DECIMALS), round(stop - offset, DECIMALS), kind,
+        subject_of(cells.get("subject", "")), _modifiers(cells), cells.get("comment start", ""), ended,
         frames=None if first is None and last is None else (first, last),
     )  # fmt: skip
+
+
+def _label(sheet: Sheet, line: int, cells: Cells) -> str:
+    if not cells["behavior"]:
+        raise AnnotationError(sheet.path, f"line {line}: no behavior")
+    return cells["behavior"]
 
 
 def _event(sheet: Sheet, line: int, cells: Cells, offset: float) -> Event:
     time = sheet.time(line, cells["time"])
     what = cells.get("behavior type", cells.get("status", "")).upper()
+    if what not in (START, STOP, "POINT", ""):
+        raise AnnotationError(sheet.path, f"line {line}: expected START, STOP or POINT, found {what!r}"[:200])
     return Event(
-        time if math.isnan(time) else round(time - offset, DECIMALS), _subject(cells), cells["behavior"],
-        _modifiers(cells), cells.get("comment", ""), what, _frame(sheet, cells.get("image index", "")),
+        round(time - offset, DECIMALS), subject_of(cells.get("subject", "")), _label(sheet, line, cells),
+        _modifiers(cells), cells.get("comment", ""), what, _frame(sheet, cells.get("image index", "")), line,
     )  # fmt: skip

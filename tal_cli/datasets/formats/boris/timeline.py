@@ -12,6 +12,7 @@ from tal_cli.datasets.annotations import POINT, STATE, GroundTruth, VideoAnnotat
 from tal_cli.datasets.formats.values import DECIMALS, Facts, How, last_end, stem, unused, video_of, without_suffix
 
 START, STOP = "START", "STOP"
+NOBODY = ("", "No focal subject")
 Modifiers = tuple[tuple[str, ...], ...]
 
 
@@ -32,6 +33,7 @@ class Event:
         time: seconds on the clock of the observation; nan for pictures without times.
         what: `START`, `STOP`, `POINT`; empty where starts and stops alternate.
         frame: frame or image index.
+        line: of the table that it is from; 0 for a project.
     """
 
     time: float
@@ -41,6 +43,7 @@ class Event:
     comment: str
     what: str
     frame: int | None
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ class Observation:
 def modifiers_of(sets: Sequence[str]) -> Modifiers:
     """Modifiers from one text per set: several values are joined by commas, `None` and nothing are none."""
     return tuple(() if text in ("", "None") else tuple(text.split(",")) for text in sets)
+
+
+def subject_of(text: str | None) -> str | None:
+    """A subject, None where nobody was chosen."""
+    return None if text is None or text in NOBODY else text
+
+
+def moment(event: Event) -> float:
+    """What events are ordered by: their times, or the numbers of pictures without times."""
+    return float(event.frame or 0) if math.isnan(event.time) else event.time
 
 
 def pair(path: Path, observation: str, events: Iterable[Event]) -> tuple[GroundTruth, ...]:
@@ -78,9 +91,8 @@ def pair(path: Path, observation: str, events: Iterable[Event]) -> tuple[GroundT
     for event, missing in sorted(lost, key=lambda item: item[0].time):
         who = "" if event.subject is None else f" of {event.subject}"
         with_ = f" ({_text(event.modifiers)})" if any(event.modifiers) else ""
-        console.warn(
-            f"{path}: {observation}: {event.label}{with_}{who} at {event.time:g} s has no {missing}, so it is left out"
-        )
+        where = f"{path}: line {event.line}: {observation}" if event.line else f"{path}: {observation}"
+        console.warn(f"{where}: {event.label}{with_}{who} at {event.time:g} s has no {missing}, so it is left out")
     return tuple(bouts)
 
 
@@ -122,6 +134,9 @@ def _videos(path: Path, observation: Observation, how: How) -> Iterator[VideoAnn
         yield video_of(name, observation.bouts, observation=name)
         return
     media = [_known(each, how) for each in observation.media]
+    for each in media[:-1]:
+        if each.duration is None:
+            console.warn(f"{path}: {name}: the length of {each.path} is not told, so what follows counts as part of it")
     pieces: list[list[GroundTruth]] = [[] for _ in media]
     for bout in observation.bouts:
         for index, piece in _cut(bout, media):
