@@ -25,7 +25,7 @@ from tal_cli.models.store.checkpoint import load_model
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.prepare import prepare
 from tal_cli.training.trainer import train
-from tal_cli.training.validation import validate
+from tal_cli.training.validation.videos import validate
 
 RESULT = "result.json"
 
@@ -141,7 +141,7 @@ def _run(setting: Setting, seed: int, data: Data, folder: Path) -> Outcome:
     train(replace(run, validation=[]))
     trained = time.perf_counter()
     detector = load_model(folder).detector
-    evaluation, _ = validate(detector, run.recipe, run.labels, run.validation, run.tiou)
+    evaluation = validate(detector, run.recipe, run.labels, run.validation, run.tiou).evaluation
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     outcome = Outcome(
         setting=setting.name,

@@ -137,6 +137,11 @@ class VideoDetector:
         return self.recipe.inference.display_scores(self.labels)
 
     @property
+    def points(self) -> tuple[str, ...]:
+        """The labels that are points, moments without length."""
+        return self.recipe.inference.points
+
+    @property
     def weights_sha256(self) -> str:
         """Hex digest of the weights."""
         return self._model.sha256

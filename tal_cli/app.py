@@ -31,6 +31,7 @@ from tal_cli.commands import (
     models,
     selftest,
     stats,
+    suggest,
     train,
     view,
 )
@@ -92,6 +93,7 @@ app.command("detect", cls=detect.DetectCommand, epilog=detect.EXAMPLE)(detect.de
 app.command("extract-features", epilog=features.EXAMPLE)(features.extract_features)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("label", epilog=label.EXAMPLE)(label.label)
+app.command("suggest", epilog=suggest.EXAMPLE)(suggest.suggest)
 app.command("view", epilog=view.EXAMPLE)(view.view)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("diagnose", epilog=diagnose.EXAMPLE)(diagnose.diagnose)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -67,6 +68,18 @@ def error(text: str) -> None:
 def hint(text: str) -> None:
     """Print a remedy, under an error."""
     _write(f"hint: {text}")
+
+
+def table(lines: Iterable[str]) -> None:
+    """Print the lines of a table; hidden by --quiet."""
+    for line in () if _state.quiet else lines:
+        _write(line)
+
+
+def next_step(*command: object) -> None:
+    """Print the command that a person would run next; hidden by --quiet."""
+    if not _state.quiet:
+        _write(f"next: {shlex.join(map(str, command))}")
 
 
 def _write(text: str) -> None:

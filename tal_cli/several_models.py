@@ -61,6 +61,15 @@ class SeveralModels:
         return "+".join(detector.weights_sha256 for detector in self._detectors)
 
     @property
+    def points(self) -> tuple[str, ...]:
+        """The labels that are points, as they are shown."""
+        return tuple(
+            shown[label]
+            for detector, shown in zip(self._detectors, self._shown, strict=True)
+            for label in detector.points
+        )
+
+    @property
     def run_videos(self) -> RunVideos | None:
         """Videos that any of the models was trained on, or held out; None where none records them."""
         known = [detector.run_videos for detector in self._detectors if detector.run_videos]

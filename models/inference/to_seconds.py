@@ -15,20 +15,25 @@ SHORTEST = 1e-4  # seconds: anything shorter, far below one frame, is a rounding
 SAME = 0.5  # tIoU above which two segments of a label are one
 
 
+STATE, POINT = "state", "point"
+
+
 class TimedSegment(NamedTuple):
-    """A label from start to end, seconds, with its score in [0, 1]."""
+    """A label from start to end, seconds, with its score in [0, 1]; kind `state`, or `point`, whose end is its
+    start."""
 
     label: str
     start: float
     end: float
     score: float
+    kind: str = STATE
 
 
 def to_seconds(
     found: ScoredSegments, sequence: FeatureSequence, labels: Sequence[str], config: InferenceConfig | None = None
 ) -> list[TimedSegment]:
     """Segments on a sequence's grid as segments in its video, cut to its duration and, if `config` says so, at
-    boundaries; in the same order.
+    boundaries; in the same order. Of labels that are points for `config`, the middle.
 
     Those of which less than `SHORTEST` is left are dropped. Raises ValueError where the sequence has no clock.
     """
@@ -43,9 +48,15 @@ def to_seconds(
         )
         if end - start >= SHORTEST
     ]
-    if config is None or config.boundary is None:
-        return segments
-    return end_at(config.boundary, segments)
+    if config is not None and config.boundary is not None:
+        segments = end_at(config.boundary, segments)
+    points = () if config is None else config.points
+    return [_point(segment) if segment.label in points else segment for segment in segments] if points else segments
+
+
+def _point(segment: TimedSegment) -> TimedSegment:
+    middle = (segment.start + segment.end) / 2
+    return segment._replace(start=middle, end=middle, kind=POINT)
 
 
 def end_at(boundary: Boundary, segments: Sequence[TimedSegment]) -> list[TimedSegment]:

@@ -44,6 +44,7 @@ class InferenceConfig(Strict):
     voting_weight: Literal["score", "score-iou"] = "score"
     display_score: Share | ScorePerLabel = DISPLAY_SCORE  # what a person wants to see; labels not named: 0.3
     boundary: Boundary | None = None  # what ends other segments
+    points: Annotated[tuple[Label, ...], Field(max_length=1 << 16)] = ()  # labels that are moments, not segments
     chunk_length: Length = 13824  # longest sequence computed at once
     chunk_overlap: Annotated[int, Field(ge=0, le=1 << 20)] = 1024  # shared by neighbouring chunks
 
@@ -70,7 +71,7 @@ class InferenceConfig(Strict):
         """Raises ValueError where settings name a label that is not among a model's."""
         scored = self.display_score if isinstance(self.display_score, dict) else ()
         bounded = () if self.boundary is None else self.boundary.labels
-        for key, named in (("display_score", scored), ("boundary", bounded)):
+        for key, named in (("display_score", scored), ("boundary", bounded), ("points", self.points)):
             if unknown := [label for label in named if label not in labels]:
                 raise ValueError(f"inference.{key}: the model has no label {unknown[0]!r}")
 

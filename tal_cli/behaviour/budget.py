@@ -143,11 +143,12 @@ def bin_budgets(
     session: Session, step: float, key: Key
 ) -> Iterator[tuple[tuple[float, float], dict[Hashable, Budget]]]:
     """Budgets in bins [a, b): each bout is counted, with its whole length, where it starts, and its seconds where it
-    passes, so that counts and seconds of all bins add up."""
-    for start, end in bins(session.length, step):
-        last = end >= session.length
+    passes, so that counts and seconds of all bins add up. Shares are of the time of a bin that was watched; bins
+    without such time, in which nothing is, are left out."""
+    for start, end in bins(session.end, step):
+        last, watched = end >= session.end, session.watched_in(start, end)
         begun = tuple(i for i in session.bouts if start <= i.start < end or (last and i.start >= end))
-        found = budgets([replace(session, length=end - start, bouts=begun)], key)
+        found = budgets([replace(session, length=watched, bouts=begun)], key)
         seconds: dict[Hashable, float] = {}
         for item in session.bouts:
             if item.kind == STATE and (inside := overlap(item, start, end)) > 0:
@@ -156,8 +157,9 @@ def bin_budgets(
             whole = found.get(name, Budget(0, 0.0, 0.0, None, None, None, None, None))
             if whole.seconds is not None:
                 inside = seconds.get(name, 0.0)
-                found[name] = replace(whole, seconds=inside, share=inside / (end - start) if end > start else None)
-        yield (start, end), found
+                found[name] = replace(whole, seconds=inside, share=inside / watched if watched > 0 else None)
+        if watched > 0 or found:
+            yield (start, end), found
 
 
 def closed_bins(session: Session, step: float, key: Key) -> Iterator[tuple[tuple[float, float], Session]]:
@@ -169,10 +171,10 @@ def closed_bins(session: Session, step: float, key: Key) -> Iterator[tuple[tuple
     for item in session.bouts:
         grouped.setdefault(key(session, item), []).append(item)
     joined = [item for items in grouped.values() for item in merged(items)]
-    for start, end in bins(session.length, step):
+    for start, end in bins(session.end, step):
         pieces = tuple(
             replace(item, start=max(item.start, start), end=min(item.end, end))
             for item in joined
             if item.start <= end and item.end >= start
         )
-        yield (start, end), replace(session, length=end - start, bouts=pieces)
+        yield (start, end), replace(session, length=session.watched_in(start, end), bouts=pieces)

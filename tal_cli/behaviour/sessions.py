@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth, VideoAnnotation
+from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth, Ranges, VideoAnnotation
 from tal_cli.datasets.formats.boris.timeline import joined
+from tal_cli.datasets.formats.values import last_end
 
 NOBODY = "No focal subject"
 
@@ -19,12 +21,24 @@ class Session:
         video: name of its video; of the observation, if it has several.
         length: seconds that were watched; the end of the last instance where nothing else is known.
         bouts: states and points.
+        watched: what was watched, on the session's clock; None: all from 0 to `length`.
     """
 
     name: str
     video: str
     length: float
     bouts: tuple[GroundTruth, ...]
+    watched: Ranges | None = None
+
+    @property
+    def end(self) -> float:
+        """Where the last watched second ends, on the session's clock."""
+        return self.length if self.watched is None else max((end for _, end in self.watched), default=0.0)
+
+    def watched_in(self, start: float, end: float) -> float:
+        """Seconds of an interval that were watched."""
+        parts = ((0.0, self.length),) if self.watched is None else self.watched
+        return sum(max(0.0, min(last, end) - max(first, start)) for first, last in parts)
 
     def within(self, start: float, end: float) -> Session:
         """What lies in an interval, cut at its ends; the clock stays."""
@@ -33,7 +47,7 @@ class Session:
             for item in self.bouts
             if item.start <= end and item.end >= start and (item.kind == POINT or overlap(item, start, end) > 0)
         )
-        return replace(self, length=end - start, bouts=tuple(bouts))
+        return replace(self, length=end - start, bouts=tuple(bouts), watched=None)
 
 
 def overlap(item: GroundTruth, start: float, end: float) -> float:
@@ -50,13 +64,21 @@ def sessions_of(annotations: Annotations) -> list[Session]:
     found = []
     for name, videos in by_name.items():
         bouts = tuple(joined([replace(video, segments=video.settled) for video in videos]))
-        length = sum(_reviewed(video) for video in videos) or max((item.end for item in bouts), default=0.0)
-        found.append(Session(name, videos[0].name if len(videos) == 1 else name, length, bouts))
+        watched = _watched(videos)
+        length = sum(end - start for start, end in watched) or max((item.end for item in bouts), default=0.0)
+        everything = all(video.reviewed is None for video in videos) or not watched
+        media = videos[0].name if len(videos) == 1 else name
+        found.append(Session(name, media, length, bouts, None if everything else watched))
     return found
 
 
-def _reviewed(video: VideoAnnotation) -> float:
-    """Seconds of a video that were reviewed."""
-    if video.reviewed is None:
-        return video.duration
-    return sum(end - start for start, end in video.reviewed)
+def _watched(videos: Iterable[VideoAnnotation]) -> Ranges:
+    """What was reviewed of videos behind one another, on their common clock."""
+    ranges: list[tuple[float, float]] = []
+    before = 0.0
+    for video in videos:
+        duration = video.duration or last_end(video.segments)
+        known = ((0.0, video.duration),) if video.reviewed is None else video.reviewed
+        ranges += [(before + start, before + end) for start, end in known if end > start]
+        before += duration
+    return tuple(ranges)

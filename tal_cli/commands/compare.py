@@ -39,7 +39,8 @@ def compare(
 ) -> None:
     """Compare two prediction files.
 
-    Prints mAP, the AP of each label and the cost of each type of error for both.
+    Prints mAP, the AP of each label, precision, recall and F1 of what each model shows, and the cost of each type of
+    error for both.
     """
     from tal_cli.evaluation.comparison import compare as lay_side_by_side
 
@@ -54,6 +55,8 @@ def compare(
     print()
     _print("mAP at tIoU", result.precision)
     _print("label (mean AP)", result.labels)
+    _print("shown, tIoU 0.5", result.shown)
+    _print("label (F1 shown)", result.shown_labels)
     _print("of the best G", [*result.shares, result.missed])
     _print("costs mAP_N", result.costs)
 

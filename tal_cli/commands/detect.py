@@ -189,6 +189,7 @@ def detect(
         detector.weights_sha256,
         detector.labels,
         detector.run_videos,
+        points=detector.points,
         frames=frames,
         display_score=detector.display_scores,
         min_score=detector.display_scores if min_score is None else dict.fromkeys(detector.labels, min_score),

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from tal_cli.safe_text import printable
 
@@ -53,14 +54,20 @@ def _fitting(cells: Sequence[Sequence[str]], width: int, optional: Sequence[str]
 
 
 def _print_aligned(rows: Iterable[Sequence[str]]) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in aligned(rows)))
+    sys.stdout.flush()
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows as lines whose columns begin below one another."""
     from rich.cells import cell_len
 
     table = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
-    sys.stdout.flush()
+    return [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -87,6 +94,18 @@ def print_json(document: object) -> None:
 def print_path(path: object) -> None:
     """Print the path of a written file."""
     print(printable(str(path)), flush=True)
+
+
+def print_or_write(content: bytes, output: Path | None) -> None:
+    """Print bytes, or write them to a file and print its path."""
+    if output is None:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+        return
+    from tal_cli.extractors.files.atomic import write_atomically
+
+    write_atomically(output, content)
+    print_path(output)
 
 
 def _print(renderable: object) -> None:

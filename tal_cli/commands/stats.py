@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +12,7 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import Quiet, finite
-from tal_cli.commands.printing import print_json, print_path, print_table
+from tal_cli.commands.printing import print_json, print_or_write, print_table
 from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import printable
 
@@ -81,7 +80,7 @@ def stats(
     if chosen in ("svg", "png"):
         from tal_cli.behaviour.ethogram import ethogram
 
-        _write_bytes(ethogram(sessions, "svg" if chosen == "svg" else "png"), output)
+        print_or_write(ethogram(sessions, "svg" if chosen == "svg" else "png"), output)
         return
     rows = stat_rows(sessions, annotations, fields, step, exclude or (), is_closed=is_closed)
     document: dict[str, Any] = {"rows": rows}
@@ -95,7 +94,7 @@ def stats(
         import json
 
         text = json.dumps(document, ensure_ascii=False, indent=1) + "\n" if chosen == "json" else _csv(rows)
-        _write_bytes(text.encode(), output)
+        print_or_write(text.encode(), output)
 
 
 def bin_options(told: Sequence[str]) -> tuple[float | None, bool]:
@@ -215,14 +214,3 @@ def _csv(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows({name: _text(v) if isinstance(v, list) else v for name, v in row.items()} for row in rows)
     return text.getvalue()
-
-
-def _write_bytes(content: bytes, output: Path | None) -> None:
-    from tal_cli.extractors.files.atomic import write_atomically
-
-    if output is None:
-        sys.stdout.buffer.write(content)
-        sys.stdout.flush()
-        return
-    write_atomically(output, content)
-    print_path(output)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tal_cli import console
 from tal_cli.commands.dataclass_options import OptionsFile, takes
 from tal_cli.commands.options import Quiet
-from tal_cli.commands.printing import print_path
+from tal_cli.commands.printing import aligned, print_path
 from tal_cli.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from tal_cli.training.run import TrainingRun
 
 EXAMPLE = "Example: tal train --dataset mine/annotations.json --features mine/features -o runs/mine"
 
@@ -20,11 +25,33 @@ def train(options: TrainingOptions, file: OptionsFile = None, quiet: Quiet = Fal
     """
     from tal_cli.training.prepare import prepare
     from tal_cli.training.trainer import train as run_training
+    from tal_cli.training.validation.labels import label_figures, table
 
     run = prepare(options)
     result = run_training(run)
+    if not run.processes.leads:
+        return
+    console.table(aligned(table(label_figures(run, result))))
     console.note(f"{run.out} contains {result.description(run)}")
     if result.hint():
         console.note(result.hint())
-    if run.processes.leads:
-        print_path(run.out)
+    _say_next(run)
+    print_path(run.out)
+
+
+def _say_next(run: TrainingRun) -> None:
+    """Commands that evaluate what was held out, and that use the model."""
+    from tal_cli.datasets.catalog import BENCHMARKS
+    from tal_cli.datasets.splits import HELD_OUT
+    from tal_cli.training.validation.folds import FOUND
+
+    dataset = run.options.dataset
+    truth = ("--dataset" if dataset in BENCHMARKS else "--annotations", dataset, "--subset", HELD_OUT)
+    if run.folds is not None:
+        console.next_step("tal", "eval", run.out / FOUND, *truth)
+    elif run.validation:
+        features = dict.fromkeys(video.file.path for video in run.validation)
+        found = run.out / FOUND
+        console.next_step("tal", "detect", *features, "--model", run.out, "--min-score", 0, "--output", found)
+        console.next_step("tal", "eval", found, *truth)
+    console.next_step("tal", "detect", "VIDEOS", "--model", run.out)

@@ -33,10 +33,10 @@ class Split:
     note: str = ""
 
 
-def split_own(annotations: Annotations, path: str | Path) -> Split:
+def split_own(annotations: Annotations, path: str | Path, *, holds_out: bool = True) -> Split:
     """The split given by subsets with conventional names; without such names, training is on all videos.
 
-    Without a subset to evaluate on, a fifth of the videos is held out if there are at least ten.
+    Without a subset to evaluate on, a fifth of the videos is held out if there are at least ten, unless none is wanted.
 
     Raises:
         AnnotationError: no instance to train on.
@@ -48,6 +48,8 @@ def split_own(annotations: Annotations, path: str | Path) -> Split:
     if test is not None:
         return Split(annotations, train, test)
     note = "" if known else f"no subset is named training or validation ({', '.join(sorted(filled))}): training on all"
+    if not holds_out:
+        return Split(annotations, train, None, note)
     kept = held_out([video for video in annotations.of(train) if video.segments])
     if not kept:
         return Split(annotations, train, None, note)

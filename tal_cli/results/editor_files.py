@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from tal_cli.datasets.annotations import POINT
 from tal_cli.datasets.formats import elan
 from tal_cli.extractors.errors import InputError
 from tal_cli.results.parsed import Results, Row, VideoSegments, dict_of, number_of, parse_rows, row_of
@@ -40,7 +41,7 @@ def _timeline(path: str | Path, number: int, timeline: Any) -> VideoSegments:
     def parse(marker: Any) -> Row:
         about, span = marker["metadata"]["tal"], marker["marked_range"]
         start = _seconds(span["start_time"]) - origin
-        return row_of(about["label"], start, start + _seconds(span["duration"]), about["score"])
+        return row_of(about["label"], start, start + _seconds(span["duration"]), about["score"], about.get("kind"))
 
     rows = parse_rows(path, name, markers, parse, "a marker with a range, and label and score under metadata.tal")
     where = _unquoted(source.removeprefix("file://"))
@@ -71,7 +72,9 @@ def _task(path: str | Path, number: int, task: Any) -> VideoSegments:
 
     def parse(region: Any) -> Row:
         ((span,), (label,)) = region["value"]["ranges"], region["value"]["timelinelabels"]
-        return row_of(label, (span["start"] - 1) / fps, span["end"] / fps, region["score"])
+        is_point = POINT in dict_of(region.get("meta")).get("text", ())
+        start, end = (span["start"] - 1) / fps, span["end"] / fps
+        return row_of(label, start, start if is_point else end, region["score"], POINT if is_point else None)
 
     rows = parse_rows(path, name, regions, parse, "a region with a range of frames, a label and a score")
     return VideoSegments(name, rows, _unquoted(source.replace("/data/local-files/?d=", "/", 1)), fps=fps)
@@ -86,7 +89,9 @@ def from_elan(path: str | Path, text: str) -> Results:
     document = elan.parse(Path(path), text)
 
     def parse(item: elan.Item) -> Row:
-        return row_of(document.labels[item.tier], *item.span, item.value)
+        score, _, kind = item.value.partition(" ")
+        start, end = item.span
+        return row_of(document.labels[item.tier], start, start if kind == POINT else end, score, kind)
 
     expected = "a score; where values are labels, this is an annotation file, which goes to --annotations"
     rows = parse_rows(path, document.video, document.items, parse, expected)

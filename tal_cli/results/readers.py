@@ -133,10 +133,12 @@ def _csv_rows(path: str | Path, text: str, label_key: str) -> Iterator[Sequence[
         if not set(columns) <= set(names):
             raise InputError(path, EXPECTED.format(",".join(columns)))
         places = [names.index(column) for column in columns]
+        kind = names.index("kind") if "kind" in names else len(names)
         for row in table:
             if row:
                 video, label, *numbers = (row[place] if place < len(row) else None for place in places)
-                yield video, label, *(number and with_point(number, between) for number in numbers)
+                told = row[kind] if kind < len(row) else None
+                yield video, label, *(number and with_point(number, between) for number in numbers), told
     except csv.Error as error:
         raise InputError(path, f"line {table.line_num}: {error}") from error
 
@@ -153,6 +155,8 @@ def _from_parquet(path: str | Path, label_key: str) -> Results:
         raise InputError(path, f"not a Parquet file that can be read: {error}") from error
     if not set(columns) <= set(table.schema_arrow.names):
         raise InputError(path, EXPECTED.format(",".join(columns)))
+    if "kind" in table.schema_arrow.names:
+        columns = (*columns, "kind")
 
     def rows() -> Iterator[Sequence[Any]]:
         try:

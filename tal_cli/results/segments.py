@@ -6,7 +6,9 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from tal_cli.datasets.annotations import POINT
 from tal_cli.extractors.features.sequence import FileClock
+from tal_cli.safe_text import one_line
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class Segment:
     subject: str | None = None
 
 
+def titled(segment: Segment) -> str:
+    """A segment's label on one line, and whether it is a point."""
+    return f"{one_line(segment.label)} (point)" if segment.kind == POINT else one_line(segment.label)
+
+
 @dataclass(frozen=True)
 class Detections:
     """Segments detected in one video.
@@ -32,7 +39,7 @@ class Detections:
         duration: seconds.
         fps: frames per second (the average, on variable rate).
         frames: number of decoded frames.
-        segments: sorted by descending score; 0 <= start < end <= duration.
+        segments: sorted by descending score; 0 <= start < end <= duration, of points start = end.
         file_clock: time of the first frame on the clock of players and editing programs.
     """
 

@@ -32,6 +32,7 @@ EPOCHS, FEWEST_EPOCHS = 40, 8  # including warm-up
 RARE = 0.02  # smaller fractions of instances are not reported
 POSITIVES = 4  # approximate number of positive points per instance
 DROPPED = 0.5  # share of channels dropped where they outnumber instances: then chance tells any two of these apart
+SHOWN_RIGHT = 0.5  # share of the segments that a person is shown that should be right, where it can be measured
 NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # model widths; WIDE_FROM instances and more use the wide one
 
 
@@ -157,6 +158,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             class_loss="focal",
             iou_weight_power=0.2,
             select="best-test",
+            display_precision=SHOWN_RIGHT,
         ),
         inference=InferenceConfig(chunk_length=length, chunk_overlap=length // 2),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tal_cli import console
@@ -64,8 +64,17 @@ class TrainingData:
         return (self.train,) if self.test is None else (self.train, self.test)
 
 
-def find_data(dataset: str, features: Path | None, train_subset: str | None, test_subset: str | None) -> TrainingData:
+def find_data(
+    dataset: str,
+    features: Path | None,
+    train_subset: str | None,
+    test_subset: str | None,
+    *,
+    holds_out: bool = True,
+) -> TrainingData:
     """The annotations and features of a built-in data set or of an annotation file.
+
+    holds_out: whether there is a subset to evaluate on, part of the training videos if need be.
 
     Raises:
         MissingError: the annotations are not there.
@@ -76,7 +85,9 @@ def find_data(dataset: str, features: Path | None, train_subset: str | None, tes
     if path is None:
         data = _benchmark_data(dataset, features, train_subset, test_subset)
     else:
-        data = _own_data(path, features, train_subset, test_subset)
+        data = _own_data(path, features, train_subset, test_subset, holds_out=holds_out)
+    if not holds_out:
+        data = replace(data, test=None, expected=replace(data.expected, subsets=data.expected.subsets[:1]))
     if not data.features.exists():
         raise MissingError(f"{data.features}: no such file or folder of features", MAKE_FEATURES)
     for subset in data.subsets:
@@ -92,10 +103,12 @@ def name_of(path: Path) -> str:
     return path.resolve().parent.name or stem if stem == USUAL_NAME else stem
 
 
-def _own_data(path: Path, features: Path | None, train: str | None, test: str | None) -> TrainingData:
+def _own_data(
+    path: Path, features: Path | None, train: str | None, test: str | None, *, holds_out: bool
+) -> TrainingData:
     annotations = load_annotations(path).settled()
     if train is None and test is None:
-        split = split_own(annotations, path)
+        split = split_own(annotations, path, holds_out=holds_out)
         if split.note:
             console.note(split.note)
         annotations, train, test = split.annotations, split.train, split.test
@@ -139,18 +152,14 @@ def check_ground_truth(data: TrainingData, *, speak: bool = True) -> None:
     """Check the annotations as `tal datasets check` does; problems that do not end the run are printed if `speak`.
 
     Raises:
-        InputError: a subset without instances, an unknown label, a label missing from the training subset.
+        InputError: a subset without instances, an unknown label.
     """
-    fatal = (
-        (EMPTY_SUBSET, UNKNOWN_LABEL)
-        if data.name in BENCHMARKS
-        else (EMPTY_SUBSET, UNKNOWN_LABEL, LABEL_NOT_IN_TRAINING)
-    )
     found = list(check_annotations(data.annotations, data.expected))
-    ends = summarise([problem for problem in found if problem.kind in fatal])
+    ends = summarise([problem for problem in found if problem.kind in (EMPTY_SUBSET, UNKNOWN_LABEL)])
     if ends:
         raise InputError(data.path, "; ".join(ends), "`tal datasets check` lists all problems")
-    for line in summarise(found) if speak else ():
+    told = [problem for problem in found if problem.kind != LABEL_NOT_IN_TRAINING]  # `doubts` tells of these
+    for line in summarise(told) if speak else ():
         console.warn(line)
 
 

@@ -52,6 +52,14 @@ class TrainingOptions:
     ] = None
     train_subset: Annotated[str | None, Option(metavar="NAME", help="Subset to train on.")] = None
     test_subset: Annotated[str | None, Option(metavar="NAME", help="Subset to evaluate on.")] = None
+    folds: Annotated[
+        int | None,
+        Option(
+            min=2,
+            metavar="K",
+            help="Hold out each of K parts of the videos once, then train on all: for small sets.",
+        ),
+    ] = None
     evaluate_every: Annotated[int, Option(min=1, metavar="N", help="Number of epochs between evaluations.")] = 5
     resume: Annotated[bool, Option("--resume", help="Resume an interrupted run; the result is the same.")] = False
     init: Annotated[

@@ -12,6 +12,7 @@ from tal_cli.datasets.catalog import BENCHMARKS
 from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.datasets.training_data import FeatureVideo, resampled
 from tal_cli.devices import resolve_device
+from tal_cli.evaluation.behaviour.points import point_labels
 from tal_cli.extractors.errors import RecipeError, UsageError
 from tal_cli.extractors.files.atomic import leftovers, naming, sweep
 from tal_cli.models.recipe.features import FeatureSpec
@@ -35,6 +36,8 @@ from tal_cli.training.options import TrainingOptions
 from tal_cli.training.run import TrainingRun
 from tal_cli.training.state import FILE, FOLDER, initial_weights, videos_before
 from tal_cli.training.trackers import open_tracker
+from tal_cli.training.validation.folds import FOLDS
+from tal_cli.training.validation.labels import doubts
 
 NAMED = 12  # held-out videos are listed up to this number, else only counted
 ONE_LABEL = "action"  # label of class-agnostic detectors
@@ -56,16 +59,26 @@ def prepare(options: TrainingOptions) -> TrainingRun:
     device = processes.device or resolve_device(options.device)
     out = processes.agree(run_folder(options) if processes.leads else None)
     initial = initial_weights(options.init)
-    data = find_data(options.dataset, options.features, options.train_subset, options.test_subset)
+    if options.folds is not None and options.test_subset is not None:
+        raise UsageError("--folds and --test-subset cannot be used together: every video is held out once")
+    data = find_data(
+        options.dataset,
+        options.features,
+        options.train_subset,
+        options.test_subset,
+        holds_out=options.folds is None,
+    )
     recipe = choose_recipe(options, data)
     spec = recipe.features if recipe is not None else feature_spec(data, options.recipe_overrides)
     check_ground_truth(data, speak=processes.leads)
     if recipe is not None and recipe.training.class_agnostic:
         data = replace(data, annotations=data.annotations.with_one_label(ONE_LABEL))
     videos, validation = load_subsets(data, spec, speak=processes.leads)
-    check_instances(videos, data.train)
+    check_instances(videos, data.train, options.folds)
     if recipe is None:
-        recipe = derive(options, data, spec, videos, speak=processes.leads)
+        recipe = derive(options, out.resolve().name, data, spec, videos, speak=processes.leads)
+    if points := point_labels([video.annotation for video in videos]):
+        recipe = override(recipe, {"inference.points": points, **options.recipe_overrides})
     if recipe.model.resample:
         videos = [resampled(video, recipe) for video in videos]
     check_labels(data.annotations.labels, recipe.model.classes, str(data.path))
@@ -73,7 +86,9 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         recipe.inference.check_labels(data.annotations.labels)
     except ValueError as error:
         raise RecipeError(f"recipe {recipe.name}: {error}", f"{data.path} has other labels") from error
-    describe(data, recipe, videos, validation, out)
+    describe(data, recipe, videos, validation, out, options.folds)
+    for line in doubts(data.annotations.labels, videos, validation, folds=options.folds is not None):
+        console.warn(line)
     if processes.leads:
         make_folder(out)
     return TrainingRun(
@@ -93,6 +108,7 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         trained_before=videos_before(options.init, out if options.resume else None),
         tracker=open_tracker(options.log, out, options.resume) if processes.leads else None,
         processes=processes,
+        folds=options.folds,
     )
 
 
@@ -116,7 +132,13 @@ def choose_recipe(options: TrainingOptions, data: TrainingData) -> Recipe | None
 
 
 def derive(
-    options: TrainingOptions, data: TrainingData, spec: FeatureSpec, videos: Sequence[FeatureVideo], *, speak: bool
+    options: TrainingOptions,
+    name: str,
+    data: TrainingData,
+    spec: FeatureSpec,
+    videos: Sequence[FeatureVideo],
+    *,
+    speak: bool,
 ) -> Recipe:
     """A recipe derived for these videos, with overrides; the derivation is printed if `speak`.
 
@@ -124,7 +146,7 @@ def derive(
         UsageError: overrides that contradict the features, or change the classes.
     """
     shape = data_shape(videos)
-    recipe = override(derive_recipe(data.name, spec, shape, len(data.annotations.labels)), options.recipe_overrides)
+    recipe = override(derive_recipe(name, spec, shape, len(data.annotations.labels)), options.recipe_overrides)
     if recipe.features != spec:
         raise UsageError("--set features: without a recipe, feature settings are read from the files")
     if recipe.training.class_agnostic:
@@ -141,14 +163,19 @@ def make_folder(out: Path) -> None:
     """Create the run's folder and remove partial files of an interrupted run."""
     with naming(out):
         out.mkdir(parents=True, exist_ok=True)
-    for folder in (out, out / FOLDER):
+    for folder in (out, out / FOLDER, *out.glob(f"{FOLDS}/*"), *out.glob(f"{FOLDS}/*/{FOLDER}")):
         sweep(file for files in leftovers(folder).values() for file in files)
 
 
-def check_instances(videos: Sequence[FeatureVideo], subset: str) -> None:
-    """Raise UsageError if there is no instance to train on."""
-    if not any(len(video.labels) for video in videos):
+def check_instances(videos: Sequence[FeatureVideo], subset: str, folds: int | None) -> None:
+    """Raise UsageError if there is no instance to train on, or none for each fold."""
+    filled = sum(bool(len(video.labels)) for video in videos)
+    if not filled:
         raise UsageError(f"subset {subset!r} has no instance to train on", "name another with --train-subset")
+    if folds is not None and folds > filled:
+        raise UsageError(
+            f"--folds {folds}: instances are in only {counted(filled, 'video')}", "a fold needs one video at least"
+        )
 
 
 def run_folder(options: TrainingOptions) -> Path:
@@ -160,19 +187,29 @@ def run_folder(options: TrainingOptions) -> Path:
     name = options.dataset if options.dataset in BENCHMARKS else name_of(Path(options.dataset))
     out = options.output
     if out is None and options.resume:
-        found = sorted(Path("runs").glob(f"{name}-*/{FOLDER}/{FILE}"), key=lambda path: path.stat().st_mtime)
+        found = [run for run in Path("runs").glob(f"{name}-*") if states(run)]
         if not found:
             raise UsageError(f"no run of {name} in runs/ to resume", "give the run folder with --output")
-        out = found[-1].parents[1]
+        out = max(found, key=lambda run: max(path.stat().st_mtime for path in states(run)))
     out = out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     check_folder(out)
-    if not options.resume and (out / FOLDER / FILE).exists():
+    if not options.resume and states(out):
         raise UsageError(f"{out} already contains a run", "continue it with --resume, or choose another --output")
     return out
 
 
+def states(run: Path) -> list[Path]:
+    """The saved states in a run folder: of the run, and of its folds."""
+    return [*run.glob(f"{FOLDER}/{FILE}"), *run.glob(f"{FOLDS}/*/{FOLDER}/{FILE}")]
+
+
 def describe(
-    data: TrainingData, recipe: Recipe, videos: Sequence[FeatureVideo], validation: Sequence[FeatureVideo], out: Path
+    data: TrainingData,
+    recipe: Recipe,
+    videos: Sequence[FeatureVideo],
+    validation: Sequence[FeatureVideo],
+    out: Path,
+    folds: int | None,
 ) -> None:
     """Print the data and the evaluation of the run."""
     instances = sum(len(video.labels) for video in videos)
@@ -188,6 +225,10 @@ def describe(
         names = f": {', '.join(video.annotation.name for video in validation)}" if len(validation) <= NAMED else ""
         console.note(f"evaluating on {counted(len(validation), 'video')} in {data.test}; {kept}")
         console.note(f"held out{names}; recorded in {out / RUN_RECORD}, for `tal eval --subset {HELD_OUT}`")
+    elif folds is not None:
+        console.note(
+            f"{folds} folds: as many detectors, each evaluated on the videos that it is not trained on, then one"
+        )
     else:
         console.note("no subset to evaluate on; the model of the last epoch is the result")
     if len(videos) < recipe.training.batch_size:

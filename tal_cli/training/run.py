@@ -41,6 +41,9 @@ class TrainingRun:
         initial: initial weights by parameter name; those of another shape are ignored.
         trained_before: names of the videos on which the initial weights were trained, if recorded.
         processes: process group; every process computes a part of each batch.
+        folds: number of folds of the videos, each held out once before training on all; None: no folds.
+        stop: epochs after which training ends, whatever is left of the schedule; None: all of it.
+        keep_found: whether what each evaluation finds is kept in the run folder.
     """
 
     recipe: Recipe
@@ -59,6 +62,9 @@ class TrainingRun:
     trained_before: tuple[str, ...] = ()
     tracker: Tracker | None = None
     processes: Processes = ALONE
+    folds: int | None = None
+    stop: int | None = None
+    keep_found: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,11 @@ class TrainingResult:
     average: float | None
     best_epoch: int = 0  # 0: none was evaluated
     best: float = -1.0
+    folds: int = 0  # that chose the number of epochs
 
     def description(self, run: TrainingRun) -> str:
         """The weights in the run folder, as text."""
-        chosen = "of the last epoch"
+        chosen = f"of as many epochs as were best in {self.folds} folds" if self.folds else "of the last epoch"
         if run.recipe.training.select == "best-test" and run.validation:
             chosen = f"with the highest mAP on {run.validation[0].annotation.subset}, chosen by looking at it"
         reached = "" if self.average is None else f": average mAP {self.average:.4f}"

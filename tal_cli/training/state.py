@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,9 @@ def load_state(run: Path) -> TrainingState | None:
 
 
 def fingerprint(recipe: Recipe, labels: Sequence[str], videos: Sequence[FeatureVideo], precision: str) -> str:
-    """Hash of everything that determines the result: recipe, labels, precision, videos, lengths, instances, and what
-    was reviewed."""
-    digest = hashlib.sha256(dump_recipe(recipe).encode())
+    """Hash of everything that determines the result: recipe (but its name, which is the folder's), labels, precision,
+    videos, lengths, instances, and what was reviewed."""
+    digest = hashlib.sha256(dump_recipe(recipe.model_copy(update={"name": ""})).encode())
     digest.update(json.dumps([list(labels), precision]).encode())
     for video in videos:
         digest.update(f"{video.annotation.name}\0{video.length}\0".encode())
@@ -107,6 +107,16 @@ class MetricsLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def read_evaluation(run: Path, epoch: int) -> dict[str, Any] | None:
+    """The evaluation of an epoch that a run's `metrics.jsonl` has; None if it has none."""
+    path = run / METRICS
+    lines = (json.loads(line) for line in path.read_bytes().splitlines()) if path.is_file() else ()
+    found: Iterator[dict[str, Any]] = (
+        line["evaluation"] for line in lines if line["epoch"] == epoch and "evaluation" in line
+    )
+    return next(found, None)
 
 
 def _done_by(line: bytes, step: int) -> bool:

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from tal_cli import console
-from tal_cli.evaluation.average_precision import Evaluation
 from tal_cli.extractors.cpu import usable_cores
 from tal_cli.extractors.errors import InputError, TalError, UsageError
 from tal_cli.extractors.extraction.precision import precision
@@ -32,7 +31,8 @@ from tal_cli.training.batches import Batches, Parts, split_batch
 from tal_cli.training.run import TrainingResult, TrainingRun, write_record
 from tal_cli.training.schedule import Schedule
 from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_matching, load_state, save_state
-from tal_cli.training.validation import validate
+from tal_cli.training.validation.folds import cross_validate, keep_found
+from tal_cli.training.validation.videos import Validation, figures, headline, validate
 
 VALUES_PER_THREAD = 1 << 16
 SAVE_SECONDS = 60.0  # a killed run loses at most this much, or its current epoch
@@ -46,12 +46,16 @@ class TrainingDiverged(TalError):
 
 def train(run: TrainingRun) -> TrainingResult:
     """Train; writes `model.safetensors`, `recipe.yaml`, `labels.txt`, `metrics.jsonl`, `run.json` and `state/` to the
-    run folder.
+    run folder, and with folds `folds/`, `folds.json` and `held-out.json`.
 
     Raises:
         TrainingDiverged: a loss or a gradient that is not finite.
         UsageError: the folder's state belongs to another recipe or other data.
     """
+    return _train(run) if run.folds is None else cross_validate(run, _train)
+
+
+def _train(run: TrainingRun) -> TrainingResult:
     trainer = Trainer(run)
     if run.processes.leads:
         write_record(run)  # not before: a run that cannot be resumed keeps the record it has
@@ -85,6 +89,7 @@ class Trainer:
         self.blend = get_ema_multi_avg_fn(config.ema_decay)
         self.fingerprint = fingerprint(run.recipe, run.labels, run.videos, run.precision)
         self.step = 0
+        self.end = min(self.schedule.steps, self.batches.per_epoch * (run.stop or self.schedule.steps))
         self.evaluated: float | None = None  # average mAP of the last evaluation in this process
         self.result = TrainingResult(0, None)
         if run.resume:
@@ -101,11 +106,11 @@ class Trainer:
     def fit(self) -> TrainingResult:
         """Run all remaining steps."""
         begun = saved = time.monotonic()
-        left = range(self.step, self.schedule.steps)
-        with console.progress("training", self.schedule.steps, "steps", "preparing the first batch") as progress:
+        left = range(self.step, self.end)
+        with console.progress("training", self.end, "steps", "preparing the first batch") as progress:
             for parts in self.batches.each(left, self.ranges, self.run.device):
                 terms = self.learn(parts)
-                progress(self.step, self.schedule.steps)
+                progress(self.step, self.end)
                 progress.describe(self._headline(terms["total"]))
                 ended = self.step % self.batches.per_epoch == 0
                 if ended:
@@ -120,7 +125,7 @@ class Trainer:
 
     def _headline(self, loss: float) -> str:
         reached = "-" if self.evaluated is None else f"{self.evaluated:.3f}"
-        return f"epoch {self.epoch} of {self.schedule.steps // self.batches.per_epoch} loss {loss:.3f} mAP {reached}"
+        return f"epoch {self.epoch} of {self.end // self.batches.per_epoch} loss {loss:.3f} mAP {reached}"
 
     @property
     def epoch(self) -> int:
@@ -207,14 +212,15 @@ class Trainer:
     def _end_epoch(self, loss: float) -> None:
         """Evaluate if due, and write the model if these weights are selected."""
         config = self.run.recipe.training
-        is_last = self.step == self.schedule.steps
+        is_last = self.step == self.end
         average, recipe = None, self.run.recipe
-        if self.run.validation and (is_last or self.epoch % self.run.evaluate_every == 0):
-            evaluation, shown = self._evaluate()
-            average = self.evaluated = evaluation.average
-            recipe = override(recipe, {"inference.display_score": shown}) if shown else recipe
         text = f"epoch {self.epoch}: loss {loss:.4f}"
-        console.note(text if average is None else f"{text}, average mAP {average:.4f}")
+        if self.run.validation and (is_last or self.epoch % self.run.evaluate_every == 0):
+            found = self._evaluate()
+            average = self.evaluated = found.evaluation.average
+            recipe = override(recipe, {"inference.display_score": found.display}) if found.display else recipe
+            text = f"{text}, {headline(found.evaluation)}"
+        console.note(text)
         improved = average is not None and average > self.result.best
         if average is not None and improved:
             self.result = replace(self.result, best_epoch=self.epoch, best=average)
@@ -223,17 +229,18 @@ class Trainer:
                 save_model(self.run.out, self.average, recipe, self.run.labels)
             self.result = replace(self.result, epoch=self.epoch, average=average)
 
-    def _evaluate(self) -> tuple[Evaluation, dict[str, float]]:
+    def _evaluate(self) -> Validation:
         with console.progress("evaluating", len(self.run.validation), "videos") as progress:
             run = self.run
-            evaluation, shown = validate(
-                self.average, run.recipe, run.labels, run.validation, run.tiou, progress, self.processes
-            )
+            found = validate(self.average, run.recipe, run.labels, run.validation, run.tiou, progress, self.processes)
         if self.metrics is not None:
-            self.metrics.write(step=self.step, epoch=self.epoch, evaluation=evaluation.as_json())
+            self.metrics.write(step=self.step, epoch=self.epoch, evaluation=found.evaluation.as_json())
         if self.run.tracker is not None:
-            self.run.tracker.add("mAP", evaluation.average, self.step)
-        return evaluation, shown
+            for name, value in figures(found.evaluation).items():
+                self.run.tracker.add(name, value, self.step)
+        if self.run.keep_found and self.processes.leads:
+            keep_found(found.found, self.run, self.epoch)
+        return found
 
     def save(self) -> None:
         """Write the training state; only process 0 does."""
@@ -266,7 +273,7 @@ class Trainer:
         self.normalizer.value = state.loss_norm
         self.step = state.step
         self.result = TrainingResult(**state.result)
-        console.note(f"resuming after step {self.step} of {self.schedule.steps}")
+        console.note(f"resuming after step {self.step} of {self.end}")
 
 
 def useful_threads(values: int, cores: int) -> int:

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from tal_cli.datasets.annotations import Annotations
+from tal_cli.datasets.annotations import POINT, Annotations
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, is_video, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 
@@ -70,7 +70,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     document = parse(path, text)
     entries = []
     for item in document.items:
-        is_label = item.value and finite(item.value) is None
+        is_label = item.value and finite(item.value.removesuffix(f" {POINT}")) is None
         label = item.value if is_label else document.labels[item.tier]
         if not label:
             raise _nameless(path, document.video, item.identity)

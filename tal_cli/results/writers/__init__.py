@@ -31,6 +31,7 @@ class RunInfo:
         run_videos: what the model was trained on, where that is known; formats with a place for it write it.
         terminal: whether the output is a terminal; only then are colours written.
         file: the file that is written; None for standard output.
+        points: those of the labels that are points; tables then have a column for the kind.
         frames: whether CSV has frame numbers beside seconds.
         min_score: the score from which segments of each label are listed, where that is known.
         display_score: the score from which the model shows segments of each label to people, where that is known.
@@ -43,6 +44,7 @@ class RunInfo:
     run_videos: RunVideos | None = None
     terminal: bool = False
     file: Path | None = None
+    points: tuple[str, ...] = ()
     frames: bool = False
     min_score: Mapping[str, float] = field(default_factory=dict)
     display_score: Mapping[str, float] = field(default_factory=dict)

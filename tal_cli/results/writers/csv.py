@@ -1,4 +1,4 @@
-"""`csv`: one row per segment under the header `video,label,start,end,score`."""
+"""`csv`: one row per segment under the header `video,label,start,end,score`; then `kind` if some labels are points."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tal_cli.results.writers import RunInfo
 from tal_cli.results.writers.json import DECIMALS
 
 HEADER = ("video", "label", "start", "end", "score")
+KIND = ("kind",)
 FRAMES = ("start_frame", "end_frame")
 
 
@@ -29,12 +30,14 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
 
     With frames (`RunInfo.frames`), each row ends with its first frame and the one after its last.
     """
-    file.write(_lines([HEADER + FRAMES if run.frames else HEADER]))
+    file.write(_lines([HEADER + (KIND if run.points else ()) + (FRAMES if run.frames else ())]))
     for found in detections:
         rows = [
             (found.video, s.label, *(round(value, DECIMALS) for value in (s.start, s.end, s.score)))
             for s in found.in_time()
         ]
+        if run.points:
+            rows = [(*row, s.kind) for row, s in zip(rows, found.in_time(), strict=True)]
         if run.frames:
             times = times_of(found)
             spans = (frame_span(s.start, s.end, times) if len(times) else ("", "") for s in found.in_time())

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tal_cli import console
-from tal_cli.results.segments import Detections
+from tal_cli.results.segments import Detections, titled
 from tal_cli.results.writers import RunInfo
 from tal_cli.results.writers.timecode import timecode_rate
 from tal_cli.safe_text import one_line
@@ -53,7 +53,7 @@ def edit_list(detections: Detections) -> str:
         first, end = rate.frames_of(segment.start, segment.end)
         after = record + end - first
         codes = " ".join(rate.text(frame) for frame in (origin + first, origin + end, record, after))
-        label = one_line(segment.label)
+        label = titled(segment)
         lines += [
             f"{number:03d}  AX       V     C        {codes}",
             f"* FROM CLIP NAME: {one_line(Path(detections.path).name)}",

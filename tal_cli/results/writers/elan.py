@@ -1,7 +1,8 @@
 """`elan`: an ELAN document (.eaf, EAF 3.0) with a tier per label and the video linked; one video per file.
 
 Annotations on one ELAN tier must not overlap, so where segments of one label do, the later ones go to further tiers
-`label (2)`, `label (3)`. The value of an annotation is its score. Times are milliseconds on the file's clock, which
+`label (2)`, `label (3)`. The value of an annotation is its score, of a point
+`SCORE point`. Times are milliseconds on the file's clock, which
 ELAN's player follows. The video is linked as ELAN itself writes links, letter by letter: it does not understand quoted
 ones. Properties in the header say what names of tiers and media do not, for reading the document back.
 """
@@ -19,6 +20,7 @@ from typing import BinaryIO
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from tal_cli.datasets.annotations import POINT
 from tal_cli.datasets.formats.elan import LABEL, OFFSET, VIDEO, label_of
 from tal_cli.results.media_links import media_type, relative_path
 from tal_cli.results.segments import Detections
@@ -32,7 +34,7 @@ SCHEMA_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 # ELAN asks for a name of every tier.
 NAMELESS = "(no label)"
 
-Cue = tuple[int, int, float]
+Cue = tuple[int, int, str]
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:
@@ -62,7 +64,7 @@ def document_of(detections: Detections, run: RunInfo) -> bytes:
                 TIME_SLOT_REF1=first,
                 TIME_SLOT_REF2=last,
             )
-            SubElement(annotation, "ANNOTATION_VALUE").text = f"{score:.2f}"
+            SubElement(annotation, "ANNOTATION_VALUE").text = score
     order[:] = sorted(order, key=lambda slot: int(slot.get("TIME_VALUE", "0")))
     SubElement(
         document,
@@ -79,7 +81,8 @@ def tiers(detections: Detections) -> list[tuple[str, str, list[Cue]]]:
     """Name, label and (start, end, score) in milliseconds of each tier; none of a tier overlap. In order of labels."""
     by_label: dict[str, list[Cue]] = defaultdict(list)
     for start, end, segment in cues(detections):
-        by_label[segment.label].append((start, end, segment.score))
+        value = f"{segment.score:.2f} {POINT}" if segment.kind == POINT else f"{segment.score:.2f}"
+        by_label[segment.label].append((start, end, value))
     named: dict[str, tuple[str, str, list[Cue]]] = {}
     for label in sorted(by_label):
         for number, line in enumerate(without_overlap(by_label[label]), start=1):

@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
+from tal_cli.datasets.annotations import POINT
 from tal_cli.extractors.files.atomic import naming
-from tal_cli.results.segments import Detections
+from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import printable
 
@@ -25,11 +26,16 @@ def segment_rows(detections: Detections) -> list[dict[str, Any]]:
             "label": segment.label,
             "score": round(segment.score, DECIMALS),
             "segment": [round(segment.start, DECIMALS), round(segment.end, DECIMALS)],
-            **({"kind": segment.kind} if segment.kind != "state" else {}),
+            **kind_json(segment),
             **({"subject": segment.subject} if segment.subject else {}),
         }
         for segment in detections.segments
     ]
+
+
+def kind_json(segment: Segment) -> dict[str, str]:
+    """The entry that says that a segment is a point; states have none."""
+    return {"kind": segment.kind} if segment.kind == POINT else {}
 
 
 def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:

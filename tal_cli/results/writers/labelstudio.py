@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
+from tal_cli.datasets.annotations import POINT
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 
@@ -49,6 +50,7 @@ def task(detections: Detections, run: RunInfo) -> dict[str, Any]:
             "type": "timelinelabels",
             "origin": "prediction",
             "score": segment.score,
+            **({"meta": {"text": [POINT]}} if segment.kind == POINT else {}),
             "value": {
                 "ranges": [frame_range(segment.start, segment.end, detections)],
                 "timelinelabels": [segment.label],

@@ -20,6 +20,7 @@ from tal_cli.results.colours import colour_index
 from tal_cli.results.media_links import file_uri
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
+from tal_cli.results.writers.json import kind_json
 from tal_cli.results.writers.timecode import timecode_rate
 from tal_cli.safe_text import one_line, printable
 
@@ -62,7 +63,7 @@ def timeline(detections: Detections, run: RunInfo) -> Any:
                 RationalTime((segment.end - segment.start) * rate, rate),
             ),
             color=COLOURS[colour_index(segment.label) % len(COLOURS)],
-            metadata={"tal": {"label": printable(segment.label), "score": segment.score}},
+            metadata={"tal": {"label": printable(segment.label), "score": segment.score, **kind_json(segment)}},
         )
         clip.markers.append(marker)
     facts = {"version": run.version, "model": run.model, "weights_sha256": run.weights_sha256, "fps": detections.fps}

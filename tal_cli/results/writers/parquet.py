@@ -29,11 +29,12 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
     facts = {"tal.version": run.version, "tal.model": run.model, "tal.weights_sha256": run.weights_sha256}
     if run.run_videos is not None:
         facts["tal.run_videos"] = json.dumps(run.run_videos.as_json())
-    schema = pa.schema(COLUMNS, metadata=facts)
+    columns = COLUMNS | {"kind": pa.string()} if run.points else COLUMNS
+    schema = pa.schema(columns, metadata=facts)
     rows: list[tuple[Any, ...]] = []
     with parquet.ParquetWriter(_Counting(file), schema, compression="zstd") as table:
         for found in detections:
-            rows += [(found.video, s.label, s.start, s.end, s.score) for s in found.segments]
+            rows += [(found.video, s.label, s.start, s.end, s.score, s.kind)[: len(columns)] for s in found.segments]
             if len(rows) >= GROUP:
                 table.write_table(_table(rows, schema))
                 rows.clear()

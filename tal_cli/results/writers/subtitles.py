@@ -8,21 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from tal_cli.results.segments import Detections, Segment
+from tal_cli.datasets.annotations import POINT
+from tal_cli.results.segments import Detections, Segment, titled
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import one_line
 
 # SubRip has no escapes: characters of tags and time lines are replaced by look-alikes.
 SRT_LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")"})
+POINT_SECONDS = 1.0
 VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def cues(detections: Detections) -> Iterator[tuple[int, int, Segment]]:
-    """(start, end) in milliseconds on the file's clock and the segment, by start; none is shorter than 1 ms."""
+    """(start, end) in milliseconds on the file's clock and the segment, by start; none is shorter than 1 ms.
+
+    Points are shown for POINT_SECONDS.
+    """
     offset = detections.file_clock.offset
     for segment in detections.in_time():
         start = max(0, round((offset + segment.start) * 1000))
-        yield start, max(start + 1, round((offset + segment.end) * 1000)), segment
+        end = segment.end + (POINT_SECONDS if segment.kind == POINT else 0.0)
+        yield start, max(start + 1, round((offset + end) * 1000)), segment
 
 
 def clock(milliseconds: int, separator: str) -> str:
@@ -35,7 +41,7 @@ def clock(milliseconds: int, separator: str) -> str:
 
 def caption(segment: Segment) -> str:
     """Text of a subtitle: label and score on one line."""
-    return f"{one_line(segment.label)} {segment.score:.2f}"
+    return f"{titled(segment)} {segment.score:.2f}"
 
 
 def write_srt(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> None:

@@ -13,6 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from tal_cli.datasets.annotations import POINT
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import counted, one_line, seconds_as_clock
@@ -61,10 +62,11 @@ def table_of(detections: Detections, model: str, styles: dict[str, str], optiona
         table.add_column(name, justify="left" if name == "when" else "right", no_wrap=True)
     for segment in detections.in_time():
         style = styles.setdefault(segment.label, COLOURS[len(styles) % len(COLOURS)])
+        is_point = segment.kind == POINT
         cells = {
             "start": Text(seconds_as_clock(segment.start)),
-            "end": Text(seconds_as_clock(segment.end)),
-            "seconds": Text(f"{segment.end - segment.start:.2f}"),
+            "end": Text(POINT if is_point else seconds_as_clock(segment.end)),
+            "seconds": Text("" if is_point else f"{segment.end - segment.start:.2f}"),
             "score": Text(f"{segment.score:.2f}", style="bold" if segment.score >= 0.5 else "dim"),
             "when": Text(bar(segment, detections.duration), style=style),
         }

@@ -58,6 +58,17 @@ def test_bins_add_up_unless_they_are_closed() -> None:
     assert twice == [2, 1], "a point at the edge counts on both sides"
 
 
+def test_bins_know_what_was_not_reviewed() -> None:
+    (session,) = sessions_of(annotations(*RUN, *BARK, reviewed=((0.0, 4.0), (8.0, 11.0))))
+    found = {span: parts["run"] for span, parts in bin_budgets(session, 5.0, key) if "run" in parts}
+    assert {span: (part.count, part.seconds) for span, part in found.items()} == {
+        (0.0, 5.0): (1, 2.0), (5.0, 10.0): (1, 1.0), (10.0, 11.0): (0, 1.0)
+    }  # fmt: skip
+    assert [part.share for part in found.values()] == [2 / 4, 1 / 2, 1.0]
+    closed = {span: part.length for span, part in closed_bins(session, 5.0, key)}
+    assert closed == {(0.0, 5.0): 4.0, (5.0, 10.0): 2.0, (10.0, 11.0): 1.0}
+
+
 def test_sequences_and_transitions() -> None:
     found = sequence([*RUN, *BARK, GroundTruth("dig", 5.5, 7.0)])
     assert found == ["run", "run+bark", "run", "dig+run", "dig", "run", "run+bark"]

@@ -22,6 +22,7 @@ from tal_cli.models.recipe.loading import override
 from tal_cli.models.store.checkpoint import load_model
 from tal_cli.training.prepare import prepare
 from tal_cli.training.trainer import Trainer, TrainingDiverged, train
+from tal_cli.training.validation.videos import Validation
 
 
 @pytest.mark.slow
@@ -84,8 +85,8 @@ def test_the_best_epoch_is_pointed_out_where_the_last_one_is_kept(small_data: Pa
     run = replace(short_run(small_data, tmp_path / "run"), evaluate_every=1)
     averages = iter((0.25, 0.75, 0.5))
 
-    def judged(*_: object) -> tuple[Evaluation, dict[str, float]]:
-        return Evaluation("validation", (0.5,), ("a",), np.array([[next(averages)]]), {}, 0), {}
+    def judged(*_: object) -> Validation:
+        return Validation(Evaluation("validation", (0.5,), ("a",), np.array([[next(averages)]]), {}, 0), {}, ())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tal_cli.training.trainer.validate", judged)

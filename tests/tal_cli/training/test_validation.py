@@ -18,7 +18,7 @@ from tal_cli.models.recipe.loading import override, parse_overrides
 from tal_cli.models.store.checkpoint import save_model
 from tal_cli.training.prepare import prepare
 from tal_cli.training.trainer import train
-from tal_cli.training.validation import validate
+from tal_cli.training.validation.videos import validate
 
 TIOU = (0.1, 0.3, 0.5)
 
@@ -34,9 +34,7 @@ def detect_and_eval(small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         capsys.readouterr()
         evaluate = ["eval", found, "--annotations", truth, "--subset", videos[0].annotation.subset, "--format", "json"]
         assert app.run([*evaluate, "--tiou", ",".join(map(repr, tiou))]) == 0
-        found = json.loads(capsys.readouterr().out)
-        found.pop("shown")  # at the display score, which validation does not look at
-        return found
+        return json.loads(capsys.readouterr().out)
 
     return figures
 
@@ -74,7 +72,7 @@ def test_equal_scores_and_edges(
     save_model(tmp_path / "model", detector, recipe, LABELS)
     # In any order, as annotation files have them; `detect` takes the videos by name.
     videos = prepare(request(small_data, tmp_path / "run")).videos[::-1]
-    during, shown = validate(detector, recipe, LABELS, videos, TIOU)
-    assert detect_and_eval(tmp_path / "model", videos, TIOU) == during.as_json()
-    assert 0 < during.average < 1
-    assert not shown
+    during = validate(detector, recipe, LABELS, videos, TIOU)
+    assert detect_and_eval(tmp_path / "model", videos, TIOU) == during.evaluation.as_json()
+    assert 0 < during.evaluation.average < 1
+    assert not during.display

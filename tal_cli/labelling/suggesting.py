@@ -1,0 +1,193 @@
+"""What to label next in a set of videos, from their features and, where there is a model, from what it finds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli.datasets.annotations import VideoAnnotation
+from tal_cli.extractors.features.sequence import FeatureSequence
+from tal_cli.labelling.next_up import Item
+from tal_cli.labelling.project.ranges import Ranges, without
+from tal_cli.labelling.ranking import Floats, Stretch, choose
+from tal_cli.results.segments import Segment
+from tal_cli.safe_text import counted
+
+SECONDS = 8.0  # of a stretch
+SHORTEST = 0.5  # seconds left between reviewed ranges that are worth a look
+LEAST_SCORE = 0.05  # of detections that are counted
+SMOOTHED = 1.0  # seconds over which features are averaged before they are compared
+DIMENSIONS, SAMPLE, ROUNDS = 24, 3000, 15  # of features, rows from which these are found, rounds of clustering
+FEWEST_KINDS, MOST_KINDS = 16, 64  # clusters of features
+UNLIKE = 0.3  # weight of a cluster of features relative to a label, once there is a model
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A video that could be labelled.
+
+    Attributes:
+        name: its name.
+        sequence: its features and clock.
+        annotation: what is labelled and reviewed; None: nothing.
+        found: what each of the models finds; without a model empty.
+    """
+
+    name: str
+    sequence: FeatureSequence
+    annotation: VideoAnnotation | None = None
+    found: tuple[tuple[Segment, ...], ...] = ()
+
+    @property
+    def reviewed(self) -> Ranges:
+        """Seconds that were reviewed."""
+        if self.annotation is None:
+            return ()
+        return ((0.0, self.sequence.duration),) if self.annotation.reviewed is None else self.annotation.reviewed
+
+
+def suggest(videos: Sequence[Watched], most: int, seconds: float = SECONDS) -> list[Item]:
+    """The stretches that teach most per second of labelling, best first; scores are relative to the best one.
+
+    Args:
+        videos: of features of the same kind.
+        most: number of stretches.
+        seconds: length of a stretch.
+    """
+    stretches = [each for video in videos for each in cut(video, seconds)]
+    if not stretches:
+        return []
+    labels = sorted(
+        {item.label for video in videos if video.annotation for item in video.annotation.settled}
+        | {segment.label for video in videos for found in video.found for segment in found}
+    )
+    likely, examples = _labels(videos, stretches, labels)
+    inside, seen = _kinds(videos, stretches, min(max(2 * len(labels), FEWEST_KINDS), MOST_KINDS))
+    has_model = any(video.found for video in videos)
+    weights = np.concatenate(
+        [np.full(len(labels), float(has_model)), np.full(inside.shape[1], UNLIKE if has_model else 1.0)]
+    )
+    chosen = choose(stretches, np.hstack([likely, inside]), np.concatenate([examples, seen]), weights, most)
+    items: list[Item] = []
+    best = 0.0
+    for index, added in chosen:
+        stretch = stretches[index]
+        worth = float(added.sum()) / stretch.effort
+        best = best or worth
+        why = _why(labels, likely[index], examples, added)
+        items.append(Item(stretch.video, stretch.start, stretch.end, why, round(worth / best, 6) if best else 0.0))
+    return items
+
+
+def cut(video: Watched, seconds: float) -> list[Stretch]:
+    """Stretches of what was not reviewed, each half a stretch after the one before."""
+    found = []
+    for start, end in without(((0.0, video.sequence.duration),), video.reviewed):
+        if end - start < SHORTEST:
+            continue
+        begins = [*np.arange(start, end - seconds, seconds / 2).tolist(), max(start, end - seconds)]
+        found += [Stretch(video.name, begin, min(begin + seconds, end)) for begin in begins]
+    return found
+
+
+def _labels(videos: Sequence[Watched], stretches: Sequence[Stretch], labels: Sequence[str]) -> tuple[Floats, Floats]:
+    """How many instances of each label the models expect in each stretch, [stretches, labels], the mean over models;
+    and how many are labelled, [labels]."""
+    places = {label: number for number, label in enumerate(labels)}
+    count = Counter(item.label for video in videos if video.annotation for item in video.annotation.settled)
+    by_video = _by_video(stretches)
+    likely = np.zeros((len(stretches), len(labels)))
+    for video in videos:
+        own = by_video.get(video.name, np.empty(0, dtype=np.int64))
+        for found in video.found:
+            for segment in found:
+                if segment.score >= LEAST_SCORE:
+                    middle = (segment.start + segment.end) / 2
+                    around = own[_holding(stretches, own, middle)]
+                    likely[around, places[segment.label]] += segment.score / len(video.found)
+    return likely, np.asarray([float(count[label]) for label in labels])
+
+
+def _kinds(videos: Sequence[Watched], stretches: Sequence[Stretch], kinds: int) -> tuple[Floats, Floats]:
+    """How often each kind of content begins in each stretch, [stretches, kinds], and in what was reviewed, [kinds]."""
+    by_video = _by_video(stretches)
+    inside, seen = np.zeros((len(stretches), kinds)), np.zeros(kinds)
+    for video, of_rows in zip(videos, clusters([video.sequence for video in videos], kinds), strict=True):
+        own = by_video.get(video.name, np.empty(0, dtype=np.int64))
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(of_rows)) + 1, [len(of_rows)]])
+        times = video.sequence.seconds((edges[:-1] + edges[1:] - 1) / 2).tolist()
+        for kind, time in zip(of_rows[edges[:-1]].tolist(), times, strict=True):
+            if any(start <= time < end for start, end in video.reviewed):
+                seen[kind] += 1
+            inside[own[_holding(stretches, own, time)], kind] += 1
+    return inside, seen
+
+
+def clusters(sequences: Sequence[FeatureSequence], kinds: int, seed: int = 0) -> list[NDArray[np.int64]]:
+    """The kind of content of each row of features: k-means on their principal components, averaged over a second."""
+    rng = np.random.default_rng(seed)
+    rows = [np.asarray(sequence.features, dtype=np.float64) for sequence in sequences]
+    everything = np.concatenate(rows)
+    mean, spread = everything.mean(axis=0), everything.std(axis=0) + 1e-6
+    sample = (everything[rng.permutation(len(everything))[:SAMPLE]] - mean) / spread
+    _, axes = np.linalg.eigh(sample.T @ sample)
+    smooth = []
+    for sequence, each in zip(sequences, rows, strict=True):
+        cells = max(1, round(SMOOTHED * float(np.diff(sequence.grid([0.0, 1.0]))[0])))
+        smooth.append(_averaged((each - mean) / spread @ axes[:, -DIMENSIONS:], cells))
+    of_rows = _nearest_means(np.concatenate(smooth), kinds, rng)
+    return np.split(of_rows, np.cumsum([len(each) for each in rows])[:-1])
+
+
+def _averaged(rows: Floats, cells: int) -> Floats:
+    """Moving averages over `cells` rows, cut at the ends."""
+    sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
+    first = np.maximum(np.arange(len(rows)) - cells // 2, 0)
+    last = np.minimum(first + cells, len(rows))
+    mean: Floats = (sums[last] - sums[first]) / (last - first)[:, None]
+    return mean
+
+
+def _nearest_means(rows: Floats, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """k-means, seeded by distance (k-means++); fewer clusters where there are fewer different rows."""
+    centres = rows[[int(rng.integers(len(rows)))]]
+    far = ((rows - centres[0]) ** 2).sum(axis=1)
+    while len(centres) < count and far.sum() > 0:
+        new = rows[int(rng.choice(len(rows), p=far / far.sum()))]
+        centres = np.vstack([centres, new])
+        far = np.minimum(far, ((rows - new) ** 2).sum(axis=1))
+    for _ in range(ROUNDS):
+        nearest = np.argmin((centres**2).sum(axis=1) - 2 * rows @ centres.T, axis=1)
+        for number in np.unique(nearest).tolist():
+            centres[number] = rows[nearest == number].mean(axis=0)
+    return nearest.astype(np.int64)
+
+
+def _by_video(stretches: Sequence[Stretch]) -> dict[str, NDArray[np.int64]]:
+    numbers: dict[str, list[int]] = {}
+    for number, stretch in enumerate(stretches):
+        numbers.setdefault(stretch.video, []).append(number)
+    return {video: np.asarray(found, dtype=np.int64) for video, found in numbers.items()}
+
+
+def _holding(stretches: Sequence[Stretch], numbers: NDArray[np.int64], time: float) -> NDArray[np.bool_]:
+    """Which of these stretches hold a time."""
+    inside = [stretches[number].start <= time < stretches[number].end for number in numbers.tolist()]
+    return np.asarray(inside, dtype=bool)
+
+
+def _why(labels: Sequence[str], likely: Floats, examples: Floats, added: Floats) -> str:
+    """What a stretch is expected to teach most."""
+    by_label = added[: len(labels)]
+    told = []
+    for number in np.argsort(-by_label)[:2].tolist():
+        if by_label[number] > 0 and by_label[number] >= 0.5 * by_label.max():
+            known = counted(int(examples[number]), "example")
+            told.append(f"{labels[number]}? {likely[number]:.1f} expected, {known} so far")
+    if added[len(labels) :].sum() > by_label.sum():
+        told.insert(0, "unlike what is labelled" if examples.any() else "unlike the others")
+    return "; ".join(told) or "not looked at yet"
