@@ -189,5 +189,5 @@ def _why(labels: Sequence[str], likely: Floats, examples: Floats, added: Floats)
             known = counted(int(examples[number]), "example")
             told.append(f"{labels[number]}? {likely[number]:.1f} expected, {known} so far")
     if added[len(labels) :].sum() > by_label.sum():
-        told.insert(0, "unlike what is labelled" if examples.any() else "unlike the others")
+        told.append("unlike what is labelled" if examples.any() else "unlike the others")
     return "; ".join(told) or "not looked at yet"

@@ -152,15 +152,26 @@ def check_ground_truth(data: TrainingData, *, speak: bool = True) -> None:
     """Check the annotations as `tal datasets check` does; problems that do not end the run are printed if `speak`.
 
     Raises:
-        InputError: a subset without instances, an unknown label.
+        InputError: a subset without instances, or to evaluate on without a label that is taught; an unknown label.
     """
     found = list(check_annotations(data.annotations, data.expected))
-    ends = summarise([problem for problem in found if problem.kind in (EMPTY_SUBSET, UNKNOWN_LABEL)])
+    fatal = {EMPTY_SUBSET, UNKNOWN_LABEL}
+    if (
+        data.name not in BENCHMARKS
+        and data.test is not None
+        and not _labels(data, data.test) & _labels(data, data.train)
+    ):
+        fatal.add(LABEL_NOT_IN_TRAINING)
+    ends = summarise([problem for problem in found if problem.kind in fatal])
     if ends:
         raise InputError(data.path, "; ".join(ends), "`tal datasets check` lists all problems")
     told = [problem for problem in found if problem.kind != LABEL_NOT_IN_TRAINING]  # `doubts` tells of these
     for line in summarise(told) if speak else ():
         console.warn(line)
+
+
+def _labels(data: TrainingData, subset: str) -> set[str]:
+    return {item.label for video in data.annotations.of(subset) for item in video.segments}
 
 
 def load_subsets(
