@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tal_cli.extractors.backbones.passage import Passage
 from tal_cli.extractors.features.contract import FeatureContract
 
 Triple = tuple[int, int, int]
@@ -81,6 +83,7 @@ class Unit(nn.Module):
         self.conv3d = nn.Conv3d(inputs, outputs, kernel, stride, bias=False)
         self.bn = nn.BatchNorm3d(outputs, eps=eps)
         self.kernel, self.stride, self.fixed = kernel, stride, fixed
+        self.outputs = outputs
 
     def forward(self, features: Tensor) -> Tensor:
         around = pads(features.shape, self.kernel, self.stride, self.fixed)
@@ -145,6 +148,25 @@ class InceptionI3d(nn.Module):
                 features = pool(features, *POOLS[name], self.fixed)
             features = block(features)
         return last_pool(features)
+
+    @property
+    def block_modules(self) -> list[nn.Module]:
+        """The blocks."""
+        return [block for name, block in self.named_children() if name != "logits"]
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each block."""
+        return [block.outputs for block in self.block_modules if isinstance(block, Unit | Mixed)]
+
+    def passage(self, images: Tensor) -> Passage:
+        """The pass in steps, of rows of 8 frames each; no step needs chunks."""
+
+        def step(name: str, block: nn.Module, state: Tensor) -> Tensor:
+            return block(pool(state, *POOLS[name], self.fixed) if name in POOLS else state)
+
+        blocks = [partial(step, name, block) for name, block in self.named_children() if name != "logits"]
+        return Passage(images, blocks, lambda last: last.flatten(3).permute(0, 2, 3, 1), -(-images.shape[2] // 8))
 
     def classify(self, windows: Tensor) -> Tensor:
         """[B, classes] before the softmax: the mean over positions."""

@@ -19,10 +19,10 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class TokenRows(nn.Module):
-    """[B, 3, N, h, w], N <= chunk -> [B, channels, N / step]: a vector per time step of a chunk.
+    """[1, 3, N, h, w] -> [1, channels, N / step]: a vector per time step, of chunks one after the other.
 
-    network: [B, 3, chunk, h, w] -> tokens [B, chunk / step, places, channels]. Fewer frames, at the end of a video, are
-    filled up with the last one.
+    network: [K, 3, chunk, h, w] -> tokens [K, chunk / step, places, channels]. An incomplete chunk, at the end of a
+    video, is filled up with the last frame.
     """
 
     def __init__(self, network: nn.Module, *, chunk: int, step: int, pooling: str) -> None:
@@ -34,9 +34,11 @@ class TokenRows(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         count = frames.shape[2]
-        whole = torch.cat([frames, frames[:, :, -1:].expand(-1, -1, self.chunk - count, -1, -1)], 2)
-        rows = POOLINGS[self.pooling](self.network(whole))
-        return rows[:, : count // self.step].transpose(1, 2)
+        missing = -count % self.chunk
+        whole = torch.cat([frames[0], frames[0, :, -1:].expand(-1, missing, -1, -1)], 1) if missing else frames[0]
+        chunks = whole.unflatten(1, (-1, self.chunk)).transpose(0, 1)
+        rows = POOLINGS[self.pooling](self.network(chunks)).flatten(0, 1)
+        return rows[: count // self.step].T[None]
 
 
 def token_blueprint(

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal_cli.extractors.backbones.blueprint import DenseBlueprint, WindowBlueprint
+from tal_cli.extractors.backbones.passage import Passage
 from tal_cli.extractors.backbones.vit.layers import (
     Mlp,
     PatchEmbed,
@@ -31,7 +32,7 @@ EPS = 1e-6
 LAST, NORMED = "last block", "last block, layer norm"
 
 
-UNUSED = ("head.", "cls_head.", "data_preprocessor.", "pos_embed")  # in published files
+UNUSED = ("head.", "fc_norm.", "cls_head.", "data_preprocessor.", "pos_embed")  # in published files
 
 
 @dataclass(frozen=True)
@@ -101,34 +102,49 @@ class VideoMAE(nn.Module):
         self.register_buffer("positions", sine_table(tokens, shape.width), persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
-        return self.fc_norm(self.tokens(windows).mean(1))
-
-    def tokens(self, windows: Tensor) -> Tensor:
-        """[B, tokens, width]: the last block's output, before any norm."""
         tokens = self.patch_embed(windows) + self.positions
         for block in self.blocks:
             tokens = block(tokens)
-        return tokens
+        return self.fc_norm(tokens.mean(1))
 
 
 class DenseVideoMAE(VideoMAE):
-    """[B, 3, FRAMES, size, size] -> tokens [B, FRAMES / 2, places, width].
+    """[B, 3, FRAMES, H, W] -> tokens [B, FRAMES / 2, places, width], of images of `size` (H, W).
 
-    Positions are the table that the network was trained with, at 224 pixels, resized. normed: each row is normed as the
-    mean over all tokens is in windows; without it, tokens are the last block's output.
+    Positions are the table that the network was trained with, of images of `trained` pixels, resized. normed: each
+    token is normed as the mean over all is in windows; without it, tokens are the last block's output.
     """
 
-    def __init__(self, shape: VideoMAEShape, *, size: int, normed: bool) -> None:
-        super().__init__(shape, frames=FRAMES, size=size)
+    def __init__(
+        self, shape: VideoMAEShape, *, size: tuple[int, int], normed: bool, trained: int = TRAINED_SIDE
+    ) -> None:
+        super().__init__(shape, frames=FRAMES, size=trained)
+        if size[0] % shape.patch or size[1] % shape.patch:
+            raise ValueError(f"sides must be multiples of {shape.patch} pixels, not {size[1]}x{size[0]}")
+        if not normed:
+            del self.fc_norm
         self.normed = normed
-        trained = TRAINED_SIDE // shape.patch
-        side = size // shape.patch
-        table = sine_table(FRAMES // TUBELET * trained**2, shape.width).unflatten(0, (-1, trained, trained))
-        self.positions = resized_table(table, side, side).flatten(0, 2)
+        self.widths = (shape.width,) * shape.depth
+        grid = trained // shape.patch
+        table = self.positions.unflatten(0, (-1, grid, grid))
+        self.positions = resized_table(table, size[0] // shape.patch, size[1] // shape.patch).flatten(0, 2)
 
-    def forward(self, windows: Tensor) -> Tensor:
-        tokens = self.tokens(windows).unflatten(1, (FRAMES // TUBELET, -1))
-        return self.fc_norm(tokens) if self.normed else tokens
+    def forward(self, images: Tensor) -> Tensor:
+        return self.passage(images).run()
+
+    @property
+    def block_modules(self) -> list[nn.Module]:
+        """The blocks."""
+        return list(self.blocks)
+
+    def passage(self, images: Tensor) -> Passage:
+        """The pass in steps."""
+        times = FRAMES // TUBELET
+
+        def finish(tokens: Tensor) -> Tensor:
+            return (self.fc_norm(tokens) if self.normed else tokens).unflatten(1, (times, -1))
+
+        return Passage(self.patch_embed(images) + self.positions, list(self.blocks), finish, times)
 
 
 def resized_table(table: Tensor, rows: int, columns: int) -> Tensor:
@@ -188,7 +204,8 @@ def dense_blueprint(shape: VideoMAEShape) -> DenseBlueprint:
     def network(contract: FeatureContract) -> nn.Module:
         if contract.chunk != FRAMES:
             raise ValueError(f"chunk={contract.chunk}: {contract.extractor} takes {FRAMES} frames at once")
-        return DenseVideoMAE(shape, size=picture_side(contract), normed=contract.layer == NORMED)
+        side = picture_side(contract)
+        return DenseVideoMAE(shape, size=(side, side), normed=contract.layer == NORMED)
 
     return token_blueprint(
         network,

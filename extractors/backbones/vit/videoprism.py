@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal_cli.extractors.backbones.blueprint import DenseBlueprint
+from tal_cli.extractors.backbones.passage import Passage, Step
 from tal_cli.extractors.backbones.vit.layers import Mlp, PatchEmbed, picture_side
 from tal_cli.extractors.backbones.vit.tokens import token_blueprint
 from tal_cli.extractors.features.contract import FeatureContract
@@ -139,6 +141,7 @@ class VideoPrism(nn.Module):
     def __init__(self, shape: VideoPrismShape, *, layer: str = TEMPORAL) -> None:
         super().__init__()
         self.layer = layer
+        self.widths = (shape.width,) * (shape.spatial + (0 if layer == SPATIAL else shape.temporal))
         self.spatial_embeddings = SpatialEmbeddings(shape)
         self.spatial_layers = nn.ModuleList(Block(shape) for _ in range(shape.spatial))
         self.layernorm1 = OffsetNorm(shape.width, eps=EPS)
@@ -149,6 +152,33 @@ class VideoPrism(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.layernorm1(self.spatial(images))
         return tokens if self.layer == SPATIAL else self.temporal(tokens)
+
+    @property
+    def block_modules(self) -> list[nn.Module]:
+        """The blocks of both parts."""
+        return [*self.spatial_layers, *self.temporal_layers][: len(self.widths)]
+
+    def passage(self, images: Tensor) -> Passage:
+        """The pass in steps; the temporal part's first step has the norm and the positions before it."""
+        chunks, times = images.shape[0], images.shape[2]
+        tokens = self.spatial_embeddings(images.transpose(1, 2).flatten(0, 1)).unflatten(0, (chunks, times))
+
+        def by_frame(block: nn.Module, state: Tensor) -> Tensor:
+            return block(state.unflatten(1, (times, -1)).flatten(0, 1)).unflatten(0, (-1, times)).flatten(1, 2)
+
+        def by_place(block: nn.Module, first: bool, state: Tensor) -> Tensor:
+            state = self.layernorm1(state) if first else state
+            places = state.unflatten(1, (times, -1)).transpose(1, 2)
+            rows = places.flatten(0, 1)
+            rows = block(self.temporal_embeddings(rows) if first else rows)
+            return rows.unflatten(0, places.shape[:2]).transpose(1, 2).flatten(1, 2)
+
+        blocks: list[Step] = [partial(by_frame, block) for block in self.spatial_layers]
+        norm = self.layernorm1
+        if self.layer == TEMPORAL:
+            blocks += [partial(by_place, block, index == 0) for index, block in enumerate(self.temporal_layers)]
+            norm = self.layernorm2
+        return Passage(tokens.flatten(1, 2), blocks, lambda last: norm(last).unflatten(1, (times, -1)), times)
 
     def spatial(self, images: Tensor) -> Tensor:
         """[B, T, places, width] after the spatial blocks, before their norm."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
 
 from tal_cli.extractors.backbones.blueprint import DenseBlueprint
+from tal_cli.extractors.backbones.passage import Passage
 from tal_cli.extractors.backbones.vit.layers import Mlp, PatchEmbed, attend, picture_side, without_prefixes
 from tal_cli.extractors.backbones.vit.tokens import token_blueprint
 from tal_cli.extractors.features.contract import FeatureContract
@@ -123,25 +124,35 @@ class VJepa2(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=EPS)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each block."""
+        return (self.shape.width,) * self.shape.depth
+
     def forward(self, images: Tensor) -> Tensor:
-        return self.norm(self.block_outputs(images, (self.shape.depth - 1,))[0])
+        return self.passage(images).run()
 
     def embed(self, images: Tensor) -> tuple[Tensor, int]:
         """Tokens [B, N, width] before the first block, and frames per time step."""
         return self.patch_embed(images), TUBELET
 
-    def block_outputs(self, images: Tensor, blocks: tuple[int, ...]) -> list[Tensor]:
-        """The outputs of some blocks, each [B, time, places, width], before any norm."""
+    def final(self, tokens: Tensor) -> Tensor:
+        """The last block's output, normed."""
+        return self.norm(tokens)
+
+    @property
+    def block_modules(self) -> list[nn.Module]:
+        """The blocks."""
+        return list(self.blocks)
+
+    def passage(self, images: Tensor) -> Passage:
+        """The pass in steps."""
         tokens, tubelet = self.embed(images)
-        time, height, width = images.shape[2] // tubelet, images.shape[3] // PATCH, images.shape[4] // PATCH
+        times, height, width = images.shape[2] // tubelet, images.shape[3] // PATCH, images.shape[4] // PATCH
         head_width = self.shape.width // self.shape.heads
-        turned = turn((time, height, width), head_width, paired=self.paired, device=tokens.device)
-        kept = []
-        for index, block in enumerate(self.blocks[: max(blocks) + 1]):
-            tokens = block(tokens, turned)
-            if index in blocks:
-                kept.append(tokens.unflatten(1, (time, -1)))
-        return kept
+        turned = turn((times, height, width), head_width, paired=self.paired, device=tokens.device)
+        blocks = [partial(block, turned=turned) for block in self.blocks]
+        return Passage(tokens, blocks, lambda last: self.final(last).unflatten(1, (times, -1)), times)
 
 
 class VJepa21(VJepa2):
@@ -166,11 +177,20 @@ class VJepa21(VJepa2):
             return self.patch_embed_img(images) + self.img_mod_embed, 1
         return self.patch_embed(images) + self.video_mod_embed, TUBELET
 
+    def final(self, tokens: Tensor) -> Tensor:
+        return self.norms_block[-1](tokens)
+
     def forward(self, images: Tensor) -> Tensor:
+        passage = self.passage(images)
         if not self.levels:
-            return self.norms_block[-1](self.block_outputs(images, (self.shape.depth - 1,))[0])
-        outputs = self.block_outputs(images, LEVELS[self.shape.depth])
-        return torch.cat([norm(output) for norm, output in zip(self.norms_block, outputs, strict=True)], -1)
+            return passage.run()
+        state = passage.state
+        outputs: list[Tensor] = []
+        for index, block in enumerate(passage.blocks):
+            state = block(state)
+            if index in LEVELS[self.shape.depth]:
+                outputs.append(self.norms_block[len(outputs)](state))
+        return torch.cat(outputs, -1).unflatten(1, (passage.times, -1))
 
 
 # Names of transformers' files -> those of the original ones; queries, keys and values are joined.

@@ -23,7 +23,9 @@ from tal_cli.selftest.formula import clip, fill, filled
 BACKBONES = CASES / "backbones"
 QUICK = ("raft_flow_map", "internvideo2_tiny", "tsp_r2plus1d34", "i3d_rgb", "transnetv2")
 SMALL = ("vjepa2_tiny", "vjepa2_1_tiny", "vjepa2_preprocess", "videoprism_tiny", "videoprism_preprocess")
+ADAPTERS = ("adatad_adapter_tiny", "adatad_side_tiny")
 DENSE = ("vjepa2_1_vit_b", "vjepa2_1_vit_b_keys", "vjepa2_vit_l_depth2", "vjepa2_vit_l_keys", "videoprism_base_width")
+RECIPES = {"adatad_recipe"}  # of a detector
 OWN = {"transnetv2"}  # recorded for this repository
 
 
@@ -40,12 +42,12 @@ def test_case_agrees(name: str) -> None:
     agrees(BACKBONES / f"{name}.json")
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SMALL + ADAPTERS)
 def test_small_case_agrees(name: str) -> None:
     agrees(BACKBONES / f"{name}.json")
 
 
-@pytest.mark.parametrize("name", [*DENSE, "videoprism_keys"])
+@pytest.mark.parametrize("name", [*DENSE, "videoprism_keys", "adatad_keys"])
 @pytest.mark.slow
 def test_case_of_a_whole_dense_network_agrees(shared: Path, name: str) -> None:
     agrees(shared / "goldens" / "backbones" / "dense" / f"{name}.json")
@@ -53,7 +55,9 @@ def test_case_of_a_whole_dense_network_agrees(shared: Path, name: str) -> None:
 
 def test_every_recorded_case_is_one_that_is_checked(shared: Path) -> None:
     folder = shared / "goldens" / "backbones"
-    paths = sorted([*folder.glob("*.json"), *folder.glob("dense/v*.json")])
+    paths = sorted(
+        [*folder.glob("*.json"), *(path for path in folder.glob("dense/*.json") if path.stem not in RECIPES)]
+    )
     assert {path.stem for path in BACKBONES.glob("*.json")} - OWN < {path.stem for path in paths}
     assert [path.stem for path in paths if not covers(path)] == []
 

@@ -18,6 +18,8 @@ from tal_cli.extractors.errors import PackageMissing, WeightsError
 
 # A name that only such a case has, among its weights, its tensors or its facts -> what checks it.
 CHECKS: dict[str, str] = {
+    "pos_table.resized": "adatad:check",
+    "prefix_of_block_with_adapter": "adatad:check_names",
     "u8.tensor_frames": "vjepa:check_preprocessing",
     "vit_l_outside_blocks_and_block_0_of_24": "vjepa:check_names_21",
     "transformers_encoder_state_dict": "vjepa:check_names_2",

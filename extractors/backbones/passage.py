@@ -1,0 +1,47 @@
+"""A network's forward pass in steps, so that others can act between its blocks: adapters, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+Step = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One forward pass over K chunks of frames.
+
+    state: what the first block reads, tokens [K, N, width] with time first, or maps [K, width, time, H, W]. blocks: a
+    step each. finish: the last block's output -> tokens [K, time, places, width]. times: time steps of a chunk.
+    """
+
+    state: Tensor
+    blocks: Sequence[Step]
+    finish: Step
+    times: int
+
+    def run(self) -> Tensor:
+        """The whole pass: tokens [K, time, places, width]."""
+        state = self.state
+        for block in self.blocks:
+            state = block(state)
+        return self.finish(state)
+
+
+class Stepwise(Protocol):
+    """A network over chunks [K, 3, chunk, H, W] that can be computed step by step.
+
+    widths: channels of each block. block_modules: the blocks.
+    """
+
+    @property
+    def widths(self) -> Sequence[int]: ...
+
+    @property
+    def block_modules(self) -> Sequence[nn.Module]: ...
+
+    def passage(self, images: Tensor, /) -> Passage: ...
