@@ -6,9 +6,10 @@ import gzip
 import hashlib
 import json
 import os
-from bisect import bisect_left, bisect_right
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -45,10 +46,14 @@ class FrameTimes:
     grey: float
 
     @cached_property
-    def edges(self) -> tuple[float, ...]:
-        """Seconds after frame 0 of every frame, and of the end of the last."""
+    def _stamps(self) -> array[int]:
+        """The edges in the unit `base`."""
+        return array("q", accumulate(self.steps, initial=0))
+
+    def edge(self, place: int) -> float:
+        """Seconds after frame 0 of a frame; of the place after the last one, its end."""
         over, under = self.base
-        return tuple(round(stamp * over / under, DIGITS) for stamp in accumulate(self.steps, initial=0))
+        return round(self._stamps[place] * over / under, DIGITS)
 
     @property
     def frames(self) -> int:
@@ -58,7 +63,7 @@ class FrameTimes:
     @property
     def duration(self) -> float:
         """Seconds from the first frame to the end of the last."""
-        return self.edges[-1]
+        return self.edge(self.frames)
 
     @property
     def is_playable(self) -> bool:
@@ -68,20 +73,18 @@ class FrameTimes:
 
     def nearest_edge(self, time: float) -> int:
         """Index of the edge nearest to a time."""
-        place = min(bisect_left(self.edges, time), self.frames)
-        return place - 1 if place and time - self.edges[place - 1] < self.edges[place] - time else place
-
-    def frame_at(self, time: float) -> int:
-        """Number of the frame shown at a time."""
-        return max(0, min(bisect_right(self.edges, time) - 1, self.frames - 1))
+        over, under = self.base
+        place = min(bisect_left(self._stamps, time * under / over), self.frames)
+        return place - 1 if place and time - self.edge(place - 1) < self.edge(place) - time else place
 
     def snapped(self, start: float, end: float, is_point: bool) -> tuple[float, float]:
         """The nearest edges of frames; a state has one frame at least, a point is a frame's time."""
         first = min(self.nearest_edge(start), self.frames - 1)
         if is_point:
-            return self.edges[first], self.edges[first]
-        return self.edges[first], self.edges[max(first + 1, self.nearest_edge(end))]
+            return self.edge(first), self.edge(first)
+        return self.edge(first), self.edge(max(first + 1, self.nearest_edge(end)))
 
+    @cached_property
     def packed(self) -> bytes:
         """The steps between frames as unsigned LEB128, gzipped."""
         done = bytearray()
@@ -117,7 +120,12 @@ def load_frame_times(path: Path, progress: Callable[[float, float | None], None]
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         pass
     times = _times_from(run_task("frame_times", str(path), _Nothing(), progress))
-    write_atomically(cached, gzip.compress(json.dumps(asdict(times)).encode(), 3, mtime=0))
+    write_atomically(
+        cached,
+        gzip.compress(
+            json.dumps({item.name: getattr(times, item.name) for item in fields(times)}).encode(), 3, mtime=0
+        ),
+    )
     return times
 
 

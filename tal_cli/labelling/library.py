@@ -81,9 +81,7 @@ class Video:
         with self._lock:
             if self._times is None:
                 try:
-                    self._times = load_frame_times(
-                        self.path, lambda done, total: self._tell({"event": "indexing", "video": self.id})
-                    )
+                    self._times = load_frame_times(self.path, self._indexing)
                     self.problem = ""
                 except (TalError, OSError) as error:
                     self.problem = reason_of(error)
@@ -92,6 +90,10 @@ class Video:
                     self.proxy_state = "ready"
                 self._tell({"event": "indexed", "video": self.id})
             return self._times
+
+    def _indexing(self, done: float, total: float | None) -> None:
+        share = min(1.0, max(0.0, done / total)) if total else None
+        self._tell({"event": "indexing", "video": self.id, "share": share})
 
     @property
     def proxy(self) -> Path:

@@ -47,7 +47,7 @@ def cut(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any
     half = 0.5 / reader.rate
     cuts = [Cut(item["start"] - half, item["end"] - half, item["target"]) for item in request["cuts"]]
     scratch = Path(request["scratch"])
-    index = packet_index(reader, progress)
+    index = packet_index(reader, lambda done, total: progress(0, None))
     copied, left = [], []
     for item in cuts:
         written = copy_out(reader, index, item, scratch, progress) if index is not None else None

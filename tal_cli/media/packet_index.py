@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import av
@@ -13,18 +14,26 @@ from av.error import FFmpegError
 from tal_cli.media.reader import Reader
 from tal_cli.media.tasks import Progress
 
+EACH = 500  # packets, after which progress is told
+
 
 @dataclass(frozen=True)
 class PacketIndex:
     """The video packets of a file in decoding order.
 
-    stamps: presentation times in the stream's time base. keys: whether decoding can start there. times: presentation
-    times in seconds on the reader's clock, ascending.
+    stamps: presentation times in `base`, the stream's time base. keys: whether decoding can start there. start: zero of
+    the reader's clock, in seconds.
     """
 
     stamps: tuple[int, ...]
     keys: tuple[bool, ...]
-    times: tuple[float, ...]
+    base: Fraction
+    start: float
+
+    @cached_property
+    def times(self) -> tuple[float, ...]:
+        """Presentation times in seconds on the reader's clock, ascending."""
+        return tuple(float(stamp * self.base) - self.start for stamp in self._ascending)
 
     def packets_within(self, first: float, end: float) -> range | None:
         """The packets of the frames shown in [first, end) seconds, if they can be decoded on their own: they are
@@ -48,26 +57,32 @@ class PacketIndex:
 
 
 def packet_index(reader: Reader, progress: Progress) -> PacketIndex | None:
-    """The index of a reader's file; None if times are missing or unreliable. Changes the reader's position."""
+    """The index of a reader's file; None if times are missing or unreliable. Changes the reader's position.
+
+    progress: called with (seconds of the video that are read, its duration or None).
+    """
     base = reader.stream.time_base
     if not reader.can_jump or base is None:
         return None
     stamps: list[int] = []
     keys: list[bool] = []
+    length = float(reader.stream.duration * base) if reader.stream.duration else None
     try:
         for packet in _packets(reader):
-            progress(0, None)
-            if packet.pts is None or packet.is_discard or packet.is_corrupt:
+            stamp = packet.pts
+            if stamp is None or packet.is_discard or packet.is_corrupt:
                 return None
-            stamps.append(packet.pts)
+            if len(stamps) % EACH == 0:
+                progress(float(stamp * base) - reader.start, length)
+            stamps.append(stamp)
             keys.append(packet.is_keyframe)
     except FFmpegError:  # damaged
         return None
-    if len(set(stamps)) != len(stamps):
+    if not stamps or len(set(stamps)) != len(stamps):
         return None
-    times = tuple(float(stamp * base) - reader.start for stamp in sorted(stamps))
     # Packets before the first decodable frame: the file starts in the middle of a group of pictures.
-    return PacketIndex(tuple(stamps), tuple(keys), times) if times and abs(times[0]) < 1e-6 else None
+    is_whole = abs(float(min(stamps) * base) - reader.start) < 1e-6
+    return PacketIndex(tuple(stamps), tuple(keys), Fraction(base), reader.start) if is_whole else None
 
 
 def _packets(reader: Reader) -> Iterator[av.Packet]:

@@ -1,11 +1,11 @@
 // What the keys and the menus do with segments, frames and videos.
 
 import { outbox, post } from "./api.js";
-import { newId, say, whisper } from "./dom.js";
+import { counted, newId, say, whisper } from "./dom.js";
 import { pause, player, playLoop, show } from "./player.js";
 import { dropLast } from "./record.js";
 import { change, changed, chosen, isPending, itemOf, readProject, segments, select, setting, state, take } from "./state.js";
-import { reveal } from "./timeline.js";
+import { reveal, revealLane } from "./timeline.js";
 
 const IDLE = 400; // ms after which a nudged edge is sent
 
@@ -13,11 +13,12 @@ const IDLE = 400; // ms after which a nudged edge is sent
 
 export function step(by, how = "step") {
   if (!state.frames) return;
-  if (!player.paused) pause();
   if (state.edge) {
+    if (!player.loop) pause();
     nudge(by);
     return;
   }
+  if (!player.paused) pause();
   show(player.target + by, how).then(() => reveal(state.frames.edges[state.frame]));
 }
 export function far(seconds) {
@@ -52,6 +53,7 @@ export function choose(item) {
   select(item ? [item.id] : []);
   if (!item) return;
   whisper(describe(item));
+  revealLane(item);
   if (player.paused || !player.loop) goTo(state.frames.first(item.segment));
 }
 export function nextSegment(by) {
@@ -65,6 +67,20 @@ export function nextSegment(by) {
   }
   if (item) choose(item);
   else say(by > 0 ? "no later segment" : "no earlier segment");
+}
+// One segment more is selected, before or after those that are.
+export function extend(by) {
+  const list = segments();
+  const places = list.flatMap((item, place) => (state.selected.has(item.id) ? [place] : []));
+  const item = list[by > 0 ? places[places.length - 1] + 1 : places[0] - 1];
+  if (!places.length) nextSegment(by);
+  else if (item) selectMany([...state.selected, item.id]);
+  else say(by > 0 ? "no later segment" : "no earlier segment");
+}
+export function selectMany(ids = segments().map((item) => item.id)) {
+  commitEdge();
+  select(ids);
+  say(`${counted(ids.length, "segment")} selected`);
 }
 export function nextEdge(by) {
   const frames = new Set(segments().flatMap(({ segment }) => [state.frames.first(segment), state.frames.last(segment)]));
@@ -113,7 +129,7 @@ export function holdEdge() {
   changed();
 }
 function edgeFrame(item) {
-  if (!player.paused) return;
+  if (!player.paused || player.loop) return;
   const frame = state.edge === "start" ? state.frames.first(item.segment) : state.frames.last(item.segment);
   show(frame, "jump").then(() => reveal(state.frames.edges[frame]));
 }
@@ -137,6 +153,7 @@ function nudge(by) {
   const map = state.annotations.has(item.id) ? state.annotations : state.suggestions;
   map.set(item.id, { ...item, segment });
   take([]);
+  if (player.loop) Object.assign(player.loop, loopOf(itemOf(item.id)));
   edgeFrame(itemOf(item.id));
   clearTimeout(timer);
   timer = setTimeout(commitEdge, IDLE);
@@ -203,6 +220,11 @@ export function backspace() {
   if (!decide("rejected")) remove();
 }
 
+// The frames of a segment's loop, with some around it where that is set.
+function loopOf({ segment: [start, end] }) {
+  const pad = setting("pad"), { frames } = state;
+  return { first: frames.at(Math.max(0, start - pad) + 1e-6), last: frames.at(Math.min(frames.duration, end + pad) - 1e-6) };
+}
 export function loop() {
   if (player.loop) {
     pause();
@@ -211,9 +233,7 @@ export function loop() {
   }
   const item = needed();
   if (!item) return;
-  const pad = setting("pad");
-  const first = state.frames.at(Math.max(0, item.segment[0] - pad) + 1e-6);
-  const last = state.frames.at(Math.min(state.frames.duration, item.segment[1] + pad) - 1e-6);
+  const { first, last } = loopOf(item);
   playLoop(first, last);
   changed();
 }

@@ -24,6 +24,9 @@ export const COMMANDS = {
   nobody: { name: "no subject", keys: ["Shift+0"], fixed: true },
   next: { name: "next segment", keys: ["ArrowDown"], run: () => commands.nextSegment(1) },
   previous: { name: "previous segment", keys: ["ArrowUp"], run: () => commands.nextSegment(-1) },
+  extend: { name: "one segment more, after those selected", keys: ["Mod+Shift+ArrowDown"], run: () => commands.extend(1) },
+  extendBack: { name: "one segment more, before those selected", keys: ["Mod+Shift+ArrowUp"], run: () => commands.extend(-1) },
+  all: { name: "select all segments", keys: ["Mod+a"], run: () => commands.selectMany() },
   nextEdge: { name: "next edge of any segment", keys: ["Shift+ArrowDown"], run: () => commands.nextEdge(1) },
   previousEdge: { name: "previous edge of any segment", keys: ["Shift+ArrowUp"], run: () => commands.nextEdge(-1) },
   first: { name: "first frame of the segment, or of the video", keys: ["Home"], run: commands.firstFrame },
@@ -37,7 +40,8 @@ export const COMMANDS = {
   split: { name: "cut the segment in two at the frame shown", keys: ["Mod+Enter"], run: commands.split },
   form: { name: "form of the segment", keys: ["F4"] },
   labels: { name: "edit labels and subjects", keys: ["F2"] },
-  reviewed: { name: "from here on reviewed, until pressed again", keys: ["F8"], run: paint },
+  reviewed: { name: "from here on reviewed, until pressed again", keys: ["F8"], run: () => paint() },
+  wiped: { name: "from here on not reviewed, until pressed again", keys: ["Mod+F8"], run: () => paint("remove") },
   allReviewed: { name: "the whole video is reviewed", keys: ["Shift+F8"], run: () => ask("Is all of this video settled?", markAll) },
   nextItem: { name: "next item of the queue", keys: ["F9"] },
   previousItem: { name: "previous item of the queue", keys: ["Shift+F9"] },
@@ -109,7 +113,7 @@ function down(event) {
     if (!id || !COMMANDS[id].run) return;
     if (takesEnter(event.target) && (name === "Enter" || name === "Space") && event.target.matches(":focus-visible")) return;
     event.preventDefault();
-    const repeats = ["back", "forward", "bigBack", "bigForward", "farBack", "farForward", "next", "previous", "zoomIn", "zoomOut", "undo", "redo"];
+    const repeats = ["back", "forward", "bigBack", "bigForward", "farBack", "farForward", "next", "previous", "extend", "extendBack", "zoomIn", "zoomOut", "undo", "redo"];
     if (event.repeat && !repeats.includes(id)) return;
     if (!state.frames && !["toggle", "help", "labels", "nextVideo", "previousVideo"].includes(id)) say("the frames of this video are not known yet");
     else COMMANDS[id].run();

@@ -8,8 +8,9 @@ import { makeProxy, receiveJob, showSuggest, showTrain } from "./jobs.js";
 import { askWith, COMMANDS, listenToKeys } from "./keys.js";
 import { showLabels } from "./labels.js";
 import * as commands from "./commands.js";
-import { checkQueue, listenToPanels, nextItem, readQueue, showFrame, videosWith } from "./panels.js";
-import { hasCallback, open as openMedia, pause, player, setSpeed } from "./player.js";
+import { checkQueue, listenToPanels, nextItem, readQueue, showCounting, showFrame, videosWith } from "./panels.js";
+import { hasCallback, open as openMedia, pause, player, setSpeed, told as framesKnown } from "./player.js";
+import { listenToHover } from "./hover.js";
 import { formWith, hideMenu, listenToPointer } from "./pointer.js";
 import { dropAll, endAll, restoreOpen } from "./record.js";
 import { flush, forget, seen, stopPainting } from "./review.js";
@@ -41,7 +42,6 @@ async function openVideo(id) {
   setView(0, Math.min(FIRST_VIEW, wanted.duration || FIRST_VIEW));
   await Promise.all([reload(), readFrames(id)]).catch((error) => say(error.message, "error"));
   if (state.video.id !== id) return false;
-  await readProject();
   setView(0, Math.min(FIRST_VIEW, state.frames?.duration || FIRST_VIEW));
   seen(0, "jump");
   offerProxy();
@@ -54,17 +54,15 @@ async function readFrames(id) {
   if (!answer.ok) throw new Error((await answer.json()).error);
   const bytes = new Uint8Array(await answer.arrayBuffer());
   const frames = Frames.unpack(bytes, answer.headers.get("X-Time-Base"), Number(answer.headers.get("X-Frames")));
-  const project = await get(`/api/videos/${id}`); // only now its facts are known
+  await readProject(); // only now the video's facts are known
   if (state.video?.id !== id) return;
-  player.offset = project.offset ?? 0;
-  state.contents = project;
   state.frames = frames;
-  if (video.readyState > 1) player.shown = state.frame = frames.told(video.currentTime - player.offset);
+  framesKnown(state.video.offset ?? 0);
   changed();
 }
 
 async function readWave(id) {
-  if (!state.contents?.sound) return;
+  if (!state.video?.sound) return;
   try {
     const { duration } = state.frames;
     const { min, max } = await get(`/api/videos/${id}/waveform?width=4000`);
@@ -109,19 +107,19 @@ function offer(text) {
   notice(text, [["Make a copy that plays", () => makeProxy(state.video.id)], ["Leave it", () => notice("")]]);
 }
 function offerProxy() {
-  const facts = state.contents || {};
+  const facts = state.video;
   if (facts.proxy === "ready" || !notice) return;
   if (video.error) offer(`The browser does not play this video (${video.error.message || "unknown format"}). Labels on a copy belong to the original: it has the same frames at the same times.`);
   else if (facts.slow_steps) offer("This video has few key frames: steps back are slow. A copy with more of them makes them quick; labels belong to the original all the same.");
 }
-video.addEventListener("error", () => state.contents && offerProxy());
+video.addEventListener("error", () => state.video && offerProxy());
 video.addEventListener("loadeddata", () => {
   if (!video.videoWidth) offer("The browser plays the sound of this video but not its pictures.");
   else if (state.frames && video.currentTime === 0) checkBlack();
 });
 // A first frame that is black where the true one is not: the browser does not really play it.
 function checkBlack() {
-  const grey = state.contents?.grey;
+  const grey = state.video?.grey;
   if (!grey || grey < 24) return;
   const pen = new OffscreenCanvas(16, 16).getContext("2d");
   pen.drawImage(video, 0, 0, 16, 16);
@@ -196,7 +194,6 @@ async function start() {
     seen(frame, how);
     showFrame();
     drawPlayhead();
-    if (state.open.size) scheduled();
   };
   Object.assign(COMMANDS.form, { run: showForm });
   Object.assign(COMMANDS.labels, { run: showLabels });
@@ -212,6 +209,7 @@ async function start() {
   onConflict(showConflict);
   listenToKeys();
   listenToPointer();
+  listenToHover();
   listenToPanels();
   find("#train").addEventListener("click", showTrain);
   find("#suggest").addEventListener("click", showSuggest);
@@ -241,12 +239,13 @@ async function hear(event) {
   receive(event);
   if (event.event === "job") receiveJob(event.job);
   else if (event.event === "foreign") showForeign(event.difference, settle);
+  else if (event.event === "indexing" && event.video === state.video?.id) showCounting(event.share);
   else if (event.event === "suggestions" || event.event === "saved") readQueueSoon();
   else if (event.event === "proxy" && event.video === state.video?.id) {
     notice("");
     const frame = state.frame;
-    await reload();
-    openMedia(`/api/videos/${event.video}/media?proxy=${Date.now()}`, state.contents.offset ?? 0);
+    await readProject();
+    openMedia(`/api/videos/${event.video}/media?proxy=${Date.now()}`, state.video.offset ?? 0);
     video.addEventListener("loadeddata", () => commands.goTo(frame), { once: true });
   } else if (event.event === "indexed" && event.video !== state.video?.id) readProject();
 }

@@ -1,6 +1,7 @@
 // The lists beside the video and the line below it.
 
 import { get, outbox, post } from "./api.js";
+import { colourOf } from "./bars.js";
 import { clock, counted, find, make, say } from "./dom.js";
 import { describe, goTo } from "./commands.js";
 import { frameOf } from "./frames.js";
@@ -8,7 +9,7 @@ import { play, player, toggle } from "./player.js";
 import { press, release } from "./record.js";
 import { share, toggleRecording } from "./review.js";
 import { changed, chosen, follow, setting, state } from "./state.js";
-import { colourOf, reveal } from "./timeline.js";
+import { reveal } from "./timeline.js";
 
 export let queue = [];
 let openVideo = () => {};
@@ -70,6 +71,11 @@ export function showFrame() {
   line.textContent = frames ? `f ${frame} / ${frames.count}${player.isWrong ? " (not exact)" : ""}` : "counting frames …";
   line.classList.toggle("wrong", player.isWrong);
   line.classList.toggle("pending", player.isSeeking);
+}
+
+// While the frames of a video are counted for the first time, it plays already.
+export function showCounting(share) {
+  if (!state.frames && share) find("#frame").textContent = `counting frames … ${Math.floor(share * 100)} %`;
 }
 
 function showStatus() {

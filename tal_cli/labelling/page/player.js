@@ -4,11 +4,12 @@
 // frame's own time. To show a frame, the player is sent to the middle of the time for which it is shown.
 
 import { find, say } from "./dom.js";
+import { hideStill, openStore, prepare, rest, shown as stillShown, showStill } from "./neighbours.js";
 import { changed, state } from "./state.js";
 
 export const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 8, 16];
 const REMEMBERED = 400; // presented frames
-const LATE = 100; // ms from which on the page was too busy to tell by what the player holds now
+const PROMPT = 25; // ms after a key up to which the frame that the player holds is the one of the key
 const TRIES = 3;
 const STOPPING = 0.06; // seconds that a player takes to pause
 const PATIENCE = 400; // ms to wait for a presented frame after a seek
@@ -20,7 +21,7 @@ export const player = {
   element: video,
   offset: 0, // the player's time of frame 0
   speed: 1,
-  shown: 0, // the frame on screen
+  get shown() { return stillShown ?? presentedLast; }, // the frame on screen
   isWrong: false, // the player insists on another frame than the one asked for
   loop: null, // { first, last } frames
   onPresented: () => {}, // (frame, how) how: "play", "step", "jump"
@@ -30,27 +31,33 @@ export const player = {
   get target() { return seek ? (waiting ?? seek).frame : player.shown; },
 };
 
+let presentedLast = 0; // the frame that the video element shows
 let seek = null; // { frame, how, tries, isSeeked, begun, resolve }
 let waiting = null; // the newest one asked for meanwhile
-let log = []; // { now, frame }, presented frames
+let log = []; // { presented, frame }: frames, and when they were put on screen
 let timer = 0;
 
 // The frame that was on screen at a moment (of `performance.now`); `early` ms are taken off while it plays.
 //
-// The player says which frame it holds now. Where it cannot, or where the page was busy for so long that this is no
-// longer the frame of that moment, the last one presented before the moment counts.
+// The callback of a frame comes up to a picture after the frame: a key pressed in between would count for the frame
+// before. So the player is asked which frame it holds, as long as the key is told at once. Where the page was busy
+// meanwhile, what counts is when frames were presented; those without their callback yet follow from the last one.
 export function frameOnScreen(moment, early = 0) {
   if (!state.frames) return 0;
-  const late = performance.now() - moment;
-  let frame = late > LATE && !video.paused ? null : held();
-  if (frame === null && video.paused) frame = player.shown;
-  if (frame === null) {
-    const place = log.findLastIndex((entry) => entry.now <= moment);
-    frame = place < 0 ? player.shown : log[place].frame;
-    if (place >= 0) frame = state.frames.at(state.frames.edges[frame] + Math.max(0, ((moment - log[place].now) / 1000) * player.speed - LATE / 1000) + 1e-6);
+  const { edges } = state.frames;
+  const now = held();
+  if (video.paused) return stillShown ?? now ?? presentedLast;
+  let frame = now;
+  if (now === null || performance.now() - moment > PROMPT) {
+    const place = log.findLastIndex((entry) => entry.presented <= moment);
+    if (place < 0) frame = now ?? presentedLast;
+    else if (place < log.length - 1) frame = log[place].frame;
+    else {
+      const since = ((moment - log[place].presented) / 1000) * player.speed;
+      frame = Math.min(state.frames.at(edges[log[place].frame] + since + 1e-6), now ?? log[place].frame);
+    }
   }
-  if (!early || video.paused) return frame;
-  return state.frames.at(Math.max(0, state.frames.edges[frame] - (early / 1000) * player.speed + 1e-6));
+  return early ? state.frames.at(Math.max(0, edges[frame] - (early / 1000) * player.speed + 1e-6)) : frame;
 }
 // The frame that the player holds, by its own time stamp; null where the browser does not tell.
 function held() {
@@ -65,22 +72,27 @@ function held() {
   }
 }
 
-function presented(now, mediaTime) {
+function presented(now, mediaTime, presentationTime = now) {
   const frames = state.frames;
   if (!frames) return;
   const frame = frames.told(mediaTime - player.offset);
-  log.push({ now, frame });
+  log.push({ presented: presentationTime, frame });
   if (log.length > REMEMBERED) log = log.slice(-REMEMBERED / 2);
-  player.shown = frame;
+  presentedLast = frame;
   if (seek) settle(frame, now);
   else arrived(frame, "play");
 }
 
 function arrived(frame, how) {
   state.frame = frame;
+  stand();
   player.onPresented(frame, how);
   const { loop } = player;
   if (loop && how === "play" && !video.paused && (frame >= loop.last - ahead(loop) || frame < loop.first)) again();
+}
+
+function stand() {
+  if (video.paused && !seek && !waiting && !player.loop && state.frames) prepare(presentedLast, state.frames, player.offset);
 }
 
 // The frame of a seek has come, or another one.
@@ -104,9 +116,10 @@ function finish(isWrong) {
   const { frame, how, resolve } = seek;
   clearTimeout(timer);
   player.isWrong = isWrong;
-  if (isWrong) say(`the player shows frame ${player.shown} instead of ${frame}`, "error");
+  if (isWrong) say(`the player shows frame ${presentedLast} instead of ${frame}`, "error");
   seek = null;
-  arrived(player.shown, how);
+  if (!waiting) hideStill();
+  arrived(presentedLast, how);
   resolve();
   if (waiting) {
     const next = waiting;
@@ -127,8 +140,8 @@ video.addEventListener("seeked", () => {
   // The frame may have been on screen already: then nothing is presented.
   timer = setTimeout(() => {
     if (seek !== mine) return;
-    player.shown = held() ?? state.frames.at(video.currentTime - player.offset);
-    if (player.shown === seek.frame) finish(false);
+    presentedLast = held() ?? state.frames.at(video.currentTime - player.offset);
+    if (presentedLast === seek.frame) finish(false);
     else miss();
   }, hasCallback ? PATIENCE : 0);
 });
@@ -142,6 +155,8 @@ export function show(frame, how = "jump") {
   }
   return new Promise((resolve) => {
     const next = { frame: state.frames.clamp(frame), how, resolve };
+    rest();
+    if (video.paused && !showStill(next.frame)) hideStill();
     if (!seek) begin(next);
     else {
       waiting?.resolve();
@@ -152,9 +167,9 @@ export function show(frame, how = "jump") {
 
 function watch() {
   if (hasCallback) {
-    const each = (now, { mediaTime }) => {
+    const each = (now, { mediaTime, presentationTime }) => {
       video.requestVideoFrameCallback(each);
-      presented(now, mediaTime);
+      presented(now, mediaTime, presentationTime);
     };
     video.requestVideoFrameCallback(each);
     return;
@@ -172,6 +187,8 @@ export function play() {
     say("there is no video to play yet");
     return;
   }
+  rest();
+  hideStill();
   video.playbackRate = player.speed;
   video.play().catch(() => {});
 }
@@ -219,6 +236,12 @@ async function again() {
   if (player.loop === loop) play();
 }
 
+// The frames are known now: what is on screen already counts.
+export function told(offset) {
+  player.offset = offset;
+  if (video.readyState > 1) presentedLast = state.frame = state.frames.told(video.currentTime - offset);
+  stand();
+}
 // Another file. Waits for nothing; `loadedmetadata` and `error` tell.
 export function open(address, offset) {
   clearTimeout(timer);
@@ -226,12 +249,14 @@ export function open(address, offset) {
   waiting?.resolve();
   seek = waiting = null;
   log = [];
-  player.shown = 0;
+  presentedLast = 0;
   player.loop = null;
   player.isWrong = false;
   player.offset = offset;
   state.frame = 0;
+  openStore(address);
   video.src = address;
   video.load();
 }
 for (const event of ["play", "pause", "ended", "loadeddata"]) video.addEventListener(event, changed);
+video.addEventListener("pause", stand);

@@ -57,16 +57,17 @@ export function toggleRecording() {
   changed();
 }
 
-// F8: from here on reviewed, until pressed again.
-export function paint() {
+// F8: from here on reviewed, until pressed again; or, with "remove", not reviewed.
+export function paint(how = "add") {
   if (!state.frames) return;
+  const word = how === "add" ? "reviewed" : "not reviewed";
   if (painted === null) {
     painted = player.shown;
-    say(`reviewed from frame ${painted} on, until F8 is pressed again`);
+    say(`${word} from frame ${painted} on, until the key is pressed again`);
   } else {
     const [first, last] = [Math.min(painted, player.shown), Math.max(painted, player.shown)];
-    change([{ op: "reviewed", add: [state.frames.edges[first], state.frames.edges[last + 1]] }]);
-    say(`frames ${first} to ${last} are reviewed`);
+    change([{ op: "reviewed", [how]: [state.frames.edges[first], state.frames.edges[last + 1]] }]);
+    say(`frames ${first} to ${last} are ${word}`);
     painted = null;
   }
   find("#recording").classList.toggle("painting", painted !== null);

@@ -160,7 +160,6 @@ export async function reload() {
   state.annotations = new Map(contents.annotations.map((item) => [item.id, item]));
   state.suggestions = new Map(contents.suggestions.map((item) => [item.id, item]));
   state.reviewed = contents.reviewed ?? [[0, contents.duration ?? video.duration ?? 0]];
-  state.contents = contents;
   outbox.revision = Math.max(outbox.revision, contents.revision);
   for (const id of state.selected) if (!itemOf(id)) state.selected.delete(id);
   segmentsChanged();

@@ -1,10 +1,13 @@
 // The timeline: one canvas for what is labelled, one above it for the playhead, one for the whole video.
 
-import { clock, find, firstIndex, sharpen } from "./dom.js";
+import { colours, drawOpen, drawSegments, fillOf, LANE, laneOf as laneIn, readPalette } from "./bars.js";
+import { clock, find, sharpen } from "./dom.js";
 import { player } from "./player.js";
-import { follow, isPending, labelOf, segments, setting, state } from "./state.js";
+import { follow, labelOf, segments, setting, state } from "./state.js";
 
-export const RULER = 20, LANE = 24, BAR = 16, REVIEWED = 18, WAVE = 30, OVERVIEW = 26;
+export { LANE } from "./bars.js";
+export const RULER = 20;
+const REVIEWED = 18, WAVE = 30, OVERVIEW = 26;
 export const NAMES = 132; // pixels for the names of lanes
 const SHORTEST = 12; // frames in view at most magnification
 const TICKS = [0.04, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
@@ -13,12 +16,12 @@ const box = find("#timeline");
 const canvas = find("#lanes");
 const top = find("#playhead");
 const overview = find("#overview");
-let colours = {};
 export let wave = null; // { from, to, min, max }
 export const drag = { ghost: null }; // what the mouse draws: { lane, from, to } or { box: [x, y, x, y] }
 export let lanes = []; // { label, subject, name }
 
-export const width = () => Math.max(50, box.clientWidth - NAMES);
+let outer = box.clientWidth; // asked for once: asking the browser for a size is slow where much is drawn
+export const width = () => Math.max(50, outer - NAMES);
 export const perSecond = () => width() / (state.view.to - state.view.from);
 export const xOf = (time) => NAMES + (time - state.view.from) * perSecond();
 export const timeAt = (x) => state.view.from + (x - NAMES) / perSecond();
@@ -30,7 +33,7 @@ export const laneAt = (y) => {
   const lane = Math.floor((y - lanesTop()) / LANE);
   return lane >= 0 && lane < lanes.length ? lane : -1;
 };
-export const laneOf = (item) => lanes.findIndex((lane) => lane.label === item.label && (lane.subject === undefined || lane.subject === (item.subject ?? null)));
+export const laneOf = (item) => laneIn(item, lanes);
 
 export function setView(from, to) {
   const whole = total();
@@ -50,36 +53,19 @@ export function reveal(time) {
   if (time < from || time > to) setView(time - (to - from) * 0.2, time + (to - from) * 0.8);
 }
 
-export function readColours() {
-  const style = getComputedStyle(document.documentElement);
-  for (const name of ["text", "soft", "line", "lane", "panel", "accent", "faint", "reviewed"]) colours[name] = style.getPropertyValue(`--${name}`).trim();
-  patterns.clear();
-  scheduled();
+// The lane of a segment comes into sight.
+export function revealLane(item) {
+  const lane = laneOf(item), scroller = canvas.parentElement;
+  if (lane < 0) return;
+  const above = laneTop(lane) - scroller.scrollTop - lanesTop(), below = laneTop(lane + 1) - scroller.scrollTop - scroller.clientHeight;
+  if (above < 0) scroller.scrollTop += above;
+  else if (below > 0) scroller.scrollTop += below;
 }
 
-// Colours of labels: black would vanish in the dark.
-const isDark = () => document.documentElement.dataset.theme === "dark";
-export const colourOf = (label) => (label?.color === "#000000" && isDark() ? "#C8C8C8" : label?.color || "#888888");
-const patterns = new Map();
-function fillOf(pen, label, hatched) {
-  const colour = colourOf(label);
-  if (!hatched) return colour;
-  if (!patterns.has(colour)) {
-    const tile = new OffscreenCanvas(8, 8);
-    const ink = tile.getContext("2d");
-    ink.fillStyle = colour;
-    ink.fillRect(0, 0, 8, 8);
-    ink.strokeStyle = colours.panel;
-    ink.lineWidth = 2;
-    for (const shift of [-8, 0, 8]) {
-      ink.beginPath();
-      ink.moveTo(shift, 8);
-      ink.lineTo(shift + 8, 0);
-      ink.stroke();
-    }
-    patterns.set(colour, pen.createPattern(tile, "repeat"));
-  }
-  return patterns.get(colour);
+export function readColours() {
+  readPalette();
+  revision += 1;
+  scheduled();
 }
 
 function layOut() {
@@ -90,6 +76,11 @@ function layOut() {
     const used = new Set(segments().filter((item) => !item.subject).map((item) => item.label));
     lanes = lanes.filter((lane) => lane.subject !== null || used.has(lane.label));
   } else lanes = names.map((label) => ({ label: label.name, name: label.name }));
+}
+
+function geometry() {
+  const scale = perSecond(), { from } = state.view;
+  return { lanes, topOf: laneTop, x: (time) => NAMES + (time - from) * scale };
 }
 
 let isScheduled = false;
@@ -103,10 +94,21 @@ export function scheduled() {
 }
 follow(scheduled);
 
+// What the picture depends on: while nothing of it has changed, only the playhead is drawn.
+const looks = () => [segments(), state.view, state.selected, state.edge, state.reviewed, state.project, state.project.labels, state.frames, setting("lanes"), drag.ghost, wave, outer, revision];
+let revision = 0; // of the colours
+let drawn = [];
+
 export function draw() {
   if (!state.project || !state.video) return;
+  const look = looks();
+  if (look.every((part, place) => part === drawn[place])) {
+    drawPlayhead();
+    return;
+  }
+  drawn = look;
   layOut();
-  const wide = box.clientWidth;
+  const wide = outer;
   const tall = Math.max(reviewedTop() + REVIEWED + 4, 60);
   const pen = sharpen(canvas, wide, tall);
   pen.font = "12px system-ui, sans-serif";
@@ -119,7 +121,7 @@ export function draw() {
   pen.beginPath();
   pen.rect(NAMES, 0, wide - NAMES, tall);
   pen.clip();
-  drawSegments(pen);
+  drawSegments(pen, geometry());
   if (drag.ghost) drawGhost(pen);
   pen.restore();
   drawOverview();
@@ -142,15 +144,16 @@ function drawRuler(pen, wide, tall) {
 }
 
 function drawWave(pen) {
-  const middle = RULER + WAVE / 2;
-  pen.fillStyle = colours.faint;
   const { from, to, min, max } = wave;
-  for (let column = 0; column < min.length; column += 1) {
-    const x = xOf(from + ((to - from) * column) / min.length);
-    if (x < NAMES) continue;
-    const high = (max[column] / 128) * (WAVE / 2 - 2), low = (min[column] / 128) * (WAVE / 2 - 2);
-    pen.fillRect(x, middle - high, 1, Math.max(1, high - low));
+  const step = (to - from) / min.length;
+  const first = Math.max(0, Math.floor((state.view.from - from) / step)), end = Math.min(min.length, Math.ceil((state.view.to - from) / step));
+  const middle = RULER + WAVE / 2, scale = (WAVE / 2 - 2) / 128, wide = Math.max(1, step * perSecond());
+  pen.fillStyle = colours.faint;
+  pen.beginPath();
+  for (let column = first; column < end; column += 1) {
+    pen.rect(Math.max(NAMES, xOf(from + step * column)), middle - max[column] * scale, wide, Math.max(1, (max[column] - min[column]) * scale));
   }
+  pen.fill();
 }
 
 function drawLanes(pen, wide) {
@@ -161,7 +164,7 @@ function drawLanes(pen, wide) {
       pen.fillRect(0, y, wide, LANE);
     }
     const label = labelOf(lane.label);
-    pen.fillStyle = fillOf(pen, label, label?.pattern === "hatched");
+    pen.fillStyle = fillOf(pen, label);
     pen.fillRect(8, y + LANE / 2 - 5, 10, 10);
     pen.fillStyle = colours.text;
     pen.fillText(fitted(pen, lane.name, NAMES - 34), 24, y + LANE / 2 + 1);
@@ -177,7 +180,6 @@ function fitted(pen, text, room) {
 }
 
 function drawReviewed(pen, wide, y, high, view) {
-  const scale = (wide - NAMES) / (view.to - view.from);
   const place = (time) => NAMES + Math.max(0, Math.min(1, (time - view.from) / (view.to - view.from))) * (wide - NAMES);
   pen.fillStyle = fillOf(pen, { color: colours.faint }, true);
   pen.fillRect(NAMES, y, wide - NAMES, high);
@@ -185,94 +187,6 @@ function drawReviewed(pen, wide, y, high, view) {
   for (const [start, end] of state.reviewed) {
     if (end > view.from && start < view.to) pen.fillRect(place(start), y, Math.max(1, place(end) - place(start)), high);
   }
-  return scale;
-}
-
-// Only what is in view, found by binary search; the longest segment tells how far back to look.
-function visible(list) {
-  const longest = longestOf(list);
-  const from = firstIndex(list.length, (place) => list[place].segment[0] >= state.view.from - longest);
-  const to = firstIndex(list.length, (place) => list[place].segment[0] > state.view.to);
-  return list.slice(from, to).filter((item) => item.segment[1] >= state.view.from);
-}
-let measured = { list: null, longest: 0 };
-function longestOf(list) {
-  if (measured.list !== list) measured = { list, longest: list.reduce((most, item) => Math.max(most, item.segment[1] - item.segment[0]), 0) };
-  return measured.longest;
-}
-
-function drawSegments(pen) {
-  const places = new Map(lanes.map((lane, place) => [`${lane.label}\n${lane.subject === undefined ? "*" : lane.subject ?? ""}`, place]));
-  const bySubject = lanes.some((lane) => lane.subject !== undefined);
-  const drawn = new Float64Array(lanes.length); // to which pixel each lane is drawn: what would add none is left out
-  for (const item of visible(segments())) {
-    const lane = places.get(`${item.label}\n${bySubject ? item.subject ?? "" : "*"}`);
-    if (lane === undefined) continue;
-    const right = xOf(item.segment[1]);
-    if (right < drawn[lane] + 0.5 && item.kind === "state" && !isPending(item) && !state.selected.has(item.id)) continue;
-    drawItem(pen, item, laneTop(lane) + (LANE - BAR) / 2);
-    drawn[lane] = Math.max(drawn[lane], right);
-  }
-  for (const bout of state.open.values()) {
-    const lane = laneOf(bout);
-    if (lane < 0 || !state.frames) continue;
-    const [start, end] = [state.frames.edges[Math.min(bout.first, state.frame)], state.frames.edges[Math.max(bout.first, state.frame) + 1]];
-    const label = labelOf(bout.label);
-    const y = laneTop(lane) + (LANE - BAR) / 2;
-    pen.fillStyle = fillOf(pen, label, label?.pattern === "hatched");
-    pen.fillRect(xOf(start), y, Math.max(2, xOf(end) - xOf(start)), BAR);
-    pen.fillStyle = "#d22";
-    pen.fillRect(xOf(end) - 1, y - 2, 3, BAR + 4);
-  }
-}
-
-function drawItem(pen, item, y) {
-  const label = labelOf(item.label);
-  const left = xOf(item.segment[0]);
-  const isSelected = state.selected.has(item.id);
-  if (item.kind === "point") {
-    pen.fillStyle = colourOf(label);
-    pen.beginPath();
-    pen.moveTo(left, y);
-    pen.lineTo(left + 6, y + BAR / 2);
-    pen.lineTo(left, y + BAR);
-    pen.lineTo(left - 6, y + BAR / 2);
-    pen.closePath();
-    if (!isPending(item)) pen.fill();
-    outline(pen, isSelected, isPending(item), label);
-    return;
-  }
-  const wide = Math.max(2, xOf(item.segment[1]) - left);
-  if (isPending(item)) pen.globalAlpha = 0.35;
-  else if (item.by && item.by !== state.project.person) pen.globalAlpha = 0.5; // another person's
-  pen.fillStyle = fillOf(pen, label, label?.pattern === "hatched");
-  pen.fillRect(left, y, wide, BAR);
-  pen.globalAlpha = 1;
-  if (isSelected || isPending(item)) {
-    pen.beginPath();
-    pen.rect(left + 0.5, y + 0.5, wide - 1, BAR - 1);
-    outline(pen, isSelected, isPending(item), label);
-  } else if (wide > 4) {
-    pen.fillStyle = colours.panel; // touching bouts stay two
-    pen.fillRect(left, y, 1, BAR);
-  }
-  if (isPending(item) && wide > 26) {
-    pen.fillStyle = colours.text;
-    pen.font = "11px system-ui, sans-serif";
-    pen.fillText((item.score ?? 0).toFixed(2).replace("0.", "."), left + 4, y + BAR / 2 + 1);
-  }
-  if (isSelected && state.edge && state.selected.size === 1) {
-    pen.fillStyle = colours.accent;
-    const x = state.edge === "start" ? left : left + wide;
-    pen.fillRect(x - 2, y - 4, 4, BAR + 8);
-  }
-}
-function outline(pen, isSelected, isDashed, label) {
-  pen.lineWidth = isSelected ? 2.5 : 1.5;
-  pen.strokeStyle = isSelected ? colours.text : colourOf(label);
-  pen.setLineDash(isDashed ? [4, 3] : []);
-  pen.stroke();
-  pen.setLineDash([]);
 }
 
 function drawGhost(pen) {
@@ -285,7 +199,7 @@ function drawGhost(pen) {
 
 let kept = { key: "" };
 function drawOverview() {
-  const wide = box.clientWidth;
+  const wide = outer;
   const pen = sharpen(overview, wide, OVERVIEW);
   const whole = total(), room = wide - NAMES;
   const list = segments();
@@ -319,7 +233,7 @@ function drawOverview() {
 // At every frame: nothing else is done then.
 export function drawPlayhead() {
   if (!state.video) return;
-  const wide = box.clientWidth;
+  const wide = outer;
   const tall = canvas.clientHeight;
   const pen = sharpen(top, wide, tall);
   const time = state.frames ? state.frames.edges[state.frame] : 0;
@@ -327,6 +241,7 @@ export function drawPlayhead() {
     const span = state.view.to - state.view.from;
     setView(time, time + span);
   }
+  if (state.open.size && state.frames) drawOpen(pen, geometry());
   const x = xOf(time);
   if (x < NAMES) return;
   const next = state.frames ? Math.max(1.5, xOf(state.frames.edges[state.frame + 1]) - x) : 1.5;
@@ -341,4 +256,7 @@ export function setWave(found) {
   wave = found;
   scheduled();
 }
-new ResizeObserver(scheduled).observe(box);
+new ResizeObserver(() => {
+  outer = box.clientWidth;
+  scheduled();
+}).observe(box);

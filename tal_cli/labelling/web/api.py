@@ -127,7 +127,7 @@ class Api:
             "X-First-Pts": str(times.first),
             "X-Frames": str(times.frames),
         }
-        return Response(times.packed(), headers=headers, kind="application/octet-stream")
+        return Response(times.packed, headers=headers, kind="application/octet-stream")
 
     def media(self, request: Request, identity: str) -> Response:
         """`GET /api/videos/{id}/media`: the proxy if there is one, else the file; `?original=1` the file."""

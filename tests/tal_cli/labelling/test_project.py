@@ -54,7 +54,7 @@ def change(store: Store, *ops: dict[str, Any], video: str = "one", client: str =
 
 
 def bout(identity: str, first: int, last: int, label: str = "groom", **more: Any) -> dict[str, Any]:
-    segment = [TIMES.edges[first], TIMES.edges[last + 1]]
+    segment = [TIMES.edge(first), TIMES.edge(last + 1)]
     return {"op": "add", "id": identity, "label": label, "segment": segment, **more}
 
 
@@ -65,7 +65,7 @@ def labels_of(store: Store, video: str = "one") -> list[tuple[str, int, int]]:
 
 def test_edges_are_snapped_to_frames_and_said(open_store: Open) -> None:
     store = open_store()
-    late = TIMES.edges[3] + 0.004
+    late = TIMES.edge(3) + 0.004
     answer = change(store, {"op": "add", "id": "x", "label": "groom", "segment": [late, late + 0.001]})
     assert answer["snapped"] == ["x"]
     assert labels_of(store) == [("groom", 3, 3)]
@@ -110,7 +110,7 @@ def test_overlapping_bouts_of_one_label_and_subject_are_joined(open_store: Open)
     change(store, bout("a", 0, 4), bout("b", 10, 14), bout("c", 2, 3, "walk"), bout("d", 2, 3, subject="m1"))
     change(store, bout("e", 15, 16))
     assert labels_of(store) == [("groom", 0, 4), ("groom", 2, 3), ("groom", 10, 14), ("groom", 15, 16), ("walk", 2, 3)]
-    change(store, {"op": "update", "id": "b", "segment": [TIMES.edges[4], TIMES.edges[15]]})
+    change(store, {"op": "update", "id": "b", "segment": [TIMES.edge(4), TIMES.edge(15)]})
     assert labels_of(store) == [("groom", 0, 14), ("groom", 2, 3), ("groom", 15, 16), ("walk", 2, 3)]
     store.undo("one", "a")
     assert labels_of(store)[2] == ("groom", 10, 14)
@@ -183,7 +183,7 @@ def test_undo_of_many_ops_gives_the_state_before(open_store: Open, seed: int) ->
 
 def test_undo_leaves_alone_what_others_changed_since(open_store: Open) -> None:
     store = open_store()
-    change(store, bout("a", 0, 4), {"op": "reviewed", "add": [0.0, TIMES.edges[5]]})
+    change(store, bout("a", 0, 4), {"op": "reviewed", "add": [0.0, TIMES.edge(5)]})
     change(store, {"op": "update", "id": "a", "comment": "seen"}, video="one")
     store._steps["one"].done.pop()  # somebody else's
     store.undo("one", "a")
@@ -204,12 +204,12 @@ def test_renaming_rewrites_annotations_in_one_step(open_store: Open) -> None:
 
 def test_suggestions_are_decided(open_store: Open) -> None:
     store = open_store()
-    found = [suggestion("one", "groom", TIMES.edges[place], TIMES.edges[place + 3], 0.4) for place in (0, 6, 12, 18)]
+    found = [suggestion("one", "groom", TIMES.edge(place), TIMES.edge(place + 3), 0.4) for place in (0, 6, 12, 18)]
     store.put_suggestions(lambda document: suggested(document, "one", found))
     accepted, rejected, corrected, left = (item.id for item in found)
     change(store, {"op": "decide", "id": accepted, "status": "accepted"})
     change(store, {"op": "decide", "id": rejected, "status": "rejected"})
-    change(store, {"op": "update", "id": corrected, "segment": [TIMES.edges[12], TIMES.edges[16]]})
+    change(store, {"op": "update", "id": corrected, "segment": [TIMES.edge(12), TIMES.edge(16)]})
     change(store, {"op": "decide", "id": corrected, "status": "accepted"})
     entry = store.document.videos["one"]
     assert {key: item.status for key, item in entry.annotations.items()} == {
@@ -220,7 +220,7 @@ def test_suggestions_are_decided(open_store: Open) -> None:
     assert "original" not in entry.annotations[corrected].to_json()
     assert {key: item.status for key, item in entry.suggestions.items()} == {rejected: "rejected", left: "pending"}
     # A newer run replaces what is undecided, and brings back nothing that was rejected or is there.
-    again = [suggestion("one", "groom", TIMES.edges[place], TIMES.edges[place + 3], 0.6) for place in (0, 6, 21)]
+    again = [suggestion("one", "groom", TIMES.edge(place), TIMES.edge(place + 3), 0.6) for place in (0, 6, 21)]
     store.put_suggestions(lambda document: suggested(document, "one", again))
     assert {key: item.status for key, item in entry.suggestions.items()} == {
         rejected: "rejected",
@@ -369,17 +369,17 @@ def test_labels_on_the_command_line() -> None:
 
 def test_training_reads_the_file(open_store: Open, tmp_path: Path) -> None:
     store = open_store()
-    point = {"op": "add", "id": "p", "label": "bite", "segment": [TIMES.edges[9]] * 2, "subject": "m1"}
-    found = [suggestion("one", "groom", TIMES.edges[20], TIMES.edges[24], 0.4)]
+    point = {"op": "add", "id": "p", "label": "bite", "segment": [TIMES.edge(9)] * 2, "subject": "m1"}
+    found = [suggestion("one", "groom", TIMES.edge(20), TIMES.edge(24), 0.4)]
     store.put_suggestions(lambda document: suggested(document, "one", found))
-    change(store, bout("a", 0, 4, subject="m2"), point, {"op": "reviewed", "add": [0.0, TIMES.edges[12]]})
+    change(store, bout("a", 0, 4, subject="m2"), point, {"op": "reviewed", "add": [0.0, TIMES.edge(12)]})
     change(store, {"op": "decide", "id": found[0].id, "status": "rejected"})
     store.save()
     video = load_annotations(tmp_path / "labels.json").videos["one"]
     assert [(item.label, item.kind, item.subject, item.start, item.end) for item in video.segments] == [
-        ("groom", "state", "m2", 0.0, TIMES.edges[5]),
-        ("bite", "point", "m1", TIMES.edges[9], TIMES.edges[9]),
+        ("groom", "state", "m2", 0.0, TIMES.edge(5)),
+        ("bite", "point", "m1", TIMES.edge(9), TIMES.edge(9)),
     ]
-    assert video.reviewed == ((0.0, TIMES.edges[12]),)
+    assert video.reviewed == ((0.0, TIMES.edge(12)),)
     assert [item.status for item in video.suggestions] == ["rejected"]
     assert load_annotations(tmp_path / "labels.json").videos["two"].is_unseen

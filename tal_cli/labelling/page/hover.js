@@ -1,0 +1,71 @@
+// Small pictures of the video where the mouse is on the timeline.
+
+import { get } from "./api.js";
+import { clock, find } from "./dom.js";
+import { state } from "./state.js";
+import { NAMES, timeAt, total, width } from "./timeline.js";
+
+const AT_ONCE = 24; // pictures of one request
+const REST = 120; // ms that the mouse is still
+const MOST = 40; // requests whose pictures are kept
+const tip = find("#tip");
+const blocks = new Map(); // "video step block" -> promise of addresses
+let timer = 0;
+
+// Pictures lie `step` apart, a power of two of seconds: so they serve for neighbouring views as well.
+function pictureAt(time, span) {
+  const video = state.video.id;
+  const step = 2 ** Math.ceil(Math.log2(span / AT_ONCE));
+  const length = step * AT_ONCE, block = Math.floor(time / length), from = block * length;
+  const key = `${video} ${step} ${block}`;
+  if (!blocks.has(key)) {
+    const count = Math.max(2, Math.min(AT_ONCE, Math.ceil((total() - from) / step)));
+    blocks.set(key, pictures(`/api/videos/${video}/thumbnails?from=${from}&to=${from + count * step}&count=${count}`));
+    if (blocks.size > MOST) forget(blocks.keys().next().value);
+  }
+  return blocks.get(key).then((all) => all[Math.min(all.length - 1, Math.floor((time - from) / step))] ?? null);
+}
+async function pictures(address) {
+  const { thumbnails } = await get(address);
+  return thumbnails.map((data) => data && URL.createObjectURL(new Blob([bytes(data)], { type: "image/jpeg" })));
+}
+const bytes = (data) => Uint8Array.from(atob(data.slice(data.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
+function forget(key) {
+  blocks.get(key).then((all) => all.forEach((address) => address && URL.revokeObjectURL(address))).catch(() => {});
+  blocks.delete(key);
+}
+
+function over(event, time, span) {
+  clearTimeout(timer);
+  if (event.buttons || !state.frames || time < 0 || time > total()) {
+    tip.hidden = true;
+    return;
+  }
+  const frame = state.frames.at(time);
+  find("span", tip).textContent = `${clock(state.frames.edges[frame])}  f ${frame}`;
+  tip.hidden = false;
+  place(event);
+  timer = setTimeout(async () => {
+    const address = await pictureAt(time, span).catch(() => null);
+    if (tip.hidden || !address) return;
+    find("img", tip).src = address;
+    find("img", tip).hidden = false;
+    place(event);
+  }, REST);
+}
+function place({ clientX, target }) {
+  tip.style.left = `${Math.max(4, Math.min(innerWidth - tip.offsetWidth - 4, clientX - tip.offsetWidth / 2))}px`;
+  tip.style.bottom = `${innerHeight - target.closest("#timeline").getBoundingClientRect().top + 4}px`;
+}
+
+export function listenToHover() {
+  const lanes = find("#lanes"), overview = find("#overview");
+  const inside = (event, canvas) => event.clientX - canvas.getBoundingClientRect().left - NAMES;
+  lanes.addEventListener("pointermove", (event) => over(event, timeAt(inside(event, lanes) + NAMES), state.view.to - state.view.from));
+  overview.addEventListener("pointermove", (event) => over(event, (inside(event, overview) / width()) * total(), total()));
+  for (const canvas of [lanes, overview]) canvas.addEventListener("pointerleave", () => {
+    clearTimeout(timer);
+    tip.hidden = true;
+    find("img", tip).hidden = true;
+  });
+}
