@@ -6,14 +6,15 @@ import base64
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tal_cli import console
 from tal_cli.error_report import message_of, reason_of
 from tal_cli.extractors.errors import InputError, TalError
-from tal_cli.extractors.files.atomic import scratch_folder
+from tal_cli.extractors.files.atomic import scratch_beside
 from tal_cli.extractors.video.info import regular_file
 from tal_cli.inputs import Source
 from tal_cli.labelling.frames import LONG_GROUP, FrameTimes, cache_folder, load_frame_times
@@ -24,6 +25,9 @@ PLAYLISTS = (b"#extm3u", b"ffconcat", b"[playlist]")
 COLUMNS = 100  # of a waveform, per second
 SAMPLE = 1 << 20  # bytes of each part of a large file that are hashed
 WHOLE = 64 << 20  # up to this size all of a file is hashed
+PREVIEW = "preview.mp4"  # see tal_cli.media.proxy
+PIECE = 256 << 10  # bytes
+GROWS = 0.2  # seconds between looks at a file that grows
 PICTURE_WIDTH, PICTURE_QUALITY, MOST_PICTURES = 160, 75, 60
 
 Told = Callable[[Json], None]
@@ -69,6 +73,7 @@ class Video:
         self._lock = threading.Lock()
         self._times: FrameTimes | None = None
         self._proxy: Path | None = None
+        self._preview: Path | None = None
         self._wave: tuple[bytes, bytes] | None = None
 
     @property
@@ -112,16 +117,33 @@ class Video:
         times = self.times()
         if self.proxy_state == "ready":
             return
-        self.proxy_state = "making"
+        self.proxy_state, self._preview = "making", None
         try:
-            with scratch_folder() as scratch:
+            self.proxy.parent.mkdir(parents=True, exist_ok=True)
+            with scratch_beside(self.proxy) as scratch:
+                self._preview = scratch / PREVIEW
+                self._tell({"event": "making", "video": self.id})
                 request = ProxyRequest(str(self.proxy), str(scratch), times.frames, times.duration)
-                self.proxy.parent.mkdir(parents=True, exist_ok=True)
                 run_task("proxy", str(self.path), request, progress)
         except BaseException as error:
             self.proxy_state, self.proxy_problem = "failed", reason_of(error)
             raise
         self.proxy_state = "ready"
+
+    def preview(self) -> Iterator[bytes]:
+        """The copy that is being made, as far as it is, and what comes, until it is finished."""
+        file = None
+        while self.proxy_state == "making":
+            if file is None and self._preview is not None and self._preview.exists():
+                file = self._preview.open("rb", buffering=0)
+            piece = file.read(PIECE) if file is not None else b""
+            if piece:
+                yield piece
+            else:
+                time.sleep(GROWS)
+        if file is not None:
+            yield from iter(lambda: file.read(PIECE), b"")
+            file.close()
 
     def facts(self) -> Json:
         """What the page needs to know to play it."""

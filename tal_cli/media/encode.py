@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import astuple
 from fractions import Fraction
 from itertools import pairwise
@@ -104,10 +104,17 @@ class Turner:
 class Sound:
     """Audio packets of a video from a start time, for another file; none if the video has no sound.
 
-    start: seconds on the container's clock; becomes time 0.
+    start: seconds on the container's clock; becomes time 0. copied: codecs that are copied to MP4.
     """
 
-    def __init__(self, path: str, start: float, output: av.container.OutputContainer, suffix: str = ".mp4") -> None:
+    def __init__(
+        self,
+        path: str,
+        start: float,
+        output: av.container.OutputContainer,
+        suffix: str = ".mp4",
+        copied: Collection[str] = SOUND_IN_MP4,
+    ) -> None:
         self._start = start
         self._packets: Iterator[av.Packet] = iter(())
         self._waiting: av.Packet | None = None
@@ -124,7 +131,7 @@ class Sound:
         try:
             # MP4 rejects codec tags and time bases of other containers such as AVI.
             related = self._container.format.name in INDEXED
-            if suffix != ".mp4" or (related and self._source.codec_context.name.removesuffix("float") in SOUND_IN_MP4):
+            if suffix != ".mp4" or (related and self._source.codec_context.name.removesuffix("float") in copied):
                 self._stream: Any = output.add_stream_from_template(self._source)
             else:
                 self._encode(output)
@@ -211,6 +218,8 @@ class VideoWriter:
         start: time in the source, in seconds, that becomes time 0 of picture and sound.
         options: x264's.
         clock: unit of the written times, in seconds.
+        sound: codecs of sound that are copied; other sound becomes AAC.
+        each: called with every encoded packet of the picture before it is written.
     """
 
     def __init__(
@@ -221,7 +230,10 @@ class VideoWriter:
         start: float,
         options: Mapping[str, str] = OPTIONS,
         clock: Fraction = CLOCK,
+        sound: Collection[str] = SOUND_IN_MP4,
+        each: Callable[[av.Packet], None] | None = None,
     ) -> None:
+        self._each = each
         self._start = start
         self._clock = clock
         self._output = av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"})
@@ -238,7 +250,7 @@ class VideoWriter:
         if stream.codec_context.name == "libx264":
             stream.options = dict(options)
         self._stream = stream
-        self._sound = Sound(reader.path, reader.start + start, self._output)
+        self._sound = Sound(reader.path, reader.start + start, self._output, copied=sound)
         self.frames = 0
 
     def add(self, time: float, frame: av.VideoFrame) -> None:
@@ -246,15 +258,21 @@ class VideoWriter:
         now = max(0.0, time - self._start)
         frame.pts, frame.time_base = round(now / self._clock), self._clock
         frame.pict_type = 0  # the encoder decides where key frames are
-        self._output.mux(self._stream.encode(frame))
+        self._mux(self._stream.encode(frame))
         for packet in self._sound.until(now):
             self._output.mux(packet)
         self.frames += 1
 
     def finish(self, end: float) -> None:
         """Flush remaining frames, and sound up to `end` (seconds in the source)."""
-        self._output.mux(self._stream.encode(None))
+        self._mux(self._stream.encode(None))
         for packet in self._sound.until(end - self._start):
+            self._output.mux(packet)
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            if self._each is not None:
+                self._each(packet)
             self._output.mux(packet)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import { showLabels } from "./labels.js";
 import * as commands from "./commands.js";
 import { checkQueue, listenToPanels, nextItem, readQueue, showCounting, showFrame, videosWith } from "./panels.js";
 import { hasCallback, open as openMedia, pause, player, setSpeed, told as framesKnown } from "./player.js";
+import { playGrowing, stopGrowing } from "./growing.js";
 import { listenToHover } from "./hover.js";
 import { formWith, hideMenu, listenToPointer } from "./pointer.js";
 import { dropAll, endAll, restoreOpen } from "./record.js";
@@ -37,6 +38,7 @@ async function openVideo(id) {
   setWave(null);
   notice("");
   restoreOpen();
+  stopGrowing();
   openMedia(`/api/videos/${id}/media`, wanted.offset || 0);
   sessionStorage.setItem("tal label video", id);
   setView(0, Math.min(FIRST_VIEW, wanted.duration || FIRST_VIEW));
@@ -106,9 +108,21 @@ function notice(text, buttons = []) {
 function offer(text) {
   notice(text, [["Make a copy that plays", () => makeProxy(state.video.id)], ["Leave it", () => notice("")]]);
 }
+// A copy is being made: what there is of it already plays.
+async function playMeanwhile() {
+  const { id } = state.video;
+  if (!state.frames || !(await playGrowing(id, state.frames.duration)) || state.video?.id !== id) return;
+  framesKnown(0);
+  notice("");
+  say("the copy plays as far as it is made, without sound; labels count already");
+}
 function offerProxy() {
   const facts = state.video;
-  if (facts.proxy === "ready" || !notice) return;
+  if (facts.proxy === "ready") return;
+  if (facts.proxy === "making" && video.error) {
+    playMeanwhile();
+    return;
+  }
   if (video.error) offer(`The browser does not play this video (${video.error.message || "unknown format"}). Labels on a copy belong to the original: it has the same frames at the same times.`);
   else if (facts.slow_steps) offer("This video has few key frames: steps back are slow. A copy with more of them makes them quick; labels belong to the original all the same.");
 }
@@ -241,8 +255,12 @@ async function hear(event) {
   else if (event.event === "foreign") showForeign(event.difference, settle);
   else if (event.event === "indexing" && event.video === state.video?.id) showCounting(event.share);
   else if (event.event === "suggestions" || event.event === "saved") readQueueSoon();
-  else if (event.event === "proxy" && event.video === state.video?.id) {
+  else if (event.event === "making" && event.video === state.video?.id) {
+    state.video.proxy = "making";
+    offerProxy();
+  } else if (event.event === "proxy" && event.video === state.video?.id) {
     notice("");
+    stopGrowing();
     const frame = state.frame;
     await readProject();
     openMedia(`/api/videos/${event.video}/media?proxy=${Date.now()}`, state.video.offset ?? 0);

@@ -254,7 +254,7 @@ export function open(address, offset) {
   player.isWrong = false;
   player.offset = offset;
   state.frame = 0;
-  openStore(address);
+  openStore(address.startsWith("blob:") ? "" : address); // one player alone can have what grows
   video.src = address;
   video.load();
 }

@@ -48,6 +48,7 @@ class Api:
                 ("GET", r"/api/videos/(\w+)", self.contents),
                 ("GET", r"/api/videos/(\w+)/frames", self.frames),
                 ("GET", r"/api/videos/(\w+)/media", self.media),
+                ("GET", r"/api/videos/(\w+)/preview", self.preview),
                 ("GET", r"/api/videos/(\w+)/waveform", self.waveform),
                 ("GET", r"/api/videos/(\w+)/thumbnails", self.thumbnails),
                 ("POST", r"/api/changes", self.changes),
@@ -138,6 +139,13 @@ class Api:
         if path == video.path:
             kind = mimetypes.guess_type(video.path.name)[0] or "application/octet-stream"
         return send_file(request, path, kind)
+
+    def preview(self, request: Request, identity: str) -> Response:
+        """`GET /api/videos/{id}/preview`: the proxy that is being made, as it grows: fragmented MP4 without sound."""
+        video = self._video(identity)
+        if video.proxy_state != "making":
+            raise Refused(404, f"{video.name}: no copy is being made; see GET /api/videos/ID")
+        return Response(video.preview(), kind="video/mp4")
 
     def waveform(self, request: Request, identity: str) -> Response:
         """`GET /api/videos/{id}/waveform?width=N&from=&to=`."""
