@@ -32,14 +32,16 @@ for (const kind of ["keydown", "keyup"]) {
 """.replace("COLUMNS", str(BITS + 2)).replace("BITS", str(BITS))
 
 
+FRAMES = 250  # of the videos of the tests
 READY = "document.documentElement.dataset.ready === 'true' && document.querySelector('video').readyState > 1"
 
 
 class LabelPage:
     """The page of a running `tal label`, and everything that it complained of."""
 
-    def __init__(self, browser: Any, client: Client, **options: Any) -> None:
+    def __init__(self, browser: Any, client: Client, ready: str = READY, **options: Any) -> None:
         self.client = client
+        self.ready = ready
         self.context = browser.new_context(**({"viewport": {"width": 1024, "height": 640}} | options))
         self.page = self.context.new_page()
         self.errors: list[str] = []
@@ -49,15 +51,11 @@ class LabelPage:
 
     def open(self, url: str) -> None:
         self.page.goto(url)
-        self.until(
-            "document.documentElement.dataset.ready === 'true' && document.querySelector('video').readyState > 1"
-        )
+        self.until(self.ready)
 
     def reload(self) -> None:
         self.page.reload()
-        self.until(
-            "document.documentElement.dataset.ready === 'true' && document.querySelector('video').readyState > 1"
-        )
+        self.until(self.ready)
 
     def until(self, condition: str) -> None:
         deadline = time.monotonic() + 30
@@ -119,3 +117,16 @@ class LabelPage:
     def close(self) -> None:
         self.context.close()
         assert self.errors == []
+
+
+def frames_of(page: LabelPage, video: str = "a25") -> list[tuple[str, int, int]]:
+    """Label, first and last frame of each annotation."""
+    edges = page.client.edges(page.client.videos()[video])
+
+    def place(time: float) -> int:
+        found = min(range(len(edges)), key=lambda index: abs(edges[index] - time))
+        assert abs(edges[found] - time) < 2e-6
+        return found
+
+    items = page.annotations(video)
+    return [(i["label"], place(i["segment"][0]), place(i["segment"][1]) - (i["kind"] == "state")) for i in items]

@@ -47,11 +47,13 @@ def write_numbered_video(
     sound: str | None = "aac",
     codec: str = "libx264",
     pixel_shape: Fraction | None = None,
+    turns: int = 0,
 ) -> Path:
-    """Writes a video of numbered frames; stamps are milliseconds, for a variable rate; B-frames as x264 likes them."""
+    """Writes a video of numbered frames; stamps are milliseconds, for a variable rate; B-frames as x264 likes them;
+    turns: quarter turns counter-clockwise of the stored pictures."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=fps)
-        stream.width, stream.height, stream.pix_fmt = *size, pixels
+        stream.width, stream.height, stream.pix_fmt = *(size if turns % 2 == 0 else size[::-1]), pixels
         stream.gop_size = gop
         if pixel_shape is not None:
             stream.codec_context.sample_aspect_ratio = pixel_shape
@@ -61,7 +63,9 @@ def write_numbered_video(
         stream.codec_context.time_base = base
         heard = output.add_stream(sound, rate=RATE, layout="mono") if sound else None
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(np.rot90(picture(number, *size), turns)), format="rgb24"
+            )
             frame.pts, frame.time_base = (number if stamps is None else stamps[number]), base
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))

@@ -9,7 +9,8 @@ const AT_ONCE = 24; // pictures of one request
 const REST = 120; // ms that the mouse is still
 const MOST = 40; // requests whose pictures are kept
 const tip = find("#tip");
-const blocks = new Map(); // "video step block" -> promise of addresses
+const canvas = find("canvas", tip);
+const blocks = new Map(); // "video step block" -> promise of pictures
 let timer = 0;
 
 // Pictures lie `step` apart, a power of two of seconds: so they serve for neighbouring views as well.
@@ -27,11 +28,11 @@ function pictureAt(time, span) {
 }
 async function pictures(address) {
   const { thumbnails } = await get(address);
-  return thumbnails.map((data) => data && URL.createObjectURL(new Blob([bytes(data)], { type: "image/jpeg" })));
+  return Promise.all(thumbnails.map((data) => data && createImageBitmap(new Blob([bytes(data)], { type: "image/jpeg" }))));
 }
 const bytes = (data) => Uint8Array.from(atob(data.slice(data.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
 function forget(key) {
-  blocks.get(key).then((all) => all.forEach((address) => address && URL.revokeObjectURL(address))).catch(() => {});
+  blocks.get(key).then((all) => all.forEach((picture) => picture?.close())).catch(() => {});
   blocks.delete(key);
 }
 
@@ -46,10 +47,11 @@ function over(event, time, span) {
   tip.hidden = false;
   place(event);
   timer = setTimeout(async () => {
-    const address = await pictureAt(time, span).catch(() => null);
-    if (tip.hidden || !address) return;
-    find("img", tip).src = address;
-    find("img", tip).hidden = false;
+    const picture = await pictureAt(time, span).catch(() => null);
+    if (tip.hidden || !picture) return;
+    [canvas.width, canvas.height] = [picture.width, picture.height];
+    canvas.getContext("2d").drawImage(picture, 0, 0);
+    canvas.hidden = false;
     place(event);
   }, REST);
 }
@@ -60,12 +62,12 @@ function place({ clientX, target }) {
 
 export function listenToHover() {
   const lanes = find("#lanes"), overview = find("#overview");
-  const inside = (event, canvas) => event.clientX - canvas.getBoundingClientRect().left - NAMES;
+  const inside = (event, one) => event.clientX - one.getBoundingClientRect().left - NAMES;
   lanes.addEventListener("pointermove", (event) => over(event, timeAt(inside(event, lanes) + NAMES), state.view.to - state.view.from));
   overview.addEventListener("pointermove", (event) => over(event, (inside(event, overview) / width()) * total(), total()));
-  for (const canvas of [lanes, overview]) canvas.addEventListener("pointerleave", () => {
+  for (const one of [lanes, overview]) one.addEventListener("pointerleave", () => {
     clearTimeout(timer);
     tip.hidden = true;
-    find("img", tip).hidden = true;
+    canvas.hidden = true;
   });
 }

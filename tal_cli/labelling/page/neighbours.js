@@ -9,7 +9,7 @@ const QUIET = 200; // ms that the player stands before it begins
 const canvas = find("#still");
 const second = document.createElement("video");
 second.muted = true;
-second.preload = "auto";
+second.preload = "metadata"; // else gigabytes of large files are read ahead
 
 let source = ""; // address of the file
 let offset = 0; // the player's time of frame 0

@@ -4,64 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from label_client import Client, labelling
-from label_page import READY, LabelPage
-from numbered_videos import write_numbered_video
+from label_client import labelling
+from label_page import FRAMES, READY, LabelPage, frames_of
 
 pytestmark = pytest.mark.slow
-FRAMES = 250
-VARIABLE = [66 + 33 * number + 9 * (number % 3) for number in range(FRAMES)]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    size = (352, 96)
-    write_numbered_video(folder / "b30.mp4", FRAMES, fps=30, size=size, gop=250, sound=None)
-    write_numbered_video(folder / "c60.mp4", FRAMES, fps=60, size=size)
-    write_numbered_video(folder / "a25.mp4", FRAMES, size=size, gop=50)
-    write_numbered_video(folder / "variable.mkv", FRAMES, size=size, stamps=VARIABLE)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    options = ("--labels", "groom:g,walk,bite!", "--subjects", "m1,m2")
-    with labelling(folder, *options, home=tmp_path_factory.mktemp("home")) as client:
-        yield client
-
-
-@pytest.fixture
-def page(browser: Any, client: Client) -> Iterator[LabelPage]:
-    """The page on the first video, on which nothing is labelled."""
-    for video in client.videos().values():
-        found = client.contents(video)
-        ops: list[dict[str, Any]] = [{"op": "delete", "id": item["id"]} for item in found["annotations"]]
-        client.change(video, *ops, {"op": "reviewed", "remove": [0, 1000]})
-    page = LabelPage(browser, client)
-    yield page
-    page.close()
-
-
-def frames_of(page: LabelPage, video: str = "a25") -> list[tuple[str, int, int]]:
-    """Label, first and last frame of each annotation."""
-    edges = page.client.edges(page.client.videos()[video])
-
-    def place(time: float) -> int:
-        found = min(range(len(edges)), key=lambda index: abs(edges[index] - time))
-        assert abs(edges[found] - time) < 2e-6
-        return found
-
-    items = page.annotations(video)
-    return [(i["label"], place(i["segment"][0]), place(i["segment"][1]) - (i["kind"] == "state")) for i in items]
-
-
-@pytest.mark.parametrize("video", ["a25", "b30", "c60", "variable"])
+@pytest.mark.parametrize("video", ["a25", "b30", "c60", "turned", "variable"])
 def test_every_frame_is_reached(page: LabelPage, video: str) -> None:
     place = sorted(page.client.videos()).index(video)
     for _ in range(place):
@@ -110,57 +63,6 @@ def test_taps_while_stepping(page: LabelPage) -> None:
     page.page.wait_for_timeout(100)
     page.press("w")
     assert frames_of(page) == [("groom", 10, 15), ("walk", 14, 17), ("bite", 16, 16), ("walk", 18, 19)]
-
-
-def test_a_robot_labels_while_it_plays(page: LabelPage) -> None:
-    rng = random.Random(3)
-    page.press("Space")
-    page.page.wait_for_timeout(200)
-    for _ in range(8):
-        page.press("g")
-        page.page.wait_for_timeout(rng.randrange(150, 500))
-        page.press("g")
-        page.page.wait_for_timeout(rng.randrange(150, 400))
-    page.press("Space")
-    seen = page.keys("keydown", "g")
-    made = frames_of(page)
-    # A busy machine takes its time between the key and the pixels that the test reads.
-    assert len(made) == 8
-    edges = [frame for bout in made for frame in bout[1:]]
-    off = [abs(frame - number) for frame, number in zip(edges, seen, strict=True)]
-    assert sorted(off)[len(off) // 2] == 0 and sum(off) <= len(off)
-
-
-def test_holds_bounces_and_crossed_keys(page: LabelPage) -> None:
-    keyboard = page.page.keyboard
-    page.press("Space")
-    page.page.wait_for_timeout(200)
-    keyboard.down("g")
-    keyboard.down("g")  # auto-repeat
-    page.page.wait_for_timeout(300)
-    keyboard.down("w")
-    page.page.wait_for_timeout(300)
-    keyboard.up("g")
-    keyboard.down("g")  # a bounce
-    keyboard.up("g")
-    page.page.wait_for_timeout(400)
-    keyboard.up("w")
-    page.press("Shift+Digit2", "b")
-    page.page.wait_for_timeout(100)
-    keyboard.down("g")
-    page.page.wait_for_timeout(500)
-    page.page.evaluate("window.dispatchEvent(new Event('blur'))")
-    page.press("Space")
-    keyboard.up("g")
-    found = page.annotations("a25")
-    assert [(item["label"], item["subject"]) for item in found] == [
-        ("groom", None),
-        ("walk", None),
-        ("bite", "m2"),
-        ("groom", "m2"),
-    ]
-    first, walk = found[0]["segment"], found[1]["segment"]
-    assert first[0] < walk[0] < first[1] < walk[1]
 
 
 def test_an_exclusive_group_shares_one_edge(page: LabelPage) -> None:
@@ -282,23 +184,6 @@ def test_what_is_played_or_stepped_through_is_reviewed(page: LabelPage) -> None:
         pytest.approx([edges[99], edges[101]]),
         pytest.approx([edges[150], edges[161]]),
     ]
-
-
-def test_a_loop_stays_within_the_segment(page: LabelPage) -> None:
-    video = page.client.videos()["a25"]
-    edges = page.client.edges(video)
-    page.client.change(video, {"op": "add", "id": "x", "label": "groom", "segment": [edges[20], edges[31]]})
-    page.reload()
-    page.press("ArrowDown")
-    page.settled(20)
-    page.page.evaluate(
-        "window.looped = []; const each = () => { looped.push(numberShown());"
-        "document.querySelector('video').requestVideoFrameCallback(each); }; each()"
-    )
-    page.press("-", "-", "Shift+Space")
-    page.until("looped.filter((number, place) => number < looped[place - 1]).length >= 3")
-    page.press("Escape")
-    assert set(page.page.evaluate("looped")) <= set(range(20, 31))
 
 
 def test_two_windows_and_one_segment(page: LabelPage) -> None:

@@ -18,8 +18,6 @@ from label_client import Client, labelling
 from numbered_videos import write_numbered_video
 from small_runs import TAL, Tal
 
-HUGE = 20 << 30  # bytes, of a sparse file
-
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -286,27 +284,6 @@ def test_a_file_of_another_form_is_imported(videos: Path, tmp_path: Path) -> Non
     found = json.loads((tmp_path / "old.json").read_text())["database"]
     assert [item["segment"] for item in found["one"]["annotations"]] == [[0.4, 0.88]]
     assert [item["segment"] for item in found["elsewhere"]["annotations"]] == [[1.0, 2.0]]
-
-
-@pytest.mark.slow
-def test_a_copy_has_the_same_frames(tmp_path: Path) -> None:
-    from numbered_videos import see
-
-    write_numbered_video(tmp_path / "old.avi", 60, codec="mpeg4", sound="pcm_s16le")
-    with labelling(tmp_path / "old.avi", home=tmp_path / "home") as client:
-        video = client.videos()["old"]
-        edges = client.edges(video)
-        assert not client.contents(video)["playable"]
-        client.json("POST", "/api/jobs", {"kind": "proxy", "video": video})
-        while (job := client.json("GET", "/api/jobs")["jobs"][0])["state"] in ("waiting", "running"):
-            time.sleep(0.1)
-        assert job["state"] == "done", job
-        assert client.contents(video)["playable"] and client.contents(video)["proxy"] == "ready"
-        _, headers, body = client.ask("GET", f"/api/videos/{video}/media")
-        assert headers["Content-Type"] == "video/mp4"
-        (tmp_path / "copy.mp4").write_bytes(body)
-    copy = see(tmp_path / "copy.mp4")
-    assert copy.numbers == list(range(60)) and copy.times == pytest.approx(edges[:60], abs=1e-4)
 
 
 def test_help_is_quick_and_complete() -> None:

@@ -1,0 +1,115 @@
+"""Keys while the video plays: edges are the frames that were on screen."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from label_client import labelling
+from label_page import LabelPage, frames_of
+from numbered_videos import write_numbered_video
+
+pytestmark = pytest.mark.slow
+PROMPT = 25  # ms: see player.js
+PICTURE = 17  # ms
+# At each key: the number in the pixels before and after the page has dealt with it, the moment of the key, and how late
+# the page was told; and when each frame was presented.
+WATCH = """
+window.presses = [];
+window.presented = [];
+const video = document.querySelector("video");
+const each = (now, { mediaTime, presentationTime }) => {
+  video.requestVideoFrameCallback(each);
+  presented.push([presentationTime, Math.round(mediaTime * RATE)]);
+};
+video.requestVideoFrameCallback(each);
+addEventListener("keydown", (event) => {
+  if (event.key !== "g") return;
+  const late = performance.now() - event.timeStamp;
+  presses.push({ before: keysSeen.at(-1).number, after: numberShown(), moment: event.timeStamp, late });
+});
+"""
+
+
+def on_screen(press: dict[str, Any], presented: list[list[float]]) -> range:
+    """The frames that were on screen at a press: one, or two if the picture changed just then."""
+    first, last = press["before"], press["after"]
+    if press["late"] > PROMPT:  # the pixels are of a later moment
+        around = [press["moment"] - PICTURE, press["moment"] + PICTURE]
+        first, last = (max(int(frame) for when, frame in presented if when <= moment) for moment in around)
+    return range(first, last + 1)
+
+
+@pytest.mark.parametrize("speed", [1, 0.25, 2])
+def test_a_robot_labels_while_it_plays(browser: Any, tmp_path: Path, speed: float) -> None:
+    rng, rate = random.Random(3), {1: 20, 0.25: 60, 2: 12}[speed]
+    segments = 30 if speed == 1 else 8
+    write_numbered_video(tmp_path / "v.mp4", 510, fps=rate, size=(352, 96), sound=None)
+    with labelling(tmp_path, "--labels", "groom:g", home=tmp_path) as client:
+        page = LabelPage(browser, client)
+        page.page.evaluate(WATCH.replace("RATE", str(rate)))
+        for _ in range({1: 0, 0.25: 3, 2: 3}[speed]):
+            page.press("-" if speed < 1 else "+")
+        page.play(until=1)
+        for _ in range(2 * segments):
+            page.press("g")
+            page.page.wait_for_timeout(rng.randrange(100, 250))
+        page.press("Space")
+        presses, presented = page.page.evaluate("[presses, presented]")
+        made = frames_of(page, "v")
+        page.close()
+    assert len(made) == segments and len(presses) == 2 * segments
+    edges = [frame for bout in made for frame in bout[1:]]
+    seen = [on_screen(press, presented) for press in presses]
+    assert [edge for edge, frames in zip(edges, seen, strict=True) if edge not in frames] == []
+
+
+def test_holds_bounces_and_crossed_keys(page: LabelPage) -> None:
+    keyboard = page.page.keyboard
+    page.press("Space")
+    page.page.wait_for_timeout(200)
+    keyboard.down("g")
+    keyboard.down("g")  # auto-repeat
+    page.page.wait_for_timeout(300)
+    keyboard.down("w")
+    page.page.wait_for_timeout(300)
+    keyboard.up("g")
+    keyboard.down("g")  # a bounce
+    keyboard.up("g")
+    page.page.wait_for_timeout(400)
+    keyboard.up("w")
+    page.press("Shift+Digit2", "b")
+    page.page.wait_for_timeout(100)
+    keyboard.down("g")
+    page.page.wait_for_timeout(500)
+    page.page.evaluate("window.dispatchEvent(new Event('blur'))")
+    page.press("Space")
+    keyboard.up("g")
+    found = page.annotations("a25")
+    assert [(item["label"], item["subject"]) for item in found] == [
+        ("groom", None),
+        ("walk", None),
+        ("bite", "m2"),
+        ("groom", "m2"),
+    ]
+    first, walk = found[0]["segment"], found[1]["segment"]
+    assert first[0] < walk[0] < first[1] < walk[1]
+
+
+def test_a_loop_stays_within_the_segment(page: LabelPage) -> None:
+    video = page.client.videos()["a25"]
+    edges = page.client.edges(video)
+    page.client.change(video, {"op": "add", "id": "x", "label": "groom", "segment": [edges[20], edges[31]]})
+    page.reload()
+    page.press("ArrowDown")
+    page.settled(20)
+    page.page.evaluate(
+        "window.looped = []; const each = () => { looped.push(numberShown());"
+        "document.querySelector('video').requestVideoFrameCallback(each); }; each()"
+    )
+    page.press("-", "-", "Shift+Space")
+    page.until("looped.filter((number, place) => number < looped[place - 1]).length >= 3")
+    page.press("Escape")
+    assert set(page.page.evaluate("looped")) <= set(range(20, 31))
