@@ -13,7 +13,6 @@ from numbered_videos import write_numbered_video
 
 pytestmark = pytest.mark.slow
 PROMPT = 25  # ms: see player.js
-PICTURE = 17  # ms
 # At each key: the number in the pixels before and after the page has dealt with it, the moment of the key, and how late
 # the page was told; and when each frame was presented.
 WATCH = """
@@ -34,11 +33,15 @@ addEventListener("keydown", (event) => {
 
 
 def on_screen(press: dict[str, Any], presented: list[list[float]]) -> range:
-    """The frames that were on screen at a press: one, or two if the picture changed just then."""
+    """The frames that were on screen at a press: one, or two if the picture changed just then.
+
+    Where the page was told late, the pixels are of a later moment: it is a frame from the last one presented before the
+    press to the first one after it. A busy page is not told of all frames.
+    """
     first, last = press["before"], press["after"]
-    if press["late"] > PROMPT:  # the pixels are of a later moment
-        around = [press["moment"] - PICTURE, press["moment"] + PICTURE]
-        first, last = (max(int(frame) for when, frame in presented if when <= moment) for moment in around)
+    if press["late"] > PROMPT:
+        first = max(int(frame) for when, frame in presented if when <= press["moment"])
+        last = min((int(frame) for when, frame in presented if when > press["moment"]), default=last)
     return range(first, last + 1)
 
 
