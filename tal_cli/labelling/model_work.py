@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,13 +13,14 @@ from tal_cli import console
 from tal_cli.extractors.errors import UsageError
 from tal_cli.labelling.jobs import Job, newest_run, result_file
 from tal_cli.labelling.library import Video
-from tal_cli.labelling.next_up import unreviewed
+from tal_cli.labelling.next_up import Item, unreviewed
 from tal_cli.labelling.project.document import Annotation, Document, Json, completed
 from tal_cli.labelling.project.edits import LABELS, Edit
 from tal_cli.labelling.project.importing import read_suggestions, suggested, unknown_labels
 from tal_cli.labelling.project.ranges import total
 from tal_cli.labelling.session import Session
 
+RANKED = 100  # stretches that `tal suggest` is asked for
 LOWEST_SCORE = 0.1  # of suggestions: what a model is unsure of is worth a look
 
 
@@ -42,7 +44,9 @@ class ModelWork:
     def add_suggestions(self, path: Path) -> int:
         """Take a model's results as suggestions; returns how many videos they are about. Raises InputError."""
         stems = {video.path.stem: video.name for video in self._session.library.videos.values()}
-        found = read_suggestions(path, stems)
+        offered = read_suggestions(path, stems)
+        found = offered.segments
+        self._session.evidence = replace(self._session.evidence, shown_from=offered.shown_from)
 
         def work(document: Document) -> list[Edit]:
             items = [item for name in found for item in found[name]]
@@ -103,20 +107,23 @@ class ModelWork:
             target = result_file()
             paths = [str(video.path) for video in videos]
             command = ["detect", *paths, "--model", str(model), "--min-score", str(LOWEST_SCORE), "-f", "json"]
-            return self._session.jobs.add(
-                kind, str(model), [command], self._suggest([*command, "-o", str(target)], target)
-            )
+            work = self._suggest([*command, "-o", str(target)], target, str(model))
+            return self._session.jobs.add(kind, str(model), [command], work)
         commands = self.training_commands()
         return self._session.jobs.add("train", commands[-1][-1], commands, lambda job: self._run_all(job, commands))
+
+    @property
+    def _features(self) -> str:
+        """The folder of features, beside the annotation file."""
+        return f"{self._session.file.path.stem}-features"
 
     def training_commands(self) -> list[list[str]]:
         """The commands of `train`: features of all videos, then a run named after the moment."""
         paths = [str(video.path) for video in self._session.library.videos.values()]
         run = f"runs/{self._session.file.path.stem}-{datetime.now():%Y%m%d-%H%M%S}"
-        features = f"{self._session.file.path.stem}-features"
         return [
-            ["extract-features", *paths, "--extractor", "tiny", "--output", features],
-            ["train", "--dataset", self._session.file.path.name, "--features", features, "--output", run],
+            ["extract-features", *paths, "--extractor", "tiny", "--output", self._features],
+            ["train", "--dataset", self._session.file.path.name, "--features", self._features, "--output", run],
         ]
 
     def would_use(self) -> Json:
@@ -146,8 +153,28 @@ class ModelWork:
         for number, command in enumerate(commands):
             self._session.jobs.report(job, number, len(commands))
             self._session.jobs.run_command(job, command)
+        self._rank(job, commands[-1][-1])
 
-    def _suggest(self, command: list[str], target: Path) -> Callable[[Job], None]:
+    def _rank(self, job: Job, model: str) -> None:
+        """Let `tal suggest` rank what to look at next, where features are at hand; without it the queue goes on."""
+        files = sorted((self._session.folder / self._features).glob("*.npy"))
+        if not files:
+            return
+        target = result_file()
+        about = ["--model", model, "--annotations", self._session.file.path.name, "-n", str(RANKED), "-f", "json"]
+        try:
+            self._session.store.save()
+            self._session.jobs.run_command(job, ["suggest", *map(str, files), *about, "-o", str(target)])
+            rows = json.loads(target.read_bytes())
+            ranked = [Item(**row) for row in rows if row["video"] in self._session.library.by_name]
+            self._session.evidence = replace(self._session.evidence, ranked=ranked)
+            self._session.events.tell({"event": "suggestions"})
+        except RuntimeError as error:
+            job.log.append(f"not ranked: {error}")
+        finally:
+            target.unlink(missing_ok=True)
+
+    def _suggest(self, command: list[str], target: Path, model: str) -> Callable[[Job], None]:
         def work(job: Job) -> None:
             try:
                 self._session.jobs.run_command(job, command)
@@ -155,6 +182,7 @@ class ModelWork:
                 self._session.events.tell({"event": "suggestions"})
             finally:
                 target.unlink(missing_ok=True)
+            self._rank(job, model)
 
         return work
 

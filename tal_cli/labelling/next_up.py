@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tal_cli.labelling.project.document import PENDING, Annotation, Document, VideoEntry, identity_of
 from tal_cli.labelling.project.ranges import Ranges, total, without
@@ -32,32 +32,49 @@ class Item:
         return identity_of("queue", self.video, round(self.start, 2), round(self.end, 2))
 
 
-def next_up(document: Document, videos: Sequence[tuple[str, float]], done: set[str]) -> list[Item]:
-    """The items, best first: suggestions near their threshold, rare labels first; else what has been seen least.
+@dataclass(frozen=True)
+class Evidence:
+    """What models say. ranked: stretches of `tal suggest`; shown_from: the score from which a label is shown, where
+    that is known."""
+
+    ranked: Sequence[Item] = ()
+    shown_from: Mapping[str, float] = field(default_factory=dict)
+
+
+def next_up(
+    document: Document, videos: Sequence[tuple[str, float]], done: set[str], evidence: Evidence = Evidence()
+) -> list[Item]:
+    """The items, best first: suggestions near their label's threshold, rare labels first, and stretches that teach
+    a model most; where there is neither, what has been seen least. No two are of the same place.
 
     Args:
         document: what is labelled, suggested and reviewed.
         videos: name and duration of each, in order.
         done: ids of items that are settled.
+        evidence: what models say.
     """
     counts = Counter(item.label for video in document.videos.values() for item in video.annotations.values())
     items: list[Item] = []
     for name, duration in videos:
         entry = document.videos.get(name, VideoEntry({}, reviewed=()))
         open_parts = unreviewed(entry, duration)
-        found = _undecided(entry, open_parts)
-        items += [_of_suggestion(name, item, counts) for item in found]
+        for found in _undecided(entry, open_parts):
+            items.append(_of_suggestion(name, found, counts, evidence.shown_from.get(found.label, THRESHOLD)))
+        ranked = (item for item in evidence.ranked if item.video == name)
+        items += [item for item in ranked if _is_open(item.start, item.end, open_parts)]
     if not items:
         items = _least_seen(document, videos)
     best: list[Item] = []
+    taken: dict[str, list[Item]] = {}
     for item in sorted(items, key=lambda item: -item.score):
-        near = any(
-            item.video == other.video and item.start < other.end + APART and other.start < item.end + APART
-            for other in best
-        )
-        if not near and item.id not in done:
+        there = taken.setdefault(item.video, [])
+        is_near = any(item.start < other.end + APART and other.start < item.end + APART for other in there)
+        if not is_near and item.id not in done:
             best.append(item)
-    return best[:MOST]
+            there.append(item)
+            if len(best) == MOST:
+                break
+    return best
 
 
 def unreviewed(entry: VideoEntry, duration: float) -> Ranges:
@@ -67,18 +84,21 @@ def unreviewed(entry: VideoEntry, duration: float) -> Ranges:
 
 def _undecided(entry: VideoEntry, parts: Ranges) -> list[Annotation]:
     return [
-        item
-        for item in entry.suggestions.values()
-        if item.status == PENDING and any(start < item.end and item.start < end for start, end in parts)
+        item for item in entry.suggestions.values() if item.status == PENDING and _is_open(item.start, item.end, parts)
     ]
 
 
-def _of_suggestion(video: str, item: Annotation, counts: Counter[str]) -> Item:
+def _is_open(first: float, last: float, parts: Ranges) -> bool:
+    return any(start < last and first < end for start, end in parts)
+
+
+def _of_suggestion(video: str, item: Annotation, counts: Counter[str], threshold: float) -> Item:
     """Nearest to the threshold first; among equals the label with the fewest examples."""
     score = 0.0 if item.score is None else item.score
-    doubt = 1 - min(1.0, abs(score - THRESHOLD) / max(THRESHOLD, 1 - THRESHOLD))
+    doubt = 1 - min(1.0, abs(score - threshold) / max(threshold, 1 - threshold))
     rare = 1 / (1 + counts[item.label])
-    why = f"{item.label}? score {score:.2f}, near the threshold" if doubt > 0.7 else f"{item.label}? score {score:.2f}"
+    near = f", near the threshold {threshold:.2f}" if doubt > 0.7 else ""
+    why = f"{item.label}? score {score:.2f}{near}"
     if counts[item.label] < 5:
         why += f"; {counted(counts[item.label], 'example')} so far"
     return Item(video, item.start, max(item.end, item.start + 0.001), why, round(0.9 * doubt + 0.1 * rare, 6))

@@ -13,7 +13,7 @@ from tal_cli import console
 from tal_cli.datasets.writers import TARGETS
 from tal_cli.labelling.jobs import Jobs
 from tal_cli.labelling.library import Library, Video
-from tal_cli.labelling.next_up import Item, next_up, unreviewed
+from tal_cli.labelling.next_up import Evidence, Item, next_up, unreviewed
 from tal_cli.labelling.project.document import Document, Json, VideoEntry, in_order
 from tal_cli.labelling.project.exporting import converted
 from tal_cli.labelling.project.files import AnnotationFile, Journal
@@ -22,7 +22,6 @@ from tal_cli.labelling.project.ranges import total
 from tal_cli.labelling.project.store import Store
 
 HEARTBEAT = 15.0  # seconds
-LOWEST_SCORE = 0.1  # of suggestions: what a model is unsure of is worth a look
 OLD_EVENTS = 1000
 
 
@@ -79,6 +78,7 @@ class Session:
         self.library = Library(videos)
         self.jobs = Jobs(path.parent, events.tell)
         self.done: set[str] = set()
+        self.evidence = Evidence()
         self.finished = threading.Event()
         for video in videos:
             self._enter(video)
@@ -191,7 +191,7 @@ class Session:
     def items(self, document: Document) -> list[Item]:
         """The queue."""
         videos = [(video.name, self.duration_of(document, video)) for video in self.library.videos.values()]
-        return next_up(document, [video for video in videos if video[1]], self.done)
+        return next_up(document, [video for video in videos if video[1]], self.done, self.evidence)
 
     def contents(self, video: Video) -> Json:
         """`GET /api/videos/{id}`."""

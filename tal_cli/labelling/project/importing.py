@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tal_cli import console
@@ -116,8 +116,16 @@ def with_labels(document: Document, labels: Iterable[Label], subjects: Iterable[
     document.subjects = tuple(dict.fromkeys((*document.subjects, *subjects)))
 
 
-def read_suggestions(path: Path, stems: Mapping[str, str]) -> dict[str, list[Annotation]]:
-    """A model's segments by video, from results of `tal detect` or V-TRACE's predictions.
+@dataclass(frozen=True)
+class Offered:
+    """A model's results. segments: by video; shown_from: the score from which it shows a label, where that is known."""
+
+    segments: dict[str, list[Annotation]]
+    shown_from: Mapping[str, float]
+
+
+def read_suggestions(path: Path, stems: Mapping[str, str]) -> Offered:
+    """A model's segments, from results of `tal detect` or V-TRACE's predictions.
 
     stems: names of videos by their stem, for files that are about one video and named after it.
 
@@ -136,11 +144,14 @@ def read_suggestions(path: Path, stems: Mapping[str, str]) -> dict[str, list[Ann
                 found.setdefault(video, []).append(suggestion(video, label, start, end, float(row.get("score") or 0)))
             except (KeyError, ValueError, AttributeError, TypeError):
                 raise InputError(path, f"line {number}: expected labelId, timestamp, endTimestamp and score") from None
-        return found
-    for detections in read_results(path).detections():
+        return Offered(found, {})
+    results = read_results(path)
+    for detections in results.detections():
         video = stems.get(detections.video, detections.video)
         found[video] = [suggestion(video, item.label, item.start, item.end, item.score) for item in detections.segments]
-    return found
+    score = results.display_score
+    labels = {item.label for segments in found.values() for item in segments}
+    return Offered(found, dict.fromkeys(labels, score) if isinstance(score, float) else score or {})
 
 
 def suggestion(video: str, label: str, start: float, end: float, score: float) -> Annotation:
