@@ -14,6 +14,7 @@ import pytest
 import typer
 from doc_blocks import FENCE, Block, blocks, commands
 from doc_commands import check_names, check_words
+from doc_labels import label_as_rendered
 
 from tal_cli.app import app
 from tal_cli.extractors.catalog import ENTRIES
@@ -57,7 +58,10 @@ def walk(shell: Any, material: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
         for block in (block for block in blocks(page, ROOT) if block.runs):
             if block.language == "python":
                 exec(compile(block.text, f"{block.page}:{block.line}", "exec"), names)
-            if block.language == "sh":
+            if block.labelled:
+                for words in commands(block.text):
+                    label_as_rendered(words, material, material.parent / "home")
+            elif block.language == "sh":
                 script = runnable(block.text)
                 done = shell(script, material)
                 said = f"{block.page}:{block.line} ended with {done.returncode}, not {block.code}"

@@ -11,11 +11,13 @@ FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
 COMMENT = re.compile(r"<!--\s*((?:(?!-->).)*?)\s*-->\s*\Z", re.S)
 EXIT = re.compile(r"exits with (\d+): ")
 UNRUN = re.compile(r"not run: ")
+LABELLED = "labelled by a script"
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block: its language, text, line in the page (from 1), the exit code it should have, and whether it is run."""
+    """One block: its language, text, line in the page (from 1), the exit code it should have, whether it is run, and
+    whether a script stands in for the person in front of the page."""
 
     page: str
     line: int
@@ -23,6 +25,7 @@ class Block:
     text: str
     code: int
     runs: bool
+    labelled: bool = False
 
 
 def blocks(path: Path, root: Path) -> list[Block]:
@@ -41,6 +44,7 @@ def blocks(path: Path, root: Path) -> list[Block]:
                 text=match[2],
                 code=int(code[1]) if code else 0,
                 runs=not UNRUN.match(note),
+                labelled=note == LABELLED,
             )
         )
     return found

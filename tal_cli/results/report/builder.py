@@ -57,6 +57,7 @@ class Report:
         self._videos: list[dict[str, Any]] = []
         self._used: set[int] = set()
         self._scores = (0.0, 1.0)
+        self._least = 1.0
         self._embedded = 0
         self._unseen = 0
         self._unplayable = 0
@@ -78,7 +79,9 @@ class Report:
         if content["embedded"]:
             self._embed_file(number, detections.path)
         counts = Counter(row[LABEL] for row in content["segments"])
-        scores = (*self._scores, *(row[SCORE] for row in content["segments"]))
+        found = [row[SCORE] for row in content["segments"]]
+        self._least = min(self._least, *found) if found else self._least
+        scores = (*self._scores, *found)
         self._scores = min(scores), max(scores)
         facts = {"name": content["name"], "duration": content["duration"], "poster": stills.poster}
         self._videos.append({**facts, "counts": counts})
@@ -129,7 +132,10 @@ class Report:
             for label, number in self._labels.items()
         ]
         run = {"version": self._run.version, "model": printable(self._run.model), "threshold": self._run.threshold}
-        return {"run": run, "labels": labels, "scores": self._scores, "videos": self._videos}
+        # The slider begins at the score from which segments are listed, as far as that is known.
+        listed = min(self._run.min_score.values(), default=self._scores[0])
+        begins = max(self._scores[0], min(listed, self._least))
+        return {"run": run, "labels": labels, "scores": self._scores, "begins": begins, "videos": self._videos}
 
     def _tell(self, path: str, stills: Stills) -> None:
         if stills.problem:

@@ -238,6 +238,19 @@ def test_scores_of_other_tools_have_a_slider_that_fits(tab: Tab, folder: Path) -
 
 
 @pytest.mark.slow
+def test_the_slider_begins_at_what_is_listed(tab: Tab, folder: Path) -> None:
+    run = RunInfo("0.1.0", "small", "", min_score={"run": 0.4, "jump": 0.7})
+    report = Report(folder / "listed.html", run)
+    report.add(Detections("v", str(folder / "gone.mp4"), 4.0, 25.0, 100, SEGMENTS[:3]))
+    report.finish()
+    page = tab.open(folder / "listed.html")
+    assert page.locator("output").inner_text() == "0.40" and page.locator("#lowest").input_value() == "0.4"
+    assert tab.rows() == ["run", "jump", "run"]
+    set_score(tab, 0.5)
+    assert tab.rows() == ["run", "jump"]
+
+
+@pytest.mark.slow
 def test_keys_stay_the_videos_after_a_click(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()

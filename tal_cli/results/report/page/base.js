@@ -33,7 +33,7 @@ const videoData = (number) => held(`data-${number}`);
 const LABEL = 0, START = 1, END = 2, SCORE = 3;
 const [LOWEST, HIGHEST] = page.scores;
 
-const state = { lowest: LOWEST, hidden: new Set(), video: null, dark: false };
+const state = { lowest: page.begins, hidden: new Set(), video: null, dark: false };
 
 const followers = new Set();
 // Call `follow` now and after every change of the filter or the theme, until the returned function is called.

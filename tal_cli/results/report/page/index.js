@@ -4,7 +4,7 @@ const STRIP = 42; // pixels for the lanes of all labels
 
 function openIndex() {
   // The page's own counts tell of everything; what a score leaves, only the segments.
-  const countsOf = (number) => (state.lowest > LOWEST ? countLabels(videoData(number).segments) : page.videos[number].counts);
+  const countsOf = (number) => (state.lowest > page.begins ? countLabels(videoData(number).segments) : page.videos[number].counts);
   const sumOf = (counts) => Object.entries(counts).reduce((sum, [label, count]) => sum + (state.hidden.has(Number(label)) ? 0 : count), 0);
   const present = [...new Set(page.videos.flatMap((video) => Object.keys(video.counts)))].map(Number);
   const filter = makeFilter(present, () => {
