@@ -17,9 +17,10 @@ import { dropAll, endAll, restoreOpen } from "./record.js";
 import { flush, forget, seen, stopPainting } from "./review.js";
 import { listenToTheme, showSettings } from "./settings.js";
 import { changed, follow, onConflict, readProject, receive, reload, select, state } from "./state.js";
-import { drawPlayhead, scheduled, setView, setWave } from "./timeline.js";
+import { drawPlayhead, scheduled, setView, setWave, viewWith } from "./timeline.js";
 
 const FIRST_VIEW = 60; // seconds
+const WAVE_REST = 250; // ms
 const video = player.element;
 
 // ---- videos
@@ -47,7 +48,7 @@ async function openVideo(id) {
   setView(0, Math.min(FIRST_VIEW, state.frames?.duration || FIRST_VIEW));
   seen(0, "jump");
   offerProxy();
-  readWave(id);
+  readWaveSoon();
   return state.frames !== null;
 }
 
@@ -63,12 +64,19 @@ async function readFrames(id) {
   changed();
 }
 
-async function readWave(id) {
-  if (!state.video?.sound) return;
+// Of what is in view and as much around it; once per rest of the view.
+let wave = 0;
+function readWaveSoon() {
+  clearTimeout(wave);
+  if (state.video?.sound && state.frames) wave = setTimeout(readWave, WAVE_REST);
+}
+async function readWave() {
+  const { id } = state.video, { view, frames } = state;
+  const around = view.to - view.from;
+  const from = Math.max(0, view.from - around), to = Math.min(frames.duration, view.to + around);
   try {
-    const { duration } = state.frames;
-    const { min, max } = await get(`/api/videos/${id}/waveform?width=4000`);
-    if (state.video.id === id) setWave({ from: 0, to: duration, min, max });
+    const { min, max } = await get(`/api/videos/${id}/waveform?width=3000&from=${from}&to=${to}`);
+    if (state.frames === frames) setWave({ from, to, min, max });
   } catch { /* sound that cannot be read is not shown */ }
 }
 
@@ -224,6 +232,7 @@ async function start() {
   listenToKeys();
   listenToPointer();
   listenToHover();
+  viewWith(readWaveSoon);
   listenToPanels();
   find("#train").addEventListener("click", showTrain);
   find("#suggest").addEventListener("click", showSuggest);

@@ -1,8 +1,9 @@
 // The timeline: one canvas for what is labelled, one above it for the playhead, one for the whole video.
 
 import { colours, drawOpen, drawSegments, fillOf, LANE, laneOf as laneIn, readPalette } from "./bars.js";
-import { clock, find, sharpen } from "./dom.js";
+import { find, sharpen } from "./dom.js";
 import { player } from "./player.js";
+import { drawRuler, fitted, zoomed } from "./span.js";
 import { follow, labelOf, segments, setting, state } from "./state.js";
 
 export { LANE } from "./bars.js";
@@ -10,7 +11,6 @@ export const RULER = 20;
 const REVIEWED = 18, WAVE = 30, OVERVIEW = 26;
 export const NAMES = 132; // pixels for the names of lanes
 const SHORTEST = 12; // frames in view at most magnification
-const TICKS = [0.04, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
 const box = find("#timeline");
 const canvas = find("#lanes");
@@ -35,18 +35,18 @@ export const laneAt = (y) => {
 };
 export const laneOf = (item) => laneIn(item, lanes);
 
+let onView = () => {};
+export const viewWith = (follower) => { onView = follower; };
+const shortest = () => (SHORTEST * total()) / (state.frames?.count || 1000);
 export function setView(from, to) {
-  const whole = total();
-  const shortest = Math.min(whole, (SHORTEST * whole) / (state.frames?.count || 1000));
-  let span = Math.max(shortest, Math.min(whole, to - from));
-  const start = Math.max(0, Math.min(whole - span, from));
-  state.view = { from: start, to: start + span };
+  state.view = fitted(from, to, total(), shortest());
+  onView();
   scheduled();
 }
 export function zoom(factor, at = state.frames ? state.frames.edges[state.frame] : state.view.from) {
-  const span = (state.view.to - state.view.from) * factor;
-  const share = Math.max(0, Math.min(1, (at - state.view.from) / (state.view.to - state.view.from)));
-  setView(at - span * share, at + span * (1 - share));
+  state.view = zoomed(state.view, factor, at, total(), shortest());
+  onView();
+  scheduled();
 }
 export function reveal(time) {
   const { from, to } = state.view;
@@ -113,7 +113,7 @@ export function draw() {
   const pen = sharpen(canvas, wide, tall);
   pen.font = "12px system-ui, sans-serif";
   pen.textBaseline = "middle";
-  drawRuler(pen, wide, tall);
+  drawRuler(pen, state.view, { left: NAMES, width: width(), ruler: RULER, height: tall, line: colours.line, soft: colours.soft });
   if (wave) drawWave(pen);
   drawLanes(pen, wide);
   drawReviewed(pen, wide, reviewedTop(), REVIEWED - 6, state.view);
@@ -126,21 +126,6 @@ export function draw() {
   pen.restore();
   drawOverview();
   drawPlayhead();
-}
-
-function drawRuler(pen, wide, tall) {
-  const step = TICKS.find((tick) => tick * perSecond() >= 70) || 3600;
-  pen.strokeStyle = colours.line;
-  pen.fillStyle = colours.soft;
-  pen.lineWidth = 1;
-  for (let tick = Math.ceil(state.view.from / step) * step; tick <= state.view.to; tick += step) {
-    const x = Math.round(xOf(tick)) + 0.5;
-    pen.beginPath();
-    pen.moveTo(x, 4);
-    pen.lineTo(x, tall);
-    pen.stroke();
-    pen.fillText(clock(tick, step < 1 ? 2 : 0), x + 4, RULER / 2);
-  }
 }
 
 function drawWave(pen) {
@@ -167,12 +152,12 @@ function drawLanes(pen, wide) {
     pen.fillStyle = fillOf(pen, label);
     pen.fillRect(8, y + LANE / 2 - 5, 10, 10);
     pen.fillStyle = colours.text;
-    pen.fillText(fitted(pen, lane.name, NAMES - 34), 24, y + LANE / 2 + 1);
+    pen.fillText(shortened(pen, lane.name, NAMES - 34), 24, y + LANE / 2 + 1);
   });
   pen.fillStyle = colours.soft;
   pen.fillText("reviewed", 24, reviewedTop() + (REVIEWED - 6) / 2);
 }
-function fitted(pen, text, room) {
+function shortened(pen, text, room) {
   if (pen.measureText(text).width <= room) return text;
   let short = text;
   while (short && pen.measureText(`${short}…`).width > room) short = short.slice(0, -1);

@@ -22,6 +22,7 @@ from tal_cli.labelling.project.store import Conflict, NotSaved
 from tal_cli.labelling.session import Session
 from tal_cli.labelling.web.media import send_file
 from tal_cli.labelling.web.messages import Refused, Request, Response, answer_json
+from tal_cli.pages import shared_scripts
 
 Route = Callable[..., Response]
 KINDS = {
@@ -293,7 +294,7 @@ class Api:
 def page_files() -> dict[str, bytes]:
     """The files of the page by name."""
     folder = resources.files("tal_cli.labelling") / "page"
-    return {item.name: item.read_bytes() for item in folder.iterdir() if item.is_file()}
+    return {item.name: item.read_bytes() for item in folder.iterdir() if item.is_file()} | shared_scripts()
 
 
 def _number(request: Request, name: str, default: float) -> float:

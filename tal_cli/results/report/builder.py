@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, GroundTruth
 from tal_cli.extractors.files.atomic import naming, write_atomically
+from tal_cli.pages import plain_scripts
 from tal_cli.results.colours import colours_shown
 from tal_cli.results.media_links import media_type
 from tal_cli.results.report.data import Stills, safe_json, take_stills, video_json
@@ -91,7 +92,8 @@ class Report:
         environment = Environment(
             loader=PackageLoader("tal_cli.results.report", "page"), autoescape=True, undefined=StrictUndefined
         )
-        style, script = self._asset("page.css"), "\n".join(self._asset(f"{name}.js") for name in SCRIPTS)
+        style, own = self._asset("page.css"), (self._asset(f"{name}.js") for name in SCRIPTS)
+        script = "\n".join((plain_scripts(), *own))
         script = f'"use strict";\n(() => {{\n{script}\n}})();\n'
         title = self._videos[0]["name"] if len(self._videos) == 1 else f"{len(self._videos)} videos"
         marker = "\0videos\0"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from label_client import labelling
 from label_page import FRAMES, READY, LabelPage, frames_of
+from numbered_videos import write_numbered_video
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +42,27 @@ def test_every_frame_is_reached(page: LabelPage, video: str) -> None:
     page.step("Shift+ArrowLeft", FRAMES - 11)
     page.step("Home", 0)
     assert page.number == 0
+
+
+def test_500_frames_forth_and_back_and_100_jumps(browser: Any, tmp_path: Path) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 500, size=(352, 96), sound=None, gop=100)
+    shown = (
+        "[document.querySelector('#frame').classList.contains('pending'),"
+        " Number(document.querySelector('#frame').textContent.split(' ')[1]), numberShown()]"
+    )
+    with labelling(tmp_path, home=tmp_path / "home") as client:
+        page = LabelPage(browser, client)
+        rng = random.Random(2)
+        for key, frames in (("ArrowRight", range(1, 500)), ("ArrowLeft", range(498, -1, -1))):
+            for frame in frames:
+                page.press(key)
+                while (now := page.page.evaluate(shown)) != [False, frame, frame]:
+                    assert now[0] or now[1] != frame, now  # once it is told, it is what is seen
+        for _ in range(100):
+            frame = rng.randrange(500)
+            page.go_to(f"f{frame}")
+            assert page.page.evaluate(shown) == [False, frame, frame]
+        page.close()
 
 
 def test_taps_while_stepping(page: LabelPage) -> None:

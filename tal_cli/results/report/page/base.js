@@ -1,19 +1,4 @@
-// Data, small helpers, and the state that everything on the page follows.
-
-const find = (selector, root = document) => root.querySelector(selector);
-
-// An element with attributes, listeners (onclick: ...) and children. Text is only ever text, never markup.
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "style") for (const [key, text] of Object.entries(value)) element.style.setProperty(key, text);
-    else element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
-  return element;
-}
+// Data, and the state that everything on the page follows.
 
 const page = JSON.parse(find("#page").textContent);
 const labels = page.labels;
@@ -61,25 +46,10 @@ const shareOf = (score) => (score - LOWEST) / (HIGHEST - LOWEST);
 // What is less certain is fainter, and never invisible.
 const opacityOf = (score) => 0.28 + 0.72 * shareOf(score);
 
-// Halves go to the even neighbour, as in Python, so that page and table show the same number.
-function roundHalfEven(value) {
-  const low = Math.floor(value);
-  return value - low === 0.5 && low % 2 === 0 ? low : Math.round(value);
-}
 function fixed(value) {
   const isHalf = Number.isInteger(8 * value) && !Number.isInteger(4 * value); // the only doubles amid two hundredths
   return isHalf ? (roundHalfEven(100 * value) / 100).toFixed(2) : value.toFixed(2);
 }
-function clock(seconds, digits = 2) {
-  const scale = 10 ** digits;
-  const whole = roundHalfEven(Math.max(0, seconds) * scale);
-  const minutes = Math.floor(whole / (60 * scale));
-  const rest = ((whole - minutes * 60 * scale) / scale).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
-  const hours = Math.floor(minutes / 60);
-  return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
-}
-
-const counted = (number, thing) => `${number.toLocaleString("en")} ${thing}${number === 1 ? "" : "s"}`;
 const someOf = (shown, all, thing) => (shown === all ? counted(all, thing) : `${shown.toLocaleString("en")} of ${counted(all, thing)}`);
 const byName = new Intl.Collator(undefined, { numeric: true }).compare;
 const byLabel = (a, b) => byName(labels[a].name, labels[b].name);
@@ -121,19 +91,6 @@ function recolour(root) {
   for (const element of root.querySelectorAll("[data-label]")) {
     element.style.setProperty("--c", colourOf(Number(element.dataset.label)));
   }
-}
-
-// A canvas as sharp as the screen; returns its context in CSS pixels and clears it.
-function sharpen(canvas, width, height) {
-  const ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.max(1, Math.round(width * ratio));
-  canvas.height = Math.max(1, Math.round(height * ratio));
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height}px`;
-  const pen = canvas.getContext("2d");
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  return pen;
 }
 
 // One bar of a timeline; labels of the second round of colours carry stripes.

@@ -2,7 +2,6 @@
 // The play head is an element of its own and moves alone.
 
 const LANE = 22, TRUTH = 8, GAP = 6, RULER = 24;
-const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
 function makeTimeline(video, player, select) {
   const pitch = LANE + GAP + (video.truth.length ? TRUTH + 2 : 0);
@@ -26,9 +25,10 @@ function makeTimeline(video, player, select) {
         make("button", { type: "button", class: "small", onclick: () => zoom(0) }, "Fit"))),
     scroller);
 
-  let from = 0, to = video.duration, width = 0, chosen = null;
-  const x = (time) => ((time - from) / (to - from)) * width;
-  const timeAt = (at) => from + (at / width) * (to - from);
+  let span = { from: 0, to: video.duration }, width = 0, chosen = null;
+  const shown = () => span.to - span.from;
+  const x = (time) => ((time - span.from) / shown()) * width;
+  const timeAt = (at) => span.from + (at / width) * shown();
 
   // A lane is there as long as there is something in it.
   function arrange() {
@@ -47,7 +47,8 @@ function makeTimeline(video, player, select) {
     const above = scroller.scrollTop;
     const pen = sharpen(canvas, width, seen);
     const style = getComputedStyle(document.documentElement);
-    drawRuler(pen, style, seen);
+    pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    drawRuler(pen, span, { width, ruler: RULER, height: seen, line: style.getPropertyValue("--line"), soft: style.getPropertyValue("--soft") });
     pen.rect(0, RULER, width, seen);
     pen.clip();
     pen.translate(0, -above);
@@ -65,13 +66,13 @@ function makeTimeline(video, player, select) {
   }
   function drawSegment(pen, index, top) {
     const segment = video.segments[index];
-    if (!isShown(segment) || segment[END] < from || segment[START] > to) return;
+    if (!isShown(segment) || segment[END] < span.from || segment[START] > span.to) return;
     pen.globalAlpha = opacityOf(segment[SCORE]);
     const left = x(segment[START]);
     drawBar(pen, segment[LABEL], left, top + 1, Math.max(2, x(segment[END]) - left), LANE - 2);
   }
   function drawTruth(pen, label, [, start, end], top) {
-    if (end < from || start > to) return;
+    if (end < span.from || start > span.to) return;
     pen.strokeStyle = colourOf(label);
     pen.lineWidth = 1.5;
     pen.strokeRect(x(start) + 0.75, top + 0.75, Math.max(2, x(end) - x(start) - 1.5), TRUTH - 1.5);
@@ -86,30 +87,14 @@ function makeTimeline(video, player, select) {
     pen.roundRect(left - 1, RULER + row * pitch, Math.max(4, x(segment[END]) - left + 2), LANE, 4);
     pen.stroke();
   }
-  function drawRuler(pen, style, height) {
-    const step = STEPS.find((one) => (one / (to - from)) * width >= 64) || STEPS.at(-1);
-    const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
-    pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
-    for (let tick = Math.ceil(from / step); tick * step <= to; tick += 1) {
-      const at = x(tick * step);
-      pen.fillStyle = style.getPropertyValue("--line");
-      pen.fillRect(at, RULER - 6, 1, height);
-      pen.fillStyle = style.getPropertyValue("--soft");
-      const text = clock(tick * step, digits);
-      const wide = pen.measureText(text).width;
-      pen.fillText(text, Math.max(0, Math.min(width - wide, at - wide / 2)), 12);
-    }
-  }
   function moveHead(time) {
-    if (!player.paused && to - from < video.duration && (time < from || time > to)) {
-      const span = to - from;
-      from = Math.max(0, Math.min(time - span * 0.05, video.duration - span));
-      to = from + span;
+    if (!player.paused && shown() < video.duration && (time < span.from || time > span.to)) {
+      span = fitted(time - shown() * 0.05, time + shown() * 0.95, video.duration, 0);
       draw();
       return;
     }
-    const inside = time >= from && time <= to;
-    head.style.transform = `translateX(${x(Math.min(time, to))}px)`;
+    const inside = time >= span.from && time <= span.to;
+    head.style.transform = `translateX(${x(Math.min(time, span.to))}px)`;
     head.hidden = !inside;
     area.setAttribute("aria-valuenow", Math.min(time, video.duration).toFixed(2));
     const now = video.segments.filter((s) => isShown(s) && lasts(s, time)).slice(0, 5);
@@ -119,17 +104,11 @@ function makeTimeline(video, player, select) {
   // 0 shows all; anything else multiplies what is shown, around a time.
   function zoom(factor, around = player.time) {
     const shortest = Math.min(video.duration, Math.max(0.2, 8 / (video.fps || 25)));
-    const span = factor ? Math.min(video.duration, Math.max(shortest, (to - from) * factor)) : video.duration;
-    const centre = Math.max(from, Math.min(around, to));
-    const share = (centre - from) / (to - from);
-    from = Math.max(0, Math.min(centre - share * span, video.duration - span));
-    to = from + span;
+    span = factor ? zoomed(span, factor, around, video.duration, shortest) : { from: 0, to: video.duration };
     draw();
   }
   function pan(seconds) {
-    const span = to - from;
-    from = Math.max(0, Math.min(from + seconds, video.duration - span));
-    to = from + span;
+    span = panned(span, seconds, video.duration);
     draw();
   }
   // The segment under the pointer: the shortest, since a long one can also be met elsewhere.
@@ -138,7 +117,7 @@ function makeTimeline(video, player, select) {
     const time = timeAt(event.clientX - box.left);
     const down = event.clientY - box.top - RULER;
     const lane = down >= 0 ? lanes[Math.floor((down + scroller.scrollTop) / pitch)] : null;
-    const slack = (3 / width) * (to - from);
+    const slack = (3 / width) * shown();
     let best = null;
     for (const index of lane ? lane.segments : []) {
       const segment = video.segments[index];
@@ -151,10 +130,10 @@ function makeTimeline(video, player, select) {
   let dragged = null;
   canvas.addEventListener("pointerdown", (event) => { dragged = { x: event.clientX, moved: false }; });
   canvas.addEventListener("pointermove", (event) => {
-    if (dragged && event.buttons && to - from < video.duration) {
+    if (dragged && event.buttons && shown() < video.duration) {
       const moved = event.clientX - dragged.x;
       if (dragged.moved || Math.abs(moved) > 4) {
-        pan((-moved / width) * (to - from));
+        pan((-moved / width) * shown());
         dragged = { x: event.clientX, moved: true };
       }
       return;
@@ -171,7 +150,7 @@ function makeTimeline(video, player, select) {
   });
   canvas.addEventListener("wheel", (event) => {
     if (event.ctrlKey || event.metaKey) zoom(event.deltaY > 0 ? 1.25 : 0.8, at(event).time);
-    else if ((event.shiftKey || event.deltaX) && to - from < video.duration) pan(((event.deltaX || event.deltaY) / width) * (to - from));
+    else if ((event.shiftKey || event.deltaX) && shown() < video.duration) pan(((event.deltaX || event.deltaY) / width) * shown());
     else return;
     event.preventDefault();
   }, { passive: false });
@@ -189,7 +168,7 @@ function makeTimeline(video, player, select) {
       const down = pitch * lanes.findIndex((lane) => lane.label === label) - scroller.scrollTop;
       const room = scroller.clientHeight - RULER - pitch;
       if (down < 0 || down > room) scroller.scrollTop += down - room / 2;
-      if (start < from || end > to) pan((start + end) / 2 - (from + to) / 2);
+      if (start < span.from || end > span.to) pan((start + end - span.from - span.to) / 2);
       else draw();
     },
     close: () => resized.disconnect(),
