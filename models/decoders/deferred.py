@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tal_cli.models.inference.nms import compiled
+from tal_cli.extractors.cpu import compiled
 from tal_cli.models.layers.common import RowOutput
 from tal_cli.models.predictions import Shift
 

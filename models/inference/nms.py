@@ -6,14 +6,14 @@ candidates from a GPU takes less time than launching the sequential selections t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tal_cli.extractors.cpu import compiled
 from tal_cli.models.recipe.inference import InferenceConfig
 
 Floats = NDArray[np.float32]
@@ -92,20 +92,6 @@ def vote(kept: ScoredSegments, everyone: ScoredSegments, threshold: float, *, by
         kept.starts, kept.ends, everyone.starts, everyone.ends, everyone.scores, np.float32(threshold), by_overlap
     )
     return replace(kept, starts=starts, ends=ends)
-
-
-@cache
-def compiled(function: Callable[..., Any], *, reorder: bool = False) -> Callable[..., Any]:
-    """A function compiled by numba, without Python's lock while it runs; `reorder` lets sums run in any order."""
-    import numba  # imported here because it is slow to import
-
-    liberties: bool | set[str] = {"reassoc", "nsz", "contract"} if reorder else False
-    result: Callable[..., Any]
-    try:
-        result = numba.njit(cache=True, nogil=True, fastmath=liberties)(function)
-    except RuntimeError:  # no writable cache folder: compile in every run
-        result = numba.njit(nogil=True, fastmath=liberties)(function)
-    return result
 
 
 def _soft_nms(

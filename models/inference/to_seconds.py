@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.nms import ScoredSegments
@@ -64,21 +68,25 @@ def end_at(boundary: Boundary, segments: Sequence[TimedSegment]) -> list[TimedSe
     of them where a better segment of their label is there already."""
     found = (each for each in segments if each.label == boundary.label and each.score >= boundary.min_score)
     times = sorted((each.start + each.end) / 2 for each in found)
+    free = Counter(each.label for each in segments if each.label in boundary.ends)
+    there = {label: np.zeros((number, 2)) for label, number in free.items()}  # start and end of those kept so far
     kept: list[TimedSegment] = []
     for segment in segments:
-        inside = times[bisect_right(times, segment.start) : bisect_left(times, segment.end)]
-        if not inside or segment.label not in boundary.ends:
-            kept.append(segment)
-            continue
-        parts = pairwise([segment.start, *inside, segment.end])
-        start, end = max(parts, key=lambda part: part[1] - part[0])
-        rivals = (each for each in kept if each.label == segment.label)
-        if end - start >= SHORTEST and not any(_overlap(start, end, each) > SAME for each in rivals):
-            kept.append(segment._replace(start=start, end=end))
+        if segment.label in boundary.ends:
+            if inside := times[bisect_right(times, segment.start) : bisect_left(times, segment.end)]:
+                parts = pairwise([segment.start, *inside, segment.end])
+                start, end = max(parts, key=lambda part: part[1] - part[0])
+                if end - start < SHORTEST or (_overlaps(start, end, there[segment.label]) > SAME).any():
+                    continue
+                segment = segment._replace(start=start, end=end)
+            free[segment.label] -= 1
+            there[segment.label][free[segment.label]] = segment.start, segment.end
+        kept.append(segment)
     return kept
 
 
-def _overlap(start: float, end: float, other: TimedSegment) -> float:
-    """Temporal intersection over union."""
-    common = min(end, other.end) - max(start, other.start)
-    return common / (end - start + other.end - other.start - common)
+def _overlaps(start: float, end: float, others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Temporal intersection over union with each of ``others`` [N, 2]; of those without a length 0 or less."""
+    common = np.minimum(end, others[:, 1]) - np.maximum(start, others[:, 0])
+    overlaps: NDArray[np.float64] = common / (end - start + others[:, 1] - others[:, 0] - common)
+    return overlaps

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tal_cli.models.inference.nms import compiled
+from tal_cli.extractors.cpu import compiled
 
 LARGE = 1e9
 

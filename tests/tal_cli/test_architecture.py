@@ -20,6 +20,7 @@ ALLOWED = {
         "tal_cli.extractors.catalog",
         "tal_cli.extractors.features",
         "tal_cli.extractors.files",
+        "tal_cli.extractors.cpu",
         "tal_cli.extractors.errors",
         "tal_cli.extractors.plugins",
     ),

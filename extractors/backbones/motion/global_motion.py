@@ -1,128 +1,293 @@
 """Global motion between consecutive frames: a similarity transform, fitted robustly (Baker & Matthews 2004).
 
 Motion is (right, down, larger, clockwise) in units of half the image height and radians; `aspect` is its width
-divided by its height. Images are [N, 1, H, W].
+divided by its height. Images are float32 [N, H, W]. Compiled by numba: each frame stays in the CPU's cache until it is
+done, where arrays of all frames would pass through memory at every operation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-ITERATIONS = (3, 3, 4)  # Gauss-Newton steps per pyramid level, from the finest
-PIXELS_AT_ONCE = 100_000
+from tal_cli.extractors.cpu import compiled
+
+Floats = NDArray[np.float32]
+kernel = partial(compiled, reorder=True)
+# Rounded as the matrix products were that the shipped weights were trained with: where an image is nearly flat, local
+# normalisation enlarges differences in the last digit, and the fit as well.
+rounded = partial(compiled, fused=True)
+exact = partial(compiled, fused=False)
+Places = tuple[Floats, Floats]
+single = np.float32  # without it numba computes in float64
+
+SMALLEST = 8  # pixels: images whose shorter side is not longer are not halved
+LARGEST_STEP = single(0.3)
 
 
-def normalised_levels(luma: Tensor) -> list[Tensor]:
+@kernel
+def normalised_levels(images: Floats) -> tuple[Floats, Floats, Floats]:
     """A pyramid of locally normalised images, finest first: fades and flicker cancel, edges stay."""
-    levels = []
-    luma = _box(luma, 3)  # interpolation blurs, which biases the fit to half pixels in a sharper image
-    for _ in ITERATIONS:
-        centred = luma - _box(luma, 7)
-        levels.append(centred.mul_(_box(centred.square(), 7).add_(0.02**2).rsqrt_()))
-        luma = F.avg_pool2d(luma, 2, ceil_mode=True) if min(luma.shape[2:]) > 8 else luma
+    count = len(images)
+    smooth = _box(images[0], 3)
+    middle = _halved(smooth)
+    fine = np.empty_like(images)
+    levels = fine, np.empty((count, *middle.shape), single), np.empty((count, *_halved(middle).shape), single)
+    for frame in range(count):
+        smooth = _box(images[frame], 3)  # interpolation blurs, which biases the fit to half pixels in a sharper image
+        for level in levels:
+            _normalise(smooth, level[frame])
+            smooth = _halved(smooth)
     return levels
 
 
-def _box(images: Tensor, size: int) -> Tensor:
-    """Mean over ``size`` × ``size`` pixels (fewer at the edges and in smaller images), one axis at a time."""
-    rows, columns = (_means(side, min(size, side - 1 + side % 2), images.device) for side in images.shape[2:])
-    return rows @ (images @ columns.T)
+@rounded
+def _normalise(image: Floats, out: Floats) -> None:
+    centred = image - _box(image, 7)
+    spread = _box(centred * centred, 7)
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            out[y, x] = centred[y, x] * (single(1) / np.sqrt(spread[y, x] + single(0.02**2)))
 
 
-def _means(side: int, size: int, device: torch.device) -> Tensor:
-    """The matrix [side, side] that takes a line of pixels to means over ``size`` of them: on CPUs several times quicker
-    than pooling."""
-    pixels = torch.arange(side, device=device)
-    near = ((pixels[:, None] - pixels).abs() <= size // 2).float()
-    return near / near.sum(1, keepdim=True)
+@rounded
+def _box(image: Floats, size: int) -> Floats:
+    """Mean of [H, W] over ``size`` × ``size`` pixels, fewer at the edges and in smaller images."""
+    height, width = image.shape
+    down, across = min(size, height - 1 + height % 2) // 2, min(size, width - 1 + width % 2) // 2
+    shares = np.empty(width, single)
+    for x in range(width):
+        shares[x] = single(1) / single(min(width, x + across + 1) - max(0, x - across))
+    line = np.zeros(width + 2 * across, single)  # between zeros
+    means, out = np.zeros_like(image), np.zeros_like(image)
+    for y in range(height):
+        line[across : across + width] = image[y]
+        mean = means[y]
+        for shift in range(2 * across + 1):
+            shifted = line[shift : shift + width]
+            for x in range(width):
+                mean[x] += shifted[x] * shares[x]
+    for y in range(height):
+        first, last = max(0, y - down), min(height, y + down + 1)
+        share, mean = single(1) / single(last - first), out[y]
+        for row in means[first:last]:
+            for x in range(width):
+                mean[x] += row[x] * share
+    return out
 
 
-def global_motion(levels: list[Tensor], aspect: float) -> tuple[Tensor, Tensor, Tensor]:
+@rounded
+def _halved(image: Floats) -> Floats:
+    """Mean of 2 × 2 pixels, fewer at the edges of odd sides; a small image as it is."""
+    height, width = image.shape
+    if min(height, width) <= SMALLEST:
+        return image
+    out = np.empty(((height + 1) // 2, (width + 1) // 2), single)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            part = image[2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
+            total = single(0)
+            for row in part:
+                for value in row:
+                    total += value
+            out[y, x] = total / single(part.size)
+    return out
+
+
+@kernel
+def global_motion(levels: tuple[Floats, Floats, Floats], aspect: float) -> tuple[Floats, Floats, Floats]:
     """The image's motion since the previous frame, [N, 4] as (right, down, larger, clockwise) in units of half the
-    height and radians; the change it leaves unexplained [N, 1, H, W]; the fraction of the image that follows it [N].
+    height and radians; the change it leaves unexplained [N, H, W]; the fraction of the image that follows it [N].
 
     Gauss-Newton from the coarsest level with Geman-McClure weights, so that things moving on their own are left out."""
-    count = len(levels[0])
-    motion = torch.zeros(count, 4, device=levels[0].device)
-    residual = torch.zeros_like(levels[0])
-    inliers = torch.ones(count, device=motion.device)
-    if count < 2:
-        return motion, residual, inliers
-    for level, steps in zip(reversed(levels), reversed(ITERATIONS), strict=True):
-        for pairs, earlier in _batches(level):
-            _refine(motion[pairs], level[pairs], level[earlier], steps, aspect)
-    for pairs, earlier in _batches(levels[0]):
-        error, inside = _error(levels[0][pairs], levels[0][earlier], motion[pairs], aspect)
-        residual[pairs] = (error * inside).view_as(residual[pairs])
-        inliers[pairs] = (error.abs() < 0.5).float().mean(1)
+    fine, middle, coarse = levels
+    count = len(fine)
+    motion = np.zeros((count, 4), single)
+    residual = np.zeros_like(fine)
+    inliers = np.ones(count, single)
+    for now in range(1, count):
+        _refine(motion[now], coarse[now], coarse[now - 1], 4, aspect)
+        _refine(motion[now], middle[now], middle[now - 1], 3, aspect)
+        _refine(motion[now], fine[now], fine[now - 1], 3, aspect)
+        inliers[now] = _unexplained(motion[now], fine[now], fine[now - 1], aspect, residual[now])
     return motion, residual, inliers
 
 
-def _batches(level: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Frames that have a predecessor, and their predecessors, as many at once as stay in the CPU cache."""
-    count, _, height, width = level.shape
-    at_once = max(1, PIXELS_AT_ONCE // (height * width))
-    for first in range(1, count, at_once):
-        last = min(first + at_once, count)
-        yield slice(first, last), slice(first - 1, last - 1)
-
-
-def _refine(motion: Tensor, now: Tensor, before: Tensor, steps: int, aspect: float) -> None:
-    """Take ``steps`` Gauss-Newton steps on ``motion`` [n, 4], in place."""
-    jacobian = _jacobian(now, aspect)
-    damping = 1e-4 * jacobian.shape[2] * torch.eye(4, device=motion.device)
+@kernel
+def _refine(motion: Floats, now: Floats, before: Floats, steps: int, aspect: float) -> None:
+    """Take ``steps`` Gauss-Newton steps on ``motion`` [4], in place."""
+    height, width = now.shape
+    pixels = height * width
+    a, b, c, d = _jacobian(now, aspect)
+    later, earlier = now.reshape(pixels), before.reshape(pixels)
+    normal, side = np.empty((4, 4)), np.empty(4)
     for _ in range(steps):
-        error, inside = _error(now, before, motion, aspect)
-        weighted = jacobian * (_weights(error) * inside)[:, None]
-        hessian = weighted @ jacobian.transpose(1, 2) + damping
-        step = torch.linalg.solve(hessian, weighted @ error[..., None])[..., 0]
-        motion -= step.clamp(-0.3, 0.3)
+        to, back = _there_and_back(motion, aspect, height, width)
+        size = single(0)
+        # Loops with lookups become vector operations only if they store nothing, so errors are computed twice.
+        for p in range(pixels):
+            size += abs(_error(later, earlier, height, width, p, to, back)[0])
+        scale = (single(1.5) * size / single(pixels)) ** 2 + single(1e-4)
+        aa = ab = ac = ad = bb = bc = bd = cc = cd = dd = ae = be = ce = de = single(0)
+        for p in range(pixels):
+            error, inside = _error(later, earlier, height, width, p, to, back)
+            weight = scale / (scale + error * error)
+            weight *= weight * inside
+            wa, wb, wc, wd = weight * a[p], weight * b[p], weight * c[p], weight * d[p]
+            aa += wa * a[p]
+            ab += wa * b[p]
+            ac += wa * c[p]
+            ad += wa * d[p]
+            bb += wb * b[p]
+            bc += wb * c[p]
+            bd += wb * d[p]
+            cc += wc * c[p]
+            cd += wc * d[p]
+            dd += wd * d[p]
+            ae += wa * error
+            be += wb * error
+            ce += wc * error
+            de += wd * error
+        normal[0] = aa, ab, ac, ad
+        normal[1] = ab, bb, bc, bd
+        normal[2] = ac, bc, cc, cd
+        normal[3] = ad, bd, cd, dd
+        side[:] = ae, be, ce, de
+        for row in range(4):
+            normal[row, row] += 1e-4 * pixels
+        _solve(normal, side)
+        for row in range(4):
+            motion[row] -= max(-LARGEST_STEP, min(LARGEST_STEP, single(side[row])))
 
 
-def _weights(error: Tensor) -> Tensor:
-    scale = (1.5 * error.abs().mean(1, keepdim=True)).square() + 1e-4
-    return (scale / (scale + error.square())).square()
+@kernel
+def _unexplained(motion: Floats, now: Floats, before: Floats, aspect: float, residual: Floats) -> float:
+    """``now`` minus ``before`` moved by ``motion`` into ``residual``, 0 beside the common part, all [H, W]; gives the
+    fraction of pixels that differ little."""
+    height, width = now.shape
+    pixels = height * width
+    later, earlier, out = now.reshape(pixels), before.reshape(pixels), residual.reshape(pixels)
+    to, back = _there_and_back(motion, aspect, height, width)
+    little = 0
+    for p in range(pixels):
+        error, inside = _error(later, earlier, height, width, p, to, back)
+        out[p] = error * inside
+        little += abs(error) < single(0.5)
+    return little / pixels
 
 
-def _error(now: Tensor, before: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
-    """``now`` minus ``before`` moved by ``motion``, and which pixels are inside both images, both [N, H W].
-
-    Each is moved half of the way: interpolation blurs, and blurring only one would bias the fit towards the strongest
-    blur."""
-    forward, inside_now = warp(now, motion / 2, aspect)
-    backward, inside_before = warp(before, -motion / 2, aspect)
-    return (forward - backward).flatten(1), (inside_now * inside_before).flatten(1)
-
-
-def warp(images: Tensor, motion: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
-    """Look up ``images`` [N, 1, H, W] at positions displaced by ``motion`` [N, 4]; and whether they lie inside."""
-    right, down, larger, turn = motion.view(-1, 4, 1, 1).unbind(1)
-    count, _, height, width = images.shape
-    x, y = _centres(width, images.device), _centres(height, images.device).view(-1, 1)
-    # Written into one array row by row: F.affine_grid does the same through many tiny matrix products.
-    grid = torch.empty(count, height, width, 2, device=images.device)
-    u = torch.add((1 + larger) * x, right / aspect - turn / aspect * y, out=grid[..., 0])
-    v = torch.add(turn * aspect * x, (1 + larger) * y + down, out=grid[..., 1])
-    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return moved, (u.abs_() <= 1).logical_and_(v.abs_() <= 1)
+@kernel
+def _solve(matrix: NDArray[np.float64], side: NDArray[np.float64]) -> None:
+    """Turn ``side`` into the solution of a positive definite system, by Gaussian elimination."""
+    count = len(side)
+    for pivot in range(count):
+        for row in range(pivot + 1, count):
+            factor = matrix[row, pivot] / matrix[pivot, pivot]
+            for column in range(pivot, count):
+                matrix[row, column] -= factor * matrix[pivot, column]
+            side[row] -= factor * side[pivot]
+    for row in range(count - 1, -1, -1):
+        for column in range(row + 1, count):
+            side[row] -= matrix[row, column] * side[column]
+        side[row] /= matrix[row, row]
 
 
-def _centres(pixels: int, device: torch.device) -> Tensor:
-    """Where the centres of so many pixels lie between -1 and 1."""
-    return (torch.arange(pixels, device=device) * 2 + 1 - pixels) / pixels
+@exact
+def _there_and_back(motion: Floats, aspect: float, height: int, width: int) -> tuple[Places, Places]:
+    """Where half of ``motion`` takes pixels, and half of it backwards: interpolation blurs, and blurring only one image
+    would bias the fit towards the strongest blur."""
+    half = motion / single(2)
+    return _places(half, aspect, height, width), _places(-half, aspect, height, width)
 
 
-def _jacobian(images: Tensor, aspect: float) -> Tensor:
-    """Change of ``images`` [N, 1, H, W] per unit of each motion parameter, [N, 4, H W]."""
-    _, _, height, width = images.shape
-    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
-    # A pixel is 2 / height units wide, so a central difference spans 4 / height.
-    gx = (padded[:, 0, 1:-1, 2:] - padded[:, 0, 1:-1, :-2]) * (height / 4)
-    gy = (padded[:, 0, 2:, 1:-1] - padded[:, 0, :-2, 1:-1]) * (height / 4)
-    x = _centres(width, images.device) * (width / height)
-    y = _centres(height, images.device).view(-1, 1)
-    return torch.stack([gx, gy, gx * x + gy * y, gy * x - gx * y], 1).flatten(2)
+@rounded
+def _error(
+    now: Floats, before: Floats, height: int, width: int, pixel: int, to: Places, back: Places
+) -> tuple[float, float]:
+    """``now`` [H W] at a pixel's place in ``to`` minus ``before`` at that in ``back``; and 1 if both lie inside."""
+    forward, inside = _look_up(now, height, width, to[0][pixel], to[1][pixel])
+    backward, too = _look_up(before, height, width, back[0][pixel], back[1][pixel])
+    return forward - backward, inside * too
+
+
+@kernel
+def aligned(images: Floats, motion: Floats, aspect: float, lag: int) -> Floats:
+    """Change of ``images`` over ``lag`` frames with their motion over these, [N, 4], removed, [N, H, W]; 0 beside the
+    common part."""
+    count, height, width = images.shape
+    change = np.zeros_like(images)
+    flat, out = images.reshape(count, height * width), change.reshape(count, height * width)
+    for now in range(lag, count):
+        x, y = _places(-motion[now], aspect, height, width)
+        before = flat[now - lag]
+        for p in range(height * width):
+            moved, inside = _look_up(before, height, width, x[p], y[p])
+            out[now, p] = (flat[now, p] - moved) * inside
+    return change
+
+
+@exact
+def _places(motion: Floats, aspect: float, height: int, width: int) -> Places:
+    """Where ``motion`` [4] takes the pixels of an image, each [H W]: right and down from -1 to 1."""
+    right, down, larger, turn = motion[0], motion[1], motion[2], motion[3]
+    aspect = single(aspect)
+    x, y = np.empty((height, width), single), np.empty((height, width), single)
+    across, along = np.empty(width, single), np.empty(width, single)
+    for column in range(width):
+        centre = single(2 * column + 1 - width) / single(width)
+        across[column] = (single(1) + larger) * centre
+        along[column] = turn * aspect * centre
+    for row in range(height):
+        centre = single(2 * row + 1 - height) / single(height)
+        shift_x, shift_y = right / aspect - turn / aspect * centre, (single(1) + larger) * centre + down
+        line_x, line_y = x[row], y[row]
+        for column in range(width):
+            line_x[column] = across[column] + shift_x
+            line_y[column] = along[column] + shift_y
+    return x.reshape(height * width), y.reshape(height * width)
+
+
+@rounded
+def _look_up(flat: Floats, height: int, width: int, x: float, y: float) -> tuple[float, float]:
+    """An image [H W] at a place, bilinear, beyond its edges as at them; and 1 if the place is inside, else 0."""
+    one = single(1)
+    inside = (abs(x) <= one) & (abs(y) <= one)
+    x = max(single(0), min(single(width - 1), (x + one) * single(width / 2) - single(0.5)))
+    y = max(single(0), min(single(height - 1), (y + one) * single(height / 2) - single(0.5)))
+    left, top = min(np.int32(x), np.int32(width - 2)), min(np.int32(y), np.int32(height - 2))
+    x -= single(left)
+    y -= single(top)
+    above = np.uint32(top * np.int32(width) + left)  # unsigned: numba tests other indices for being negative
+    below = above + np.uint32(width)
+    value = flat[above] * ((one - x) * (one - y)) + flat[above + np.uint32(1)] * (x * (one - y))
+    value = value + flat[below] * ((one - x) * y) + flat[below + np.uint32(1)] * (x * y)
+    return value, single(inside)
+
+
+@exact
+def _jacobian(image: Floats, aspect: float) -> tuple[Floats, Floats, Floats, Floats]:
+    """Change of ``image`` [H, W] per unit of each motion parameter, each [H W]."""
+    height, width = image.shape
+    across, down = np.empty((height, width), single), np.empty((height, width), single)
+    larger, turn = np.empty((height, width), single), np.empty((height, width), single)
+    x = np.empty(width, single)
+    for column in range(width):
+        x[column] = single(2 * column + 1 - width) / single(width) * single(width / height)
+    steep = single(height / 4)  # a pixel is 2 / height units wide, so a central difference spans 4 / height
+    for row in range(height):
+        above, line, below = image[max(0, row - 1)], image[row], image[min(height - 1, row + 1)]
+        y = single(2 * row + 1 - height) / single(height)
+        before, after, gx, gy = line[:-2], line[2:], across[row], down[row]
+        inner = gx[1:-1]
+        for column in range(width - 2):
+            inner[column] = (after[column] - before[column]) * steep
+        gx[0], gx[-1] = (line[1] - line[0]) * steep, (line[-1] - line[-2]) * steep
+        out_larger, out_turn = larger[row], turn[row]
+        for column in range(width):
+            gy[column] = (below[column] - above[column]) * steep
+            out_larger[column] = gx[column] * x[column] + gy[column] * y
+            out_turn[column] = gy[column] * x[column] - gx[column] * y
+    pixels = height * width
+    return across.reshape(pixels), down.reshape(pixels), larger.reshape(pixels), turn.reshape(pixels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,24 @@ def test_a_repeated_frame_is_perfectly_still() -> None:
     measures = tiny._measure(clip(1).repeat(16, 1, 1, 1), times(16))
     assert measures.motion.abs().max() < 1e-4
     assert measures.residual.abs().max() < 1e-3
+
+
+def two_shots() -> Tensor:
+    """Frames [24, 60, 84, 3] in integer arithmetic, the same on every machine: a fading, moving camera, then a cut."""
+    cells = np.random.default_rng(5).integers(0, 256, (2, 12, 16, 3))
+    fine = cells.repeat(8, 1).repeat(8, 2).cumsum(1).cumsum(2)
+    images = (fine[:, 8:, 8:] - fine[:, :-8, 8:] - fine[:, 8:, :-8] + fine[:, :-8, :-8]) // 64
+    frames = [images[0, 8 - t // 2 :, t:][:60, :84] * (256 - 5 * t) // 256 for t in range(14)]
+    frames += [images[1, t:, 20 - 2 * t :][:60, :84] for t in range(10)]
+    return torch.from_numpy(np.stack(frames).astype(np.uint8))
+
+
+def test_features_are_those_that_the_shipped_weights_were_trained_with() -> None:
+    """Recorded from the implementation in torch with which `camera` was trained, at a variable frame rate."""
+    recorded = np.load(Path(__file__).with_name("tiny_features.npy"))
+    shown = torch.arange(24, dtype=torch.float64) / FPS + (torch.arange(24) % 3) / 100
+    features = create_backbone("tiny")(two_shots(), shown)
+    np.testing.assert_allclose(features.numpy(), recorded, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7680, 4320), (50, 2000), (320, 240)])
