@@ -66,23 +66,26 @@ export function drawSegments(pen, { lanes, topOf, x }) {
   const special = [];
   const edges = []; // where touching bouts stay two
   const drawn = new Float64Array(lanes.length); // to which pixel each lane is drawn: what would add none is left out
-  const ends = new Float64Array(lanes.length).fill(-1); // seconds
-  for (const item of visible(segments())) {
+  const taken = lanes.map(() => []); // states of each lane: where they are, a suggestion has the lower half
+  const found = visible(segments());
+  for (const item of [...found.filter((one) => !isPending(one)), ...found.filter(isPending)]) {
     const lane = places.get(keyOf(item.label, item.subject));
     if (lane === undefined) continue;
-    const [left, right] = [x(item.segment[0]), x(item.segment[1])];
+    const [start, end] = item.segment;
+    const left = x(start), right = x(end);
     const wide = Math.max(2, right - left);
-    const isOpen = isPending(item);
-    // What begins before the one before it in its lane ends (another subject, a suggestion) has the lower half.
-    const isUnder = item.kind === "state" && item.segment[0] < ends[lane];
-    if (!isUnder) ends[lane] = item.segment[1];
+    const isOpen = isPending(item), isState = item.kind === "state";
+    // So does a bout that begins before the one before it ends: that of another subject.
+    const there = taken[lane];
+    const isUnder = isState && (isOpen ? there.some((other) => other[0] < end && start < other[1]) : there.length > 0 && start < there[there.length - 1][1]);
+    if (isState && !isOpen && !isUnder) there.push(item.segment);
     const high = isUnder ? BAR / 2 : BAR;
     const top = topOf(lane) + (LANE - BAR) / 2 + BAR - high;
-    if (item.kind === "point" || state.selected.has(item.id) || ((isOpen || isUnder) && wide > NARROW)) {
+    if (!isState || state.selected.has(item.id) || ((isOpen || isUnder) && wide > NARROW)) {
       special.push([item, left, wide, top, high]);
       continue;
     }
-    if (right < drawn[lane] + 0.5) continue;
+    if (!isOpen && right < drawn[lane] + 0.5) continue;
     drawn[lane] = right;
     const strength = isOpen ? OPEN : item.by && item.by !== state.project.person ? OTHERS : 1;
     const look = `${item.label}\n${strength}`;

@@ -43,10 +43,9 @@ export function prepare(frame, frames, start) {
 
 async function fill(frame, frames, mine) {
   try {
-    if (!second.getAttribute("src")) {
-      second.src = source;
-      await told("loadeddata");
-    }
+    if (!second.getAttribute("src")) second.src = source;
+    if (second.readyState < 2) await told("loadeddata");
+    if (run !== mine) return;
     const size = sizeOf();
     const each = Math.max(1, Math.min(AROUND, Math.floor((MOST / (size.wide * size.high * 4) - 1) / 2)));
     for (const [place, picture] of store) {
