@@ -30,11 +30,12 @@ LARGEST_STEP = single(0.3)
 @kernel
 def normalised_levels(images: Floats) -> tuple[Floats, Floats, Floats]:
     """A pyramid of locally normalised images, finest first: fades and flicker cancel, edges stay."""
-    count = len(images)
-    smooth = _box(images[0], 3)
-    middle = _halved(smooth)
+    count, height, width = images.shape
     fine = np.empty_like(images)
-    levels = fine, np.empty((count, *middle.shape), single), np.empty((count, *_halved(middle).shape), single)
+    height, width = _half_size(height, width)
+    middle = np.empty((count, height, width), single)
+    height, width = _half_size(height, width)
+    levels = fine, middle, np.empty((count, height, width), single)
     for frame in range(count):
         smooth = _box(images[frame], 3)  # interpolation blurs, which biases the fit to half pixels in a sharper image
         for level in levels:
@@ -45,10 +46,15 @@ def normalised_levels(images: Floats) -> tuple[Floats, Floats, Floats]:
 
 @rounded
 def _normalise(image: Floats, out: Floats) -> None:
-    centred = image - _box(image, 7)
-    spread = _box(centred * centred, 7)
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
+    height, width = image.shape
+    centred, squares = _box(image, 7), np.empty_like(image)
+    for y in range(height):
+        for x in range(width):
+            centred[y, x] = image[y, x] - centred[y, x]
+            squares[y, x] = centred[y, x] * centred[y, x]
+    spread = _box(squares, 7)
+    for y in range(height):
+        for x in range(width):
             out[y, x] = centred[y, x] * (single(1) / np.sqrt(spread[y, x] + single(0.02**2)))
 
 
@@ -81,12 +87,12 @@ def _box(image: Floats, size: int) -> Floats:
 @rounded
 def _halved(image: Floats) -> Floats:
     """Mean of 2 × 2 pixels, fewer at the edges of odd sides; a small image as it is."""
-    height, width = image.shape
-    if min(height, width) <= SMALLEST:
+    height, width = _half_size(*image.shape)
+    if height == image.shape[0]:
         return image
-    out = np.empty(((height + 1) // 2, (width + 1) // 2), single)
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
+    out = np.empty((height, width), single)
+    for y in range(height):
+        for x in range(width):
             part = image[2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
             total = single(0)
             for row in part:
@@ -94,6 +100,11 @@ def _halved(image: Floats) -> Floats:
                     total += value
             out[y, x] = total / single(part.size)
     return out
+
+
+@rounded
+def _half_size(height: int, width: int) -> tuple[int, int]:
+    return (height, width) if min(height, width) <= SMALLEST else ((height + 1) // 2, (width + 1) // 2)
 
 
 @kernel
@@ -108,23 +119,25 @@ def global_motion(levels: tuple[Floats, Floats, Floats], aspect: float) -> tuple
     residual = np.zeros_like(fine)
     inliers = np.ones(count, single)
     for now in range(1, count):
-        _refine(motion[now], coarse[now], coarse[now - 1], 4, aspect)
-        _refine(motion[now], middle[now], middle[now - 1], 3, aspect)
-        _refine(motion[now], fine[now], fine[now - 1], 3, aspect)
+        for level, steps in ((coarse, 4), (middle, 3), (fine, 3)):
+            _refine(motion[now], level[now], level[now - 1], steps, aspect)
         inliers[now] = _unexplained(motion[now], fine[now], fine[now - 1], aspect, residual[now])
     return motion, residual, inliers
 
 
 @kernel
 def _refine(motion: Floats, now: Floats, before: Floats, steps: int, aspect: float) -> None:
-    """Take ``steps`` Gauss-Newton steps on ``motion`` [4], in place."""
+    """Take ``steps`` Gauss-Newton steps on ``motion`` [4], in place.
+
+    Each image is moved half of the way: interpolation blurs, and blurring only one would bias the fit towards the
+    strongest blur."""
     height, width = now.shape
     pixels = height * width
     a, b, c, d = _jacobian(now, aspect)
     later, earlier = now.reshape(pixels), before.reshape(pixels)
     normal, side = np.empty((4, 4)), np.empty(4)
     for _ in range(steps):
-        to, back = _there_and_back(motion, aspect, height, width)
+        to, back = _places(motion, 0.5, aspect, height, width), _places(motion, -0.5, aspect, height, width)
         size = single(0)
         # Loops with lookups become vector operations only if they store nothing, so errors are computed twice.
         for p in range(pixels):
@@ -150,13 +163,12 @@ def _refine(motion: Floats, now: Floats, before: Floats, steps: int, aspect: flo
             be += wb * error
             ce += wc * error
             de += wd * error
-        normal[0] = aa, ab, ac, ad
-        normal[1] = ab, bb, bc, bd
-        normal[2] = ac, bc, cc, cd
-        normal[3] = ad, bd, cd, dd
-        side[:] = ae, be, ce, de
+        sums = (aa, ab, ac, ad, ab, bb, bc, bd, ac, bc, cc, cd, ad, bd, cd, dd)
         for row in range(4):
+            for column in range(4):
+                normal[row, column] = sums[4 * row + column]
             normal[row, row] += 1e-4 * pixels
+            side[row] = (ae, be, ce, de)[row]
         _solve(normal, side)
         for row in range(4):
             motion[row] -= max(-LARGEST_STEP, min(LARGEST_STEP, single(side[row])))
@@ -169,7 +181,7 @@ def _unexplained(motion: Floats, now: Floats, before: Floats, aspect: float, res
     height, width = now.shape
     pixels = height * width
     later, earlier, out = now.reshape(pixels), before.reshape(pixels), residual.reshape(pixels)
-    to, back = _there_and_back(motion, aspect, height, width)
+    to, back = _places(motion, 0.5, aspect, height, width), _places(motion, -0.5, aspect, height, width)
     little = 0
     for p in range(pixels):
         error, inside = _error(later, earlier, height, width, p, to, back)
@@ -194,14 +206,6 @@ def _solve(matrix: NDArray[np.float64], side: NDArray[np.float64]) -> None:
         side[row] /= matrix[row, row]
 
 
-@exact
-def _there_and_back(motion: Floats, aspect: float, height: int, width: int) -> tuple[Places, Places]:
-    """Where half of ``motion`` takes pixels, and half of it backwards: interpolation blurs, and blurring only one image
-    would bias the fit towards the strongest blur."""
-    half = motion / single(2)
-    return _places(half, aspect, height, width), _places(-half, aspect, height, width)
-
-
 @rounded
 def _error(
     now: Floats, before: Floats, height: int, width: int, pixel: int, to: Places, back: Places
@@ -220,7 +224,7 @@ def aligned(images: Floats, motion: Floats, aspect: float, lag: int) -> Floats:
     change = np.zeros_like(images)
     flat, out = images.reshape(count, height * width), change.reshape(count, height * width)
     for now in range(lag, count):
-        x, y = _places(-motion[now], aspect, height, width)
+        x, y = _places(motion[now], -1.0, aspect, height, width)
         before = flat[now - lag]
         for p in range(height * width):
             moved, inside = _look_up(before, height, width, x[p], y[p])
@@ -229,10 +233,10 @@ def aligned(images: Floats, motion: Floats, aspect: float, lag: int) -> Floats:
 
 
 @exact
-def _places(motion: Floats, aspect: float, height: int, width: int) -> Places:
-    """Where ``motion`` [4] takes the pixels of an image, each [H W]: right and down from -1 to 1."""
-    right, down, larger, turn = motion[0], motion[1], motion[2], motion[3]
-    aspect = single(aspect)
+def _places(motion: Floats, part: float, aspect: float, height: int, width: int) -> Places:
+    """Where ``part`` of ``motion`` [4] takes the pixels of an image, each [H W]: right and down from -1 to 1."""
+    part, aspect = single(part), single(aspect)
+    right, down, larger, turn = part * motion[0], part * motion[1], part * motion[2], part * motion[3]
     x, y = np.empty((height, width), single), np.empty((height, width), single)
     across, along = np.empty(width, single), np.empty(width, single)
     for column in range(width):
