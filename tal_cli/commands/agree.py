@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tal_cli.commands.options import Format, Quiet, finite
+from tal_cli.commands.options import Format, MinScore, Quiet, finite
 from tal_cli.commands.printing import print_facts, print_json, print_table
 from tal_cli.extractors.errors import InputError, UsageError
 
@@ -35,9 +35,7 @@ def agree(
     decimals: Annotated[
         int, typer.Option(min=0, max=6, metavar="N", help="Decimals of times in the kappa of bouts.")
     ] = 3,
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, metavar="X", callback=finite, help="Score threshold for results.")
-    ] = 0.0,
+    min_score: MinScore = None,
     format: Format = "table",
     quiet: Quiet = False,
 ) -> None:
@@ -55,7 +53,7 @@ def agree(
     if len(names) != 2:
         raise UsageError(f"--observations {observations}: expected two names, of A and of B")
     sides = [
-        _of(path, keep_scores(merge([path], How()), min_score), name)
+        _of(path, keep_scores(merge([path], How()), min_score or 0.0), name)
         for path, name in zip((first, second), names, strict=True)
     ]
     pairs: list[Pair] = pairs_of(*sides)

@@ -16,7 +16,7 @@ from tal_cli.commands.evaluation_options import (
     Tiou,
     find_ground_truth,
 )
-from tal_cli.commands.options import Format, Quiet, ResultFormat, finite
+from tal_cli.commands.options import Format, MinScore, Quiet, ResultFormat
 from tal_cli.commands.printing import print_json, print_table
 from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import counted
@@ -42,16 +42,7 @@ def evaluate(
         Literal["verb", "noun", "action", "all"],
         typer.Option(metavar="verb|noun|action|all", help="Labels that the EPIC protocol evaluates."),
     ] = "all",
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            metavar="X",
-            callback=finite,
-            help="Score from which segments count for precision, recall and F1. Default: the model's display score.",
-        ),
-    ] = None,
+    min_score: MinScore = None,
     format: Format = "table",
     quiet: Quiet = False,
 ) -> None:

@@ -101,6 +101,17 @@ FeaturesPath = Annotated[
         help="Folder of feature files, or one file with all. Default: beside the annotations.",
     ),
 ]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="X",
+        callback=finite,
+        help="Score from which segments count. Default: where a model is known its display scores, per label, else 0; "
+        "detect with 0 before tal eval.",
+    ),
+]
 TopK = Annotated[int | None, typer.Option(min=1, metavar="N", help="Keep at most N segments per video, best first.")]
 Labels = Annotated[
     list[str] | None,

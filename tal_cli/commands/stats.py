@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tal_cli import console
-from tal_cli.commands.options import Quiet, finite
+from tal_cli.commands.options import MinScore, Quiet
 from tal_cli.commands.printing import print_json, print_or_write, print_table
 from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import printable
@@ -47,9 +47,7 @@ def stats(
         list[str] | None,
         typer.Option(metavar="LABEL", help="Label whose time does not count as watched (repeatable)."),
     ] = None,
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, metavar="X", callback=finite, help="Score threshold for results.")
-    ] = 0.0,
+    min_score: MinScore = None,
     format: Annotated[
         Literal["table", "csv", "json", "svg", "png"] | None,
         typer.Option(
@@ -75,7 +73,7 @@ def stats(
         raise UsageError(f"--by {by}: no such field: {unknown[0]}", f"use some of {', '.join(FIELDS)}")
     step, is_closed = bin_options(bins or ())
     chosen = format or FORMATS.get(output.suffix.lower() if output else "", "table")
-    annotations = keep_scores(merge(files, How()), min_score)
+    annotations = keep_scores(merge(files, How()), min_score or 0.0)
     sessions = sessions_of(annotations)
     if chosen in ("svg", "png"):
         from tal_cli.behaviour.ethogram import ethogram

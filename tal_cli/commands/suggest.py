@@ -60,8 +60,14 @@ def suggest(
     ] = FIRST_EXTRACTOR,
     count: Annotated[int, typer.Option("-n", "--count", min=1, metavar="N", help="Number of stretches.")] = 20,
     seconds: Annotated[
-        float, typer.Option(min=1, metavar="S", callback=finite, help="Length of a stretch in seconds.")
-    ] = 8.0,
+        float | None,
+        typer.Option(
+            min=1,
+            metavar="S",
+            callback=finite,
+            help="Length of a stretch. Default: twice the median instance's, 8 at first.",
+        ),
+    ] = None,
     format: Annotated[
         Literal["table", "csv", "json"] | None,
         typer.Option("--format", "-f", metavar="table|csv|json", help="Output format. Default: by the file's suffix."),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tal_cli import __version__, console
-from tal_cli.commands.options import Labels, Quiet, TopK, finite
+from tal_cli.commands.options import Labels, MinScore, Quiet, TopK
 from tal_cli.commands.printing import print_path
 from tal_cli.commands.visual_outputs import AnnotationsFile, Embed, check_page
 from tal_cli.extractors.errors import InputError
@@ -51,9 +51,7 @@ def view(
             help="Page to write.  [default: RESULTS with the suffix .html; for several files report.html beside them]",
         ),
     ] = None,
-    min_score: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", callback=finite, help="Score threshold.")
-    ] = None,
+    min_score: MinScore = None,
     top_k: TopK = None,
     label: Labels = None,
     embed: Embed = False,

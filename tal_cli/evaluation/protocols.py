@@ -49,10 +49,12 @@ class Task:
     def predictions(self, path: Path, ground_truth: Annotations) -> Predictions:
         """Read predictions and warn about videos that are not annotated.
 
-        Raises InputError.
+        Raises InputError, also where none is annotated.
         """
         predicted = load_predictions(path, self.prediction_key)
         told = unmatched(predicted.videos, ground_truth.videos)
+        if told and not set(predicted.videos) & ground_truth.videos.keys():
+            raise InputError(path, told, "evaluate on the annotations of these videos")
         if told:
             console.warn(f"{path}: {told}")
         normalised = self._normalised(path, predicted.labels)

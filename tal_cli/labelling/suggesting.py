@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.datasets.annotations import VideoAnnotation
+from tal_cli.datasets.annotations import STATE, VideoAnnotation
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.labelling.next_up import Item
 from tal_cli.labelling.project.ranges import Ranges, without
@@ -17,7 +17,9 @@ from tal_cli.labelling.ranking import Floats, Stretch, choose
 from tal_cli.results.segments import Segment
 from tal_cli.safe_text import counted
 
-SECONDS = 8.0  # of a stretch
+SECONDS = 8.0  # of a stretch, where nothing is labelled
+RELATIVE, LEAST, MOST = 2.0, 4.0, 20.0  # length of a stretch: times the median instance, and bounds in seconds
+FEWEST = 5  # instances, from which on their length is known
 SHORTEST = 0.5  # seconds left between reviewed ranges that are worth a look
 LEAST_SCORE = 0.05  # of detections that are counted
 SMOOTHED = 1.0  # seconds over which features are averaged before they are compared
@@ -50,14 +52,27 @@ class Watched:
         return ((0.0, self.sequence.duration),) if self.annotation.reviewed is None else self.annotation.reviewed
 
 
-def suggest(videos: Sequence[Watched], most: int, seconds: float = SECONDS) -> list[Item]:
+def stretch_length(videos: Sequence[Watched]) -> float:
+    """Seconds of a stretch that holds an instance with what is around it."""
+    lengths = [
+        item.end - item.start
+        for video in videos
+        if video.annotation
+        for item in video.annotation.settled
+        if item.kind == STATE
+    ]
+    return float(np.clip(RELATIVE * np.median(lengths), LEAST, MOST)) if len(lengths) >= FEWEST else SECONDS
+
+
+def suggest(videos: Sequence[Watched], most: int, seconds: float | None = None) -> list[Item]:
     """The stretches that teach most per second of labelling, best first; scores are relative to the best one.
 
     Args:
         videos: of features of the same kind.
         most: number of stretches.
-        seconds: length of a stretch.
+        seconds: length of a stretch; None: that of `stretch_length`.
     """
+    seconds = seconds or stretch_length(videos)
     stretches = [each for video in videos for each in cut(video, seconds)]
     if not stretches:
         return []

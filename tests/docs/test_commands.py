@@ -39,6 +39,7 @@ CHANGED = (
     (r"--videos \d+ --seed \d+", "--videos 2 --seed 79"),
     (r"(clips/annotations.json .*)--validation [\d.]+", r"\1--validation 0"),
     (r"(tal diagnose mine.json .*)--subset held-out", r"\1--subset all"),
+    (r"(tal (?:eval|diagnose) .*--annotations labels.csv) --subset held-out", r"\1"),
     (r"\btal train\b", "tal train --epochs 1 --set training.crops=1"),
 )
 

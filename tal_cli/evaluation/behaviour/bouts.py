@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +37,13 @@ def shown(predictions: Predictions, annotations: Annotations, subset: str, least
     """Bouts at tIoU 0.5, of predictions from a score on, by default the model's display score."""
     labels = {item.label for video in annotations.of(subset) for item in video.segments}
     score = {label: predictions.shown_from(label) if least is None else least for label in labels}
-    return Shown(SHOWN_TIOU, score, bout_counts(predictions, annotations, subset, SHOWN_TIOU, score))
+    return Shown(SHOWN_TIOU, score, bout_counts(predictions, annotations, subset, [SHOWN_TIOU], score)[SHOWN_TIOU])
 
 
 def bout_counts(
-    predictions: Predictions, annotations: Annotations, subset: str, level: float, score: Mapping[str, float]
-) -> dict[str, Counts]:
-    """Bouts found, wrong and missed at a tIoU threshold, of predictions from a score on; by label.
+    predictions: Predictions, annotations: Annotations, subset: str, levels: Sequence[float], score: Mapping[str, float]
+) -> dict[float, dict[str, Counts]]:
+    """Bouts found, wrong and missed, of predictions from a score on; by tIoU threshold and label.
 
     Points are found within half a second; the middle of a prediction is compared.
     """
@@ -52,14 +52,9 @@ def bout_counts(
     videos = annotations.of(subset)
     points = point_labels(videos)
     matching = Matching.of(told, videos)
-    true = matching.true_positives(level)
     classes = len(matching.labels)
-    hits = np.bincount(matching.label_of[true], minlength=classes).tolist()
     all_ = np.bincount(matching.label_of, minlength=classes).tolist()
-    counts = {
-        label: Counts(hits[n], all_[n] - hits[n], int(matching.instances[n]) - hits[n])
-        for n, label in enumerate(matching.labels)
-    }
+    moments: dict[str, Counts] = {}
     middles = ((told.starts + told.ends) / 2).tolist()
     for label in points:
         truth = [
@@ -73,5 +68,12 @@ def bout_counts(
             for name, other, time, score_ in zip(told.videos, told.labels, middles, told.scores.tolist(), strict=True)
             if other == label
         ]
-        counts[label] = match(truth, found, level, POINT_SECONDS)
+        moments[label] = match(truth, found, 1.0, POINT_SECONDS)
+    counts = {}
+    for level in levels:
+        hits = np.bincount(matching.label_of[matching.true_positives(level)], minlength=classes).tolist()
+        counts[level] = {
+            label: Counts(hits[n], all_[n] - hits[n], int(matching.instances[n]) - hits[n])
+            for n, label in enumerate(matching.labels)
+        } | moments
     return counts

@@ -123,7 +123,7 @@ def evaluate_frames(
         counts[label] = Counts(hits, int(shown.sum()) - hits, int(is_true.sum()) - hits)
         precision[label] = average_precision(is_true, told)
     moved = on_reviewed(predictions, annotations)
-    bouts = {level: bout_counts(*moved, subset, level, score) for level in tiou}
+    bouts = bout_counts(*moved, subset, tiou, score)
     ignored = sum(label not in counts for label in predictions.labels)
     thresholds = {label: score.get(label, 0.0) for label in labels}
     return FrameEvaluation(subset, thresholds, int(seen.any(axis=1).sum()), counts, precision, bouts, ignored)

@@ -60,7 +60,7 @@ def test_bouts() -> None:
     told = expected()
     for name, table in told["bout_f1"].items():
         score, level = (float(part.rpartition("=")[2]) for part in name.split())
-        counts = bout_counts(*sample(), "test", level, dict.fromkeys(told["labels"], score))
+        counts = bout_counts(*sample(), "test", [level], dict.fromkeys(told["labels"], score))[level]
         for label in told["labels"]:
             assert counts[label].as_json() == pytest.approx(
                 {key: value for key, value in table[label].items() if key != "tp_largest_matching"}, abs=1e-9

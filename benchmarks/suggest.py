@@ -1,0 +1,203 @@
+"""How much of the label time `tal suggest` saves: a detector trained on what it ranks first, against random stretches.
+
+One set after another: a part of the training videos is "labelled" stretch by stretch (the truth is read where a person
+would look; a stretch is extended to the ends of instances that cross its edges), in rounds, with a small detector
+trained after each. Label time is the video time that was looked at. Prints, for each share of it, mAP relative to that
+of a detector trained on everything, in the order of `tal suggest` and in random order.
+
+    python benchmarks/suggest.py --set camera data/camera/annotations.json data/camera/features --seeds 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tal_cli import console
+from tal_cli.datasets.annotations import Annotations, Ranges, VideoAnnotation
+from tal_cli.datasets.formats import load_annotations
+from tal_cli.datasets.training_data import FeatureVideo, load_videos
+from tal_cli.extractors.features.lookup import find_features
+from tal_cli.labelling.ranking import Stretch
+from tal_cli.labelling.suggesting import Watched, cut, stretch_length, suggest
+from tal_cli.models.detector import TemporalDetector
+from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.models.recipe.loading import override
+from tal_cli.models.recipe.schema import Recipe
+from tal_cli.training.auto_recipe import data_shape, derive_recipe
+from tal_cli.training.options import TrainingOptions
+from tal_cli.training.run import TrainingRun
+from tal_cli.training.trainer import Trainer
+from tal_cli.training.validation.videos import Validation, validate
+
+TIOU = (0.3, 0.4, 0.5, 0.6, 0.7)
+WIDTH, CELLS, BATCH = 64, 256, 4
+SMALL = {"model.width": WIDTH, "model.head_width": WIDTH, "model.encoder.mlp_width": 2 * WIDTH}
+Reviewed = Mapping[str, Ranges]
+Order = Callable[[Reviewed], list[Stretch]]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A set: videos that could be labelled, with their truth, and videos to evaluate on."""
+
+    pool: tuple[VideoAnnotation, ...]
+    test: tuple[FeatureVideo, ...]
+    videos: tuple[FeatureVideo, ...]
+    labels: tuple[str, ...]
+    spec: FeatureSpec
+    features: Path
+    steps: int
+
+    @classmethod
+    def read(cls, annotations: Path, features: Path, steps: int) -> Pool:
+        """A set whose annotations have the subsets training and validation."""
+        known: Annotations = load_annotations(annotations)
+        pool = tuple(known.of("training"))
+        labels = tuple(sorted({item.label for video in pool for item in video.segments}))
+        file = find_features(features, pool[0].name, "training")
+        assert file is not None
+        contract = file.contract()
+        assert contract is not None
+        spec = FeatureSpec.of(contract)
+        test = [
+            replace(video, segments=tuple(item for item in video.segments if item.label in labels))
+            for video in known.of("validation")
+        ]
+        loaded = [tuple(load_videos(each, features, labels, spec)[0]) for each in (pool, test)]
+        return cls(pool, loaded[1], loaded[0], labels, spec, features, steps)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the videos that could be labelled."""
+        return sum(video.sequence.duration for video in self.videos)
+
+    def known(self, reviewed: Reviewed) -> list[VideoAnnotation]:
+        """The truth of what was reviewed."""
+        return [replace(video, reviewed=reviewed.get(video.name, ())) for video in self.pool]
+
+    def train(self, known: Sequence[VideoAnnotation], seed: int) -> tuple[TemporalDetector, Recipe]:
+        """A small detector, trained for the same number of steps whatever it is trained on."""
+        seen = [video for video in known if not video.is_unseen]
+        videos = [video for video in load_videos(seen, self.features, self.labels, self.spec)[0] if len(video.labels)]
+        derived = derive_recipe("small", self.spec, data_shape(self.videos), len(self.labels))
+        cells = max(min(derived.training.max_length, CELLS), 1 << (derived.model.levels - 1))
+        batch = min(BATCH, len(videos))
+        crops = max(1, round(5 * BATCH / len(videos)))
+        epochs = max(2, round(self.steps / (len(videos) * crops // batch)))
+        settings = {
+            "training.max_length": cells, "model.pad_length": cells, "training.batch_size": batch,
+            "training.crops": crops, "training.epochs": epochs - 1, "training.warmup_epochs": 1,
+            "training.ema_decay": 0.97, "training.select": "last", "training.seed": seed,
+            "inference.chunk_length": 2 * cells, "inference.chunk_overlap": cells // 2,
+        }  # fmt: skip
+        recipe = override(derived, SMALL | settings)
+        with tempfile.TemporaryDirectory() as folder:
+            run = TrainingRun(
+                recipe=recipe, labels=self.labels, videos=videos, validation=(), out=Path(folder), tiou=TIOU,
+                device=torch.device("cpu"), evaluate_every=1, precision="fp32", threads=1, resume=False,
+                options=TrainingOptions(dataset=""),
+            )  # fmt: skip
+            trainer = Trainer(run)
+            trainer.fit()
+            trainer.close()
+        return trainer.average, recipe
+
+    def find(self, model: tuple[TemporalDetector, Recipe], videos: Sequence[FeatureVideo]) -> Validation:
+        """What a detector finds in videos, and how good that is."""
+        same = [replace(video, annotation=replace(video.annotation, subset="all of them")) for video in videos]
+        with torch.inference_mode():
+            return validate(*model, self.labels, same, TIOU)
+
+
+def look(pool: Pool, reviewed: Reviewed, stretch: Stretch) -> dict[str, Ranges]:
+    """What is reviewed after a stretch was, to the ends of the instances that cross its edges."""
+    video = next(video for video in pool.pool if video.name == stretch.video)
+    start, end = stretch.start, stretch.end
+    start = min([start, *(item.start for item in video.segments if item.start < start < item.end)])
+    end = max([end, *(item.end for item in video.segments if item.start < end < item.end)])
+    joined: list[tuple[float, float]] = []
+    for first, last in sorted([*reviewed.get(video.name, ()), (start, end)]):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return {**reviewed, video.name: tuple(joined)}
+
+
+def spent(reviewed: Reviewed) -> float:
+    """Seconds that were looked at."""
+    return sum(end - start for ranges in reviewed.values() for start, end in ranges)
+
+
+def simulate(pool: Pool, shares: Sequence[float], seed: int, *, ranked: bool) -> dict[float, tuple[float, float, int]]:
+    """Per share of the label time: mAP, the share that was really spent, and the number of instances labelled."""
+    rng = np.random.default_rng(seed)
+    reviewed: dict[str, Ranges] = {}
+    model = None
+    figures = {}
+    for share in shares:
+        known = pool.known(reviewed)
+        told = () if model is None else pool.find(model, pool.videos).found
+        found = {each.video: each.segments for each in told}
+        videos = [
+            Watched(video.annotation.name, video.sequence, truth, (found[truth.name],) if found else ())
+            for video, truth in zip(pool.videos, known, strict=True)
+        ]
+        length = stretch_length(videos)
+        order = (
+            [Stretch(item.video, item.start, item.end) for item in suggest(videos, 100_000, length)]
+            if ranked
+            else [each for video in videos for each in cut(video, length)]
+        )
+        if not ranked:
+            order = [order[number] for number in rng.permutation(len(order)).tolist()]
+        for stretch in order:
+            if spent(reviewed) >= share * pool.seconds:
+                break
+            reviewed = look(pool, reviewed, stretch)
+        if ranked or share == shares[-1]:
+            known = pool.known(reviewed)
+            model = pool.train(known, seed)
+            instances = sum(len(video.settled) for video in known)
+            score = pool.find(model, pool.test).evaluation.average
+            figures[share] = (score, spent(reviewed) / pool.seconds, instances)
+    return figures
+
+
+def main() -> None:
+    """Print the figures of each set."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", nargs=3, action="append", required=True, metavar=("NAME", "ANNOTATIONS", "FEATURES"))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--shares", default="0.1,0.2,0.3,0.4")
+    told = parser.parse_args()
+    shares = tuple(float(share) for share in told.shares.split(","))
+    torch.set_num_threads(1)
+    console.set_quiet(True)
+    for name, truth, features in told.set:
+        begun = time.monotonic()
+        pool = Pool.read(Path(truth), Path(features), told.steps)
+        for seed in range(told.seeds):
+            whole = pool.find(pool.train(pool.pool, seed), pool.test).evaluation.average
+            print(f"{name} seed {seed}: everything ({pool.seconds:.0f} s), mAP {whole:.4f}", flush=True)
+            for ranked in (True, False):
+                for share, (score, used, count) in simulate(pool, shares, seed, ranked=ranked).items():
+                    order = "suggested" if ranked else "random"
+                    print(
+                        f"{name} seed {seed} {order} {share:.0%}: mAP {score:.4f}, {score / whole:.1%} of that, "
+                        f"with {used:.1%} of the time and {count} instances ({time.monotonic() - begun:.0f} s)",
+                        flush=True,
+                    )
+
+
+if __name__ == "__main__":
+    main()
