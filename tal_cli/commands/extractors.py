@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tal_cli import console
 from tal_cli.commands import pull
 from tal_cli.commands.completion import extractor_names
-from tal_cli.commands.options import Format, WeightsFile
+from tal_cli.commands.options import Device, Format, Quiet, WeightsFile, finite
 from tal_cli.commands.printing import print_facts, print_json, print_table
-from tal_cli.extractors.errors import UsageError
+from tal_cli.extractors.errors import InputError, UsageError
+from tal_cli.inputs import gather
+from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
     from tal_cli.extractors.catalog.entry import BackboneEntry
@@ -85,6 +88,93 @@ def info(
             *(("note", note) for note in entry.notes),
         ]
     )
+
+
+@app.command("rank", epilog="Example: tal extractors rank labels.csv videos/ -x tiny -x r3d_18")
+def rank_extractors(
+    annotations: Annotated[
+        Path, typer.Argument(metavar="ANNOTATIONS", help="Annotations in any format that `tal datasets convert` reads.")
+    ],
+    inputs: Annotated[list[str], typer.Argument(metavar="VIDEOS...", help="Video files, folders or glob patterns.")],
+    extractor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extractor",
+            "-x",
+            metavar="NAME",
+            autocompletion=extractor_names,
+            help="Extractor to compare (repeatable). Default: those whose weights are on this machine.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=1, metavar="S", callback=finite, help="Time after which no more excerpts are read.")
+    ] = 60.0,
+    device: Device = "auto",
+    format: Format = "table",
+    quiet: Quiet = False,
+) -> None:
+    """Rank extractors by how well their features separate your labels, on excerpts of your videos, in about a minute.
+
+    The score is the mean average precision of linear probes on videos that they were not fitted to. It tells features
+    apart, not how good a detector will be.
+    """
+    import math
+
+    from tal_cli.datasets.formats import load_annotations
+    from tal_cli.devices import resolve_device
+    from tal_cli.evaluation.extractor_ranking import rank
+    from tal_cli.evaluation.names import unmatched
+    from tal_cli.extractors.backbones import create_backbone
+    from tal_cli.extractors.extraction.extractor import Extractor
+
+    known = load_annotations(annotations).settled()
+    found = gather(inputs)
+    if found.problems:
+        raise found.problems[0]
+    videos = {source.name: source.path for source in found.sources if source.name in known.videos}
+    if not videos:
+        told = unmatched([source.name for source in found.sources], known.videos)
+        raise InputError(annotations, told or "no video among the inputs", "annotate these videos, or name others")
+    where = resolve_device(device)
+    names = list(dict.fromkeys(extractor)) if extractor else _installed()
+    made = {name: Extractor(create_backbone(name), device=where) for name in names}
+    with console.progress(f"comparing {counted(len(made), 'extractor')}", seconds, "s") as progress:
+        ranking = rank(known, videos, made, seconds, progress)
+    sampled = sum(stretch.end - stretch.start for stretch in ranking.excerpts)
+    console.note(
+        f"compared on {counted(len(ranking.excerpts), 'excerpt')} ({sampled:.0f} s) of "
+        f"{counted(len({stretch.video for stretch in ranking.excerpts}), 'video')}: {ranking.moments} moments"
+    )
+    rows = [
+        {
+            "extractor": each.extractor,
+            "score": None if math.isnan(each.score) else each.score,
+            "speed": sampled / each.seconds,
+        }
+        for each in ranking.standings
+    ]
+    if any(row["score"] is None for row in rows):
+        console.warn("no label occurs in two of the sampled videos: nothing can be judged")
+    if format == "json":
+        print_json({"extractors": rows, "sampled_seconds": sampled, "moments": ranking.moments})
+        return
+    print_table(
+        ("extractor", "score", "times real time"),
+        [(str(r["extractor"]), "-" if r["score"] is None else f"{r['score']:.3f}", f"{r['speed']:.1f}") for r in rows],
+    )
+    console.next_step("tal", "extract-features", *inputs, "--extractor", ranking.standings[0].extractor)
+
+
+def _installed() -> list[str]:
+    """Extractors that can run as they are: nothing to download, and no optional package."""
+    from tal_cli.extractors.catalog import BACKBONES, weights_of
+    from tal_cli.extractors.files.weights import locate
+
+    return [
+        entry.name
+        for entry in BACKBONES.usable().values()
+        if not entry.extra and all(locate(source) for source in weights_of(entry))
+    ]
 
 
 app.command("pull", epilog="Example: tal extractors pull videomaev2-b")(pull.pull)

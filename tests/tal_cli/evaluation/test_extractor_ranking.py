@@ -1,0 +1,75 @@
+"""Which extractor suits: probes on what they have not seen, on the same excerpts for all."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tal_cli import app
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
+from tal_cli.evaluation.extractor_ranking import choose_excerpts, labels_at, rows_at
+from tal_cli.evaluation.probe import separation
+from tal_cli.extractors.backbones import create_backbone
+from tal_cli.extractors.extraction.extractor import Extractor
+from tal_cli.labelling.ranking import Stretch
+
+
+def test_what_tells_labels_apart_in_other_videos_counts() -> None:
+    rng = np.random.default_rng(0)
+    groups = [f"v{number // 50}" for number in range(300)]
+    labels = np.repeat(rng.random((60, 2)) < 0.3, 5, axis=0)
+    good = labels @ rng.standard_normal((2, 8)) + 0.3 * rng.standard_normal((300, 8))
+    noise = rng.standard_normal((300, 400))
+    drifting = np.cumsum(noise, axis=0)  # tells moments of a video apart, as evidence without held-out videos rewards
+    best, worst, slow = (separation(features, labels, groups) for features in (good, noise, drifting))
+    assert best > 0.9 and worst < 0.5 and slow < 0.5
+    both = separation(np.hstack([good, good]), labels, groups)
+    assert both == pytest.approx(best, abs=0.02)
+
+
+def test_labels_of_one_video_cannot_be_judged() -> None:
+    labels = np.asarray([[True], [False], [False]])
+    assert math.isnan(separation(np.eye(3), labels, ["a", "b", "b"]))
+
+
+def video(name: str, *items: GroundTruth, seconds: float = 40.0) -> VideoAnnotation:
+    return VideoAnnotation(name, "training", seconds, 25.0, items)
+
+
+def test_excerpts_cover_labels_and_videos() -> None:
+    walks = [GroundTruth("walk", 8.0 * n, 8.0 * n + 6) for n in range(5)]
+    known = Annotations(
+        "", {"a": video("a", *walks), "b": video("b", GroundTruth("fall", 21.0, 23.0))}, ("fall", "walk")
+    )
+    first = choose_excerpts(known, {"a": Path(), "b": Path()})[:3]
+    assert {stretch.video for stretch in first} == {"a", "b"}
+    assert any(stretch.video == "b" and stretch.start < 23 and stretch.end > 21 for stretch in first)
+    held = labels_at(known.videos["b"], np.asarray([20.0, 21.0, 22.9, 23.0]), known.labels)
+    assert held[:, 0].tolist() == [False, True, True, False] and not held[:, 1].any()
+
+
+def test_an_excerpt_has_the_features_of_the_whole_video(clips: Path) -> None:
+    extractor = Extractor(create_backbone("tiny"))
+    whole = extractor.extract(clips / "first.mp4")
+    moments = np.arange(0.8, 1.2, 0.1)
+    rows = rows_at(extractor, clips / "first.mp4", Stretch("first", 0.0, whole.duration), moments)
+    nearest = np.abs(whole.seconds(np.arange(len(whole.features)))[None] - moments[:, None]).argmin(axis=1)
+    np.testing.assert_allclose(rows, whole.features[nearest], atol=1e-4)
+
+
+def test_the_command_ranks_installed_extractors(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {name: video(name, GroundTruth("hop", 0.2, 0.6), seconds=1.5) for name in ("first", "second")}
+    save_annotations(Annotations("", known, ("hop",)), tmp_path / "labels.json")
+    ask = ["extractors", "rank", str(tmp_path / "labels.json"), str(clips / "first.mp4"), str(clips / "second.mp4")]
+    assert app.run([*ask, "-x", "tiny", "--format", "json"]) == 0
+    printed = capsys.readouterr()
+    (row,) = json.loads(printed.out)["extractors"]
+    assert row["extractor"] == "tiny" and 0 <= row["score"] <= 1 and row["speed"] > 0
+    assert "compared on" in printed.err and "2 videos" in printed.err
+    assert app.run([*ask[:3], str(clips / "notes.txt")]) == 3
