@@ -18,7 +18,9 @@ from tal_cli.behaviour.bouts import Counts
 from tal_cli.behaviour.frames import SLACK, frame_span
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
 from tal_cli.datasets.formats.values import last_end
+from tal_cli.evaluation.behaviour.banos import banos, means
 from tal_cli.evaluation.behaviour.bouts import bout_counts
+from tal_cli.evaluation.behaviour.frame_scores import best_threshold, counts_of
 from tal_cli.evaluation.matching import Floats
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.evaluation.reviewed import on_reviewed
@@ -35,6 +37,8 @@ class FrameEvaluation:
         frames: number of frames.
         counts: frames, by label; labels are those with ground truth.
         precision: average precision of frames, by label.
+        best: the score from which F1 of frames is largest, and that F1, by label.
+        banos: the behaviour annotation score of what is shown, by label; nan where there is nothing to measure.
         bouts: by tIoU threshold, and by label.
         ignored: number of predictions of other labels.
     """
@@ -44,6 +48,8 @@ class FrameEvaluation:
     frames: int
     counts: Mapping[str, Counts]
     precision: Mapping[str, float]
+    best: Mapping[str, tuple[float, float]]
+    banos: Mapping[str, Mapping[str, float]]
     bouts: Mapping[float, Mapping[str, Counts]]
     ignored: int
 
@@ -54,6 +60,9 @@ class FrameEvaluation:
                 **counts.as_json(),
                 "ap": self.precision[label],
                 "score": self.score[label],
+                "best_score": self.best[label][0],
+                "best_f1": self.best[label][1],
+                "banos": {name: None if np.isnan(value) else value for name, value in self.banos[label].items()},
                 "bout_f1": {f"{level:.6g}": found[label].f1 for level, found in self.bouts.items()},
             }
             for label, counts in self.counts.items()
@@ -114,19 +123,27 @@ def evaluate_frames(
         found.append(frame_scores(rows, labels, times))
         known.append(np.stack([_seen(video, label, times) for label in labels], axis=1))
     truth, scores, seen = np.concatenate(true), np.concatenate(found), np.concatenate(known)
-    counts, precision = {}, {}
+    counts, precision, best = {}, {}, {}
+    least = np.asarray([score.get(label, 0.0) for label in labels])
+    listed = [(each > 0) & (each >= least) for each in found]
+    both = zip(true, listed, known, strict=True)
+    judged = [
+        [banos(one[seen_in[:, n], n], other[seen_in[:, n], n]) for n in range(len(labels))]
+        for one, other, seen_in in both
+    ]
     for place, label in enumerate(labels):
         mine = seen[:, place]
         is_true, told = truth[mine, place], scores[mine, place]
-        shown = (told > 0) & (told >= score.get(label, 0.0))
-        hits = int((is_true & shown).sum())
-        counts[label] = Counts(hits, int(shown.sum()) - hits, int(is_true.sum()) - hits)
+        counts[label] = counts_of(is_true, (told > 0) & (told >= score.get(label, 0.0)))
+        best[label] = best_threshold(is_true, told) if is_true.any() else (0.0, 0.0)
         precision[label] = average_precision(is_true, told)
     moved = on_reviewed(predictions, annotations)
     bouts = bout_counts(*moved, subset, tiou, score)
     ignored = sum(label not in counts for label in predictions.labels)
     thresholds = {label: score.get(label, 0.0) for label in labels}
-    return FrameEvaluation(subset, thresholds, int(seen.any(axis=1).sum()), counts, precision, bouts, ignored)
+    frames = int(seen.any(axis=1).sum())
+    scores_of = {label: means([video[place] for video in judged]) for place, label in enumerate(labels)}
+    return FrameEvaluation(subset, thresholds, frames, counts, precision, best, scores_of, bouts, ignored)
 
 
 def frame_clock(video: VideoAnnotation) -> Floats:
