@@ -6,6 +6,9 @@ trained after each. Label time is the video time that was looked at. Prints, for
 of a detector trained on everything, in the order of `tal suggest` and in random order.
 
     python benchmarks/suggest.py --set camera data/camera/annotations.json data/camera/features --seeds 2
+
+`--learner linear` replaces the detector by ridge regressions of each row of features and its neighbours, and mAP by
+that of rows: seconds instead of minutes, to compare orders.
 """
 
 from __future__ import annotations
@@ -19,11 +22,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, Ranges, VideoAnnotation
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.training_data import FeatureVideo, load_videos
+from tal_cli.evaluation.behaviour.frame_scores import runs
+from tal_cli.evaluation.behaviour.frames import average_precision
+from tal_cli.evaluation.extractor_ranking import labels_at
 from tal_cli.extractors.features.lookup import find_features
 from tal_cli.labelling.ranking import Stretch
 from tal_cli.labelling.suggesting import Watched, cut, stretch_length, suggest
@@ -31,17 +38,20 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.loading import override
 from tal_cli.models.recipe.schema import Recipe
+from tal_cli.results.segments import Segment
 from tal_cli.training.auto_recipe import data_shape, derive_recipe
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.run import TrainingRun
 from tal_cli.training.trainer import Trainer
-from tal_cli.training.validation.videos import Validation, validate
+from tal_cli.training.validation.videos import validate
 
 TIOU = (0.3, 0.4, 0.5, 0.6, 0.7)
 WIDTH, CELLS, BATCH = 64, 256, 4
 SMALL = {"model.width": WIDTH, "model.head_width": WIDTH, "model.encoder.mlp_width": 2 * WIDTH}
 Reviewed = Mapping[str, Ranges]
-Order = Callable[[Reviewed], list[Stretch]]
+Learn = Callable[[Sequence[VideoAnnotation], int], "Detector | Linear"]
+Floats = NDArray[np.float64]
+SHOWN = 0.15
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ class Pool:
         """The truth of what was reviewed."""
         return [replace(video, reviewed=reviewed.get(video.name, ())) for video in self.pool]
 
-    def train(self, known: Sequence[VideoAnnotation], seed: int) -> tuple[TemporalDetector, Recipe]:
+    def detector(self, known: Sequence[VideoAnnotation], seed: int) -> Detector:
         """A small detector, trained for the same number of steps whatever it is trained on."""
         seen = [video for video in known if not video.is_unseen]
         videos = [video for video in load_videos(seen, self.features, self.labels, self.spec)[0] if len(video.labels)]
@@ -108,13 +118,100 @@ class Pool:
             trainer = Trainer(run)
             trainer.fit()
             trainer.close()
-        return trainer.average, recipe
+        return Detector(self, trainer.average, recipe)
 
-    def find(self, model: tuple[TemporalDetector, Recipe], videos: Sequence[FeatureVideo]) -> Validation:
-        """What a detector finds in videos, and how good that is."""
-        same = [replace(video, annotation=replace(video.annotation, subset="all of them")) for video in videos]
+    def linear(self, known: Sequence[VideoAnnotation], seed: int) -> Linear:
+        """Ridge regressions of rows on labels."""
+        rows, truth = [], []
+        for video, told in zip(self.videos, known, strict=True):
+            times = video.sequence.seconds(np.arange(video.length))
+            ranges = ((0.0, np.inf),) if told.reviewed is None else told.reviewed
+            seen = np.zeros(video.length, dtype=bool)
+            for start, end in ranges:
+                seen |= (times >= start) & (times < end)
+            rows.append(with_neighbours(video)[seen])
+            truth.append(labels_at(told, times[seen], self.labels))
+        known_rows, targets = np.concatenate(rows), np.concatenate(truth).astype(np.float64)
+        mean, spread = known_rows.mean(axis=0), known_rows.std(axis=0) + 1e-6
+        scaled, base = (known_rows - mean) / spread, targets.mean(axis=0)
+        gram = scaled.T @ scaled + 0.3 * len(scaled) * np.eye(scaled.shape[1])
+        return Linear(self, mean, spread, np.linalg.solve(gram, scaled.T @ (targets - base)), base)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained detector, and how good it is."""
+
+    pool: Pool
+    network: TemporalDetector
+    recipe: Recipe
+
+    def found(self) -> dict[str, tuple[Segment, ...]]:
+        """What it finds in the videos that could be labelled."""
+        same = [replace(video, annotation=replace(video.annotation, subset="any")) for video in self.pool.videos]
         with torch.inference_mode():
-            return validate(*model, self.labels, same, TIOU)
+            told = validate(self.network, self.recipe, self.pool.labels, same, TIOU)
+        return {each.video: each.segments for each in told.found}
+
+    def score(self) -> float:
+        """Average mAP on the test videos."""
+        with torch.inference_mode():
+            return validate(self.network, self.recipe, self.pool.labels, self.pool.test, TIOU).evaluation.average
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Ridge regressions: weights [channels, labels]."""
+
+    pool: Pool
+    mean: Floats
+    spread: Floats
+    weights: Floats
+    base: Floats
+
+    def rows(self, video: FeatureVideo) -> Floats:
+        """The score of each label at each row, [T, labels]."""
+        scores: Floats = (with_neighbours(video) - self.mean) / self.spread @ self.weights + self.base
+        return scores.clip(0, 1)
+
+    def found(self) -> dict[str, tuple[Segment, ...]]:
+        """Rows of a score above SHOWN, joined."""
+        found = {}
+        for video in self.pool.videos:
+            scores, times = self.rows(video), video.sequence.seconds(np.arange(video.length))
+            found[video.annotation.name] = tuple(
+                Segment(label, times[first], times[last], float(scores[first : last + 1, place].mean()))
+                for place, label in enumerate(self.pool.labels)
+                for first, last in runs(scores[:, place] > SHOWN)
+            )
+        return found
+
+    def score(self) -> float:
+        """mAP of the rows of the test videos."""
+        scores = np.concatenate([self.rows(video) for video in self.pool.test])
+        truth = np.concatenate(
+            [
+                labels_at(video.annotation, video.sequence.seconds(np.arange(video.length)), self.pool.labels)
+                for video in self.pool.test
+            ]
+        )
+        there = np.flatnonzero(truth.any(axis=0)).tolist()
+        return float(np.mean([average_precision(truth[:, place], scores[:, place]) for place in there]))
+
+
+def with_neighbours(video: FeatureVideo) -> Floats:
+    """Means of features over a second around each row, and of the seconds before and after, [T, 3 * channels]."""
+    rows = video.load().numpy().astype(np.float64)
+    cells = max(1, round(float(np.diff(video.sequence.grid([0.0, 1.0]))[0])))
+    sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
+
+    def mean(shift: int) -> Floats:
+        first = (np.arange(len(rows)) + shift - cells // 2).clip(0, len(rows) - 1)
+        after = (first + cells).clip(1, len(rows))
+        part: Floats = (sums[after] - sums[first]) / (after - first)[:, None]
+        return part
+
+    return np.hstack([mean(0), mean(-cells), mean(cells)])
 
 
 def look(pool: Pool, reviewed: Reviewed, stretch: Stretch) -> dict[str, Ranges]:
@@ -137,16 +234,17 @@ def spent(reviewed: Reviewed) -> float:
     return sum(end - start for ranges in reviewed.values() for start, end in ranges)
 
 
-def simulate(pool: Pool, shares: Sequence[float], seed: int, *, ranked: bool) -> dict[float, tuple[float, float, int]]:
+def simulate(
+    pool: Pool, learn: Learn, shares: Sequence[float], seed: int, *, ranked: bool
+) -> dict[float, tuple[float, float, int]]:
     """Per share of the label time: mAP, the share that was really spent, and the number of instances labelled."""
     rng = np.random.default_rng(seed)
     reviewed: dict[str, Ranges] = {}
-    model = None
+    model: Detector | Linear | None = None
     figures = {}
     for share in shares:
         known = pool.known(reviewed)
-        told = () if model is None else pool.find(model, pool.videos).found
-        found = {each.video: each.segments for each in told}
+        found = {} if model is None else model.found()
         videos = [
             Watched(video.annotation.name, video.sequence, truth, (found[truth.name],) if found else ())
             for video, truth in zip(pool.videos, known, strict=True)
@@ -165,10 +263,9 @@ def simulate(pool: Pool, shares: Sequence[float], seed: int, *, ranked: bool) ->
             reviewed = look(pool, reviewed, stretch)
         if ranked or share == shares[-1]:
             known = pool.known(reviewed)
-            model = pool.train(known, seed)
+            model = learn(known, seed)
             instances = sum(len(video.settled) for video in known)
-            score = pool.find(model, pool.test).evaluation.average
-            figures[share] = (score, spent(reviewed) / pool.seconds, instances)
+            figures[share] = (model.score(), spent(reviewed) / pool.seconds, instances)
     return figures
 
 
@@ -177,6 +274,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", nargs=3, action="append", required=True, metavar=("NAME", "ANNOTATIONS", "FEATURES"))
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--learner", choices=("detector", "linear"), default="detector")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--shares", default="0.1,0.2,0.3,0.4")
     told = parser.parse_args()
@@ -187,10 +285,11 @@ def main() -> None:
         begun = time.monotonic()
         pool = Pool.read(Path(truth), Path(features), told.steps)
         for seed in range(told.seeds):
-            whole = pool.find(pool.train(pool.pool, seed), pool.test).evaluation.average
+            learn = pool.linear if told.learner == "linear" else pool.detector
+            whole = learn(pool.pool, seed).score()
             print(f"{name} seed {seed}: everything ({pool.seconds:.0f} s), mAP {whole:.4f}", flush=True)
             for ranked in (True, False):
-                for share, (score, used, count) in simulate(pool, shares, seed, ranked=ranked).items():
+                for share, (score, used, count) in simulate(pool, learn, shares, seed, ranked=ranked).items():
                     order = "suggested" if ranked else "random"
                     print(
                         f"{name} seed {seed} {order} {share:.0%}: mAP {score:.4f}, {score / whole:.1%} of that, "
