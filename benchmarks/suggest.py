@@ -51,7 +51,7 @@ SMALL = {"model.width": WIDTH, "model.head_width": WIDTH, "model.encoder.mlp_wid
 Reviewed = Mapping[str, Ranges]
 Learn = Callable[[Sequence[VideoAnnotation], int], "Detector | Linear"]
 Floats = NDArray[np.float64]
-SHOWN = 0.15
+SHOWN, MANY = 0.15, 256
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,8 @@ class Linear:
 
 
 def with_neighbours(video: FeatureVideo) -> Floats:
-    """Means of features over a second around each row, and of the seconds before and after, [T, 3 * channels]."""
+    """Means of features over a second around each row, and of the seconds before and after, [T, 3 * channels]; of many
+    channels only the first, [T, channels]."""
     rows = video.load().numpy().astype(np.float64)
     cells = max(1, round(float(np.diff(video.sequence.grid([0.0, 1.0]))[0])))
     sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
@@ -211,7 +212,7 @@ def with_neighbours(video: FeatureVideo) -> Floats:
         part: Floats = (sums[after] - sums[first]) / (after - first)[:, None]
         return part
 
-    return np.hstack([mean(0), mean(-cells), mean(cells)])
+    return mean(0) if rows.shape[1] > MANY else np.hstack([mean(0), mean(-cells), mean(cells)])
 
 
 def look(pool: Pool, reviewed: Reviewed, stretch: Stretch) -> dict[str, Ranges]:
