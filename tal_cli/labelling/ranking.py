@@ -1,9 +1,10 @@
 """Which stretches of video teach most for the time that labelling them takes.
 
-A stretch has kinds of content: labels that a model expects in it, and clusters of features, which tell stretches apart
-where no model does yet. What it teaches is how much it adds to the logarithm of the examples of each kind: the first
-example of something counts most, the hundredth next to nothing. Stretches are chosen one by one, each with what it
-still adds after those before it, per second.
+A stretch has kinds of content: labels that a model expects in it, clusters of features, which tell stretches apart
+where no model does yet, and the video it is of, since what is alike in one video may differ in the next. What it
+teaches is how much it adds to the logarithm of the examples of each kind: the first example of something counts most,
+the hundredth next to nothing. Stretches are chosen one by one, each with what it still adds after those before it, per
+second.
 """
 
 from __future__ import annotations

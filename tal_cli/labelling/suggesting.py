@@ -82,6 +82,9 @@ def suggest(videos: Sequence[Watched], most: int, seconds: float | None = None) 
     )
     likely, examples = _labels(videos, stretches, labels)
     inside, seen = _kinds(videos, stretches, min(max(2 * len(labels), FEWEST_KINDS), MOST_KINDS))
+    of_video = np.asarray([[float(stretch.video == video.name) for video in videos] for stretch in stretches])
+    looked_at = [sum(end - start for start, end in video.reviewed) / seconds for video in videos]
+    inside, seen = np.hstack([inside, of_video]), np.concatenate([seen, looked_at])
     has_model = any(video.found for video in videos)
     weights = np.concatenate(
         [np.full(len(labels), float(has_model)), np.full(inside.shape[1], UNLIKE if has_model else 1.0)]
