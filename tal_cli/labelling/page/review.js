@@ -66,6 +66,8 @@ export function paint(how = "add") {
     say(`${word} from frame ${painted} on, until the key is pressed again`);
   } else {
     const [first, last] = [Math.min(painted, player.shown), Math.max(painted, player.shown)];
+    flush();
+    run = null; // what was stepped through meanwhile is not marked again
     change([{ op: "reviewed", [how]: [state.frames.edges[first], state.frames.edges[last + 1]] }]);
     say(`frames ${first} to ${last} are ${word}`);
     painted = null;
