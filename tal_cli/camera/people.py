@@ -74,10 +74,11 @@ def random_person(rng: np.random.Generator, frames: int, fps: float) -> Person:
     place = np.tile([rng.uniform(-0.9, 0.9), rng.normal(0.05, 0.15)], (frames, 1))
     at = int(rng.uniform(0, 3) * fps)
     while at < frames - fps // 2:
-        act = rng.choice(["walk", "sit", "near", "lie", "wave", "pause"], p=[0.36, 0.14, 0.14, 0.08, 0.14, 0.14])
+        act = rng.choice(["walk", "sit", "near", "lie", "wave", "pause"], p=[0.32, 0.13, 0.12, 0.07, 0.12, 0.24])
         length = int(np.exp(rng.uniform(np.log(0.6), np.log(3.5))) * fps)
         ease = np.clip((np.arange(frames) - at) / length, 0, 1)
-        ease = (3 * ease**2 - 2 * ease**3) if rng.random() < 0.6 else ease
+        # A body starts and stops gradually, which is what tells it from one in a frozen frame.
+        ease = (3 * ease**2 - 2 * ease**3) if rng.random() < 0.9 else ease
         inside = slice(at, min(frames, at + length))
         beat = np.sin(2 * np.pi * rng.uniform(0.8, 2.2) * np.arange(frames) / fps + rng.uniform(0, 6))
         if act == "walk":
@@ -85,7 +86,7 @@ def random_person(rng: np.random.Generator, frames: int, fps: float) -> Person:
             target = np.array([rng.uniform(-1.0, 1.0), here[1] + rng.normal(0, 0.5 if above else 0.08)])
             target[1] = np.clip(target[1], -0.7, 0.7)
             place += ease[:, None] * (target - here)
-            swing[inside] += (beat * np.minimum(1, 4 * ease * (1 - ease) * 3))[inside]
+            swing[inside] += (beat * np.minimum(1, 12 * ease * (1 - ease)))[inside]
             if above:
                 heading = np.arctan2(*(target - here)[::-1])
                 lean[at:] += _turn_to(heading - lean[at]) * np.clip(np.arange(frames - at) / (0.4 * fps), 0, 1)
@@ -97,7 +98,7 @@ def random_person(rng: np.random.Generator, frames: int, fps: float) -> Person:
             change = np.exp(rng.uniform(-0.8, 1.0))
             change = np.clip(height[at] * change, 0.25, 2.0) / height[at]
             height *= change**ease
-            swing[inside] += (0.6 * beat)[inside]
+            swing[inside] += (0.6 * beat * np.minimum(1, 12 * ease * (1 - ease)))[inside]
         elif act == "lie":
             lean += ease * rng.choice([-1, 1]) * np.pi / 2 * rng.uniform(0.7, 1)
             place[:, 1] += ease * 0.15 * height[at]

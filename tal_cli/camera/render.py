@@ -125,7 +125,9 @@ def _encode(file: BinaryIO, rng: np.random.Generator, timeline: Timeline) -> Non
 def paint(rng: np.random.Generator, timeline: Timeline, width: int, height: int) -> Iterator[UInt8]:
     """Yield the displayed frames [H, W, 3]; during a freeze the same array is yielded."""
     exposure = _exposure(rng, timeline) * timeline.light
-    grain = min(8.0, rng.exponential(2.0)) * (rng.random() < 0.8)
+    # People before a camera that keeps still often come without noise: then only their stillness repeats the picture.
+    grainy = 0.8 if timeline.shots[0].people is None else 0.5
+    grain = min(8.0, rng.exponential(2.0)) * (rng.random() < grainy)
     noise = np.clip(rng.normal(0, grain, (height + 61, width + 67)), -127, 127).astype(np.int8)
     overlay = textures.caption(rng, width, height) if rng.random() < 0.15 else None
     bars = int(height * rng.uniform(0.05, 0.13)) if rng.random() < 0.1 else 0
