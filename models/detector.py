@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tal_cli.models.decoders import create_decoder
 from tal_cli.models.encoders import create_encoder
-from tal_cli.models.layers.common import ConvEmbedding, Dropout, LinearEmbedding, ScaledDropPath
+from tal_cli.models.layers.common import ChannelNorm, ConvEmbedding, Dropout, LinearEmbedding, ScaledDropPath
 from tal_cli.models.layers.neck import apply_norms, create_neck, create_norms
 from tal_cli.models.layers.pyramid import level_masks
 from tal_cli.models.layers.shared_random import BatchPart
@@ -27,6 +27,7 @@ def create_embedding(config: ModelConfig, channels: int) -> nn.Module:
         kernel=config.embedding_kernel,
         table_length=config.pad_length if config.position_table else None,
         streams=config.streams,
+        cleared=config.padding == "cleared",
     )
 
 
@@ -46,6 +47,9 @@ class TemporalDetector(nn.Module):
         self.norms = create_norms(config)
         self.decoder = create_decoder(config)
         self.part: BatchPart | None = None
+        for module in self.modules():
+            if isinstance(module, ChannelNorm | nn.GroupNorm):
+                module.eps = config.norm_epsilon
 
     def take_part(self, part: BatchPart | None) -> None:
         """Later forward passes take a part of a batch: random numbers are sampled for the full batch and sliced."""
@@ -90,7 +94,7 @@ class TemporalDetector(nn.Module):
         """Validity per level, bool [B, T_l, 1]; and the same to mask with, None where nothing needs masking."""
         if self.config.padding == "zeros":
             mask_BT = torch.ones_like(mask_BT)
-        valid = level_masks(mask_BT, self.config.levels)
+        valid = level_masks(mask_BT, self.config)
         # Looking at values would break a compiled graph in two.
         whole = not torch.compiler.is_compiling() and bool(mask_BT.all())
         return valid, [None] * len(valid) if whole else list(valid)

@@ -16,6 +16,7 @@ class ActionformerDecoder(nn.Module):
 
     def __init__(self, config: ModelConfig, settings: ActionformerSettings) -> None:
         super().__init__()
+        self.config = config
         self.classes = ClassHead(config, config.head_kernel)
         self.offsets = OffsetHead(config, bins=0)
         self.gap = packing_gap(config.head_kernel)
@@ -24,7 +25,7 @@ class ActionformerDecoder(nn.Module):
         """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None if all are valid; valid: the masks, never None."""
         layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
         packed = layout.pack(levels)
-        packed_masks = pack_masks(layout, valid, packed.dtype, clean=masks[0] is None)
+        packed_masks = pack_masks(layout, valid, packed.dtype, self.config, clean=masks[0] is None)
         logits = self.classes(packed, packed_masks)
         return Predictions(
             layout=layout,

@@ -66,6 +66,7 @@ class CltdrDecoder(nn.Module):
 
     def __init__(self, config: ModelConfig, settings: CltdrSettings) -> None:
         super().__init__()
+        self.config = config
         self.paper = config.variant == "paper"
         self.cross = CrossLevel(config, settings)
         self.classes = ClassHead(config, config.head_kernel)
@@ -77,7 +78,9 @@ class CltdrDecoder(nn.Module):
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
         """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None if all are valid; valid: the masks, never None."""
         layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
-        packed_masks = pack_masks(layout, valid, levels[0].dtype, clean=self.paper or all(m is None for m in masks))
+        packed_masks = pack_masks(
+            layout, valid, levels[0].dtype, self.config, clean=self.paper or all(m is None for m in masks)
+        )
         packed = layout.pack(levels)
         if self.paper:
             packed = packed * packed_masks.valid

@@ -25,8 +25,11 @@ class PackedMasks:
     padded: Tensor | None  # [B, S, 1]: in a level but padding; None where there is none, or where it is zeroed too
 
 
-def pack_masks(layout: PyramidLayout, valid: list[Tensor], dtype: torch.dtype, *, clean: bool) -> PackedMasks:
+def pack_masks(
+    layout: PyramidLayout, valid: list[Tensor], dtype: torch.dtype, config: ModelConfig, *, clean: bool
+) -> PackedMasks:
     """Masks of a packed pyramid; valid: bool [B, T_l, 1] per level; `clean`: padding is zeroed or there is none."""
+    clean = clean or config.padding == "cleared"
     packed = layout.pack(valid)
     padded = None if clean else (layout.inside(packed.device)[:, None] & ~packed).to(dtype)
     return PackedMasks(inside=packed[..., 0], valid=packed.to(dtype), padded=padded)

@@ -19,6 +19,7 @@ class TridentDecoder(nn.Module):
 
     def __init__(self, config: ModelConfig, settings: TridentSettings) -> None:
         super().__init__()
+        self.config = config
         self.classes = ClassHead(config, config.head_kernel)
         self.starts, self.ends = (ClassHead(config, settings.boundary_kernel) for _ in range(2))
         self.offsets = OffsetHead(config, settings.bins)
@@ -28,7 +29,7 @@ class TridentDecoder(nn.Module):
         """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None if all are valid; valid: the masks, never None."""
         layout = PyramidLayout(tuple(level.shape[1] for level in levels), self.gap)
         packed = layout.pack(levels)
-        packed_masks = pack_masks(layout, valid, packed.dtype, clean=masks[0] is None)
+        packed_masks = pack_masks(layout, valid, packed.dtype, self.config, clean=masks[0] is None)
         logits = self.classes(packed, packed_masks)
         return Predictions(
             layout=layout,

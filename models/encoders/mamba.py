@@ -23,20 +23,24 @@ STEPS = (1e-3, 0.1)  # smallest and largest initial step, from the step projecti
 
 
 class BidirectionalMamba(nn.Module):
-    """Rows to rows: gated selective scans over both directions of time, with shared weights."""
+    """Rows to rows: gated selective scans over both directions of time, with shared weights.
 
-    def __init__(self, width: int, *, state: int, kernel: int) -> None:
+    expansion: channels of the scan per channel. branches: gated mixtures of each direction, of which the scan is one.
+    """
+
+    def __init__(self, width: int, *, state: int, kernel: int, expansion: int = 1, branches: int = 1) -> None:
         super().__init__()
         self.state, self.rank = state, math.ceil(width / 16)
-        self.project_in = nn.Linear(width, 4 * width, bias=False)
-        self.conv = nn.Conv1d(width, width, kernel, groups=width)
+        inner = expansion * width
+        self.project_in = nn.Linear(width, 4 * branches * inner, bias=False)
+        self.conv = nn.Conv1d(inner, inner, kernel, groups=inner)
         assert self.conv.bias is not None
         nn.init.zeros_(self.conv.bias)
-        self.project_scan = nn.Linear(width, self.rank + 2 * state, bias=False)
-        self.project_step = nn.Linear(self.rank, width)
-        self.log_decay = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(width, 1))
-        self.skip = nn.Parameter(torch.ones(width))
-        self.project_out = nn.Linear(2 * width, width, bias=False)
+        self.project_scan = nn.Linear(inner, self.rank + 2 * state, bias=False)
+        self.project_step = nn.Linear(self.rank, inner)
+        self.log_decay = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(inner, 1))
+        self.skip = nn.Parameter(torch.ones(inner))
+        self.project_out = nn.Linear(2 * branches * inner, width, bias=False)
         self._initialise_steps()
 
     def _initialise_steps(self) -> None:
@@ -51,10 +55,14 @@ class BidirectionalMamba(nn.Module):
         """[B, T, D] -> [B, T, D]."""
         forward, backward = self.project_in(x).chunk(2, -1)
         # Weights are shared, so both directions are one batch.
-        both, gate = torch.cat((forward, backward.flip(1))).chunk(2, -1)
-        there, back = (self._scan(both) * F.silu(gate)).chunk(2)
+        there, back = self.mix(torch.cat((forward, backward.flip(1)))).chunk(2)
         mixed: Tensor = self.project_out(torch.cat((there, back.flip(1)), -1))
         return mixed
+
+    def mix(self, x: Tensor) -> Tensor:
+        """Projected rows, of both directions [2 B, T, 2 E] -> [2 B, T, E]."""
+        values, gate = x.chunk(2, -1)
+        return self._scan(values) * F.silu(gate)
 
     def _scan(self, x: Tensor) -> Tensor:
         """Causal convolution and selective scan of [B, T, D]."""

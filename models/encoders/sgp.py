@@ -2,7 +2,7 @@
 
 A block: p = pooled input, n = channel norm of p; fc * ReLU(FC(mean over time of n)) + (window + wide) * gate + n, all
 depth-wise, the means over padding too, as published; residual, group norm, feed-forward. The stem's windows are 1.
-Padding is zeroed only in the residual, not in the branches' outputs.
+Padding is zeroed only in the residual, not in the branches' outputs. DyFADet (Yang et al. 2024): ReLU(window + wide).
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class SgpBlock(nn.Module):
         width = config.width
         downsample = not isinstance(pool, nn.Identity)
         self.pool = pool
+        self.rectified = settings.rectified
         self.norm = ChannelNorm(width)
         self.gate, self.local = DepthwiseRowConv1d(width, window), DepthwiseRowConv1d(width, window)
         self.wide = DepthwiseRowConv1d(width, settings.wide_kernel(window))
@@ -93,7 +94,7 @@ class SgpBlock(nn.Module):
         # window + wide: one convolution whose kernel is the sum of both
         reach = (wide.kernel_size[0] - local.kernel_size[0]) // 2
         far = depthwise_rows(x, wide.weight + F.pad(local.weight, (reach, reach)), wide.bias + local.bias)
-        return torch.addcmul(near, far, self.gate(x))
+        return torch.addcmul(near, F.relu(far) if self.rectified else far, self.gate(x))
 
 
 class SgpEncoder(BlockPyramid):

@@ -23,7 +23,7 @@ def find_candidates(
     points = pyramid_points(predictions.layout, cells.device)
     time, stride = points.time[cells], points.stride[cells]
     starts, ends = time - distances[:, 0] * stride, time + distances[:, 1] * stride
-    kept = ends - starts > config.min_duration
+    kept = (ends - starts > config.min_duration) | (config.min_duration == 0)
     return ScoredSegments(*(values[kept].cpu().numpy() for values in (labels, starts, ends, scores)))
 
 
@@ -48,7 +48,11 @@ def _select(
         cells_found.append(start + first + torch.div(index, classes, rounding_mode="floor"))
         labels_found.append(index % classes)
         scores_found.append(values[index])
-    return torch.cat(cells_found), torch.cat(labels_found), torch.cat(scores_found)
+    cells, labels, found = torch.cat(cells_found), torch.cat(labels_found), torch.cat(scores_found)
+    if config.top_k_of == "pyramid":
+        best = _largest(found, config.pre_nms_top_k)
+        cells, labels, found = cells[best], labels[best], found[best]
+    return cells, labels, found
 
 
 def _best_classes(scores: Tensor, count: int) -> Tensor:

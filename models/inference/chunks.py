@@ -92,10 +92,13 @@ def collect_candidates(detector: TemporalDetector, features: Tensor, config: Inf
     queries = isinstance(decoder, QueriesSettings)
     for group in _batches(chunks, detector.config):
         pieces = [features[chunk.cells.start : chunk.cells.stop].to(weights.device, weights.dtype) for chunk in group]
-        predictions = detector(*pad_batch(pieces, padded_length(detector.config, max(map(len, pieces)))))
+        padded = padded_length(detector.config, max(map(len, pieces)))
+        predictions = detector(*pad_batch(pieces, padded))
         for video, chunk in enumerate(group):
             first = chunk.cells.start
-            core = range(chunk.core.start - first, chunk.core.stop - first)
+            # Where masks are pooled, a coarse level's last point lies beyond the sequence.
+            stop = padded if chunk.core.stop == len(features) else chunk.core.stop - first
+            core = range(chunk.core.start - first, stop)
             candidates = find_candidates(predictions, config, None if queries else core, video)
             found.append(replace(candidates, starts=candidates.starts + first, ends=candidates.ends + first))
     if config.nms == "overlaps":

@@ -17,10 +17,11 @@ from tal_cli.models.layers.shared_random import BatchPart, draw
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of each cell, computed in float32 (biased variance, epsilon 1e-5)."""
+    """Layer normalisation over the channels of each cell, computed in float32 (biased variance)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.eps = 1e-5
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
@@ -30,7 +31,8 @@ class ChannelNorm(nn.Module):
 
     def rows(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype)).to(x.dtype)
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return F.layer_norm(x, self.weight.shape, weight, bias, self.eps).to(x.dtype)
 
 
 class RowGroupNorm(nn.GroupNorm):
@@ -217,9 +219,9 @@ class LinearEmbedding(nn.Module):
 
 class ConvEmbedding(nn.Module):
     """Convolutions with normalisation and ReLU that project features to the model's width (paper: "two consecutive 1D
-    CNNs followed by ReLU"), plus an optional sinusoid position table. Padding is zeroed after each convolution, not
-    after the norm, as in the published code. `streams`: channels and width of each of several kinds of features that
-    are joined, which a linear map each projects first (TransGMC).
+    CNNs followed by ReLU"), plus an optional sinusoid position table. Padding is zeroed after each convolution, and
+    after the norm if `cleared`. `streams`: channels and width of each of several kinds of features that are joined,
+    which a linear map each projects first (TransGMC).
     """
 
     positions: Tensor | None
@@ -233,8 +235,10 @@ class ConvEmbedding(nn.Module):
         kernel: int,
         table_length: int | None,
         streams: Sequence[tuple[int, int]] = (),
+        cleared: bool = False,
     ) -> None:
         super().__init__()
+        self.cleared = cleared
         self.channels = [part for part, _ in streams]
         self.projections = nn.ModuleList(nn.Linear(a, b) for a, b in streams)
         channels = width if streams else channels
@@ -251,6 +255,7 @@ class ConvEmbedding(nn.Module):
             x = torch.cat([apply_mask(project(part), mask) for project, part in parts], 2)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(cast(ChannelNorm, norm).rows(apply_mask(conv(x), mask)))
+            x = apply_mask(x, mask) if self.cleared else x
         if self.positions is not None:
             x = x + apply_mask(resize_table(self.positions, x.shape[1]).transpose(1, 2).to(x.dtype), mask)
         return x

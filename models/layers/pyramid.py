@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tal_cli.models.recipe.architecture import ModelConfig
 
@@ -97,9 +98,16 @@ def pyramid_points(layout: PyramidLayout, device: torch.device) -> Points:
     return Points(time=(index - first).float() * stride, stride=stride, first=first, last=last)
 
 
-def level_masks(mask_BT: Tensor, levels: int) -> list[Tensor]:
-    """Validity per level, bool [B, T_l, 1]: cell i of level l is valid when input cell i * 2**l is."""
-    return [mask_BT[:, :: 1 << level, None] for level in range(levels)]
+def level_masks(mask_BT: Tensor, config: ModelConfig) -> list[Tensor]:
+    """Validity per level, bool [B, T_l, 1]: cell i of level l is valid when input cell i * 2**l is; or, of encoders
+    whose masks are pooled, when one of the three cells is that are pooled to it."""
+    masks = [mask_BT[..., None]]
+    for _ in range(config.levels - 1):
+        even, odd = masks[-1][:, ::2], masks[-1][:, 1::2]
+        if config.encoder.pooled_masks:
+            even = even | odd | F.pad(odd[:, :-1], (0, 0, 1, 0))
+        masks.append(even)
+    return masks
 
 
 def padded_length(config: ModelConfig, length: int) -> int:

@@ -15,6 +15,7 @@ from tal_cli.models.recipe.decoders import (
     ActionformerSettings,
     CltdrSettings,
     DecoderSettings,
+    DynamicSettings,
     QueriesSettings,
     QuerySettings,
     RelationalSettings,
@@ -22,8 +23,10 @@ from tal_cli.models.recipe.decoders import (
 )
 from tal_cli.models.recipe.encoders import (
     CascadeSettings,
+    CausalSettings,
     ConvSettings,
     DeformableSettings,
+    DynamicSgpSettings,
     EncoderSettings,
     GmgSettings,
     MambaSettings,
@@ -73,6 +76,7 @@ ENCODERS = Registry(
     named(
         GmgSettings,
         SgpSettings,
+        DynamicSgpSettings,
         TransformerSettings,
         MaxPoolSettings,
         ConvSettings,
@@ -80,17 +84,19 @@ ENCODERS = Registry(
         CascadeSettings,
         WaveletSettings,
         MambaSettings,
+        CausalSettings,
     ),
 )
 DECODERS = Registry(
     "tal.decoders",
     DecoderSettings,
-    named(CltdrSettings, ActionformerSettings, TridentSettings, QuerySettings, RelationalSettings),
+    named(CltdrSettings, ActionformerSettings, TridentSettings, DynamicSettings, QuerySettings, RelationalSettings),
 )
 AnyEncoder = Annotated[
     SerializeAsAny[
         GmgSettings
         | SgpSettings
+        | DynamicSgpSettings
         | TransformerSettings
         | MaxPoolSettings
         | ConvSettings
@@ -98,12 +104,15 @@ AnyEncoder = Annotated[
         | CascadeSettings
         | WaveletSettings
         | MambaSettings
+        | CausalSettings
     ],
     Field(discriminator="name"),
     chosen_from(ENCODERS),
 ]
 AnyDecoder = Annotated[
-    SerializeAsAny[CltdrSettings | ActionformerSettings | TridentSettings | QuerySettings | RelationalSettings],
+    SerializeAsAny[
+        CltdrSettings | ActionformerSettings | TridentSettings | DynamicSettings | QuerySettings | RelationalSettings
+    ],
     Field(discriminator="name"),
     chosen_from(DECODERS),
 ]
@@ -113,8 +122,9 @@ AnyNeck = Annotated[IdentityNeck | FpnNeck | FusionNeck, Field(discriminator="na
 class ModelConfig(Strict):
     """Architecture and initialisation of a detector. Lengths and windows are in grid cells of the level they act on.
 
-    padding: whether cells that pad a sequence are masked, or are part of it as zeros. embedding: convolutions with norm
-    and ReLU, or one linear map per cell, with a group norm (32 groups) or without.
+    padding: whether cells that pad a sequence are masked (after convolutions; `cleared`: after norms as well, by
+    embedding and heads), or are part of it as zeros. embedding: convolutions with norm and ReLU, or one linear map per
+    cell, with a group norm (32 groups) or without. norm_epsilon: of norms over channels and of group norms.
     """
 
     variant: Literal["released", "paper"] = "released"
@@ -122,7 +132,8 @@ class ModelConfig(Strict):
     width: Width = 512
     levels: Annotated[int, Field(ge=1, le=12)] = 6
     pad_length: Length = 2304  # every sequence is padded to this; a longer one to a multiple of `length_multiple`
-    padding: Literal["masked", "zeros"] = "masked"
+    padding: Literal["masked", "cleared", "zeros"] = "masked"
+    norm_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-5
     resample: bool = False  # instead, every sequence is interpolated to `pad_length` cells (ActivityNet)
     embedding: Literal["convolutions", "linear", "linear-group"] = "convolutions"
     streams: tuple[tuple[Width, Width], ...] = ()  # channels and width of each kind of features, if joined of several

@@ -78,6 +78,23 @@ class ActionformerSettings(DecoderSettings):
     name: Literal["actionformer"] = "actionformer"
 
 
+class DynamicSettings(DecoderSettings):
+    """Class head and plain regression head that pick features of three levels dynamically (DyFADet).
+
+    kernel: cells that features are picked from. threshold: of what gates are made of, below minus which they are shut.
+    """
+
+    network = "tal_cli.models.decoders.dynamic:DynamicDecoder"
+    name: Literal["dynamic"] = "dynamic"
+    kernel: OddKernel = 3
+    threshold: NonNegative = 1.5
+
+    def check(self) -> None:
+        """The kernel is odd."""
+        if self.kernel % 2 == 0:
+            raise ValueError("decoder.kernel must be odd")
+
+
 class QueriesSettings(DecoderSettings):
     """Learned queries, refined from layer to layer, each matched with at most one segment.
 

@@ -21,10 +21,11 @@ class EncoderSettings(Strict):
 
     network: the encoder as `MODULE:CLASS`, imported and made with (config, settings, drop_path) when a detector is
     built. It maps rows [B, T, D], T a multiple of 2 ** (levels - 1), and masks (one bool [B, T_l, 1] or None per level)
-    to rows [B, T_l, D] per level.
+    to rows [B, T_l, D] per level. pooled_masks: whether masks are max-pooled from level to level, else sampled.
     """
 
     network: ClassVar[str]
+    pooled_masks: ClassVar[bool] = False
     name: str
 
     def check(self, width: int, levels: int) -> None:
@@ -110,6 +111,7 @@ class SgpSettings(WindowedSettings):
     """Scalable-Granularity Perception blocks (TriDet). `windows`: kernel w of the window branch."""
 
     network = "tal_cli.models.encoders.sgp:SgpEncoder"
+    rectified: ClassVar[bool] = False  # whether the convolutions of window and wide branch are, before their gate
     name: Literal["sgp"] = "sgp"
     mlp_width: Width = 768
     k: Annotated[float, Field(ge=1, le=64)] = 1.5  # the wide branch's kernel is about k (w + 1)
@@ -119,6 +121,14 @@ class SgpSettings(WindowedSettings):
     def wide_kernel(self, window: int) -> int:
         """Kernel of the wide branch beside a window: round(k (w + 1)), made odd."""
         return round((window + 1) * self.k) // 2 * 2 + 1
+
+
+class DynamicSgpSettings(SgpSettings):
+    """Blocks of TriDet whose gated branches are rectified (DyFADet)."""
+
+    pooled_masks = True
+    rectified = True
+    name: Literal["dynamic_sgp"] = "dynamic_sgp"  # type: ignore[assignment]
 
 
 class TransformerSettings(EncoderSettings):
@@ -177,6 +187,28 @@ class MambaSettings(EncoderSettings):
     def reach(self, levels: int) -> int:
         """The published rule, ActionFormer's: a level's stride times the window, less its middle cell."""
         return max(self.padding_window - 1, 1) << (levels - 1)
+
+
+class CausalSettings(EncoderSettings):
+    """State spaces and attention that look one way, over both directions of time (CausalTAD).
+
+    expansion: channels of each, per channel of the model. heads: of the attention.
+    """
+
+    network = "tal_cli.models.encoders.causal:CausalEncoder"
+    pooled_masks = True
+    name: Literal["causal"] = "causal"
+    stem_blocks: Count = 2
+    state: Layers = 16
+    kernel: Layers = 4
+    expansion: Layers = 2
+    heads: Width = 4
+    branch_scale: float | None = 1e-4
+
+    def check(self, width: int, levels: int) -> None:
+        """Heads divide the expanded width."""
+        if width * self.expansion % self.heads:
+            raise ValueError(f"encoder.heads: {self.heads} does not divide {width * self.expansion} channels")
 
 
 class CascadeSettings(TransformerSettings):

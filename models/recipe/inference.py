@@ -31,14 +31,15 @@ class InferenceConfig(Strict):
     """From predictions to segments. Durations and lengths in grid cells, scores and overlaps in [0, 1]."""
 
     pre_nms_threshold: Share = 0.001
-    pre_nms_top_k: Positive = 2000  # per pyramid level
+    pre_nms_top_k: Positive = 2000
+    top_k_of: Literal["level", "pyramid"] = "level"  # what the best ones are kept of: each level, or all together
     classes_per_point: Positive | None = None  # only so many of the best classes of each point; None: all
     min_score: Share = 0.001
     max_segments: Positive = 2000
     nms: Literal["soft", "hard", "overlaps", "none"] = "soft"  # overlaps: hard, only where two chunks overlap
     sigma: Annotated[float, Field(gt=0)] = 0.5
     iou_threshold: Share = 0.1  # of hard NMS
-    min_duration: NonNegative = 0.05
+    min_duration: NonNegative = 0.05  # longer than this; 0: of any length
     multiclass: bool = True  # suppress within each class only
     voting_threshold: Share = 0.0  # 0: no voting; only class-agnostic suppression votes
     voting_weight: Literal["score", "score-iou"] = "score"

@@ -14,6 +14,7 @@ class CenterAssignment(Strict):
 
     name: Literal["center"] = "center"
     radius: Annotated[float, Field(gt=0)] | None = 1.5  # strides; None: every point inside the segment
+    labels: Literal["shortest", "all"] = "shortest"  # of which segments around it a point learns the labels
 
 
 class CostAssignment(Strict):

@@ -27,6 +27,8 @@ AUTHORS = {
     "deformable": ("tadtr", "react"),
     "cascade": ("transgmc",),
     "wavelet": ("tfformer",),
+    "causal": ("causaltad",),
+    "dynamic_sgp": ("dyfadet",),
 }
 
 

@@ -23,6 +23,7 @@ from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.training import CenterAssignment, CostAssignment, TrainingConfig
 
 Options = dict[str, Any]
+MOST_SEGMENTS = 100_000  # there is no limit
 _FIXED = {"scale_factor": 2, "embd_with_ln": True, "fpn_with_ln": True, "head_with_ln": True, "fpn_start_level": 0}
 
 

@@ -8,12 +8,11 @@ from tal_cli.models.recipe.decoders import QuerySettings, RelationalSettings
 from tal_cli.models.recipe.encoders import DeformableSettings
 from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.training import TrainingConfig
-from tal_cli.models.released.options import Options
+from tal_cli.models.released.options import MOST_SEGMENTS, Options
 
 # Two-stream I3D features in windows of 16 frames, 4 frames apart, whose times TadTR counts from their first frame.
 EDGE = 2.0
 CROPS = 16  # of a video in an epoch; the released code takes windows instead, every quarter of their length
-MOST_SEGMENTS = 100_000  # there is no limit
 
 
 def translate_tadtr(options: Options, classes: int) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:

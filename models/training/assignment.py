@@ -73,17 +73,19 @@ def assign_by_center(
     predictions: Predictions, ranges: PointRanges, ground_truth: GroundTruth, settings: CenterAssignment
 ) -> Targets:
     """Assigns every point the shortest of its candidate segments, and all ties."""
-    matches, shortest = match_centers(ranges, ground_truth, settings.radius)
+    matches, shortest = match_centers(ranges, ground_truth, settings)
     return label_points(matches, shortest, ranges.points, ground_truth, classes=predictions.coarse.shape[2])
 
 
-def match_centers(ranges: PointRanges, ground_truth: GroundTruth, radius: float | None) -> tuple[Tensor, Tensor]:
+def match_centers(
+    ranges: PointRanges, ground_truth: GroundTruth, settings: CenterAssignment | CostAssignment
+) -> tuple[Tensor, Tensor]:
     """Whether a point may learn a segment, bool [B, n, S], and the shortest such segment per point, int64 [B, S].
 
     A segment is assigned within `radius` strides of its centre (None: everywhere inside it) by points whose level is
     responsible for their distance to its further end.
     """
-    points = ranges.points
+    points, radius = ranges.points, settings.radius
     start, end = ground_truth.segments[:, :, 0, None], ground_truth.segments[:, :, 1, None]  # [B, n, 1]
     left, right = ground_truth.distances(points)
     inner_left, inner_right = left, right
@@ -96,6 +98,8 @@ def match_centers(ranges: PointRanges, ground_truth: GroundTruth, radius: float 
     chosen &= ground_truth.present[:, :, None] & (points.stride > 0)
     length = torch.where(chosen, end - start, torch.inf)
     shortest, index = length.min(dim=1)  # [B, S]
+    if isinstance(settings, CenterAssignment) and settings.labels == "all":
+        return chosen, index
     return chosen & (length <= shortest[:, None] + SAME_LENGTH), index
 
 
@@ -107,7 +111,7 @@ def assign_by_cost(
     Points inside a segment that are not among the fraction `keep` of least cost for any segment are weighted by
     `confuse_weight`.
     """
-    matches, _ = match_centers(ranges, ground_truth, settings.radius)
+    matches, _ = match_centers(ranges, ground_truth, settings)
     cost = _cost(predictions, ranges.points, ground_truth, settings)
     around = cost < torch.inf
     kept = (around.sum(-1) * settings.keep).long()  # [B, n]

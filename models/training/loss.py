@@ -124,11 +124,11 @@ def count_points(
     """The counts of `Tally` for padded videos, before any forward pass; see `batch_loss` for the shapes."""
     if isinstance(config.decoder, QueriesSettings):
         return query_counts(config.decoder, known_segments(segments, labels, reviewed_BTK)[1])
-    masks = level_masks(mask_BT, config.levels)
+    masks = level_masks(mask_BT, config)
     layout = PyramidLayout(tuple(mask.shape[1] for mask in masks), 0)
     ranges = point_ranges(config, layout, mask_BT.device)
     ground_truth = pad_ground_truth(segments, labels, mask_BT.device)
-    matches, _ = match_centers(ranges, ground_truth, assignment.radius)
+    matches, _ = match_centers(ranges, ground_truth, assignment)
     valid, positive = layout.pack(masks)[..., 0], matches.any(dim=1)
     if reviewed_BTK is not None:
         known = at_points(reviewed_BTK, layout)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tal_cli.extractors.errors import RecipeError
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.layers.pyramid import PyramidLayout, pad_batch, padded_length, pyramid_points
+from tal_cli.models.layers.pyramid import PyramidLayout, level_masks, pad_batch, padded_length, pyramid_points
 from tal_cli.models.predictions import decode_distances
 from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
@@ -87,6 +87,19 @@ def test_paper_variant_ignores_what_stands_in_the_padding() -> None:
     # The first convolution reads one cell over the edge, as in the published code; further in, nothing differs.
     clean, other = detector(batch, mask), detector(torch.where(mask[..., None], batch, 0 * soiled), mask)
     torch.testing.assert_close(clean.refined, other.refined)
+
+
+@pytest.mark.parametrize(("encoder", "counts"), [("mamba", [6, 3, 2, 1]), ("causal", [6, 4, 3, 2])])
+def test_masks_are_sampled_or_pooled(encoder: str, counts: list[int]) -> None:
+    """Of three cells around an even one, a pooled mask needs one."""
+    model = small(f"model.encoder={encoder}", "model.levels=4").model
+    masks = level_masks((torch.arange(16) < 6)[None], model)
+    assert [int(mask.sum()) for mask in masks] == counts
+    pooled = torch.ones(1, 1, 16)
+    pooled[..., 6:] = 0
+    for mask in masks[1:]:
+        pooled = torch.nn.functional.max_pool1d(pooled, 3, 2, 1)
+        assert encoder == "mamba" or torch.equal(mask[0, :, 0], pooled[0, 0].bool())
 
 
 def test_padded_length_follows_the_published_rule() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from tal_cli.extractors.errors import RecipeError
+from tal_cli.models.decoders.dynamic import GatedShifts, MixedShifts
+from tal_cli.models.decoders.heads import OffsetHead
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.sgp import AveragePool
 from tal_cli.models.inference.chunks import detect
@@ -49,6 +52,12 @@ def build(recipe: Recipe) -> TemporalDetector:
             noise = torch.randn(parameter.shape, generator=generator)
             matrix = parameter.ndim > 1
             parameter.copy_(0.3 * noise / parameter[0].numel() ** 0.5 if matrix else 0.3 * noise + 0.5)
+        for module in detector.modules():
+            # What is cut off at 0 everywhere lets no gradient pass.
+            if isinstance(module, MixedShifts | GatedShifts):
+                nn.init.ones_(cast(Tensor, module.gate.bias))
+            if isinstance(module, OffsetHead):
+                nn.init.ones_(module.level_scale)
     return detector
 
 

@@ -44,6 +44,10 @@ def test_all_cases_of_the_published_code_agree(shared: Path) -> None:
 
 
 COMPARED = (
+    "causaltad_anet",
+    "causaltad_thumos",
+    "dyfadet_hacs",
+    "dyfadet_thumos",
     "losses_compared",
     "react_thumos",
     "tadtr_plain",

@@ -14,6 +14,7 @@ from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.loading import load_recipe
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.conversion import to_released
+from tal_cli.models.released.opentad_options import translate_opentad
 from tal_cli.models.released.options import translate_options
 from tal_cli.models.released.query_options import translate_react, translate_tadtr
 
@@ -79,3 +80,47 @@ def test_react(shared: Path) -> None:
     recipe = load_recipe("react-thumos-tsn")
     assert (recipe.model, recipe.training, recipe.inference) == translate_react(entry["config"])
     check_layout(recipe, entry["keys"])
+
+
+# Width, levels, padded length, rate, epochs with those of warm-up, batch, smoothing, initial norm, weight of the
+# regression, sigma, segments kept, voting threshold: OpenTAD's configurations.
+OPENTAD: dict[str, tuple[float, ...]] = {
+    "causaltad-thumos-i3d": (512, 6, 2304, 1e-4, 50, 5, 2, 0, 250, 1, 0.5, 2000, 0.7),
+    "causaltad-activitynet-tsp": (256, 6, 192, 1e-3, 15, 5, 16, 0.1, 200, 2, 0.75, 100, 0.9),
+    "causaltad-hacs-slowfast": (256, 6, 960, 1e-3, 15, 5, 16, 0.1, 400, 1, 0.75, 100, 0.7),
+    "causaltad-epic-verb": (512, 6, 2304, 1e-4, 35, 5, 2, 0, 250, 0.5, 0.4, 3000, 0.75),
+    "causaltad-epic-noun": (512, 6, 2304, 1e-4, 35, 5, 2, 0.1, 250, 0.5, 0.4, 3000, 0.75),
+    "causaltad-ego4d": (512, 10, 2560, 1e-4, 25, 5, 2, 0, 100, 0.2, 2.0, 2000, 0.95),
+    "dyfadet-thumos-videomae": (512, 6, 2304, 1e-4, 60, 20, 2, 0, 100, 1, 0.5, 2000, 0.7),
+    "dyfadet-activitynet-tsp": (256, 6, 768, 5e-4, 16, 10, 8, 0.1, 400, 1, 0.7, 200, 0.95),
+    "dyfadet-hacs-slowfast": (1024, 6, 960, 5e-4, 14, 7, 8, 0.1, 400, 1, 0.75, 250, 0.95),
+    "dyfadet-fineaction-videomae": (256, 7, 2304, 5e-4, 16, 10, 8, 0.1, 400, 1, 0.7, 200, 0.95),
+}
+
+
+@pytest.mark.parametrize("name", OPENTAD)
+def test_opentad(name: str, shared: Path) -> None:
+    """Numbers as published; all else as the options of a recorded detector of that code say."""
+    recipe = load_recipe(name)
+    model, training, inference = recipe.model, recipe.training, recipe.inference
+    loop = (training.learning_rate, training.epochs + training.warmup_epochs, training.warmup_epochs)
+    loss = (training.label_smoothing, training.initial_loss_norm, training.regression_weight)
+    shape, kept = (model.width, model.levels, model.pad_length), (inference.sigma, inference.max_segments)
+    assert (*shape, *loop, training.batch_size, *loss, *kept, inference.voting_threshold) == OPENTAD[name]
+    case = "causaltad_thumos" if name.startswith("causaltad") else "dyfadet_thumos"
+    path = shared / "goldens" / "compared" / f"{case}.json"
+    recorded, _, cut = translate_opentad(json.loads(path.read_text())["config"])
+    for key in (
+        "variant",
+        "padding",
+        "norm_epsilon",
+        "embedding",
+        "embedding_layers",
+        "neck",
+        "head_layers",
+        "head_kernel",
+    ):
+        assert getattr(model, key) == getattr(recorded, key), key
+    assert (model.encoder.name, model.decoder.name) == (recorded.encoder.name, recorded.decoder.name)
+    assert (inference.top_k_of, inference.min_duration) == (cut.top_k_of, cut.min_duration)
+    assert (model.classes == 1) == training.class_agnostic == (inference.pre_nms_threshold == 0)

@@ -72,7 +72,7 @@ def test_an_encoder_of_another_package(install: Install) -> None:
         ("model.encoder.offsets=[1, x]", r"model\.encoder\.offsets\.1: must be a whole number"),
         (
             "model.encoder=every",
-            r"model\.encoder: there is no every; there are gmg, .*, mamba, every-second; a package may add others$",
+            r"model\.encoder: there is no every; there are gmg, .*, causal, every-second; a package may add others$",
         ),
         ("model.encoder={scale: 1}", r"model\.encoder: expected a name, or settings with a `name`"),
         ("model.encoder={name: [1]}", r"model\.encoder"),

@@ -79,8 +79,13 @@ COMPARED = (
         for what in ("thumos-i3d", "epic-verb", "epic-noun", "activitynet-i3d")
     ),
     "transgmc-ego4d",
+    *(
+        f"causaltad-{what}"
+        for what in ("thumos-i3d", "activitynet-tsp", "hacs-slowfast", "ego4d", "epic-verb", "epic-noun")
+    ),
+    *(f"dyfadet-{what}" for what in ("thumos-videomae", "activitynet-tsp", "hacs-slowfast", "fineaction-videomae")),
 )
-WITHOUT_FIGURES = ("transgmc-ego4d",)
+WITHOUT_FIGURES = ("transgmc-ego4d", "causaltad-hacs-slowfast")
 OWN = ("camera", "activitynet-direct")  # settings of this project
 PARTS = {
     "CLTDR-GMG": ("gmg", "cltdr"),

@@ -70,6 +70,8 @@ PARTS: dict[str, dict[str, Any]] = {
         "embedding": "linear",
         "neck": {"name": "identity", "norm": "none"},
     },
+    "causaltad": {"encoder": {"name": "causal", "stem_blocks": 1}, "decoder": "actionformer", "padding": "cleared"},
+    "dyfadet": {"encoder": {"name": "dynamic_sgp", "stem_blocks": 1}, "decoder": "dynamic", "padding": "cleared"},
     "temporalmaxer": {"encoder": "max_pool", "decoder": "actionformer", "neck": {"name": "identity", "norm": "shared"}},
 }
 

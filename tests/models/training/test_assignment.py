@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from tal_cli.models.detector import TemporalDetector
-from tal_cli.models.layers.pyramid import pad_batch, pyramid_points
+from tal_cli.models.layers.pyramid import PyramidLayout, pad_batch, pyramid_points
 from tal_cli.models.predictions import PlainBoundaries, Predictions, decode_everywhere
 from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
-from tal_cli.models.recipe.training import CostAssignment
+from tal_cli.models.recipe.training import CenterAssignment, CostAssignment
 from tal_cli.models.training.assignment import match_centers, pad_ground_truth
 from tal_cli.models.training.loss import LossNormalizer, batch_loss, batch_targets, point_ranges
 from tal_cli.models.training.loss_terms import centred_diou_loss, focal_loss
@@ -65,7 +65,7 @@ def test_cost_assignment_is_what_its_definition_says(decoder: str, keep: float) 
         best[cost[number].argsort()[: int(int(around[number].sum()) * keep)]] = True
     ranges = point_ranges(recipe.model, predictions.layout, torch.device("cpu"))
     truth = pad_ground_truth(SEGMENTS, LABELS, torch.device("cpu"))
-    matches = match_centers(ranges, truth, 1.5)[0][0] & around
+    matches = match_centers(ranges, truth, CenterAssignment())[0][0] & around
     assert targets.weights is not None
     for cell in range(cost.shape[1]):
         assert set(targets.classes[0, cell].nonzero()[:, 0].tolist()) == set(LABELS[0][matches[:, cell]].tolist())
@@ -103,3 +103,13 @@ def test_a_point_with_two_labels_and_one_pair_of_distances_counts_once() -> None
     assert found[0].positives == found[1].positives
     torch.testing.assert_close(found[0].regression, found[1].regression)
     assert float(found[1].classification.detach()) != pytest.approx(float(found[0].classification.detach()))
+
+
+def test_a_point_learns_the_labels_of_the_shortest_segment_or_of_all() -> None:
+    recipe = override(load_recipe("thumos-i3d"), parse_overrides(["model.levels=1", "model.pad_length=32"]))
+    ranges = point_ranges(recipe.model, PyramidLayout((32,), 0), torch.device("cpu"))
+    truth = pad_ground_truth([torch.tensor([[8.0, 12.0], [9.0, 11.5]])], [torch.tensor([0, 1])], torch.device("cpu"))
+    for labels, expected in (("shortest", [False, True]), ("all", [True, True])):
+        settings = CenterAssignment.model_validate({"name": "center", "labels": labels})
+        matches, shortest = match_centers(ranges, truth, settings)
+        assert matches[0, :, 10].tolist() == expected and int(shortest[0, 10]) == 1

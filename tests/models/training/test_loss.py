@@ -12,6 +12,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.pyramid import PyramidLayout, pad_batch, pyramid_points
 from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
+from tal_cli.models.recipe.training import CenterAssignment
 from tal_cli.models.training.assignment import PointRanges, label_points, match_centers, pad_ground_truth
 from tal_cli.models.training.loss import LossNormalizer, batch_loss, disturbed, parameter_groups
 
@@ -65,7 +66,7 @@ def test_targets_are_what_their_definition_says(drawn: list[tuple[float, float, 
         [torch.tensor([1]), torch.tensor(labels, dtype=torch.int64)],
         points.time.device,
     )
-    matches, shortest = match_centers(PointRanges(points, low, high), truth, radius)
+    matches, shortest = match_centers(PointRanges(points, low, high), truth, CenterAssignment(radius=radius))
     targets = label_points(matches, shortest, points, truth, classes=3)
     expected = slow_targets(segments, labels, radius)
     classes, distances = LAYOUT.split(targets.classes), LAYOUT.split(targets.distances)

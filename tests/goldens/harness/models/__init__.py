@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from harness.models.detector import check_detector
 from harness.models.losses import check_compared_losses, check_losses
 from harness.models.nms import check_nms
+from harness.models.opentad import check_opentad
 from harness.models.queries import check_queries
 from harness.models.recorder import Recorder
 from harness.models.relational import check_react
@@ -42,6 +43,8 @@ def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
             check_detector(description, recorder, torch.device(device))
         elif kind == "queries":
             check_queries(description, recorder, torch.device(device))
+        elif kind == "opentad":
+            check_opentad(description, recorder, torch.device(device))
         elif kind == "react":
             check_react(description, recorder, torch.device(device))
         elif kind == "windows":
@@ -58,7 +61,7 @@ def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
 
 
 def case_kind(description: Any) -> str | None:
-    """`detector`, `queries`, `react`, `windows`, `compared losses`, `nms`, `losses`, or None for anything else."""
+    """The kind of a case, or None for anything else."""
     if not isinstance(description, dict):
         return None
     tensors = description.get("tensors", {})
@@ -66,6 +69,8 @@ def case_kind(description: Any) -> str | None:
         return "detector"
     if description.get("architecture") == "TadTR" and "infer/hs" in tensors:
         return "queries"
+    if description.get("architecture") in ("CausalTAD", "DyFADet") and "nms/in/0/segments" in tensors:
+        return "opentad"
     if description.get("architecture") == "React" and "infer/hs" in tensors:
         return "react"
     if "ciou/pred" in tensors and "focal/logits" in tensors:

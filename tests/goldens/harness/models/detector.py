@@ -81,7 +81,7 @@ def _check_stages(recorder: Recorder, detector: TemporalDetector, recipe: Recipe
     if f"{prefix}/batched_input" in recorder:
         recorder.compare(f"{prefix}/batched_input", batch.transpose(1, 2), atol=0)
     batch, mask = batch.to(device), mask.to(device)
-    masks = level_masks(mask, recipe.model.levels)
+    masks = level_masks(mask, recipe.model)
     calls = _watch_blocks(recorder, detector, prefix)
     with torch.inference_mode():
         predictions = detector(batch, mask)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.models.recorder import Recorder
+from harness.models.training import check_gradients
 from tal_cli.models.decoders.query.decoder import QueryDecoder, QueryLayer, regions_around
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.deformable import DeformableEncoder, DeformableLayer
@@ -209,19 +210,3 @@ def _check_training(
     recorder.compare("train/loss/total", losses.total)
     losses.total.backward()
     check_gradients(description, recorder, detector, table)
-
-
-def check_gradients(
-    description: dict[str, Any], recorder: Recorder, detector: TemporalDetector, table: KeyTable
-) -> None:
-    """Norms of all gradients, and the recorded ones in full; errors count by the largest gradient."""
-    gradients = {name: p.grad for name, p in detector.named_parameters()}
-    norms = []
-    for key in description["grad_norm_names"]:
-        translation = table.translate(key)
-        ours = None if translation is None else gradients[translation.name]
-        norms.append(torch.tensor(torch.nan) if ours is None else ours.cpu().norm())
-        if translation is not None and ours is not None and f"grad/{key}" in recorder:
-            recorded = translation.of(recorder[f"grad/{key}"])
-            recorder.compare_with(f"grad/{key}", ours, recorded, atol=3e-5 * max(1.0, float(recorded.abs().max())))
-    recorder.compare("train/grad_norms", torch.stack(norms), atol=1e-4)

@@ -7,8 +7,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from harness.models.queries import ATOL, check_gradients, watch
+from harness.models.queries import ATOL, watch
 from harness.models.recorder import Recorder
+from harness.models.training import check_gradients
 from tal_cli.models.decoders.query.relational import RelationalDecoder, RelationalLayer
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.deformable import DeformableEncoder, DeformableLayer
