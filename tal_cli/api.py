@@ -29,8 +29,10 @@ from tal_cli.models.store.checkpoint import LoadedClassifier, LoadedModel, load_
 from tal_cli.models.store.zoo import resolve_model
 from tal_cli.results.run_videos import RunVideos, read_run_videos
 from tal_cli.results.segments import Detections, Segment
+from tal_cli.tuned import backbone_of
 
 if TYPE_CHECKING:
+    from tal_cli.extractors.backbones.interface import Backbone
     from tal_cli.extractors.features.contract import FeatureContract
 
 
@@ -258,7 +260,7 @@ class VideoDetector:
     def _make_extractor(self) -> Extractor:
         spec = self.recipe.features
         try:
-            backbone = create_backbone(spec.extractor, settings=spec.framing())
+            backbone = self._make_backbone()
         except UnknownExtractor:
             raise FeatureMismatch(
                 f"model {self.name} reads features of {spec.extractor}, which tal cannot extract",
@@ -267,6 +269,13 @@ class VideoDetector:
         self._check(backbone.contract, f"extractor {backbone.contract.extractor}")
         cast_weights(backbone, self._precision)
         return Extractor(backbone, device=self._device, batch_size=self._batch_size, precision=self._precision)
+
+    def _make_backbone(self) -> Backbone:
+        """The backbone of the features, with what was trained of it."""
+        spec, model = self.recipe.features, self._model
+        if isinstance(model, LoadedModel) and model.backbone is not None:
+            return backbone_of(model.recipe, model.backbone, f"model {self.name}")
+        return create_backbone(spec.extractor, settings=spec.framing())
 
     def _described(self, sequence: FeatureSequence, path: Path, fps: float | None) -> FeatureSequence:
         """Features without a contract, which are assumed to follow the recipe's."""

@@ -24,7 +24,8 @@ class Blueprint(Protocol):
     ignored: prefixes of names in the weights that its networks do not use: mostly heads.
     """
 
-    ignored: tuple[str, ...]
+    @property
+    def ignored(self) -> tuple[str, ...]: ...
 
     def networks(self, contract: FeatureContract) -> Sequence[nn.Module]:
         """One network per weights file, whose `state_dict` has the released names; called with torch's default device
@@ -126,10 +127,15 @@ class Measured:
 
 def build(resolved: Resolved, blueprint: Blueprint) -> Backbone:
     """A backbone with its weights. Raises ValueError for a contract that it does not support, WeightsError."""
+    return blueprint.assemble(resolved.contract, load_networks(resolved, blueprint))
+
+
+def load_networks(resolved: Resolved, blueprint: Blueprint) -> Sequence[nn.Module]:
+    """The networks of a backbone with their weights; raises as `build`."""
     with torch.device("meta"):
         networks = blueprint.networks(resolved.contract)
     for network, weights in zip(networks, resolved.weights, strict=True):
         origin, state = (weights, read_state(weights)) if isinstance(weights, Path) else (resolved.entry.name, weights)
         load_state(network, blueprint.released(state), origin, ignored=blueprint.ignored)
         network.eval().requires_grad_(False)
-    return blueprint.assemble(resolved.contract, networks)
+    return networks

@@ -35,8 +35,11 @@ class Passage:
 class Stepwise(Protocol):
     """A network over chunks [K, 3, chunk, H, W] that can be computed step by step.
 
-    widths: channels of each block. block_modules: the blocks.
+    widths: channels of each block. block_modules: the blocks. any_length: whether it sees nearby frames alone, so that
+    a window of any length is one chunk.
     """
+
+    any_length: bool
 
     @property
     def widths(self) -> Sequence[int]: ...

@@ -88,8 +88,12 @@ class DenseBackbone(nn.Module):
 
     def forward(self, prepared: Tensor, times: Tensor) -> Tensor:
         """float32 [N, C, h, w] and float64 [N] seconds -> float32 [B, channels]."""
+        return self.rows(prepared, self.margin)
+
+    def rows(self, prepared: Tensor, margin: int) -> Tensor:
+        """float32 [N, C, h, w] -> float32 [N / stride - 2 margin, channels], without the rows of either end."""
         rows = self.network(prepared.transpose(0, 1)[None])[0].T.float().unflatten(0, (-1, self.steps)).mean(1)
-        return rows[self.margin : len(rows) - self.margin]
+        return rows[margin : len(rows) - margin]
 
     def to(self, device: str | torch.device) -> DenseBackbone:  # type: ignore[override]
         """Move the network; the memory format of its weights stays."""

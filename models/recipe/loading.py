@@ -229,7 +229,7 @@ def override_trained(recipe: AnyRecipe, overrides: Mapping[str, object], model: 
 def _trained(recipe: Recipe | ClassifierRecipe) -> tuple[object, ...]:
     """What the weights of a model fit, and nothing else."""
     if isinstance(recipe, Recipe):
-        return recipe.model, recipe.features
+        return recipe.model, recipe.features, recipe.backbone
     return recipe.classifier.classes, recipe.classifier.class_names, recipe.features
 
 

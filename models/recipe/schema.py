@@ -1,10 +1,11 @@
-"""The schema of a recipe: features, model, training, inference. Imports no torch."""
+"""The schema of a recipe: features, backbone, model, training, inference. Imports no torch."""
 
 from __future__ import annotations
 
 from pydantic import Field, model_validator
 
 from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.backbone import BackboneConfig
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.strict import Strict
@@ -29,6 +30,7 @@ class Recipe(Strict):
     licence: str = ""  # of the weights
     published: Published | None = None
     features: FeatureSpec
+    backbone: BackboneConfig = BackboneConfig()
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,17 +28,30 @@ from tal_cli.models.recipe.loading import NO_DETECTOR, dump_recipe, load_model_r
 from tal_cli.models.recipe.schema import Recipe
 
 WEIGHTS, RECIPE, LABELS = "model.safetensors", "recipe.yaml", "labels.txt"
+BACKBONE = "backbone.safetensors"  # of a model with a tuned backbone: what was trained of it
+
+
+@dataclass(frozen=True)
+class TunedWeights:
+    """What was trained of a backbone, by name, and the SHA-256 of its file."""
+
+    state: Mapping[str, Tensor]
+    sha256: str
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A detector ready to run: evaluation mode, on its device; labels in class order; SHA-256 of the weights file."""
+    """A detector ready to run: evaluation mode, on its device; labels in class order; SHA-256 of the weights file.
+
+    backbone: what was trained of its backbone; None for one that is used as published.
+    """
 
     detector: TemporalDetector
     recipe: Recipe
     labels: tuple[str, ...]
     sha256: str
     name: str
+    backbone: TunedWeights | None = None
 
     def find(self, features: Tensor) -> ScoredSegments:
         """Segments in features [T, C], see `detect`."""
@@ -106,9 +119,26 @@ def load_any_model(folder: str | Path, device: str | torch.device = "cpu") -> Lo
         raise CheckpointError(f"{folder / RECIPE}: {error}") from error
     if isinstance(recipe, Recipe):
         detector = build_detector(recipe, state, str(folder / WEIGHTS)).to(device).eval()
-        return LoadedModel(detector, recipe, labels, sha256, recipe.name)
+        backbone = load_backbone(folder / BACKBONE) if recipe.backbone.tunes else None
+        return LoadedModel(detector, recipe, labels, sha256, recipe.name, backbone)
     classifier = build_classifier(recipe, state, str(folder / WEIGHTS)).to(device).eval()
     return LoadedClassifier(classifier, recipe, names, labels, sha256, recipe.name)
+
+
+def save_backbone(folder: Path, state: Mapping[str, Tensor]) -> str:
+    """Writes what was trained of a backbone, into a model folder; returns the file's SHA-256."""
+    content = save_tensors({key: value.detach().cpu().contiguous() for key, value in state.items()})
+    write_atomically(folder / BACKBONE, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_backbone(path: Path) -> TunedWeights:
+    """What `save_backbone` wrote. Raises CheckpointError."""
+    content = _read(path)
+    try:
+        return TunedWeights(load_tensors(content), hashlib.sha256(content).hexdigest())
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file: {unreadable(path, error)}") from error
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> LoadedModel:

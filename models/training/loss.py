@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.optimizer import ParamsT
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.layers.feed_forward import SlowLinear
@@ -305,7 +305,7 @@ def _paper_loss(
     )
 
 
-def parameter_groups(detector: nn.Module, weight_decay: float) -> ParamsT:
+def parameter_groups(detector: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Groups for AdamW: decay on convolution weights and the global filter's weights, none on biases, norms, scales.
 
     `rate_factor` of a group multiplies the learning rate.

@@ -55,10 +55,16 @@ def choose(extractor: str | None, model: str | None, asked: Mapping[str, object]
 def feature_spec(model: str) -> FeatureSpec:
     """The features that a model reads; a bundled recipe is enough, so features can be extracted without its weights."""
     from tal_cli.models.recipe.loading import full_name, load_model_recipe
+    from tal_cli.models.recipe.schema import Recipe
     from tal_cli.models.store.zoo import bundled_recipes, resolve_model
 
     shipped = full_name(model) in bundled_recipes()
     recipe = load_model_recipe(model if shipped else resolve_model(model) / "recipe.yaml")
+    if isinstance(recipe, Recipe) and recipe.backbone.tunes:
+        raise UsageError(
+            f"{model}: its backbone was trained with it, and its features serve no other model",
+            "`tal detect` makes them; name an extractor with --extractor",
+        )
     return recipe.features
 
 

@@ -22,9 +22,10 @@ from tal_cli.training.distributed import Processes
 @dataclass(frozen=True)
 class Batch:
     """Padded sequences: rows float32 [B, T, C], mask bool [B, T], and per video segments [n, 2] and labels [n]; where
-    the truth is known, bool [B, T, 1 or labels] (None: everywhere)."""
+    the truth is known, bool [B, T, 1 or labels] (None: everywhere). starts: the first row of each in its video."""
 
     videos: tuple[str, ...]
+    starts: tuple[int, ...]
     rows: Tensor
     mask: Tensor
     segments: list[Tensor]
@@ -37,6 +38,7 @@ class Batch:
         rows, mask = pad_batch([video.load()[part.start : part.end] for video, part in cropped], length)
         return cls(
             videos=tuple(video.annotation.name for video, _ in cropped),
+            starts=tuple(part.start for _, part in cropped),
             rows=rows,
             mask=mask,
             segments=[torch.from_numpy(part.segments) for _, part in cropped],
@@ -50,7 +52,7 @@ class Batch:
             return self
         segments, labels = ([item.to(device) for item in items] for items in (self.segments, self.labels))
         reviewed = None if self.reviewed is None else self.reviewed.to(device)
-        return Batch(self.videos, self.rows.to(device), self.mask.to(device), segments, labels, reviewed)
+        return Batch(self.videos, self.starts, self.rows.to(device), self.mask.to(device), segments, labels, reviewed)
 
 
 def _reviewed(crops: Sequence[Crop], length: int) -> Tensor | None:

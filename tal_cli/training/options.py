@@ -32,6 +32,17 @@ class TrainingOptions:
         ),
     ]
     features: FeaturesPath = None
+    end_to_end: Annotated[
+        bool,
+        Option(
+            "--end-to-end",
+            help="Train the backbone too, from frames: as the recipe's backbone.tuning says, else adapters.",
+        ),
+    ] = False
+    videos: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="Videos to train the backbone on. Default: those that the features are of."),
+    ] = None
     output: Annotated[
         Path | None, Option("--output", "-o", metavar="RUN", help="Run folder. Default: runs/NAME-DATE.")
     ] = None

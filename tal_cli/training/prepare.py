@@ -13,6 +13,7 @@ from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.datasets.training_data import FeatureVideo, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.evaluation.behaviour.points import point_labels
+from tal_cli.extractors.backbones import resolve
 from tal_cli.extractors.errors import RecipeError, UsageError
 from tal_cli.extractors.files.atomic import leftovers, naming, sweep
 from tal_cli.models.recipe.features import FeatureSpec
@@ -31,13 +32,15 @@ from tal_cli.training.data import (
     load_subsets,
     name_of,
 )
-from tal_cli.training.distributed import join
+from tal_cli.training.distributed import Processes, join
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.run import TrainingRun
 from tal_cli.training.state import FILE, FOLDER, initial_weights, videos_before
 from tal_cli.training.trackers import open_tracker
+from tal_cli.training.tuning.frames import FrameStore, video_paths
 from tal_cli.training.validation.folds import FOLDS
 from tal_cli.training.validation.labels import doubts
+from tal_cli.tuned import base_settings
 
 NAMED = 12  # held-out videos are listed up to this number, else only counted
 ONE_LABEL = "action"  # label of class-agnostic detectors
@@ -79,6 +82,8 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         recipe = derive(options, out.resolve().name, data, spec, videos, speak=processes.leads)
     if points := point_labels([video.annotation for video in videos]):
         recipe = override(recipe, {"inference.points": points, **options.recipe_overrides})
+    recipe = tuning_recipe(recipe, options)
+    paths = videos_to_tune_on(recipe, [*videos, *validation], options, processes)
     if recipe.model.resample:
         videos = [resampled(video, recipe) for video in videos]
     check_labels(data.annotations.labels, recipe.model.classes, str(data.path))
@@ -91,6 +96,11 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         console.warn(line)
     if processes.leads:
         make_folder(out)
+    frames = None
+    if paths is not None:
+        frames = FrameStore(out / FOLDER / "frames", recipe.features.contract(), paths)
+        with console.progress("decoding videos", len(paths), "videos") as progress:
+            frames.prepare(progress)
     return TrainingRun(
         recipe=recipe,
         labels=data.annotations.labels,
@@ -109,7 +119,45 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         tracker=open_tracker(options.log, out, options.resume) if processes.leads else None,
         processes=processes,
         folds=options.folds,
+        frames=frames,
     )
+
+
+def tuning_recipe(recipe: Recipe, options: TrainingOptions) -> Recipe:
+    """The recipe with what `--end-to-end` says of the backbone: adapters, if the recipe says nothing."""
+    changes: dict[str, object] = {}
+    if options.end_to_end and "backbone.tuning" not in options.overrides and not recipe.backbone.tunes:
+        changes["backbone.tuning"] = "adapter"
+    if (options.end_to_end or recipe.backbone.tunes) and recipe.backbone.chunk is None and recipe.features.chunk:
+        changes["backbone.chunk"] = recipe.features.chunk
+    return override(recipe, changes)
+
+
+def videos_to_tune_on(
+    recipe: Recipe, videos: Sequence[FeatureVideo], options: TrainingOptions, processes: Processes
+) -> dict[str, Path] | None:
+    """Files of the videos, if the backbone is trained; None if it is not.
+
+    Raises:
+        UsageError: something that this training cannot do, features of other weights than those on this machine.
+        MissingError: the videos, or the backbone's weights.
+    """
+    if not recipe.backbone.tunes:
+        if options.videos is not None:
+            raise UsageError("--videos: the backbone is not trained", "add --end-to-end")
+        return None
+    if processes.count > 1:
+        raise UsageError("a backbone is trained by one process", "run `tal train` without torchrun")
+    if recipe.model.resample:
+        raise UsageError("model.resample: a backbone cannot be trained behind it", "set model.resample=false")
+    found = resolve(recipe.features.extractor, settings=base_settings(recipe)).contract
+    differences = recipe.features.differences(replace(found, chunk=None, overlap=None))
+    if differences:
+        raise UsageError(
+            f"the features are not those of the backbone that would be trained: {'; '.join(differences)}",
+            "extract them again with `tal extract-features`",
+        )
+    return video_paths(videos, options.videos)
 
 
 def choose_recipe(options: TrainingOptions, data: TrainingData) -> Recipe | None:

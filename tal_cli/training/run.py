@@ -20,6 +20,7 @@ from tal_cli.results.run_videos import RUN_RECORD
 from tal_cli.training.distributed import ALONE, Processes
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.trackers import Tracker
+from tal_cli.training.tuning.frames import FrameStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class TrainingRun:
         options: the options of the command, for the run record.
         initial: initial weights by parameter name; those of another shape are ignored.
         trained_before: names of the videos on which the initial weights were trained, if recorded.
+        frames: the frames of all videos, where the backbone is trained as well.
         processes: process group; every process computes a part of each batch.
         folds: number of folds of the videos, each held out once before training on all; None: no folds.
         stop: epochs after which training ends, whatever is left of the schedule; None: all of it.
@@ -65,6 +67,7 @@ class TrainingRun:
     folds: int | None = None
     stop: int | None = None
     keep_found: bool = False
+    frames: FrameStore | None = None
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class TrainingState:
         optimizer: `Optimizer.state_dict()`.
         loss_norm: the loss normaliser's running mean.
         result: fields of `TrainingResult`.
+        backbone: `Tuner.state()`; None where the backbone is not trained.
     """
 
     step: int
@@ -50,6 +51,7 @@ class TrainingState:
     optimizer: dict[str, Any]
     loss_norm: float
     result: dict[str, Any]
+    backbone: dict[str, Any] | None = None
 
 
 def save_state(state: TrainingState, run: Path) -> None:

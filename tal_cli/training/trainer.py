@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from tal_cli import console
+from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.extractors.cpu import usable_cores
 from tal_cli.extractors.errors import InputError, TalError, UsageError
 from tal_cli.extractors.extraction.precision import precision
@@ -31,6 +33,7 @@ from tal_cli.training.batches import Batches, Parts, split_batch
 from tal_cli.training.run import TrainingResult, TrainingRun, write_record
 from tal_cli.training.schedule import Schedule
 from tal_cli.training.state import MetricsLog, TrainingState, fingerprint, load_matching, load_state, save_state
+from tal_cli.training.tuning.tuner import Tuner
 from tal_cli.training.validation.folds import cross_validate, keep_found
 from tal_cli.training.validation.videos import Validation, figures, headline, validate
 
@@ -83,7 +86,12 @@ class Trainer:
         if run.initial is not None:
             load_matching(self.detector, run.initial)
         self.average = copy.deepcopy(self.detector).eval().requires_grad_(False)
+        self.tuner = None
         groups = parameter_groups(self.detector, config.weight_decay)
+        if run.frames is not None:
+            self.tuner = Tuner(run.recipe, run.labels, run.frames, run.device)
+            groups.append(self.tuner.group(config.learning_rate))
+        self.trained = [*self.detector.parameters(), *(self.tuner.parameters if self.tuner else ())]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=run.device.type in ("cpu", "cuda"))
         self.normalizer = LossNormalizer(config.initial_loss_norm)
         self.blend = get_ema_multi_avg_fn(config.ema_decay)
@@ -142,9 +150,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._backward(parts)
         self._check(terms)
-        self.processes.sum_gradients(self.detector.parameters())
+        self.processes.sum_gradients(self.trained)
         limit = float("inf") if config.clip_grad_norm is None else config.clip_grad_norm
-        norm = float(torch.nn.utils.clip_grad_norm_(self.detector.parameters(), limit))
+        norm = float(torch.nn.utils.clip_grad_norm_(self.trained, limit))
         self._check({"gradient": norm})
         self.optimizer.step()
         self._average()
@@ -166,8 +174,9 @@ class Trainer:
             self.detector.take_part(None if whole else part)
             normalizer = LossNormalizer(self.normalizer.value)
             moved = batch.to(device)
-            inputs = (moved.rows, moved.mask, moved.segments, moved.labels)
             with precision(device, self.run.precision):
+                rows = moved.rows if self.tuner is None else self.tuner.rows(moved, (config.seed, self.step))
+                inputs = (rows, moved.mask, moved.segments, moved.labels)
                 losses = batch_loss(self.detector, *inputs, normalizer, config, tally, moved.reviewed)
             losses.total.backward()
             sums += loss_terms(losses)
@@ -188,6 +197,8 @@ class Trainer:
     def _average(self) -> None:
         with torch.no_grad():
             self.blend(list(self.average.parameters()), list(self.detector.parameters()), self.step)
+            if self.tuner is not None:
+                self.blend(self.tuner.average, list(self.tuner.parameters), self.step)
             for mean, value in zip(self.average.buffers(), self.detector.buffers(), strict=True):
                 mean.copy_(value)
 
@@ -226,13 +237,15 @@ class Trainer:
             self.result = replace(self.result, best_epoch=self.epoch, best=average)
         if improved or config.select == "last" or not self.result.best_epoch:
             if self.processes.leads:
+                recipe = recipe if self.tuner is None else self.tuner.save(self.run.out, recipe)
                 save_model(self.run.out, self.average, recipe, self.run.labels)
             self.result = replace(self.result, epoch=self.epoch, average=average)
 
     def _evaluate(self) -> Validation:
         with console.progress("evaluating", len(self.run.validation), "videos") as progress:
             run = self.run
-            found = validate(self.average, run.recipe, run.labels, run.validation, run.tiou, progress, self.processes)
+            videos = self._validation()
+            found = validate(self.average, run.recipe, run.labels, videos, run.tiou, progress, self.processes)
         if self.metrics is not None:
             self.metrics.write(step=self.step, epoch=self.epoch, evaluation=found.evaluation.as_json())
         if self.run.tracker is not None:
@@ -241,6 +254,13 @@ class Trainer:
         if self.run.keep_found and self.processes.leads:
             keep_found(found.found, self.run, self.epoch)
         return found
+
+    def _validation(self) -> Sequence[FeatureVideo]:
+        """The videos to evaluate on, with the features that the averaged backbone gives them."""
+        if self.tuner is None:
+            return self.run.validation
+        with self.tuner.averaged():
+            return [self.tuner.retold(video, self.run.precision) for video in self.run.validation]
 
     def save(self) -> None:
         """Write the training state; only process 0 does."""
@@ -254,6 +274,7 @@ class Trainer:
             optimizer=self.optimizer.state_dict(),
             loss_norm=self.normalizer.value,
             result=asdict(self.result),
+            backbone=None if self.tuner is None else self.tuner.state(),
         )
         save_state(state, self.run.out)
 
@@ -269,6 +290,8 @@ class Trainer:
             )
         self.detector.load_state_dict(state.detector)
         self.average.load_state_dict(state.average)
+        if self.tuner is not None and state.backbone is not None:
+            self.tuner.restore(state.backbone)
         self.optimizer.load_state_dict(state.optimizer)
         self.normalizer.value = state.loss_norm
         self.step = state.step

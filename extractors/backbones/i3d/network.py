@@ -120,6 +120,8 @@ class InceptionI3d(nn.Module):
     optional classifier (`classify`).
     """
 
+    any_length = True
+
     def __init__(self, inputs: int, *, eps: float = 1e-3, fixed: bool = False, classes: int = 0) -> None:
         super().__init__()
         self.fixed = fixed

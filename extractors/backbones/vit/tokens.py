@@ -22,11 +22,12 @@ class TokenRows(nn.Module):
     """[1, 3, N, h, w] -> [1, channels, N / step]: a vector per time step, of chunks one after the other.
 
     network: [K, 3, chunk, h, w] -> tokens [K, chunk / step, places, channels]. An incomplete chunk, at the end of a
-    video, is filled up with the last frame.
+    video, is filled up with the last frame. whole: all frames, a multiple of chunk, are one long chunk.
     """
 
-    def __init__(self, network: nn.Module, *, chunk: int, step: int, pooling: str) -> None:
+    def __init__(self, network: nn.Module, *, chunk: int, step: int, pooling: str, whole: bool = False) -> None:
         super().__init__()
+        self.whole = whole
         self.network = network
         self.chunk = chunk
         self.step = step
@@ -35,9 +36,9 @@ class TokenRows(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         count = frames.shape[2]
         missing = -count % self.chunk
-        whole = torch.cat([frames[0], frames[0, :, -1:].expand(-1, missing, -1, -1)], 1) if missing else frames[0]
-        chunks = whole.unflatten(1, (-1, self.chunk)).transpose(0, 1)
-        rows = POOLINGS[self.pooling](self.network(chunks)).flatten(0, 1)
+        filled = torch.cat([frames[0], frames[0, :, -1:].expand(-1, missing, -1, -1)], 1) if missing else frames[0]
+        chunks = filled[None] if self.whole else filled.unflatten(1, (-1, self.chunk)).transpose(0, 1)
+        rows = POOLINGS.get(self.pooling, POOLINGS[MEAN])(self.network(chunks)).flatten(0, 1)
         return rows[: count // self.step].T[None]
 
 

@@ -115,6 +115,8 @@ class DenseVideoMAE(VideoMAE):
     token is normed as the mean over all is in windows; without it, tokens are the last block's output.
     """
 
+    any_length = False
+
     def __init__(
         self, shape: VideoMAEShape, *, size: tuple[int, int], normed: bool, trained: int = TRAINED_SIDE
     ) -> None:

@@ -138,6 +138,8 @@ class VideoPrism(nn.Module):
     layer: whose tokens, TEMPORAL or SPATIAL, which sees each frame alone.
     """
 
+    any_length = False
+
     def __init__(self, shape: VideoPrismShape, *, layer: str = TEMPORAL) -> None:
         super().__init__()
         self.layer = layer

@@ -115,6 +115,7 @@ class Block(nn.Module):
 class VJepa2(nn.Module):
     """[B, 3, T, H, W], normalised, T even, H and W multiples of 16 -> [B, T / 2, places, width]."""
 
+    any_length = False
     paired = False
 
     def __init__(self, shape: VJepaShape) -> None:

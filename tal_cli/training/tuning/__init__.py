@@ -1,0 +1,1 @@
+"""Training the backbone with the detector: frames on disk, their augmentation, and rows with gradients."""

@@ -1,0 +1,202 @@
+"""Training with the backbone, from videos to segments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import tiny_dense
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tal_cli.extractors.errors import SettingsError
+from tal_cli.extractors.tuning.backbone import TunedBackbone, Tuning, tuned_backbone
+from tal_cli.models.recipe.backbone import BackboneConfig
+from tal_cli.training.tuning.augmentation import augmented, may_mirror
+
+SETTINGS = [
+    "model.width=16",
+    "model.head_width=16",
+    "model.encoder.mlp_width=16",
+    "training.crops=1",
+    "training.warmup_epochs=1",
+    "training.learning_rate=0.003",
+    "backbone.window=64",
+    "backbone.learning_rate=0.003",
+    "backbone.crop_area=[0.7, 1.0]",
+]
+SPANS = {"a": (4, 8), "b": (6, 11), "e": (5, 9), "f": (3, 8)}
+SECONDS = 16
+
+
+def write_video(path: Path, frames: np.ndarray) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(8))
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos, annotations, and frozen features."""
+    folder = tmp_path_factory.mktemp("material")
+    (folder / "videos").mkdir()
+    (folder / "features").mkdir()
+    database = {}
+    for number, (name, span) in enumerate(SPANS.items()):
+        write_video(folder / "videos" / f"{name}.mp4", tiny_dense.moving_frames(SECONDS, span, number))
+        subset = "training" if number < 2 else "validation"
+        annotation = {"label": "wave", "segment": list(map(float, span))}
+        database[name] = {"subset": subset, "duration": float(SECONDS), "fps": 8.0, "annotations": [annotation]}
+    (folder / "annotations.json").write_text(json.dumps({"database": database}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAL_HOME", str(folder / "home"))
+        tiny_dense.install(patch)
+        tiny_dense.extract(folder / "videos", folder / "features")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, material: Path, run: Callable, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with links to the material, and the extractor."""
+    tiny_dense.install(monkeypatch)
+    for name in ("videos", "features", "annotations.json"):
+        (tmp_path / name).symlink_to(material / name)
+    return tmp_path
+
+
+def train(run: Callable, data: Path, out: str, *more: object) -> object:
+    sets = [part for setting in SETTINGS for part in ("--set", setting)]
+    options = ("--dataset", data / "annotations.json", "--output", data / out, "--epochs", "2", *sets)
+    return run("train", *options, "--device", "cpu", "--threads", "1", *more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["adapter", "side", "full"])
+def test_a_run_holds_what_was_trained_and_detects_from_video(run: Callable, data: Path, tuning: str) -> None:
+    done = train(run, data, "out", "--end-to-end", "--set", f"backbone.tuning={tuning}")
+    assert done.code == 0, done.err
+    state = load_file(data / "out" / "backbone.safetensors")
+    prefix = "network.blocks.2." if tuning == "full" else "adapters."
+    assert state and all(name.startswith(prefix) for name in state)
+    blocks = {"adapter": 3, "side": 1}
+    if tuning != "full":
+        assert len({name.split(".")[1] for name in state}) == blocks[tuning]
+        assert all(state[name].abs().max() > 0 for name in state if name.endswith("up_proj.weight"))
+    recipe = yaml.safe_load((data / "out" / "recipe.yaml").read_text())
+    base, own = recipe["features"]["weights_sha256"].split("+")
+    assert len(base) == len(own) == 64
+    assert recipe["features"]["chunk"] == 64 and recipe["backbone"]["chunk"] == 16
+    files = [data / "videos" / f"{name}.mp4" for name in "ef"]
+    found = run("detect", *files, "--model", data / "out", "--min-score", "0", "-f", "json", "-o", data / "found.json")
+    assert found.code == 0, found.err
+    judged = run(
+        "eval", data / "found.json", "--annotations", data / "annotations.json", "--subset", "validation", "-f", "json"
+    )
+    lines = [json.loads(line) for line in (data / "out" / "metrics.jsonl").read_text().splitlines()]
+    recorded = [line["evaluation"]["average"] for line in lines if "evaluation" in line][-1]
+    assert judged.code == 0, judged.err
+    assert json.loads(judged.out)["average"] == pytest.approx(recorded, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_is_the_uninterrupted_one(run: Callable, data: Path) -> None:
+    assert train(run, data, "whole", "--end-to-end").code == 0
+    import tal_cli.training.trainer as trainer
+
+    save, count = trainer.Trainer.save, 0
+
+    def once(self: trainer.Trainer) -> None:
+        nonlocal count
+        save(self)
+        count += 1
+        if count == 2:
+            raise KeyboardInterrupt
+
+    trainer.Trainer.save = once  # type: ignore[method-assign]
+    try:
+        assert train(run, data, "parts", "--end-to-end").code != 0
+    finally:
+        trainer.Trainer.save = save  # type: ignore[method-assign]
+    assert train(run, data, "parts", "--end-to-end", "--resume").code == 0
+    for file in ("model.safetensors", "backbone.safetensors"):
+        assert (data / "whole" / file).read_bytes() == (data / "parts" / file).read_bytes()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_trained_is_said_before(run: Callable, data: Path) -> None:
+    (data / "empty").mkdir()
+    missing = train(run, data, "out", "--end-to-end", "--videos", data / "empty")
+    assert missing.code == 4 and "no video file of a, b, e, f in" in missing.err
+    idle = train(run, data, "out", "--videos", data / "videos")
+    assert idle.code == 2 and "add --end-to-end" in idle.err
+    unknown = train(run, data, "out", "--end-to-end", "--set", "backbone.blok=1")
+    assert unknown.code == 2 and "backbone.blok" in unknown.err
+    other = train(run, data, "out", "--end-to-end", "--set", "backbone.blocks=9")
+    assert other.code == 2 and "the network has 3" in other.err
+    assert not (data / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_features_of_a_trained_backbone_serve_its_own_model_alone(run: Callable, data: Path) -> None:
+    assert train(run, data, "out", "--end-to-end", "--epochs", "1").code == 0
+    done = run("extract-features", data / "videos" / "a.mp4", "--model", data / "out", "-o", data / "more")
+    assert done.code == 2 and "its backbone was trained with it" in done.err
+    frozen = run("detect", data / "features" / "e.npy", "--model", data / "out")
+    assert frozen.code == 2 and "weights_sha256" in frozen.err
+    (data / "out" / "backbone.safetensors").write_bytes(b"nothing")
+    broken = run("detect", data / "videos" / "e.mp4", "--model", data / "out")
+    assert broken.code == 2 and "backbone.safetensors" in broken.err
+
+
+TUNING = Tuning(kind="adapter", blocks=None, reduction=4, window=64, overlap=0.25, checkpointed=True)
+
+
+def test_which_backbones_can_be_trained(data: Path) -> None:
+    backbone = tuned_backbone(tiny_dense.NAME, {}, TUNING)
+    assert isinstance(backbone, TunedBackbone)
+    assert (backbone.contract.chunk, backbone.contract.overlap, backbone.contract.rows) == (64, 16, 24)
+    frames = torch.rand(40, 3, 32, 32)
+    frozen = tiny_dense.create_backbone(tiny_dense.NAME)
+    with torch.inference_mode():
+        own = backbone.rows_of(frames)
+        pieces = [frozen(frames[first : first + 16], torch.zeros(1)) for first in (0, 16, 32)]
+    torch.testing.assert_close(own, torch.cat(pieces))
+    with pytest.raises(SettingsError, match="only backbones that compute chunks"):
+        tuned_backbone("tiny", {}, TUNING)
+
+
+def test_augmentation_is_the_same_for_all_frames() -> None:
+    image = torch.randint(0, 255, (1, 3, 40, 60), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    frames = image.expand(5, -1, -1, -1)
+    config = BackboneConfig()
+    seen = []
+    for seed in range(6):
+        made = augmented(frames, (32, 32), config, np.random.default_rng(seed), mirror=True)
+        assert made.shape == (5, 3, 32, 32) and made.min() >= 0 and made.max() <= 255
+        assert torch.equal(made[0], made[4])
+        seen.append(made[0])
+    assert not any(torch.equal(seen[0], other) for other in seen[1:])
+    plain = BackboneConfig(crop_area=None, flip=False, colour=0.0)
+    middle = augmented(frames, (32, 32), plain, np.random.default_rng(0), mirror=True)
+    assert torch.equal(middle, frames[..., 4:36, 14:46].float())
+
+
+def test_nothing_is_mirrored_where_labels_tell_left_from_right() -> None:
+    assert may_mirror(["wave", "upright", "copyleft", "brightness"])
+    for label in ("turn left", "pan-right", "turnLeft", "left_hand", "Right"):
+        assert not may_mirror(["wave", label])
+    frames = torch.arange(16, dtype=torch.uint8).expand(1, 3, 16, 16)
+    config = BackboneConfig(crop_area=None, colour=0.0)
+    flipped = [augmented(frames, (16, 16), config, np.random.default_rng(seed), mirror=True) for seed in range(9)]
+    straight = [augmented(frames, (16, 16), config, np.random.default_rng(seed), mirror=False) for seed in range(9)]
+    assert any(not torch.equal(one[0, 0, 0], frames[0, 0, 0].float()) for one in flipped)
+    assert all(torch.equal(one[0, 0, 0], frames[0, 0, 0].float()) for one in straight)
