@@ -50,7 +50,10 @@ def _say_next(run: TrainingRun) -> None:
     if run.folds is not None:
         console.next_step("tal", "eval", run.out / FOUND, *truth)
     elif run.validation:
-        features = dict.fromkeys(video.file.path for video in run.validation)
+        read = run.frames  # features of a backbone that was trained come from videos alone
+        features = dict.fromkeys(
+            video.file.path if read is None else read.paths[video.annotation.name] for video in run.validation
+        )
         found = run.out / FOUND
         console.next_step("tal", "detect", *features, "--model", run.out, "--min-score", 0, "--output", found)
         console.next_step("tal", "eval", found, *truth)

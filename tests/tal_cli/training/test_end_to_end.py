@@ -84,6 +84,7 @@ def train(run: Callable, data: Path, out: str, *more: object) -> object:
 def test_a_run_holds_what_was_trained_and_detects_from_video(run: Callable, data: Path, tuning: str) -> None:
     done = train(run, data, "out", "--end-to-end", "--set", f"backbone.tuning={tuning}")
     assert done.code == 0, done.err
+    assert "/videos/e.mp4" in done.err and "/features/e.npy" not in done.err  # in the commands to run next
     state = load_file(data / "out" / "backbone.safetensors")
     prefix = "network.blocks.2." if tuning == "full" else "adapters."
     assert state and all(name.startswith(prefix) for name in state)
