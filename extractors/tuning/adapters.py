@@ -46,7 +46,7 @@ class Adapter(nn.Module):
         return self.gamma * self.up_proj(narrow + mixed)
 
 
-def over_window(adapter: Adapter, state: Tensor, times: int) -> Tensor:
+def over_window(adapter: nn.Module, state: Tensor, times: int) -> Tensor:
     """What an adapter adds to a block's output over K chunks of one window (see `Passage`), in the output's shape."""
     if state.dim() == 5:  # maps of one long chunk
         tokens = state[0].permute(1, 2, 3, 0)
@@ -105,8 +105,14 @@ class AdapterNetwork(TunedNetwork):
         for index, block in enumerate(passage.blocks):
             state = in_pieces(block, state, self.checkpointed)
             if str(index) in self.adapters:
-                state = state + over_window(self.adapters[str(index)], state, passage.times)  # type: ignore[arg-type]
+                state = self._adapted(self.adapters[str(index)], state, passage.times)
         return passage.finish(state)
+
+    def _adapted(self, adapter: nn.Module, state: Tensor, times: int) -> Tensor:
+        if not (self.checkpointed and torch.is_grad_enabled()):
+            return state + over_window(adapter, state, times)
+        added: Tensor = checkpoint(over_window, adapter, state, times, use_reentrant=False)
+        return state + added
 
 
 class SideNetwork(TunedNetwork):
@@ -134,12 +140,12 @@ class SideNetwork(TunedNetwork):
                 if str(index) in self.adapters:
                     kept[str(index)] = state
         for name, output in kept.items():
-            state = state + over_window(self.adapters[name], output, passage.times)  # type: ignore[arg-type]
+            state = state + over_window(self.adapters[name], output, passage.times)
         return passage.finish(state)
 
 
 class FullNetwork(TunedNetwork):
-    """The network itself: its last `blocks` blocks, and what follows them."""
+    """The network itself, from the first of `blocks` to its last block."""
 
     def __init__(self, network: nn.Module, blocks: Sequence[int], *, checkpointed: bool = True) -> None:
         super().__init__(network, checkpointed=checkpointed)
