@@ -15,12 +15,47 @@ EDGE = 2.0
 CROPS = 16  # of a video in an epoch; the released code takes windows instead, every quarter of their length
 
 
+# Our settings and the options that they are, of TadTR's encoder and decoder and of ReAct's.
+TADTR_SHARED = {"heads": "nheads", "ffn_width": "dim_feedforward", "dropout": "dropout"}
+TADTR_ENCODER = TADTR_SHARED | {"layers": "enc_layers", "points": "enc_n_points"}
+TADTR_DECODER = TADTR_SHARED | {
+    "queries": "num_queries",
+    "layers": "dec_layers",
+    "points": "dec_n_points",
+    "refine": "seg_refine",
+    "actionness": "act_reg",
+    "class_cost": "set_cost_class",
+    "segment_cost": "set_cost_seg",
+    "iou_cost": "set_cost_iou",
+    "class_weight": "cls_loss_coef",
+    "segment_weight": "seg_loss_coef",
+    "iou_weight": "iou_loss_coef",
+    "quality_weight": "act_loss_coef",
+}
+REACT_ENCODER = {"layers": "num_encoder_layers", "heads": "n_head", "points": "encoder_sample_num"}
+REACT_DECODER = {
+    "queries": "num_queries",
+    "layers": "num_decoder_layers",
+    "heads": "n_head",
+    "points": "decoder_sample_num",
+    "class_weight": "coef_ce",
+    "segment_weight": "coef_l1",
+    "iou_weight": "coef_iou",
+    "quality_weight": "coef_quality",
+    "again_weight": "coef_acedec",
+}
+
+
+def _read(options: Options, names: dict[str, str]) -> Options:
+    return {ours: options[theirs] for ours, theirs in names.items()}
+
+
 def translate_tadtr(options: Options, classes: int) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
     """TadTR's options as our settings. Raises CheckpointError for options outside what the published settings use."""
     for key, value in {"activation": "relu", "position_embedding": "sine", "disable_query_self_att": False}.items():
         if options[key] != value:
             raise CheckpointError(f"{key}={options[key]} is not supported")
-    size, shared = options["slice_len"], {"heads": options["nheads"], "ffn_width": options["dim_feedforward"]}
+    size = options["slice_len"]
     model = ModelConfig(
         classes=classes,
         width=options["hidden_dim"],
@@ -28,27 +63,9 @@ def translate_tadtr(options: Options, classes: int) -> tuple[ModelConfig, Traini
         pad_length=size,
         padding="zeros",
         embedding="linear-group",
-        encoder=DeformableSettings(
-            layers=options["enc_layers"], points=options["enc_n_points"], dropout=options["dropout"], **shared
-        ),
+        encoder=DeformableSettings(**_read(options, TADTR_ENCODER)),
         neck=IdentityNeck(norm="none"),
-        decoder=QuerySettings(
-            queries=options["num_queries"],
-            layers=options["dec_layers"],
-            points=options["dec_n_points"],
-            dropout=options["dropout"],
-            refine=options["seg_refine"],
-            actionness=options["act_reg"],
-            edge=EDGE,
-            class_cost=options["set_cost_class"],
-            segment_cost=options["set_cost_seg"],
-            iou_cost=options["set_cost_iou"],
-            class_weight=options["cls_loss_coef"],
-            segment_weight=options["seg_loss_coef"],
-            iou_weight=options["iou_loss_coef"],
-            quality_weight=options["act_loss_coef"],
-            **shared,
-        ),
+        decoder=QuerySettings(edge=EDGE, **_read(options, TADTR_DECODER)),
     )
     training = TrainingConfig(
         epochs=options["epochs"],
@@ -80,33 +97,16 @@ def translate_tadtr(options: Options, classes: int) -> tuple[ModelConfig, Traini
 
 def translate_react(options: Options) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
     """ReAct's options as our settings, but for its contrastive stage, which is not built."""
-    size, heads = options["clip_len"], options["n_head"]
+    size = options["clip_len"]
     model = ModelConfig(
         classes=options["num_class"],
         width=options["feat_dim"],
         levels=1,
         pad_length=size,
         embedding="linear",
-        encoder=DeformableSettings(
-            layers=options["num_encoder_layers"],
-            heads=heads,
-            points=options["encoder_sample_num"],
-            positions=False,
-            aligned=True,
-            last_norm=False,
-        ),
+        encoder=DeformableSettings(positions=False, aligned=True, last_norm=False, **_read(options, REACT_ENCODER)),
         neck=IdentityNeck(norm="none"),
-        decoder=RelationalSettings(
-            queries=options["num_queries"],
-            layers=options["num_decoder_layers"],
-            heads=heads,
-            points=options["decoder_sample_num"],
-            class_weight=options["coef_ce"],
-            segment_weight=options["coef_l1"],
-            iou_weight=options["coef_iou"],
-            quality_weight=options["coef_quality"],
-            again_weight=options["coef_acedec"],
-        ),
+        decoder=RelationalSettings(**_read(options, REACT_DECODER)),
     )
     training = TrainingConfig(
         epochs=20,

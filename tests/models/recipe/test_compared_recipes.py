@@ -11,6 +11,7 @@ import torch
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.encoders import WaveletSettings
 from tal_cli.models.recipe.loading import load_recipe
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.conversion import to_released
@@ -66,6 +67,25 @@ def test_transgmc(name: str, shared: Path) -> None:
 def check_ranges(model: ModelConfig) -> dict[str, Any]:
     """All settings, with the ranges spelled out; interpolation of features is an option of the data set."""
     return model.model_dump(exclude={"regression_ranges", "resample"}) | {"ranges": model.level_ranges}
+
+
+@pytest.mark.parametrize(("name", "case"), [("tfformer-thumos-i3d", "thumos"), ("tfformer-epic-verb", "epic")])
+def test_tfformer(name: str, case: str, shared: Path) -> None:
+    """All options that the recorded detectors, which are smaller and drop nothing, have as they are published."""
+    options = json.loads((shared / "goldens" / "compared" / f"tfformer_{case}.json").read_text())["config"]["model"]
+    model, training, inference = translate_options(options, encoder="wavelet")
+    recipe = load_recipe(name)
+    size = {"chunk_length", "chunk_overlap"}
+    assert recipe.inference.model_dump(exclude=size) == inference.model_dump(exclude=size)
+    assert recipe.inference.chunk_length == options["max_buffer_len_factor"] * recipe.model.pad_length
+    loop = {"epochs", "warmup_epochs", "learning_rate", "drop_path", "max_length", "batch_size", "truncate_threshold"}
+    assert recipe.training.model_dump(exclude=loop) == training.model_dump(exclude=loop)
+    cut = {"classes", "width", "levels", "pad_length", "head_width", "regression_ranges", "encoder"}
+    assert recipe.model.model_dump(exclude=cut) == model.model_dump(exclude=cut)
+    ours, theirs = recipe.model.encoder, model.encoder
+    assert isinstance(ours, WaveletSettings) and isinstance(theirs, WaveletSettings)
+    assert ours.padding_windows == theirs.padding_windows
+    assert recipe.model.level_ranges[:2] == model.level_ranges[:2]
 
 
 def test_tadtr(shared: Path) -> None:

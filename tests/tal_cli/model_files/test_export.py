@@ -55,9 +55,10 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "conv": ("temporalmaxer-epic-verb", ("model.encoder={name: conv, stem_blocks: 1}",)),
     "mamba": ("actionmamba-thumos-internvideo2", ("model.encoder={name: mamba, stem_blocks: 1}",)),
     "causal": ("causaltad-thumos-i3d", ("model.encoder={name: causal, stem_blocks: 1}",)),
-    "causal, table": ("causaltad-epic-verb", ("model.encoder={name: causal, stem_blocks: 1}",)),
-    "dynamic": ("dyfadet-thumos-videomae", ("model.encoder={name: dynamic_sgp, stem_blocks: 1, windows: 3}",)),
-    "dynamic, table": ("dyfadet-hacs-slowfast", ("model.encoder={name: dynamic_sgp, stem_blocks: 1}",)),
+    "dynamic": (
+        "dyfadet-thumos-videomae",
+        ("model.encoder={name: dynamic_sgp, stem_blocks: 1, windows: 3}", "model.head_layers=2"),
+    ),
     "cascade": ("transgmc-thumos-i3d", ("model.encoder={name: cascade, stem_blocks: 1, windows: [5, -1]}",)),
     "cascade, streams": (
         "transgmc-ego4d",
