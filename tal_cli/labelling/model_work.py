@@ -145,6 +145,7 @@ class ModelWork:
         model = newest_run(self._session.folder) or self.model
         found: Json = self._session.store.look(read)
         found["train"]["commands"] = [shlex.join(("tal", *command)) for command in self.training_commands()]
+        found["train"]["folder"] = str(self._session.folder.absolute())
         found["suggest"] |= {"model": None if model is None else str(model), "videos": len(self.unreviewed_videos())}
         return found
 

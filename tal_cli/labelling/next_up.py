@@ -118,6 +118,6 @@ def _least_seen(document: Document, videos: Sequence[tuple[str, float]]) -> list
         for rank, middle in enumerate(places):
             inside = next((start, end) for start, end in parts if start <= middle <= end)
             start, end = max(inside[0], middle - LOOK / 2), min(inside[1], middle + LOOK / 2)
-            why = f"not looked at yet ({share:.0%} of this video is left)"
+            why = f"not looked at yet ({100 * share:.0f}\u00a0% of this video is left)"
             items.append(Item(name, start, end, why, round(share * 0.9**rank, 6)))
     return items

@@ -40,7 +40,7 @@ export async function showTrain() {
   const { train } = (await get("/api/jobs")).would_use;
   const uses = `${counted(train.annotations, "annotation")} of ${counted(train.labels, "label")} in ${counted(train.videos, "video")}, ${train.minutes.toFixed(1)} reviewed minutes`;
   const commands = make("pre", { tabindex: 0 }, train.commands.join("\n"));
-  const answer = await open("Train a model", [make("p", {}, `It would learn from ${uses}.`), make("p", {}, "The same by hand:"), commands], [["Train now", true, true], ["Cancel", null]]);
+  const answer = await open("Train a model", [make("p", {}, `It would learn from ${uses}.`), make("p", {}, `The same by hand, in ${train.folder}:`), commands], [["Train now", true, true], ["Cancel", null]]);
   if (answer) watch("Training", "train");
 }
 export async function showSuggest() {

@@ -114,7 +114,7 @@ function notice(text, buttons = []) {
   find(".buttons", box).replaceChildren(...buttons.map(([name, act]) => make("button", { type: "button", onclick: act }, name)));
 }
 function offer(text) {
-  notice(text, [["Make a copy that plays", () => makeProxy(state.video.id)], ["Leave it", () => notice("")]]);
+  notice(text, [["Make a copy", () => makeProxy(state.video.id)], ["Leave it", () => notice("")]]);
 }
 // A copy is being made: what there is of it already plays.
 async function playMeanwhile() {

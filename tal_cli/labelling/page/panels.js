@@ -30,7 +30,7 @@ function showVideos() {
     return { id: video.id, name: video.name, isCurrent, problem: video.problem, seen: seen ? `${Math.floor(seen * 100 + 1e-6)} %${seen > 0.9999 ? " ✓" : ""}` : "–" };
   });
   fill(find("#videos"), rows, (row) => make("li", {}, make("button", { type: "button", "aria-current": String(row.isCurrent), title: row.problem || row.name, onclick: () => openVideo(row.id) },
-    make("span", { class: "name" }, row.name), make("span", { class: "count" }, row.problem ? "unreadable" : row.seen))));
+    make("span", { class: "name" }, make("bdi", {}, row.name)), make("span", { class: "count" }, row.problem ? "unreadable" : row.seen))));
 }
 
 function showLabels() {
@@ -131,7 +131,7 @@ export async function openItem(item) {
 export function nextItem(by) {
   const place = current < 0 ? 0 : current + by;
   if (queue[place]) openItem(queue[place]);
-  else say(queue.length ? "no more items that way" : "the queue is empty");
+  else say(queue.length ? "no more that way" : "nothing to look at next");
 }
 export function checkQueue() {
   for (const item of queue) {
