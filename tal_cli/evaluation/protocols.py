@@ -24,6 +24,7 @@ from tal_cli.evaluation.names import unmatched
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 from tal_cli.evaluation.reviewed import on_reviewed
 from tal_cli.extractors.errors import InputError
+from tal_cli.safe_text import counted
 
 EPIC_TIOU = "0.1:0.1:0.5"
 EPIC_NOUNS = 300
@@ -165,6 +166,11 @@ def load_files(
         predicted, ground_truth = keep_held_out(predictions, predicted, ground_truth)
     chosen = subset or predicted_subset(predicted[0], ground_truth, annotations)
     evaluated = [video.name for video in ground_truth.of(chosen)]
+    annotated = {video.name for video in ground_truth.of(chosen) if video.segments}
+    for path, each in zip(predictions, predicted, strict=True):
+        if absent := len(annotated - set(each.videos)):
+            about = f"{absent} of {counted(len(evaluated), 'evaluated video')}"
+            console.note(f"{path}: no segments in {about}; instances there count as missed")
     warned = [
         warn_of_training(path, each.run_videos, evaluated) for path, each in zip(predictions, predicted, strict=True)
     ]
