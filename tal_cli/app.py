@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import warnings
@@ -137,8 +138,16 @@ def _report_usage(error: Any) -> int:
         message = message.replace(theirs, ours)
     console.error(message[:1].lower() + message[1:])
     if error.ctx is not None:
-        console.hint(f"{error.ctx.command_path} --help")
+        console.hint(_elsewhere(message) or f"{error.ctx.command_path} --help")
     return EXIT_USAGE
+
+
+def _elsewhere(message: str) -> str:
+    """The commands of the name that a message says `tal` does not have, in its groups; may be empty."""
+    unknown = re.match(r"No such command '(.+)'", message)
+    root: Any = typer.main.get_command(app)
+    groups = (group for group in root.commands.values() if unknown and unknown[1] in getattr(group, "commands", ()))
+    return ", ".join(f"tal {group.name} {unknown[1]}" for group in groups if unknown)
 
 
 def _report(error: Exception, arguments: list[str]) -> int:

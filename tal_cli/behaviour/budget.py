@@ -145,6 +145,7 @@ def bin_budgets(
     """Budgets in bins [a, b): each bout is counted, with its whole length, where it starts, and its seconds where it
     passes, so that counts and seconds of all bins add up. Shares are of the time of a bin that was watched; bins
     without such time, in which nothing is, are left out."""
+    order = dict.fromkeys(key(session, item) for item in session.bouts)
     for start, end in bins(session.end, step):
         last, watched = end >= session.end, session.watched_in(start, end)
         begun = tuple(i for i in session.bouts if start <= i.start < end or (last and i.start >= end))
@@ -159,7 +160,7 @@ def bin_budgets(
                 inside = seconds.get(name, 0.0)
                 found[name] = replace(whole, seconds=inside, share=inside / watched if watched > 0 else None)
         if watched > 0 or found:
-            yield (start, end), found
+            yield (start, end), {name: found[name] for name in order if name in found}
 
 
 def closed_bins(session: Session, step: float, key: Key) -> Iterator[tuple[tuple[float, float], Session]]:

@@ -6,9 +6,11 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tal_cli.extractors.errors import UsageError
+from tal_cli.extractors.files.atomic import is_device
 from tal_cli.safe_text import printable
 
 FITTED_ROWS = 500  # rich takes half a millisecond for a row; more than is read on a terminal
@@ -94,6 +96,22 @@ def print_json(document: object) -> None:
 def print_path(path: object) -> None:
     """Print the path of a written file."""
     print(printable(str(path)), flush=True)
+
+
+def form_for(output: Path | None, by_suffix: Mapping[str, str]) -> str:
+    """The format that the suffix of an output file names; `table` on standard output.
+
+    Raises:
+        UsageError: no format has that suffix.
+    """
+    if output is None or is_device(output):
+        return "table"
+    if (suffix := output.suffix.lower()) not in by_suffix:
+        known = ", ".join(by_suffix)
+        raise UsageError(
+            f"{output}: no format has the suffix {output.suffix!r}", f"use one of {known}, or name one with --format"
+        )
+    return by_suffix[suffix]
 
 
 def print_or_write(content: bytes, output: Path | None) -> None:

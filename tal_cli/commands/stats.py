@@ -12,7 +12,7 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import MinScore, Quiet
-from tal_cli.commands.printing import print_json, print_or_write, print_table
+from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table
 from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import printable
 
@@ -72,7 +72,7 @@ def stats(
     if unknown := [field for field in fields if field not in FIELDS]:
         raise UsageError(f"--by {by}: no such field: {unknown[0]}", f"use some of {', '.join(FIELDS)}")
     step, is_closed = bin_options(bins or ())
-    chosen = format or FORMATS.get(output.suffix.lower() if output else "", "table")
+    chosen = format or form_for(output, FORMATS)
     annotations = keep_scores(merge(files, How()), min_score or 0.0)
     sessions = sessions_of(annotations)
     if chosen in ("svg", "png"):

@@ -15,7 +15,7 @@ import typer
 from tal_cli import console
 from tal_cli.commands.completion import extractor_names, model_names
 from tal_cli.commands.options import Device, InputPaths, Quiet, finite
-from tal_cli.commands.printing import print_json, print_or_write, print_table
+from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table
 from tal_cli.extractors.errors import UsageError
 from tal_cli.inputs import Source, gather
 
@@ -83,6 +83,7 @@ def suggest(
     Reads videos, or feature files of `tal extract-features`. A model of few examples suffices; with a run of
     `tal train --folds`, all of its detectors are asked. Stretches that were reviewed are left out.
     """
+    form = format or form_for(output, FORMATS)
     found = gather(inputs or [])
     if found.problems:
         raise found.problems[0]
@@ -94,7 +95,7 @@ def suggest(
 
     known = None if annotations is None else load_annotations(annotations)
     items = rank(_watched(found.sources, known, model, extractor, device), count, seconds)
-    _print(items, format or FORMATS.get(output.suffix.lower() if output else "", "table"), output)
+    _print(items, form, output)
     if not items:
         console.note("everything is reviewed")
     elif annotations is not None:

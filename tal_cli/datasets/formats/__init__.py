@@ -90,6 +90,8 @@ def load_annotations(path: str | Path, label_key: str = "label", fps: float | No
 
 def read_annotations(path: str | Path, how: How) -> Annotations:
     """`load_annotations` with all that a reader can be told."""
+    if Path(path).is_dir():
+        raise AnnotationError(path, "a folder, not an annotation file", f"name the files in it: {path}/*")
     try:
         text = read_text(path)
     except NotText as error:

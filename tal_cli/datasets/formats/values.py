@@ -9,6 +9,7 @@ from itertools import chain, count, pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
+from tal_cli import console
 from tal_cli.datasets.annotations import STATE, Edges, GroundTruth, Ranges, VideoAnnotation
 from tal_cli.inputs import VIDEO_SUFFIXES
 
@@ -147,6 +148,12 @@ def video_of(
         name, subset or DEFAULT_SUBSET, duration, facts.fps, ordered, reviewed=reviewed, frames=facts.frames,
         path=path, observation=observation, suggestions=tuple(suggestions),
     )  # fmt: skip
+
+
+def warn_of_no_rate(place: object) -> None:
+    """Say that what is in a file, or in one video of it, has no times."""
+    remedy = "`tal datasets convert` gives them, with --fps X or --videos DIR"
+    console.warn(f"{place}: frames without a frame rate have no times; {remedy}")
 
 
 def runs(values: Sequence[object]) -> list[tuple[int, int, object]]:

@@ -58,6 +58,12 @@ def test_bins_add_up_unless_they_are_closed() -> None:
     assert twice == [2, 1], "a point at the edge counts on both sides"
 
 
+def test_bins_list_labels_in_one_order() -> None:
+    later = (GroundTruth("jump", 0.5, 1.4), GroundTruth("run", 1.6, 2.5))
+    orders = [list(found) for _, found in bin_budgets(Session("day", "day", 3.0, later), 1.0, key)]
+    assert orders == [["jump"], ["jump", "run"], ["run"]], "jump, which only goes on there, comes first"
+
+
 def test_bins_know_what_was_not_reviewed() -> None:
     (session,) = sessions_of(annotations(*RUN, *BARK, reviewed=((0.0, 4.0), (8.0, 11.0))))
     found = {span: parts["run"] for span, parts in bin_budgets(session, 5.0, key) if "run" in parts}
@@ -148,7 +154,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert app.run(["stats", str(one), "--by", "label", "--bins", "10", "-f", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row["label"], row["bin"], row["count"]) for row in rows] == [
-        ("run", "0-10", "3"), ("bark", "0-10", "1"), ("bark", "10-20", "1"), ("run", "10-20", "0")
+        ("run", "0-10", "3"), ("bark", "0-10", "1"), ("run", "10-20", "0"), ("bark", "10-20", "1")
     ]  # fmt: skip
     assert app.run(["stats", str(one), "-o", str(tmp_path / "x.svg")]) == 0
     assert "<svg" in (tmp_path / "x.svg").read_text()

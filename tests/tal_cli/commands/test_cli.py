@@ -95,6 +95,21 @@ def test_unknown_command_suggests(run: Tal) -> None:
     assert "detect" in done.err
 
 
+def test_unknown_command_of_a_group_is_pointed_to(run: Tal) -> None:
+    done = run("convert", "labels.csv", "labels.json")
+    assert done.code == 2 and "hint: tal datasets convert\n" in done.err
+    assert "hint: tal models list, tal extractors list, tal datasets list\n" in run("list").err
+
+
+@pytest.mark.parametrize("command", ["stats", "suggest"])
+def test_a_suffix_of_no_format_is_refused(run: Tal, tmp_path: Path, command: str) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("video,label,start,end\na,run,1,2\n", encoding="utf-8")
+    done = run(command, labels, "-o", tmp_path / "out.docx")
+    assert done.code == 2 and "no format has the suffix '.docx'" in done.err
+    assert not (tmp_path / "out.docx").exists()
+
+
 def test_a_defect_is_logged(run: Tal, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("of all things")

@@ -67,6 +67,12 @@ def test_csv_as_other_programs_write_it(tmp_path: Path, text: str) -> None:
     assert spans(read(tmp_path, text, fps=fps), "my clip") == [("jump, high", 1.5, 2)]
 
 
+def test_a_folder_is_not_a_file_of_annotations(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="a folder") as caught:
+        load_annotations(tmp_path)
+    assert caught.value.remedy == f"name the files in it: {tmp_path}/*"
+
+
 def test_csv_that_counts_frames_has_to_say_how_fast(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="line 2, video a: frame numbers") as caught:
         read(tmp_path, "video,label,start_frame,end_frame\na,jump,3,9\n")

@@ -17,7 +17,17 @@ from xml.etree.ElementTree import Element
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, ModifierSet
-from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, Facts, How, finite, framed, runs, stem, video_of
+from tal_cli.datasets.formats.values import (
+    BEHAVIOUR_VERSION,
+    Facts,
+    How,
+    finite,
+    framed,
+    runs,
+    stem,
+    video_of,
+    warn_of_no_rate,
+)
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.safe_text import counted
 
@@ -52,7 +62,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     name = stem(file)
     facts = how.facts_of(file)
     if facts.fps is None:
-        console.warn(f"{path}: frames without a frame rate have no times; give --fps X, or --videos DIR")
+        warn_of_no_rate(path)
     tasks = root.findall("meta/project/tasks/task")
     if len(tasks) > 1:
         raise AnnotationError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, GroundTruth
 from tal_cli.datasets.formats.values import (
     BEHAVIOUR_VERSION,
@@ -17,6 +16,7 @@ from tal_cli.datasets.formats.values import (
     runs,
     sorted_labels,
     video_of,
+    warn_of_no_rate,
 )
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
@@ -55,7 +55,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
         known = Facts(facts.fps, len(rows), facts.duration)
         videos[name] = video_of(name, segments, known, path=file, subset=subsets.get(file, ""))
         if facts.fps is None:
-            console.warn(f"{path}: {file}: frames without a frame rate have no times; give --fps X, or --videos DIR")
+            warn_of_no_rate(f"{path}: {file}")
     found = set(sorted_labels(videos))
     return Annotations(BEHAVIOUR_VERSION, videos, tuple(name for name in names.values() if name in found))
 

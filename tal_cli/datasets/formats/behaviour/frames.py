@@ -31,6 +31,7 @@ from tal_cli.datasets.formats.values import (
     framed,
     runs,
     video_of,
+    warn_of_no_rate,
 )
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import read_text
@@ -99,7 +100,7 @@ def _video(sheet: Sheet, name: str, labels: Sequence[str], facts: Facts) -> Vide
     columns = _columns(sheet, labels)
     begun = _first_frame(sheet)
     if facts.fps is None:
-        console.warn(f"{sheet.path}: {name}: frames without a frame rate have no times; give --fps X, or --videos DIR")
+        warn_of_no_rate(f"{sheet.path}: {name}")
     segments = [
         framed(label, begun + first, begun + last, facts)
         for label, states in columns.items()
