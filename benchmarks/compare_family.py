@@ -52,6 +52,7 @@ DECODERS: dict[str, dict[str, object]] = {
     "cltdr": {},
     "query": {},
     "relational": {},
+    "points": {},
 }
 # What a published model changes in a derived recipe, of which CLTDR-GMG's released variant is a part.
 PUBLISHED: dict[str, dict[str, object]] = {

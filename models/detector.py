@@ -19,7 +19,8 @@ from tal_cli.models.recipe.schema import Recipe
 def create_embedding(config: ModelConfig, channels: int) -> nn.Module:
     """The module that brings features of that many channels to the model's width."""
     if config.embedding != "convolutions":
-        return LinearEmbedding(channels, config.width, EMBEDDING_GROUPS if config.embedding == "linear-group" else None)
+        groups = EMBEDDING_GROUPS if config.embedding == "linear-group" else None
+        return LinearEmbedding([part for part, _ in config.streams] or [channels], config.width, groups)
     return ConvEmbedding(
         channels,
         config.width,

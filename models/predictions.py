@@ -76,12 +76,13 @@ class QueryBoundaries:
 class Queries:
     """What every layer of a query decoder predicts, from which the loss is computed."""
 
-    logits: Tensor  # float32 [layers, B, Q, C]
+    logits: Tensor  # float32 [layers, B, Q, C], or C + 1 where classes exclude each other and the last one is none
     segments: Tensor  # float32 [layers, B, Q, 2], centre and width in [0, 1] of the valid sequence
     quality: Tensor | None  # float32 [layers or 1, K, B, Q], logits of K qualities of the (last) segments
     counts: Tensor  # float32 [B], valid cells of each video
     # References of all queries [B, Q, 2] -> class logits [layers, B, Q, C] of layers that are given them (ReAct).
     again: Callable[[Tensor], Tensor] | None = None
+    dense: Tensor | None = None  # float32 [B, T, C], logits of each cell's classes (PointTAD)
 
 
 class Shift(ABC):

@@ -40,7 +40,7 @@ def plan_chunks(length: int, config: InferenceConfig, *, multiple: int) -> list[
     Neighbours share `config.chunk_overlap` cells, split in the middle, so that every point belongs to exactly
     one core and a segment across a border is fully visible from both sides if it is shorter than half the overlap. All
     edges lie on multiples of `multiple`, the coarsest level's stride, so that points fall where they would fall in one
-    piece.
+    piece. With `last_chunk: whole` the last one shares more with the one before it.
     """
     if length <= config.chunk_length:
         return [Chunk(range(length), range(length))]
@@ -52,6 +52,8 @@ def plan_chunks(length: int, config: InferenceConfig, *, multiple: int) -> list[
         end = min(first + size, length)
         core_first = first + half if first else 0
         if end == length:
+            if config.last_chunk == "whole":
+                first = -(-(length - size) // multiple) * multiple
             return [*chunks, Chunk(range(first, end), range(core_first, length))]
         chunks.append(Chunk(range(first, end), range(core_first, end - half)))
         first = end - 2 * half

@@ -202,18 +202,25 @@ class Dropout(nn.Module):
 
 class LinearEmbedding(nn.Module):
     """A linear map of each cell to the model's width, then a group norm over cells and channels if `groups` is given;
-    padding is not zeroed, and takes part (TadTR; without norm ReAct)."""
+    padding is not zeroed, and takes part (TadTR; without norm ReAct). `channels` of each of several kinds of features
+    that are joined, whose maps are added (PointTAD)."""
 
-    def __init__(self, channels: int, width: int, groups: int | None) -> None:
+    def __init__(self, channels: Sequence[int], width: int, groups: int | None) -> None:
         super().__init__()
-        self.linear = nn.Linear(channels, width)
+        self.channels = list(channels)
+        self.linear = nn.Linear(channels[0], width)
+        self.added = nn.ModuleList(nn.Linear(part, width) for part in channels[1:])
         self.norm = RowGroupNorm(groups, width) if groups else None
-        nn.init.xavier_uniform_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+        for linear in (self.linear, *self.added):
+            nn.init.xavier_uniform_(cast(nn.Linear, linear).weight)
+            nn.init.zeros_(cast(nn.Linear, linear).bias)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Features [B, T, C] -> [B, T, D]."""
-        out: Tensor = self.linear(x)
+        first, *others = x.split(self.channels, 2)
+        out: Tensor = self.linear(first)
+        for linear, part in zip(self.added, others, strict=True):
+            out = out + linear(part)
         return out if self.norm is None else self.norm(out)
 
 

@@ -16,6 +16,7 @@ from tal_cli.models.recipe.decoders import (
     CltdrSettings,
     DecoderSettings,
     DynamicSettings,
+    PointSettings,
     QueriesSettings,
     QuerySettings,
     RelationalSettings,
@@ -90,7 +91,15 @@ ENCODERS = Registry(
 DECODERS = Registry(
     "tal.decoders",
     DecoderSettings,
-    named(CltdrSettings, ActionformerSettings, TridentSettings, DynamicSettings, QuerySettings, RelationalSettings),
+    named(
+        CltdrSettings,
+        ActionformerSettings,
+        TridentSettings,
+        DynamicSettings,
+        QuerySettings,
+        RelationalSettings,
+        PointSettings,
+    ),
 )
 AnyEncoder = Annotated[
     SerializeAsAny[
@@ -111,7 +120,13 @@ AnyEncoder = Annotated[
 ]
 AnyDecoder = Annotated[
     SerializeAsAny[
-        CltdrSettings | ActionformerSettings | TridentSettings | DynamicSettings | QuerySettings | RelationalSettings
+        CltdrSettings
+        | ActionformerSettings
+        | TridentSettings
+        | DynamicSettings
+        | QuerySettings
+        | RelationalSettings
+        | PointSettings
     ],
     Field(discriminator="name"),
     chosen_from(DECODERS),
@@ -136,7 +151,7 @@ class ModelConfig(Strict):
     norm_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-5
     resample: bool = False  # instead, every sequence is interpolated to `pad_length` cells (ActivityNet)
     embedding: Literal["convolutions", "linear", "linear-group"] = "convolutions"
-    streams: tuple[tuple[Width, Width], ...] = ()  # channels and width of each kind of features, if joined of several
+    streams: tuple[tuple[Width, Width], ...] = ()  # channels and width of each of joined features; linear: added
     embedding_layers: Layers = 2
     embedding_kernel: OddKernel = 3
     position_table: bool = False
@@ -164,10 +179,13 @@ class ModelConfig(Strict):
             raise ValueError(
                 f"width: {self.width} is not a multiple of {EMBEDDING_GROUPS}, as the embedding's norm needs"
             )
-        if self.embedding != "convolutions" and (self.position_table or self.streams):
-            raise ValueError("position_table and streams: only an embedding of convolutions has them")
-        if self.streams and sum(width for _, width in self.streams) != self.width:
+        if self.embedding != "convolutions" and self.position_table:
+            raise ValueError("position_table: only an embedding of convolutions has one")
+        widths = [width for _, width in self.streams]
+        if self.embedding == "convolutions" and widths and sum(widths) != self.width:
             raise ValueError(f"streams: their widths do not add up to the width {self.width}")
+        if self.embedding != "convolutions" and any(width != self.width for width in widths):
+            raise ValueError(f"streams: a linear embedding adds them, so that each has the width {self.width}")
         self.encoder.check(self.width, self.levels)
         self.decoder.check()
         if isinstance(self.decoder, QueriesSettings) and self.width % self.decoder.heads:

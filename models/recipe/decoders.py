@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tal_cli.models.recipe.strict import Layers, NonNegative, OddKernel, Strict, Width
+from tal_cli.models.recipe.strict import Count, Layers, NonNegative, OddKernel, Strict, Width
 
 
 class DecoderSettings(Strict):
@@ -102,7 +102,7 @@ class QueriesSettings(DecoderSettings):
     where its normalised time is 0, to the point of its first cell; half a cell is the middle of it.
 
     class_cost, segment_cost, iou_cost: what a query and a segment cost as a match; class_weight, segment_weight,
-    iou_weight, quality_weight: of the loss's terms. Both replace the recipe's assignment and losses of points.
+    iou_weight: of the loss's terms. Both replace the recipe's assignment and losses of points.
     """
 
     queries: Width = 40
@@ -118,27 +118,29 @@ class QueriesSettings(DecoderSettings):
     class_weight: NonNegative = 2.0
     segment_weight: NonNegative = 5.0
     iou_weight: NonNegative = 2.0
-    quality_weight: NonNegative = 4.0
 
 
 class QuerySettings(QueriesSettings):
     """Queries as TadTR has them.
 
     refine: whether a layer corrects the segments of the one before; without, all layers share their heads. actionness:
-    whether scores count by the IoU that is predicted from the features in and around a segment.
+    whether scores count by the IoU that is predicted from the features in and around a segment. quality_weight: of the
+    loss of that.
     """
 
     network = "tal_cli.models.decoders.query.decoder:QueryDecoder"
     name: Literal["query"] = "query"
     refine: bool = True
     actionness: bool = True
+    quality_weight: NonNegative = 4.0
 
 
 class RelationalSettings(QueriesSettings):
     """Queries that attend to those alike that lie elsewhere (ReAct). Scores count by predicted IoU and centre.
 
     relation_threshold: of overlap, above which, and of likeness, up to which two queries do not attend to each other.
-    again_weight: of the class loss of layers that are told the matched segments.
+    quality_weight, again_weight: of the loss of both predictions, and of the class loss of layers that are told the
+    matched segments.
     """
 
     network = "tal_cli.models.decoders.query.relational:RelationalDecoder"
@@ -150,3 +152,24 @@ class RelationalSettings(QueriesSettings):
     quality_weight: NonNegative = 1.0
     again_weight: NonNegative = 1.0
     relation_threshold: NonNegative = 0.2
+
+
+class PointSettings(QueriesSettings):
+    """Queries of points whose outer ones are a segment's ends, and whose features a query mixes (PointTAD). Classes
+    exclude each other, and the last one of the network is no action.
+
+    query_points: of a query; the last third of them samples alone. points: samples around each of them, per level.
+    nothing_weight: of queries without a segment in the class loss; dense_weight: of the loss of cells' own classes.
+    supervised: how many layers before the last one learn; None: all.
+    """
+
+    network = "tal_cli.models.decoders.query.points:PointDecoder"
+    name: Literal["points"] = "points"
+    query_points: Annotated[int, Field(ge=5, le=64)] = 21
+    class_cost: NonNegative = 10.0
+    iou_cost: NonNegative = 5.0
+    class_weight: NonNegative = 1.0
+    iou_weight: NonNegative = 5.0
+    nothing_weight: NonNegative = 0.1
+    dense_weight: NonNegative = 10.0
+    supervised: Count | None = None

@@ -48,6 +48,7 @@ class InferenceConfig(Strict):
     points: Annotated[tuple[Label, ...], Field(max_length=1 << 16)] = ()  # labels that are moments, not segments
     chunk_length: Length = 13824  # longest sequence computed at once
     chunk_overlap: Annotated[int, Field(ge=0, le=1 << 20)] = 1024  # shared by neighbouring chunks
+    last_chunk: Literal["short", "whole"] = "short"  # whole: it begins earlier, where it is as long as the others
 
     @model_validator(mode="before")
     @classmethod

@@ -22,7 +22,7 @@ AUTHORS = {
     "sgp": ("tridet",),
     "conv": ("actionformer", "tridet"),
     "transformer": ("actionformer",),
-    "max_pool": ("temporalmaxer",),
+    "max_pool": ("temporalmaxer", "pointtad"),
     "mamba": ("actionmamba",),
     "deformable": ("tadtr", "react"),
     "cascade": ("transgmc",),
@@ -67,7 +67,7 @@ def differences(tensors: Mapping[str, Tensor], recipe: Recipe) -> list[str]:
     """
     table, expected = _release(_shapes_of(recipe), recipe.model)
     missing = [key for key in expected if key not in tensors and table.reads(key)]
-    unknown = [key for key in tensors if key not in expected]
+    unknown = [key for key in tensors if key not in expected and not key.startswith(table.beside)]
     reshaped = [key for key in expected if key in tensors and tensors[key].shape != expected[key].shape]
     return [
         *(f"{key} is missing" for key in missing),

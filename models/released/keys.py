@@ -86,9 +86,12 @@ class KeyTable:
     rules: tuple[Rule, ...]
     unused: tuple[str, ...] = ()  # released names that no computation reads, once per level
     spares: tuple[Spare, ...] = ()
+    beside: tuple[str, ...] = ()  # how names start of a network that makes the features, which is not kept
 
     def translate(self, key: str) -> Translation | None:
         """Our name of a released parameter; None if it is unused. Raises KeyError for foreign ones."""
+        if key.startswith(self.beside):
+            return None
         if any(_pattern(name).fullmatch(key) for name in (*self.unused, *(spare.released for spare in self.spares))):
             return None
         for rule in self.rules:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tal_cli.extractors.errors import CheckpointError
 from tal_cli.models.recipe.architecture import IdentityNeck, ModelConfig
-from tal_cli.models.recipe.decoders import QuerySettings, RelationalSettings
-from tal_cli.models.recipe.encoders import DeformableSettings
+from tal_cli.models.recipe.decoders import PointSettings, QuerySettings, RelationalSettings
+from tal_cli.models.recipe.encoders import DeformableSettings, MaxPoolSettings
 from tal_cli.models.recipe.inference import InferenceConfig
 from tal_cli.models.recipe.training import TrainingConfig
 from tal_cli.models.released.options import MOST_SEGMENTS, Options
@@ -44,6 +44,22 @@ REACT_DECODER = {
     "quality_weight": "coef_quality",
     "again_weight": "coef_acedec",
 }
+POINTTAD_DECODER = {
+    "queries": "num_queries",
+    "query_points": "num_querypoints",
+    "layers": "dec_layers",
+    "heads": "nheads",
+    "ffn_width": "dim_feedforward",
+    "dropout": "dropout",
+    "class_cost": "set_cost_class",
+    "segment_cost": "set_cost_seg",
+    "iou_cost": "set_cost_giou",
+    "segment_weight": "seg_loss_coef",
+    "iou_weight": "giou_loss_coef",
+    "nothing_weight": "eos_coef",
+    "dense_weight": "dense_loss_coef",
+}
+POINTTAD_EPOCHS, POINTTAD_DEVICES = 60, 8
 
 
 def _read(options: Options, names: dict[str, str]) -> Options:
@@ -131,5 +147,55 @@ def translate_react(options: Options) -> tuple[ModelConfig, TrainingConfig, Infe
         multiclass=False,
         chunk_length=size,
         chunk_overlap=int(size * (1 - options["stride_rate"])),
+    )
+    return model, training, inference
+
+
+def translate_pointtad(
+    options: Options, channels: tuple[int, int]
+) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
+    """PointTAD's options as our settings; channels of the deeper and the shallower of I3D's maps that it reads.
+
+    The released loss pairs layers before the last one with the videos of a device's batch: no more of them learn.
+    """
+    size, width, batch, step = (options[key] for key in ("window_size", "hidden_dim", "batch_size", "lr_drop"))
+    model = ModelConfig(
+        classes=options["num_classes"],
+        width=width,
+        levels=1,
+        pad_length=size,
+        embedding="linear",
+        streams=tuple((part, width) for part in channels),
+        encoder=MaxPoolSettings(),
+        neck=IdentityNeck(norm="none"),
+        decoder=PointSettings(
+            supervised=batch if batch < options["dec_layers"] - 1 else None, **_read(options, POINTTAD_DECODER)
+        ),
+    )
+    training = TrainingConfig(
+        epochs=POINTTAD_EPOCHS,
+        warmup_epochs=0,
+        batch_size=batch * POINTTAD_DEVICES,
+        crops=CROPS,
+        learning_rate=float(options["lr"]),
+        weight_decay=float(options["weight_decay"]),
+        clip_grad_norm=options["clip_max_norm"],
+        decay_epochs=tuple(range(step, POINTTAD_EPOCHS, step)),
+        decay_factor=0.5,
+        ema_decay=0,
+        max_length=size,
+        crop_ratio=None,
+        truncate_threshold=1,
+    )
+    inference = InferenceConfig(
+        pre_nms_threshold=0,
+        classes_per_point=1,
+        min_score=0,
+        min_duration=0,
+        max_segments=MOST_SEGMENTS,
+        nms="none",
+        chunk_length=size,
+        chunk_overlap=0,
+        last_chunk="whole",
     )
     return model, training, inference

@@ -7,6 +7,7 @@ from tal_cli.extractors.files.weights import WeightsSource
 from tal_cli.models.recipe.networks import NETWORKS
 
 ACTIONFORMER = "https://github.com/happyharrycn/actionformer_release"
+POINTTAD = "https://github.com/MCG-NJU/PointTAD"
 TRIDET = "https://drive.google.com/drive/folders/1eVROG6z-vHtm4AnXsh4N8ruUKkAidLqZ"
 CLTDR = "https://drive.google.com/drive/folders/1H4VMqzX2gOnINy7lIMiwpy-tGmj2Yn6c"
 
@@ -31,6 +32,7 @@ SOURCES: dict[str, WeightsSource] = {
     "actionformer-activitynet-i3d": _actionformer("actionformer-activitynet-i3d", "152dw2JDoNPssSnaQDaNolQUSFgcHlxe3"),
     "actionformer-epic-verb": _actionformer("actionformer-epic-verb", "1Ta4ggKSj2YcszSrDbePlHe1ECF1CFKK4"),
     "actionformer-epic-noun": _actionformer("actionformer-epic-noun", "1OTlxeiWj8JE9n1-LsRYogHmqgUdsE5PR"),
+    "pointtad-multithumos-i3d": _by_hand("pointtad-multithumos-i3d", POINTTAD, "Apache-2.0"),
     **{
         name: _by_hand(name, TRIDET, "MIT")
         for name in (

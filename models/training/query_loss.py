@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tal_cli.models.predictions import Queries
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.decoders import QueriesSettings, RelationalSettings
+from tal_cli.models.recipe.decoders import PointSettings, QueriesSettings, QuerySettings, RelationalSettings
 from tal_cli.models.training.loss_terms import EPSILON, Losses, Tally, focal_loss
 from tal_cli.models.training.matching import match
 
@@ -39,6 +39,22 @@ class Matches:
 
 
 @dataclass(frozen=True)
+class Totals:
+    """What a batch's loss is divided by: segments, those that are matched, queries, and videos."""
+
+    segments: float
+    matched: float
+    queries: float
+    videos: float
+
+    @classmethod
+    def of(cls, settings: QueriesSettings, counts: Tensor) -> Totals:
+        """The totals of a batch with the counts of `Tally`."""
+        segments, matched, queries = counts.tolist()
+        return cls(max(segments, 1.0), matched, queries, queries / settings.queries)
+
+
+@dataclass(frozen=True)
 class LayerTerms:
     """Sums of one layer's loss terms, before weights: of classes over all queries, of segments over matched ones."""
 
@@ -52,19 +68,19 @@ class LayerTerms:
 def query_targets(
     queries: Queries, segments: Sequence[Tensor], labels: Sequence[Tensor], settings: QueriesSettings
 ) -> list[QueryTargets]:
-    """Targets of every video, from segments [n, 2] in grid cells; ReAct cuts them to the sequence."""
+    """Targets of every video, from segments [n, 2] in grid cells; ReAct and PointTAD cut them to it."""
     targets = []
     for segment, label, count in zip(segments, labels, queries.counts, strict=True):
         times = (segment.to(count.device, torch.float32) + settings.edge) / count
-        start, end = (times.clamp(0, 1) if isinstance(settings, RelationalSettings) else times).unbind(-1)
+        start, end = (times if isinstance(settings, QuerySettings) else times.clamp(0, 1)).unbind(-1)
         targets.append(QueryTargets(torch.stack(((start + end) / 2, end - start), -1), label.to(count.device)))
     return targets
 
 
 def matching_cost(logits: Tensor, segments: Tensor, target: QueryTargets, settings: QueriesSettings) -> Tensor:
     """What every query costs as a match of every segment of its video [Q, n], given its logits [Q, C] and segment."""
-    if isinstance(settings, RelationalSettings):
-        return relational_cost(logits, segments, target, settings)
+    if not isinstance(settings, QuerySettings):
+        return exclusive_cost(logits, segments, target, settings)
     score = torch.sigmoid(logits)
     positive = 0.25 * (1 - score) ** 2 * -torch.log(score + EPSILON)
     negative = 0.75 * score**2 * -torch.log(1 - score + EPSILON)
@@ -77,11 +93,16 @@ def matching_cost(logits: Tensor, segments: Tensor, target: QueryTargets, settin
     )
 
 
-def relational_cost(logits: Tensor, segments: Tensor, target: QueryTargets, settings: QueriesSettings) -> Tensor:
-    """As `matching_cost`, by ReAct's formula: of probabilities over all classes, and of starts and ends in [0, 1]."""
+def exclusive_cost(logits: Tensor, segments: Tensor, target: QueryTargets, settings: QueriesSettings) -> Tensor:
+    """As `matching_cost`, by the formulas of ReAct and PointTAD: of probabilities over all classes, and of segments in
+    [0, 1], whose distance is that of starts and ends or, in PointTAD, of centres and widths as predicted."""
     found, wanted = bounds(segments).clamp(0, 1), bounds(target.segments)
-    overlap = pairwise_iou(found, wanted, extra=UNION)
-    distance = torch.cdist(found, wanted, p=1)
+    if isinstance(settings, PointSettings):
+        overlap = pairwise_iou(found, wanted, extra=EPSILON)
+        distance = torch.cdist(segments, target.segments, p=1)
+    else:
+        overlap = pairwise_iou(found, wanted, extra=UNION)
+        distance = torch.cdist(found, wanted, p=1)
     probability = logits.softmax(-1)[:, target.labels]
     return settings.segment_cost * distance - settings.class_cost * probability - settings.iou_cost * overlap
 
@@ -176,6 +197,55 @@ def relational_terms(
     return replace(terms, overlap=overlap, centre=closeness, quality=error.sum())
 
 
+def point_terms(
+    queries: Queries,
+    layer: int,
+    matches: Matches,
+    settings: PointSettings,
+    totals: Totals,
+    known_BQK: Tensor | None = None,
+) -> LayerTerms:
+    """The loss terms of a layer's queries by PointTAD's formulas: the cross entropy over all classes and none, as a
+    weighted mean times the number of segments, and the IoU of segments in [0, 1]."""
+    logits = queries.logits[layer]
+    nothing = logits.shape[-1] - 1
+    wanted = torch.full(logits.shape[:2], nothing, device=logits.device)
+    wanted[matches.video, matches.query] = matches.label
+    weight = torch.where(wanted == nothing, settings.nothing_weight, 1.0)
+    if known_BQK is not None:
+        weight = weight * ((wanted < nothing) | known_BQK.all(-1))
+    loss = F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none") * weight
+    weights = totals.matched + settings.nothing_weight * (totals.queries - totals.matched)
+    predicted = queries.segments[layer][matches.video, matches.query]
+    overlap = paired_iou(bounds(predicted).clamp(0, 1), bounds(matches.segment), extra=EPSILON)
+    return LayerTerms(
+        classes=loss.sum() * (totals.segments / weights),
+        segments=F.l1_loss(predicted, matches.segment, reduction="sum"),
+        overlap=(1 - overlap).sum(),
+    )
+
+
+def cells_within(segments: Sequence[Tensor], labels: Sequence[Tensor], like: Tensor, edge: float) -> Tensor:
+    """Which classes every cell is of, of segments [n, 2] in grid cells and their labels: 0 or 1, shaped as `like`
+    [B, T, C]. A segment's first and last cell are the ones its start and its end lie in."""
+    wanted = torch.zeros_like(like)
+    for video, (segment, label) in enumerate(zip(segments, labels, strict=True)):
+        first, last = (segment.to(like.device) + edge).floor().unbind(-1)
+        cells = torch.arange(like.shape[1], device=like.device)[:, None]
+        inside = (cells >= first) & (cells <= last)
+        wanted[video] = wanted[video].index_add(1, label.to(like.device), inside.to(like.dtype)).clamp(max=1)
+    return wanted
+
+
+def dense_loss(queries: Queries, wanted: Tensor, reviewed_BTK: Tensor | None = None) -> Tensor:
+    """Sum over videos of the mean cross entropy of their cells' classes, where the truth is known; wanted [B, T, C]."""
+    assert queries.dense is not None
+    counts = queries.counts[:, None, None]
+    valid = torch.arange(wanted.shape[1], device=wanted.device)[:, None] < counts
+    loss = F.binary_cross_entropy_with_logits(queries.dense, wanted, reduction="none") * valid / counts
+    return (loss if reviewed_BTK is None else loss * reviewed_BTK).sum() / wanted.shape[2]
+
+
 def again_loss(queries: Queries, matches: Matches) -> Tensor:
     """Sum of the class loss of matched queries in all layers, run again with what they are matched with as references;
     all others look at the middle."""
@@ -237,29 +307,34 @@ def query_loss(
     assert isinstance(settings, QueriesSettings)
     segments, labels = known_segments(segments, labels, reviewed_BTK)
     counts = query_counts(settings, labels)
-    segments_all, _, queries_all = (max(count, 1.0) for count in (counts if tally is None else tally(counts)).tolist())
+    totals = Totals.of(settings, counts if tally is None else tally(counts))
     targets = query_targets(queries, segments, labels, settings)
-    matches = [match_layer(queries, layer, targets, settings) for layer in range(len(queries.logits))]
-    known = [known_at(queries, layer, reviewed_BTK) for layer in range(len(matches))]
+    classes, boundaries = [], []
+    for layer in supervised_layers(settings, len(queries.logits)):
+        matches = match_layer(queries, layer, targets, settings)
+        known = known_at(queries, layer, reviewed_BTK)
+        if isinstance(settings, RelationalSettings):
+            terms = relational_terms(queries, layer, matches, targets, known)
+        elif isinstance(settings, PointSettings):
+            terms = point_terms(queries, layer, matches, settings, totals, known)
+        else:
+            terms = layer_terms(queries, layer, matches, known)
+        classes.append(settings.class_weight * terms.classes / totals.segments)
+        boundary = settings.segment_weight * terms.segments + settings.iou_weight * terms.overlap
+        boundaries.append(boundary / totals.segments)
+        if isinstance(settings, RelationalSettings):
+            assert terms.centre is not None and terms.quality is not None
+            quality = terms.centre / totals.segments + terms.quality / totals.queries
+            classes[-1] = classes[-1] + settings.quality_weight * quality
     if isinstance(settings, RelationalSettings):
-        terms = [
-            relational_terms(queries, layer, matched, targets, known[layer]) for layer, matched in enumerate(matches)
-        ]
-    else:
-        terms = [layer_terms(queries, layer, matched, known[layer]) for layer, matched in enumerate(matches)]
-    classes = [settings.class_weight * term.classes / segments_all for term in terms]
-    boundaries = [
-        (settings.segment_weight * term.segments + settings.iou_weight * term.overlap) / segments_all for term in terms
-    ]
-    for layer, term in enumerate(terms):
-        if term.centre is not None and term.quality is not None:
-            quality = term.centre / segments_all + term.quality / queries_all
-            classes[layer] = classes[layer] + settings.quality_weight * quality
-    if isinstance(settings, RelationalSettings):
-        classes[-1] = classes[-1] + settings.again_weight * again_loss(queries, matches[-1]) / segments_all
-    elif queries.quality is not None:
-        error = quality_error(queries, targets, known[-1], shared=config.variant == "released")
-        classes[-1] = classes[-1] + settings.quality_weight * error / queries_all
+        classes[-1] = classes[-1] + settings.again_weight * again_loss(queries, matches) / totals.segments
+    elif isinstance(settings, PointSettings):
+        assert queries.dense is not None
+        wanted = cells_within(segments, labels, queries.dense, settings.edge)
+        classes[-1] = classes[-1] + settings.dense_weight * dense_loss(queries, wanted, reviewed_BTK) / totals.videos
+    elif isinstance(settings, QuerySettings) and queries.quality is not None:
+        error = quality_error(queries, targets, known, shared=config.variant == "released")
+        classes[-1] = classes[-1] + settings.quality_weight * error / totals.queries
     classification, regression = torch.stack(classes).sum(), torch.stack(boundaries).sum()
     return Losses(
         total=classification + regression,
@@ -269,11 +344,19 @@ def query_loss(
         refined_regression=boundaries[-1],
         coarse_classification=classification - classes[-1],
         coarse_regression=regression - boundaries[-1],
-        positives=len(matches[-1].query),
+        positives=len(matches.query),
     )
 
 
 def query_counts(settings: QueriesSettings, labels: Sequence[Tensor]) -> Tensor:
-    """The counts of `Tally`: segments, segments, queries."""
-    segments = sum(len(label) for label in labels)
-    return torch.tensor([segments, segments, settings.queries * len(labels)], dtype=torch.float64)
+    """The counts of `Tally`: segments, those that a query is matched with, queries."""
+    each = [len(label) for label in labels]
+    matched = sum(min(count, settings.queries) for count in each)
+    return torch.tensor([sum(each), matched, settings.queries * len(each)], dtype=torch.float64)
+
+
+def supervised_layers(settings: QueriesSettings, layers: int) -> list[int]:
+    """The layers of a decoder that learn: the last one, and others as the settings say."""
+    last = layers - 1
+    most = settings.supervised if isinstance(settings, PointSettings) else None
+    return [*range(last if most is None else min(most, last)), last]

@@ -20,26 +20,45 @@ from tal_cli.models.layers.feed_forward import FeedForward, Head, SlowLinear
 from tal_cli.models.layers.pyramid import PyramidLayout
 from tal_cli.models.predictions import Predictions, Queries, QueryBoundaries
 from tal_cli.models.recipe.architecture import ModelConfig
-from tal_cli.models.recipe.decoders import QuerySettings
+from tal_cli.models.recipe.decoders import QueriesSettings, QuerySettings
 
 SURROUNDINGS = 1.5  # length of the region whose features tell a segment's quality, in lengths of the segment
 START_WIDTH = -2.0  # bias of the first layer's width: queries start with short segments
 EPSILON = 1e-5  # of the inverse of the sigmoid
 
 
-class QueryLayer(nn.Module):
-    """One post-norm layer of the decoder."""
+class PostNormLayer(nn.Module):
+    """What layers of all query decoders have in common: residuals and norms around whatever queries attend to."""
+
+    def __init__(self, config: ModelConfig, settings: QueriesSettings) -> None:
+        super().__init__()
+        width = config.width
+        self.self_dropout, self.cross_dropout = Dropout(settings.dropout), Dropout(settings.dropout)
+        self.self_norm, self.cross_norm, self.ffn_norm = (nn.LayerNorm(width) for _ in range(3))
+        self.ffn = FeedForward(width, settings.ffn_width, settings.dropout)
+
+    def met(self, x: Tensor, among: Tensor) -> Tensor:
+        """Queries [B, Q, D] after what they learned from each other."""
+        out: Tensor = self.self_norm(x + self.self_dropout(among))
+        return out
+
+    def informed(self, x: Tensor, seen: Tensor) -> Tensor:
+        """Queries [B, Q, D] after what they saw of the sequence, and the feed-forward."""
+        x = self.cross_norm(x + self.cross_dropout(seen))
+        out: Tensor = self.ffn_norm(x + self.ffn(x))
+        return out
+
+
+class QueryLayer(PostNormLayer):
+    """One layer of the decoder."""
 
     def __init__(self, config: ModelConfig, settings: QuerySettings) -> None:
-        super().__init__()
+        super().__init__(config, settings)
         width = config.width
         self.self_attention = nn.MultiheadAttention(width, settings.heads, batch_first=True)
         self.cross_attention = DeformableAttention(
             width, heads=settings.heads, levels=config.levels, points=settings.points
         )
-        self.self_dropout, self.cross_dropout = Dropout(settings.dropout), Dropout(settings.dropout)
-        self.self_norm, self.cross_norm, self.ffn_norm = (nn.LayerNorm(width) for _ in range(3))
-        self.ffn = FeedForward(width, settings.ffn_width, settings.dropout)
 
     def forward(
         self,
@@ -54,11 +73,8 @@ class QueryLayer(nn.Module):
         all levels [B, S, D] -> [B, Q, D]."""
         placed = x + position
         among, _ = self.self_attention(placed, placed, x, need_weights=False)
-        x = self.self_norm(x + self.self_dropout(among))
-        seen = self.cross_attention(x + position, reference, rows, lengths, mask)
-        x = self.cross_norm(x + self.cross_dropout(seen))
-        out: Tensor = self.ffn_norm(x + self.ffn(x))
-        return out
+        x = self.met(x, among)
+        return self.informed(x, self.cross_attention(x + position, reference, rows, lengths, mask))
 
 
 class QueryDecoder(nn.Module):
@@ -129,6 +145,11 @@ def corrected(change: Tensor, reference: Tensor) -> Tensor:
     return torch.sigmoid(change + F.pad(logit, (0, 2 - logit.shape[-1])))
 
 
+def logit_of(log_score: Tensor) -> Tensor:
+    """The logit of a score in (0, 1) whose logarithm is given."""
+    return log_score - torch.log(-torch.expm1(log_score.clamp(max=-1e-7)))
+
+
 def regions_around(segments: Tensor, length: int) -> Tensor:
     """Segments [B, Q, 2] as starts and ends of the regions around them, in cells of the padded sequence, as published:
     also where a part of it is padding."""
@@ -137,16 +158,17 @@ def regions_around(segments: Tensor, length: int) -> Tensor:
     return (torch.stack((centre - reach, centre + reach), -1) * length).clamp(0, length)
 
 
-def query_predictions(queries: Queries, edge: float, *, clamped: bool = False) -> Predictions:
+def query_predictions(queries: Queries, edge: float, *, clamped: bool = False, exclusive: bool = False) -> Predictions:
     """The last layer's queries as predictions; a query's score is that of its class times its qualities.
 
-    clamped: segments end where the sequence does.
+    clamped: segments end where the sequence does. exclusive: classes exclude each other, and the last one is none.
     """
     logits = queries.logits[-1]
+    if exclusive:
+        logits = logit_of(logits.log_softmax(-1)[..., :-1])
     refined = logits
     if queries.quality is not None:
-        score = F.logsigmoid(logits) + F.logsigmoid(queries.quality[-1]).sum(0)[..., None]
-        refined = score - torch.log(-torch.expm1(score.clamp(max=-1e-7)))
+        refined = logit_of(F.logsigmoid(logits) + F.logsigmoid(queries.quality[-1]).sum(0)[..., None])
     centre, width = queries.segments[-1].unbind(-1)
     sides = [centre + side * width for side in (-0.5, 0.5)]
     starts, ends = ((side.clamp(0, 1) if clamped else side) * queries.counts[:, None] - edge for side in sides)

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tal_cli.models.decoders.query.decoder import START_WIDTH, corrected, query_predictions
-from tal_cli.models.layers.common import Dropout
+from tal_cli.models.decoders.query.decoder import START_WIDTH, PostNormLayer, corrected, query_predictions
 from tal_cli.models.layers.deformable import DeformableAttention
-from tal_cli.models.layers.feed_forward import FeedForward, Head, SlowLinear
+from tal_cli.models.layers.feed_forward import Head, SlowLinear
 from tal_cli.models.predictions import Predictions, Queries
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.decoders import RelationalSettings
@@ -55,28 +54,22 @@ class RelationAttention(nn.Module):
         return ((overlap <= self.threshold) & alike) | itself
 
 
-class RelationalLayer(nn.Module):
-    """One post-norm layer of the decoder."""
+class RelationalLayer(PostNormLayer):
+    """One layer of the decoder."""
 
     def __init__(self, config: ModelConfig, settings: RelationalSettings) -> None:
-        super().__init__()
+        super().__init__(config, settings)
         width = config.width
         self.relation = RelationAttention(width, settings.heads, settings.relation_threshold)
         self.cross_attention = DeformableAttention(
             width, heads=settings.heads, levels=config.levels, points=settings.points, aligned=True
         )
-        self.self_dropout, self.cross_dropout = Dropout(settings.dropout), Dropout(settings.dropout)
-        self.self_norm, self.cross_norm, self.ffn_norm = (nn.LayerNorm(width) for _ in range(3))
-        self.ffn = FeedForward(width, settings.ffn_width, settings.dropout)
 
     def forward(self, x: Tensor, reference: Tensor, rows: Tensor, lengths: list[int], mask: Tensor | None) -> Tensor:
         """Queries [B, Q, D], references [B, Q, 1 or 2] in [0, 1] of the padded sequence, rows of all levels
         [B, S, D] -> [B, Q, D]."""
         among = self.relation(x, reference)
-        x = self.self_norm(x + self.self_dropout(among))
-        x = self.cross_norm(x + self.cross_dropout(self.cross_attention(among, reference, rows, lengths, mask)))
-        out: Tensor = self.ffn_norm(x + self.ffn(x))
-        return out
+        return self.informed(self.met(x, among), self.cross_attention(among, reference, rows, lengths, mask))
 
 
 class RelationalDecoder(nn.Module):

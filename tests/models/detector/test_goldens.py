@@ -49,6 +49,7 @@ COMPARED = (
     "dyfadet_hacs",
     "dyfadet_thumos",
     "losses_compared",
+    "pointtad_multithumos",
     "react_thumos",
     "tadtr_plain",
     "tadtr_thumos",

@@ -94,6 +94,18 @@ def test_chunks_share_the_points_out(length: int, size: int, overlap: int, multi
         assert len(piece.cells) <= max(size, 2 * multiple)
 
 
+@pytest.mark.parametrize(("length", "multiple", "last"), [(70, 1, range(38, 70)), (70, 4, range(40, 70)),
+                                                           (64, 1, range(32, 64)), (9, 1, range(9))])  # fmt: skip
+def test_the_last_chunk_can_be_as_long_as_the_others(length: int, multiple: int, last: range) -> None:
+    config = InferenceConfig(chunk_length=32, chunk_overlap=0, last_chunk="whole")
+    plan = plan_chunks(length, config, multiple=multiple)
+    assert plan[-1].cells == last
+    assert [piece.core for piece in plan] == [
+        piece.core
+        for piece in plan_chunks(length, config.model_copy(update={"last_chunk": "short"}), multiple=multiple)
+    ]
+
+
 def test_chunks_find_the_points_of_the_whole(detector: TemporalDetector, recipe: Recipe) -> None:
     """Every point belongs to one chunk: as many candidates of each label as in one piece."""
     everything = ["inference.pre_nms_threshold=0.0", "inference.pre_nms_top_k=100000", "inference.min_duration=0"]

@@ -11,13 +11,14 @@ import torch
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.architecture import ModelConfig
+from tal_cli.models.recipe.decoders import PointSettings
 from tal_cli.models.recipe.encoders import WaveletSettings
 from tal_cli.models.recipe.loading import load_recipe
 from tal_cli.models.recipe.schema import Recipe
-from tal_cli.models.released.conversion import to_released
+from tal_cli.models.released.conversion import differences, to_released
 from tal_cli.models.released.opentad_options import translate_opentad
 from tal_cli.models.released.options import translate_options
-from tal_cli.models.released.query_options import translate_react, translate_tadtr
+from tal_cli.models.released.query_options import translate_pointtad, translate_react, translate_tadtr
 
 
 def released(shared: Path, system: str, entry: str) -> dict[str, Any]:
@@ -100,6 +101,21 @@ def test_react(shared: Path) -> None:
     recipe = load_recipe("react-thumos-tsn")
     assert (recipe.model, recipe.training, recipe.inference) == translate_react(entry["config"])
     check_layout(recipe, entry["keys"])
+
+
+@pytest.mark.parametrize("dataset", ["multithumos", "charades"])
+def test_pointtad(dataset: str, shared: Path) -> None:
+    entry = released(shared, "pointtad", dataset)
+    recipe = load_recipe("pointtad-multithumos-i3d")
+    model, training, inference = translate_pointtad(entry["config"], (1024, 832))
+    if dataset == "multithumos":
+        assert (recipe.model, recipe.training, recipe.inference) == (model, training, inference)
+    else:
+        assert isinstance(model.decoder, PointSettings) and model.decoder.supervised == 2
+    own = {key: shape for key, shape in entry["keys"].items() if not key.startswith("backbone.")}
+    check_layout(recipe.model_copy(update={"model": model}), own)
+    everything = {key: torch.empty(shape, device="meta") for key, shape in entry["keys"].items()}
+    assert differences(everything, recipe.model_copy(update={"model": model})) == []
 
 
 # Width, levels, padded length, rate, epochs with those of warm-up, batch, smoothing, initial norm, weight of the

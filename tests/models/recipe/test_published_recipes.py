@@ -71,6 +71,7 @@ ACTIONMAMBA: dict[str, Any] = {
 }
 # See test_compared_recipes.py.
 COMPARED = (
+    "pointtad-multithumos-i3d",
     "react-thumos-tsn",
     "tadtr-thumos-i3d",
     *(

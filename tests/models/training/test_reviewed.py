@@ -94,7 +94,7 @@ def test_a_window_alone_gives_the_same_bits(decoder: str, assignment: str) -> No
     assert_same(alone, loss(detector, recipe, truth, seen))
 
 
-@pytest.mark.parametrize("decoder", [name for name in DECODERS if name not in ("query", "relational")])
+@pytest.mark.parametrize("decoder", [name for name in DECODERS if name not in ("query", "relational", "points")])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_unseen_points_have_no_gradient(decoder: str, objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of(decoder, f"training.objective={objective}")

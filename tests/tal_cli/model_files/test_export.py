@@ -83,6 +83,13 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
             "model.decoder={name: relational, layers: 2, queries: 7, ffn_width: 16}",
         ),
     ),
+    "points": (
+        "pointtad-multithumos-i3d",
+        (
+            "model.streams=[[3, 32], [5, 32]]",
+            "model.decoder={name: points, layers: 2, queries: 7, ffn_width: 16, query_points: 6}",
+        ),
+    ),
     "position table": ("activitynet-tsp", ("model.encoder={name: gmg, stem_blocks: 1}",)),
 }
 

@@ -17,6 +17,7 @@ from harness.models.detector import check_detector
 from harness.models.losses import check_compared_losses, check_losses
 from harness.models.nms import check_nms
 from harness.models.opentad import check_opentad
+from harness.models.points import check_points
 from harness.models.queries import check_queries
 from harness.models.recorder import Recorder
 from harness.models.relational import check_react
@@ -47,6 +48,8 @@ def check_case(path: Path, device: str | torch.device = "cpu") -> CaseReport:
             check_opentad(description, recorder, torch.device(device))
         elif kind == "react":
             check_react(description, recorder, torch.device(device))
+        elif kind == "points":
+            check_points(description, recorder, torch.device(device))
         elif kind == "windows":
             check_windows(description, recorder)
         elif kind == "compared losses":
@@ -73,6 +76,8 @@ def case_kind(description: Any) -> str | None:
         return "opentad"
     if description.get("architecture") == "React" and "infer/hs" in tensors:
         return "react"
+    if description.get("architecture") == "PointTAD" and "infer/mixed_5c" in tensors:
+        return "points"
     if "ciou/pred" in tensors and "focal/logits" in tensors:
         return "compared losses"
     if "input_windows" in description:
