@@ -159,7 +159,8 @@ class PointSettings(QueriesSettings):
     exclude each other, and the last one of the network is no action.
 
     query_points: of a query; the last third of them samples alone. points: samples around each of them, per level.
-    nothing_weight: of queries without a segment in the class loss; dense_weight: of the loss of cells' own classes.
+    nothing_weight: of queries without a segment in the class loss; dense_weight: of the loss of cells' own classes,
+    whose logits are made with dense_dropout.
     supervised: how many layers before the last one learn; None: all.
     """
 
@@ -172,4 +173,5 @@ class PointSettings(QueriesSettings):
     iou_weight: NonNegative = 5.0
     nothing_weight: NonNegative = 0.1
     dense_weight: NonNegative = 10.0
+    dense_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     supervised: Count | None = None

@@ -59,7 +59,7 @@ POINTTAD_DECODER = {
     "nothing_weight": "eos_coef",
     "dense_weight": "dense_loss_coef",
 }
-POINTTAD_EPOCHS, POINTTAD_DEVICES = 60, 8
+POINTTAD_EPOCHS, POINTTAD_DEVICES, POINTTAD_DENSE_DROPOUT = 60, 8, 0.5
 
 
 def _read(options: Options, names: dict[str, str]) -> Options:
@@ -169,7 +169,9 @@ def translate_pointtad(
         encoder=MaxPoolSettings(),
         neck=IdentityNeck(norm="none"),
         decoder=PointSettings(
-            supervised=batch if batch < options["dec_layers"] - 1 else None, **_read(options, POINTTAD_DECODER)
+            dense_dropout=POINTTAD_DENSE_DROPOUT,
+            supervised=batch if batch < options["dec_layers"] - 1 else None,
+            **_read(options, POINTTAD_DECODER),
         ),
     )
     training = TrainingConfig(

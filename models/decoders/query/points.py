@@ -24,7 +24,6 @@ from tal_cli.models.recipe.decoders import PointSettings
 
 EDGE_POINTS = 4  # the first points, which have offsets of their own ("boundary" in the released code)
 MIXED = 64  # channels between the two matrices that mix channels
-DENSE_DROPOUT = 0.5
 
 
 def span(points: Tensor) -> Tensor:
@@ -135,10 +134,10 @@ class NormedHead(nn.Module):
 class DenseHead(nn.Module):
     """Class logits of each cell, of which the loss alone makes use."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.hidden = RowConv1d(width, width // 2, 3, bias=True)
-        self.dropout = Dropout(DENSE_DROPOUT)
+        self.dropout = Dropout(dropout)
         self.last = nn.Linear(width // 2, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -163,7 +162,7 @@ class PointDecoder(nn.Module):
             for parameter in module.parameters():
                 if parameter.ndim > 1:
                     nn.init.xavier_uniform_(parameter)
-        self.dense = DenseHead(width, config.classes)
+        self.dense = DenseHead(width, config.classes, settings.dense_dropout)
 
     def forward(self, levels: list[Tensor], masks: list[Tensor | None], valid: list[Tensor]) -> Predictions:
         """levels as rows [B, T_l, D]; masks bool [B, T_l, 1], None if all are valid; valid: the masks, never None."""

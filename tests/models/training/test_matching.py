@@ -11,7 +11,8 @@ from torch import Tensor
 from tal_cli.models.predictions import Queries
 from tal_cli.models.recipe.decoders import QuerySettings
 from tal_cli.models.training.matching import match
-from tal_cli.models.training.query_loss import QueryTargets, known_at, layer_terms, match_layer
+from tal_cli.models.training.query_loss import known_at, layer_terms
+from tal_cli.models.training.query_matching import QueryTargets, match_layer
 
 SETTINGS = QuerySettings()
 

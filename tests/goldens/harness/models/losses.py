@@ -17,7 +17,7 @@ from tal_cli.models.training.loss_terms import (
     focal_loss,
     varifocal_loss,
 )
-from tal_cli.models.training.query_loss import UNION, bounds, pairwise_iou
+from tal_cli.models.training.query_matching import UNION, bounds, pairwise_iou
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -22,17 +22,14 @@ from tal_cli.models.released.query_options import translate_pointtad
 from tal_cli.models.store.checkpoint import build_detector
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
 from tal_cli.models.training.query_loss import (
-    QueryTargets,
     Totals,
     cells_within,
     dense_loss,
-    match_layer,
-    matching_cost,
     point_terms,
     query_counts,
-    query_targets,
     supervised_layers,
 )
+from tal_cli.models.training.query_matching import QueryTargets, match_layer, matching_cost, query_targets
 
 POINTS = 1e-3  # sampling amplifies errors of positions
 # Of training, which is not recorded; batches are as large as the recorded one.

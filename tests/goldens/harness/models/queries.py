@@ -25,14 +25,8 @@ from tal_cli.models.released.keys import KeyTable
 from tal_cli.models.released.query_options import translate_tadtr
 from tal_cli.models.store.checkpoint import build_detector
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
-from tal_cli.models.training.query_loss import (
-    bounds,
-    layer_terms,
-    match_layer,
-    matching_cost,
-    quality_error,
-    query_targets,
-)
+from tal_cli.models.training.query_loss import layer_terms, quality_error
+from tal_cli.models.training.query_matching import bounds, match_layer, matching_cost, query_targets
 
 ATOL, REGIONS = 1e-4, 1e-3
 

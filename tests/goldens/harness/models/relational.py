@@ -24,14 +24,13 @@ from tal_cli.models.released.code_bases import FAMILIES
 from tal_cli.models.released.query_options import translate_react
 from tal_cli.models.store.checkpoint import build_detector
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
-from tal_cli.models.training.query_loss import (
+from tal_cli.models.training.query_loss import again_loss, relational_terms
+from tal_cli.models.training.query_matching import (
     QueryTargets,
-    again_loss,
     bounds,
     match_layer,
     matching_cost,
     query_targets,
-    relational_terms,
 )
 
 
