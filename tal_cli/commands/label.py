@@ -87,6 +87,7 @@ def label(
     except ValueError as error:
         raise UsageError(f"--labels: {error}") from None
     path = annotations or default_file(inputs or [], sources[0][1])
+    path = path.resolve() if path.is_symlink() else path  # its lock and its journal are beside the file itself
     file = path if path.suffix.lower() == ".json" else free_name(path)
     if not file.parent.is_dir():
         raise InputError(file, "its folder does not exist", "create it first")

@@ -222,7 +222,7 @@ class Annotations:
 def save_annotations(annotations: Annotations, path: str | Path) -> None:
     """Write an annotation file atomically; `load_annotations` reads an equal value back."""
     text = json.dumps(annotations_json(annotations), ensure_ascii=False, indent=1)
-    write_atomically(Path(path), (text + "\n").encode())
+    write_atomically(Path(path), (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def annotations_json(annotations: Annotations) -> dict[str, Any]:

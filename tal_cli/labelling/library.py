@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +73,7 @@ class Video:
         self._tell = tell
         self._lock = threading.Lock()
         self._times: FrameTimes | None = None
+        self._read: tuple[int, int] | None = None  # what they were read from
         self._proxy: Path | None = None
         self._preview: Path | None = None
         self._wave: tuple[bytes, bytes] | None = None
@@ -82,9 +84,13 @@ class Video:
         return self._times
 
     def times(self) -> FrameTimes:
-        """The frame times; the first call takes one pass over the file. Raises InputError."""
+        """The frame times; the first call takes one pass over the file, and so does one after the file was replaced.
+        A file that is gone has the times that it had. Raises InputError."""
         with self._lock:
-            if self._times is None:
+            stamp = self._stamp()
+            if self._times is None or (stamp and stamp != self._read):
+                if self._times is not None and self.proxy_state != "making":  # what was made of the former file
+                    self.proxy_state, self._proxy, self._wave = "", None, None
                 try:
                     self._times = load_frame_times(self.path, self._indexing)
                     self.problem = ""
@@ -93,8 +99,17 @@ class Video:
                     raise InputError(self.path, self.problem) from None
                 if self.proxy.exists():
                     self.proxy_state = "ready"
+                self._read = stamp
                 self._tell({"event": "indexed", "video": self.id})
             return self._times
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """What differs when the file is another one; None if there is no file."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None
 
     def _indexing(self, done: float, total: float | None) -> None:
         share = min(1.0, max(0.0, done / total)) if total else None

@@ -19,7 +19,7 @@ from tal_cli.labelling.project.exporting import converted
 from tal_cli.labelling.project.files import AnnotationFile, Journal
 from tal_cli.labelling.project.importing import open_document
 from tal_cli.labelling.project.ranges import total
-from tal_cli.labelling.project.store import Store
+from tal_cli.labelling.project.store import NotSaved, Store
 
 HEARTBEAT = 15.0  # seconds
 OLD_EVENTS = 1000
@@ -212,11 +212,13 @@ class Session:
         return found
 
     def export(self, form: str) -> tuple[bytes, str]:
-        """The annotations in a form that `tal datasets convert` writes, and the file's name. Raises RuntimeError."""
-        self.store.save()
+        """The annotations in a form that `tal datasets convert` writes, and its name. Raises RuntimeError, NotSaved."""
+        is_saved = self.store.save()
         content, videos = self.store.look(lambda document: (document.to_bytes(), len(document.videos)))
         if form in ("", "json", "activitynet"):
             return content, self.file.path.name
+        if not is_saved and self.store.problem:
+            raise NotSaved(f"{self.file.path}: not saved, so it cannot be converted: {self.store.problem}")
         return converted(self.file.path, form, videos)
 
     def close(self) -> bool:

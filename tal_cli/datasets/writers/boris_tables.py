@@ -62,7 +62,8 @@ def write_tabular(annotations: Annotations) -> bytes:
         length = _number(sum(video.duration for video in session.media)) if session.media else NA
         events = sorted(
             (event for item in session.bouts for event in _events(item)),
-            key=lambda event: (math.isnan(event[0]), event[0], event[1] == START),
+            # What ends makes room for what starts; an instance without length starts before it ends.
+            key=lambda event: (math.isnan(event[0]), event[0], event[1] != STOP or event[2].start == event[2].end),
         )
         rows += [
             [

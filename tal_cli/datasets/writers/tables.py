@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -74,8 +75,12 @@ def times_of(video: VideoAnnotation) -> NDArray[np.float64]:
         return np.array(video.edges()[:-1])
     if not video.fps:
         raise UsageError(f"video {video.name}: its frame rate is not known", "give --videos DIR, or --fps X")
+    if video.frames:
+        return frame_times(video.frames, video.fps)
+    # As many as hold all instances: a point is within a frame.
+    points = (math.floor(item.start * video.fps + 1e-6) + 1 for item in _timed(video) if item.start == item.end)
     duration = video.duration or last_end(video.segments)
-    return frame_times(video.frames or max(1, round(duration * video.fps)), video.fps)
+    return frame_times(max((1, round(duration * video.fps), *points)), video.fps)
 
 
 def write_vtrace(annotations: Annotations) -> bytes:
@@ -130,8 +135,9 @@ def write_feral(annotations: Annotations) -> bytes:
     """
     labels: dict[str, list[list[int]]] = {}
     splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    paths = Counter(video.path for video in annotations.videos.values())  # one video may have several observations
     for video in annotations.videos.values():
-        file = video.path.replace("\\", "/") or video.name
+        file = video.path.replace("\\", "/") if video.path and paths[video.path] == 1 else video.name
         items = [(item.label, item.start, item.end) for item in _timed(video)]
         states = frame_labels(items, annotations.labels, times_of(video)).astype(int)
         labels[file] = states.tolist()

@@ -194,7 +194,8 @@ class Document:
         parts = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
         videos = [f"{json.dumps(name, ensure_ascii=False)}: {video.to_text()}" for name, video in self.videos.items()]
         parts.append('"database": {\n  ' + ",\n  ".join(videos) + "}")
-        return ("{" + ",\n ".join(parts) + "}\n").encode("utf-8", "surrogatepass")
+        # Half a pair of surrogates has no UTF-8, and an escape in JSON.
+        return ("{" + ",\n ".join(parts) + "}\n").encode("utf-8", "backslashreplace")
 
     def label(self, name: str) -> Label | None:
         """The definition of a label."""
@@ -216,7 +217,7 @@ def document_from(path: Path, content: Any) -> Document:
         except ValueError as error:
             raise AnnotationError(path, f"video {name}: {error}") from None
     try:
-        labels = tuple(map(label_from, content.get("labels") or ()))
+        labels = tuple(map(label_from, _list(content, "labels")))
     except (ValueError, TypeError) as error:
         raise AnnotationError(path, str(error)) from None
     used = (item for video in videos.values() for item in (*video.annotations.values(), *video.suggestions.values()))
@@ -233,13 +234,20 @@ def document_from(path: Path, content: Any) -> Document:
     return Document(completed(labels), subjects, videos, extra, revision if isinstance(revision, int) else 0)
 
 
+def _list(entry: Json, key: str) -> list[Any]:
+    value = entry.get(key) or []
+    if not isinstance(value, list):
+        raise ValueError(f"{key} is not a list")
+    return value
+
+
 def _video_from(name: str, entry: Any) -> VideoEntry:
     if not isinstance(entry, dict):
         raise ValueError("expected an object")
     parts = {}
     for key in ("annotations", "suggestions"):
         items: dict[str, Annotation] = {}
-        for number, item in enumerate(entry.get(key) or ()):
+        for number, item in enumerate(_list(entry, key)):
             try:
                 # The same id each time that the file is read: a journal may refer to it.
                 found = annotation_from(item, identity_of(name, key, number, item))

@@ -50,6 +50,8 @@ class Edit:
 def edit_from(document: Document, entry: Json) -> Edit:
     """An edit from its JSON; without `before`, what it was is taken from the document. Raises ValueError, KeyError."""
     what, video, identity = str(entry["what"]), str(entry["video"]), str(entry["id"])
+    if what not in (ANNOTATION, SUGGESTION, REVIEWED, LABELS, SUBJECTS):
+        raise ValueError(f"{what} is nothing that changes")
     edit = Edit(what, video, identity, None, _loaded(what, identity, entry["after"]))
     if "before" in entry:
         return replace(edit, before=_loaded(what, identity, entry["before"]))
@@ -63,7 +65,7 @@ def _dumped(value: Value) -> Any:
 
 
 def _loaded(what: str, identity: str, value: Any) -> Value:
-    if value is None:
+    if value is None and what not in (LABELS, SUBJECTS):
         return None
     if what in (ANNOTATION, SUGGESTION):
         return annotation_from(value, identity)

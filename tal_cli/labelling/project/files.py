@@ -72,19 +72,21 @@ class Journal:
         self.path = file.with_name(file.name + ".journal")
         self._file: BinaryIO | None = None
 
-    def read(self) -> list[Json]:
-        """The changes, in order; a cut line is dropped."""
+    def read(self) -> tuple[list[Json], int]:
+        """The changes, in order, and how many lines are none, besides the last, which may be cut."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
-            return []
+            return [], 0
         found: list[Json] = []
-        for line in lines:
-            with suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, dict):
-                    found.append(entry)
-        return found
+        lost = 0
+        for place, line in enumerate(lines, start=1):
+            entry = parsed(line)
+            if isinstance(entry, dict):
+                found.append(entry)
+            elif line and place < len(lines):
+                lost += 1
+        return found, lost
 
     def append(self, entry: Json) -> None:
         """Add a change and wait until it is on disk. Raises OSError; nothing is added then."""
@@ -199,5 +201,5 @@ def parsed(content: bytes) -> Any:
     """The JSON of a file, or None."""
     try:
         return json.loads(content.decode("utf-8-sig", "surrogatepass"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition
+from tal_cli.datasets.annotations import Annotations, LabelDefinition, annotations_json
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.extractors.files.json_files import read_text
@@ -62,44 +63,33 @@ def open_document(file: AnnotationFile) -> Document:
 
 def imported(path: Path) -> Document:
     """The document of an annotation file of any form. Raises AnnotationError, InputError."""
-    return _converted(load_annotations(path))
-
-
-def _converted(found: Annotations) -> Document:
+    found = load_annotations(path)
     videos = {}
     for name, video in found.videos.items():
-        timed = [item for item in video.segments if not math.isnan(item.start + item.end)]
+        timed = tuple(item for item in video.segments if not math.isnan(item.start + item.end))
         if len(timed) < len(video.segments):
             console.warn(f"{name}: {len(video.segments) - len(timed)} annotations without times are left out")
-        annotations = [_annotation(item, identity_of(name, number, item)) for number, item in enumerate(timed)]
-        offered = [
-            replace(_annotation(item, identity_of(name, number, item, PENDING)), status=item.status or PENDING)
-            for number, item in enumerate(video.suggestions)
-        ]
-        facts = {"path": video.path, "duration": video.duration, "fps": video.fps, "frames": video.frames}
-        videos[name] = VideoEntry(
-            {key: value for key, value in facts.items() if value} | {"subset": video.subset},
-            {item.id: item for item in annotations},
-            {item.id: item for item in offered},
-            video.reviewed,
-        )
-    used = [item for video in videos.values() for item in (*video.annotations.values(), *video.suggestions.values())]
-    points = {item.label for item in used if item.kind == POINT}
+        videos[name] = replace(video, segments=timed)
+    # By way of the JSON that tal writes, so that all is there that a file of its own would say.
+    written = annotations_json(replace(found, videos=videos, labels=(), definitions=()))
+    document = document_from(path, json.loads(json.dumps(written)))
+    document.labels = _labels(found)
+    return document
+
+
+def _labels(found: Annotations) -> tuple[Label, ...]:
+    segments = (item for video in found.videos.values() for item in (*video.segments, *video.suggestions))
+    points = {item.label for item in segments if item.kind == POINT}
     defined = {item.name: item for item in found.definitions}
     labels = []
     for name in dict.fromkeys((*defined, *found.labels)):
         told = defined.get(name) or LabelDefinition(name, POINT if name in points else STATE)
         sets = tuple({"name": each.name, "kind": each.kind, "values": list(each.values)} for each in told.modifiers)
         key = told.key if len(told.key) == 1 else ""
-        labels.append(Label(name, told.kind, key, told.group, told.color, modifiers=sets))
-    subjects = dict.fromkeys((*found.subjects, *(item.subject for item in used)))
-    return Document(completed(tuple(labels)), tuple(filter(None, subjects)), videos)
-
-
-def _annotation(item: GroundTruth, identity: str) -> Annotation:
-    names = ("label", "start", "end", "kind", "subject", "comment", "source", "score", "status", "by", "at")
-    told = {name: getattr(item, name) for name in names}
-    return Annotation(id=item.id or identity, modifiers=tuple(map(list, item.modifiers)), **told)
+        more = {"category": told.category, "excludes": list(told.excludes)}
+        extra = {key: value for key, value in more.items() if value}
+        labels.append(Label(name, told.kind, key, told.group, told.color, modifiers=sets, extra=extra))
+    return completed(tuple(labels))
 
 
 def with_labels(document: Document, labels: Iterable[Label], subjects: Iterable[str]) -> None:

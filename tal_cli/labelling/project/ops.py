@@ -26,12 +26,21 @@ from tal_cli.labelling.project.edits import ANNOTATION, LABELS, REVIEWED, SUBJEC
 from tal_cli.labelling.project.ranges import with_range, without
 
 CHANGEABLE = ("label", "segment", "kind", "subject", "modifiers", "comment")
+COUNTED = "frames"  # key of what another program counted, which no longer holds when times change
 ORIGINAL = "original"  # key of a suggestion that was changed and not decided yet
 SLACK = 1e-3  # seconds beyond the video that rounding may cause
 
 
 class OpError(Exception):
     """An op that cannot be done: what, where, what to do."""
+
+
+class Conflict(Exception):
+    """The ops concern what another client has changed since; `newer` has the things as they are now."""
+
+    def __init__(self, newer: list[Json]) -> None:
+        super().__init__("another window changed the same thing since")
+        self.newer = newer
 
 
 @dataclass
@@ -58,15 +67,16 @@ class Work:
 
     def do(self, op: Any) -> None:
         """Carry out one op. Raises OpError; the document may be changed then, see `take_back`."""
-        if not isinstance(op, dict) or op.get("op") not in OPS:
+        name = op.get("op") if isinstance(op, dict) else None
+        if not isinstance(name, str) or name not in OPS:
             raise OpError(f"ops: expected objects whose `op` is one of {', '.join(OPS)}")
-        if not self.video and op["op"] not in (LABELS, SUBJECTS):
-            raise OpError(f"{op['op']}: no video; name one of GET /api/project")
+        if not self.video and name not in (LABELS, SUBJECTS):
+            raise OpError(f"{name}: no video; name one of GET /api/project")
         inner = op.get("annotation")
         try:
-            OPS[op["op"]](self, {**op, **inner} if isinstance(inner, dict) else op)
+            OPS[name](self, {**op, **inner} if isinstance(inner, dict) else op)
         except (ValueError, TypeError, KeyError) as error:
-            raise OpError(f"{op['op']}: {error}") from None
+            raise OpError(f"{name}: {error}") from None
 
     def take_back(self) -> None:
         """Undo all that was done."""
@@ -119,21 +129,32 @@ class Work:
             self.change(ANNOTATION, other.id, other, None)
         first, last = min(other.start for other in others), max(other.end for other in others)
         comment = "; ".join(dict.fromkeys(filter(None, (one.comment for one in (item, *others)))))
-        return self.join(replace(item, start=min(first, item.start), end=max(last, item.end), comment=comment))
+        return self.join(
+            replace(_uncounted(item), start=min(first, item.start), end=max(last, item.end), comment=comment)
+        )
+
+
+def _uncounted(item: Annotation) -> Annotation:
+    return replace(item, extra={key: value for key, value in item.extra.items() if key != COUNTED})
 
 
 def add(work: Work, op: Json) -> None:
-    """`add`: `id`, `label`, `segment`, and what else an annotation has. One that is there already is left as it is."""
+    """`add`: `id`, `label`, `segment`, and what else an annotation has. One that is there already is left as it is:
+    the answer to an earlier request may have been lost. Raises Conflict: the id is of something else."""
     identity = op.get("id")
     if not isinstance(identity, str) or not identity or len(identity) > 64:
         raise OpError("add: no id of 1 to 64 characters; the client chooses one")
-    if identity in work.entry.annotations:
-        return
     plain = {key: value for key, value in op.items() if key not in ("op", "annotation", "by", "at", "status")}
     item = annotation_from(plain, identity)
     item = replace(item, source=item.source or "person", by=work.person, at=work.now)
-    item = work.join(work.checked(item))
-    work.change(ANNOTATION, identity, None, item)
+    item = work.checked(item)
+    there = work.entry.annotations.get(identity) or work.entry.suggestions.get(identity)
+    if there is None:
+        work.change(ANNOTATION, identity, None, work.join(item))
+    elif (there.label, there.subject) != (item.label, item.subject) or not (
+        there.start <= item.start and item.end <= there.end  # it may have been joined to another
+    ):
+        raise Conflict([Edit(ANNOTATION, work.video, identity, item, there).to_json()])
 
 
 def update(work: Work, op: Json) -> None:
@@ -150,6 +171,8 @@ def update(work: Work, op: Json) -> None:
     after = work.checked(annotation_from({**before.to_json(), **changed}, identity))
     if after == before:
         return
+    if (after.start, after.end) != (before.start, before.end):
+        after = _uncounted(after)
     moved = (after.start, after.end, after.label) != (before.start, before.end, before.label)
     if what == ANNOTATION:
         status = CORRECTED if moved and before.status == ACCEPTED else before.status
@@ -173,6 +196,8 @@ def reviewed(work: Work, op: Json) -> None:
     after = ((0.0, times.duration),) if before is None else before
     for key, combine in (("add", with_range), ("remove", lambda all, *part: without(all, [part]))):
         given = op.get(key) or []
+        if not isinstance(given, list):
+            raise OpError(f"reviewed: {key}: expected [start, end]")
         for part in [given] if given and not isinstance(given[0], list) else given:
             start, end = (min(max(float(bound), 0.0), times.duration) for bound in part)
             if start > end:
@@ -203,6 +228,8 @@ def decide(work: Work, op: Json) -> None:
     moved = (item.start, item.end, item.label, item.subject) != (*_on_frames(work, before), before.subject)
     extra = {key: value for key, value in item.extra.items() if key != ORIGINAL}
     status = CORRECTED if moved or ORIGINAL in item.extra else status
+    if (item.start, item.end) != (before.start, before.end):
+        extra.pop(COUNTED, None)
     item = replace(item, source=item.source or "model", status=status, by=work.person, at=work.now, extra=extra)
     work.change(SUGGESTION, identity, before, None)
     work.change(ANNOTATION, identity, work.entry.annotations.get(identity), work.join(item))
@@ -215,7 +242,7 @@ def _on_frames(work: Work, item: Annotation) -> tuple[float, float, str]:
 def labels(work: Work, op: Json) -> None:
     """`labels`: the whole list of definitions as `labels`, and `rename`, old names -> new ones: two that become one
     are merged. Annotations are rewritten."""
-    wanted = tuple(map(label_from, op["labels"]))
+    wanted = tuple(map(label_from, _list(op, "labels")))
     odd = next((label for label in wanted if label.key and not (len(label.key) == 1 and label.key.isalnum())), None)
     if odd is not None:
         raise OpError(f"labels: {odd.name}: the key {odd.key!r} is not one letter or digit; others belong to commands")
@@ -243,7 +270,10 @@ def labels(work: Work, op: Json) -> None:
 
 def subjects(work: Work, op: Json) -> None:
     """`subjects`: the whole list as `subjects`, and `rename` as for labels."""
-    wanted = tuple(dict.fromkeys(str(name) for name in op["subjects"] if str(name).strip()))
+    names = _list(op, "subjects")
+    if not all(isinstance(name, str) for name in names):
+        raise OpError("subjects: expected names")
+    wanted = tuple(dict.fromkeys(name for name in names if name.strip()))
     renamed = _renames(op)
     for name, video in work.document.videos.items():
         for what, items in ((ANNOTATION, video.annotations), (SUGGESTION, video.suggestions)):
@@ -253,6 +283,12 @@ def subjects(work: Work, op: Json) -> None:
                     raise OpError(f"subjects: {subject!r} is used in {name}; rename it or delete those first")
                 work.change(what, item.id, item, replace(item, subject=subject), name)
     work.change(SUBJECTS, "", work.document.subjects, wanted, "")
+
+
+def _list(op: Json, key: str) -> list[Any]:
+    if not isinstance(op[key], list):
+        raise OpError(f"{op['op']}: {key}: expected a list")
+    return list(op[key])
 
 
 def _renames(op: Json) -> dict[str, str]:

@@ -51,7 +51,9 @@ def read_ranges(value: Any) -> Ranges:
     """A set from JSON. Raises ValueError."""
     numbers = (int, float)
     if not isinstance(value, list) or not all(
-        isinstance(part, list) and len(part) == 2 and all(isinstance(bound, numbers) for bound in part)
+        isinstance(part, list)
+        and len(part) == 2
+        and all(isinstance(bound, numbers) and abs(bound) < 1e12 for bound in part)
         for part in value
     ):
         raise ValueError("reviewed is not a list of [start, end]")

@@ -56,6 +56,18 @@ def taken_over(document: Document, other: Document, *, whole: bool) -> list[Edit
     return [edit for edit in edits if edit.before != edit.after]
 
 
+def differences(document: Document, other: Document) -> Json:
+    """How many annotations two documents have that the other lacks, or has otherwise, by video."""
+    videos: Json = {}
+    for name in dict.fromkeys((*document.videos, *other.videos)):
+        mine, theirs = (each.videos.get(name, VideoEntry({})).annotations for each in (document, other))
+        changed = sum(mine[key] != theirs[key] for key in mine.keys() & theirs.keys())
+        counts = {"mine": len(mine.keys() - theirs.keys()), "theirs": len(theirs.keys() - mine.keys())}
+        if changed or any(counts.values()):
+            videos[name] = counts | {"changed": changed}
+    return videos
+
+
 def described(step: Iterable[Edit]) -> str:
     """What a step did, in a few words."""
     edits = list(step)

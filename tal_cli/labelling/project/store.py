@@ -8,11 +8,12 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
+from tal_cli import console
 from tal_cli.error_report import reason_of
 from tal_cli.extractors.errors import TalError
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.labelling.frames import FrameTimes
-from tal_cli.labelling.project.document import Document, Json, VideoEntry, document_from
+from tal_cli.labelling.project.document import Document, Json, document_from
 from tal_cli.labelling.project.edits import (
     LABELS,
     REVIEWED,
@@ -23,29 +24,23 @@ from tal_cli.labelling.project.edits import (
     undone,
 )
 from tal_cli.labelling.project.files import AnnotationFile, Journal, parsed
-from tal_cli.labelling.project.ops import OpError, Work
+from tal_cli.labelling.project.ops import Conflict, OpError, Work
 from tal_cli.labelling.project.steps import (
     Step,
     Steps,
     described,
+    differences,
     load_steps,
     steps_path,
     steps_to_json,
     taken_over,
 )
+from tal_cli.safe_text import counted
 
 QUIET, LATEST, RETRY = 0.5, 5.0, 5.0  # seconds: after the last change, after the first, after a failure
 STEPS = 1000  # undo steps of a video
 
 Told = Callable[[Json], None]
-
-
-class Conflict(Exception):
-    """The ops concern what another client has changed since; `newer` has the things as they are now."""
-
-    def __init__(self, newer: list[Json]) -> None:
-        super().__init__("another window changed the same thing since")
-        self.newer = newer
 
 
 class NotSaved(Exception):
@@ -80,18 +75,29 @@ class Store:
         self.saved_at = ""
 
     def replay(self) -> int:
-        """Make the changes of the journal that the file lacks; returns how many there were."""
+        """Make the changes of the journal that the file lacks; returns how many there were. A journal with lines that
+        cannot be read stays among the backups. Raises InputError: it cannot be put there."""
         base, count = self.document.revision, 0
-        for entry in self.journal.read():
-            if not isinstance(entry.get("revision"), int) or entry["revision"] <= base:
+        entries, lost = self.journal.read()
+        for entry in entries:
+            revision = entry.get("revision")
+            if isinstance(revision, int) and revision <= base:
                 continue
-            with suppress(ValueError, KeyError, TypeError):
+            try:
+                if not isinstance(revision, int):
+                    raise ValueError("no revision")
                 edits = tuple(edit_from(self.document, item) for item in entry["edits"])
-                for edit in edits:
-                    put(self.document, edit)
-                self._note(str(entry.get("video", "")), edits, str(entry.get("step", "")))
-                self.document.revision = entry["revision"]
-                count += 1
+            except (ValueError, KeyError, TypeError):
+                lost += 1
+                continue
+            for edit in edits:
+                put(self.document, edit)
+            self._note(str(entry.get("video", "")), edits, str(entry.get("step", "")))
+            self.document.revision = revision
+            count += 1
+        if lost:
+            kept = self.file.back_up(self.journal.path.read_bytes(), "-journal")
+            console.warn(f"{counted(lost, 'line')} of {self.journal.path} cannot be read; it is kept as {kept}")
         self._unsaved = self._unsaved or count > 0
         return count
 
@@ -207,9 +213,18 @@ class Store:
         """Make edits that are nobody's step: a model's new suggestions. Raises NotSaved."""
         with self._lock:
             made = tuple(make(self.document))
-            for edit in made:
-                put(self.document, edit)
-            self._commit("", made, "", "quiet")
+            self._make(made)
+
+    def _make(self, edits: tuple[Edit, ...]) -> None:
+        """Make edits that are nobody's step, or none of them. Raises NotSaved."""
+        for edit in edits:
+            put(self.document, edit)
+        try:
+            self._commit("", edits, "", "quiet")
+        except NotSaved:
+            for edit in reversed(edits):
+                put(self.document, edit.inverse)
+            raise
 
     def touch(self) -> None:
         """Save soon, though nothing that can be undone has changed."""
@@ -218,8 +233,9 @@ class Store:
 
     def watch(self) -> None:
         """Look whether another program has changed the file."""
-        if self.foreign is None and self.file.is_foreign():
-            self.save()
+        with suppress(OSError):  # what cannot be read is told when it is to be written
+            if self.foreign is None and self.file.is_foreign():
+                self.save()
 
     def look(self, read: Callable[[Document], Any]) -> Any:
         """What a function reads from the document, while nothing changes."""
@@ -293,18 +309,7 @@ class Store:
     def difference(self) -> Json:
         """What another program's file has otherwise: numbers of annotations by video, and whether it can be read."""
         other = self._foreign_document()
-        if other is None:
-            return {"readable": False, "videos": {}}
-        videos: Json = {}
-        for name in dict.fromkeys((*self.document.videos, *other.videos)):
-            mine, theirs = (
-                document.videos.get(name, VideoEntry({})).annotations for document in (self.document, other)
-            )
-            changed = sum(mine[key] != theirs[key] for key in mine.keys() & theirs.keys())
-            counts = {"mine": len(mine.keys() - theirs.keys()), "theirs": len(theirs.keys() - mine.keys())}
-            if changed or any(counts.values()):
-                videos[name] = counts | {"changed": changed}
-        return {"readable": True, "videos": videos}
+        return {"readable": other is not None, "videos": differences(self.document, other) if other else {}}
 
     def _foreign_document(self) -> Document | None:
         try:
@@ -324,10 +329,7 @@ class Store:
             if self.foreign:
                 self.file.back_up(self.foreign, "-theirs")
             if other is not None and keep != "mine":
-                edits = tuple(taken_over(self.document, other, whole=keep == "theirs"))
-                for edit in edits:
-                    put(self.document, edit)
-                self._commit("", edits, "", "quiet")
+                self._make(tuple(taken_over(self.document, other, whole=keep == "theirs")))
             self.foreign, self._unsaved = None, True
             self.file.read()
             self.save()

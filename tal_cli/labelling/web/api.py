@@ -17,8 +17,8 @@ from tal_cli.labelling.frames import FrameTimes
 from tal_cli.labelling.library import Video
 from tal_cli.labelling.model_work import ModelWork
 from tal_cli.labelling.project.document import Json
-from tal_cli.labelling.project.ops import OpError
-from tal_cli.labelling.project.store import Conflict, NotSaved
+from tal_cli.labelling.project.ops import Conflict, OpError
+from tal_cli.labelling.project.store import NotSaved
 from tal_cli.labelling.session import Session
 from tal_cli.labelling.web.media import send_file
 from tal_cli.labelling.web.messages import Refused, Request, Response, answer_json
@@ -152,15 +152,13 @@ class Api:
         """`GET /api/videos/{id}/waveform?width=N&from=&to=`."""
         video = self._video(identity)
         width = min(WIDEST, max(1, int(_number(request, "width", 1000))))
-        start, end = _number(request, "from", 0), _number(request, "to", video.times().duration)
-        low, high = video.waveform(start, max(start, end), width)
+        low, high = video.waveform(*_part(request, video), width)
         return answer_json({"min": low, "max": high})
 
     def thumbnails(self, request: Request, identity: str) -> Response:
         """`GET /api/videos/{id}/thumbnails?from=&to=&count=`: a JPEG if count is 1, else data URIs."""
         video = self._video(identity)
-        start, end = _number(request, "from", 0), _number(request, "to", video.times().duration)
-        pictures = video.pictures(start, max(start, end), int(_number(request, "count", 1)))
+        pictures = video.pictures(*_part(request, video), int(_number(request, "count", 1)))
         if len(pictures) == 1 and pictures[0]:
             return Response(base64.b64decode(pictures[0].partition(",")[2]), kind="image/jpeg")
         return answer_json({"thumbnails": pictures})
@@ -305,6 +303,13 @@ def _number(request: Request, name: str, default: float) -> float:
     if not math.isfinite(value) or value < 0:
         raise Refused(400, f"{name}: expected a number that is not negative")
     return value
+
+
+def _part(request: Request, video: Video) -> tuple[float, float]:
+    """The part of a video between `from` and `to`, seconds."""
+    duration = video.times().duration
+    start, end = (min(_number(request, name, usual), duration) for name, usual in (("from", 0.0), ("to", duration)))
+    return start, max(start, end)
 
 
 def _no_times() -> FrameTimes:

@@ -16,6 +16,7 @@ from tal_cli.labelling.web.messages import Refused, Request, Response
 
 HEAD, BODY = 16 << 10, 1 << 20  # bytes
 PATIENCE = 30.0  # seconds for a request's head, and for its body
+LONGEST_NUMBER = 20  # digits
 DRAINING = 2.0  # seconds
 MOST_DRAINED = 8 << 20  # bytes
 STALLED = 600.0  # seconds until a client that takes nothing of its answer is left: a paused player takes nothing
@@ -86,7 +87,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, deadline: float) -> Response:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        parts = urlsplit(self.path)
+        try:
+            parts = urlsplit(self.path)
+        except ValueError:
+            raise Refused(400, "the address cannot be read") from None
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         bare = Request(self.command, unquote(parts.path), query, headers, b"")
         try:
@@ -119,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             raise Refused(400, "Transfer-Encoding is not read; send Content-Length")
         text = headers.get("content-length", "0")
-        if not text.isascii() or not text.isdigit():
+        if not text.isascii() or not text.isdigit() or len(text) > LONGEST_NUMBER:
             self.close_connection = True
             raise Refused(400, "Content-Length is not a number")
         length = int(text)
@@ -161,8 +165,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
+            sent = 0
             for piece in [body] if isinstance(body, bytes) else body:
                 self.connection.sendall(piece)
+                sent += len(piece)
+            if length is not None and sent < length:  # a file that was cut meanwhile: the client waits for the rest
+                self.close_connection = True
         if response.after is not None:
             response.after()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def send_file(request: Request, path: Path, kind: str) -> Response:
         found = os.stat(path)
     except OSError as error:
         raise Refused(404, f"{path.name}: {error.strerror}; restart tal label if it was moved") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise Refused(404, f"{path.name}: it is no file any more; restart tal label")
     size = found.st_size
     tag = f'"{found.st_mtime_ns:x}-{size:x}"'
     headers = {"Accept-Ranges": "bytes", "ETag": tag, "Cache-Control": "private, no-cache"}

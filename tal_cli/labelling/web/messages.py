@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,11 +43,11 @@ class Request:
         if self.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refused(400, "the body is no JSON: send Content-Type: application/json")
         try:
-            content = json.loads(self.body)
-        except ValueError:
+            content = json.loads(self.body, parse_constant=_finite, parse_float=_finite)
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
-            raise Refused(400, "the body is no JSON object")
+            raise Refused(400, "the body is no JSON object, or has numbers that JSON lacks")
         return content
 
 
@@ -62,6 +63,13 @@ class Response:
     after: Callable[[], None] | None = None  # called once it is sent
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
 def answer_json(content: Any, status: int = 200) -> Response:
     """An answer in JSON."""
-    return Response(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass"), status)
+    return Response(json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace"), status)

@@ -173,3 +173,36 @@ def test_paths_of_videos_stay_right(tmp_path: Path) -> None:
     assert app.run(["datasets", "convert", str(tmp_path / "in" / "x.boris"), str(tmp_path / "out" / "x.json")]) == 0
     found = back(tmp_path / "out" / "x.json").videos
     assert found["a"].path == "../in/v/a.mp4" and found["b"].path == "v/b.mp4", "the latter is not there"
+
+
+@pytest.mark.parametrize("name", ["boris", "boris-aggregated", "boris-tabular"])
+def test_states_without_length_come_back(tmp_path: Path, name: str) -> None:
+    """As points of a label that is a state elsewhere, or as another program's states of one moment."""
+    items = tuple(GroundTruth("run", start, end) for start, end in ((0.0, 1.0), (1.0, 1.0), (1.0, 2.0), (3.0, 3.0)))
+    items += (GroundTruth("run", 3.0, 4.0), GroundTruth("run", 5.0, 5.0, "point"))
+    video = VideoAnnotation("a", "training", 9.0, FPS, items, frames=225, path="a.mp4")
+    write_annotations(Annotations("", {"a": video}, ("run",)), tmp_path / f"x{TARGETS[name].suffix}", name)
+    assert facts(back(tmp_path / f"x{TARGETS[name].suffix}")) == sorted(("a", "run", i.start, i.end) for i in items)
+
+
+def test_two_observations_of_one_video_are_both_written(tmp_path: Path) -> None:
+    videos = {
+        name: VideoAnnotation(name, "training", 2.0, FPS, (GroundTruth("run", start, 2.0),), frames=50, path="v/a.mp4")
+        for name, start in (("a", 0.4), ("a (rater 2)", 0.8))
+    }
+    write_annotations(Annotations("", videos, ("run",)), tmp_path / "x.json", "feral")
+    assert facts(back(tmp_path / "x.json", How(fps=FPS))) == [("a (rater 2)", "run", 0.8, 2.0), ("a", "run", 0.4, 2.0)]
+
+
+@pytest.mark.parametrize("name", ["fiftyone", "vtrace"])
+def test_the_last_point_stays_where_it_is(tmp_path: Path, name: str) -> None:
+    """Where nobody knows how long the video is, in any number of conversions."""
+    items = (GroundTruth("run", 0.4, 1.0), GroundTruth("bark", 20.4, 20.4, "point"))
+    told = Annotations("", {"a": VideoAnnotation("a", "training", 0.0, FPS, items)}, ("run", "bark"))
+    out = tmp_path / f"a{TARGETS[name].suffix}"
+    for _ in range(3):
+        write_annotations(told, out, name)
+        told = read_annotations(out, How(fps=FPS))
+        assert facts(told, "kind") == [("a", "bark", 20.4, 20.4, "point"), ("a", "run", 0.4, 1.0, "state")]
+    if name == "vtrace":
+        assert ",510,510," in out.read_text()
