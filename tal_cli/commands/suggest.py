@@ -91,6 +91,7 @@ def suggest(
         raise UsageError("no video and no feature file among the inputs")
 
     from tal_cli.datasets.formats import load_annotations
+    from tal_cli.extractors.features.formats import is_feature_file
     from tal_cli.labelling.suggesting import suggest as rank
 
     known = None if annotations is None else load_annotations(annotations)
@@ -99,7 +100,8 @@ def suggest(
     if not items:
         console.note("everything is reviewed")
     elif annotations is not None:
-        console.next_step("tal", "label", *(inputs or []), "--annotations", annotations)
+        videos = ["VIDEOS"] if any(is_feature_file(source.path) for source in found.sources) else inputs or []
+        console.next_step("tal", "label", *videos, "--annotations", annotations)
 
 
 def _watched(

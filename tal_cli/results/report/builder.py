@@ -15,7 +15,7 @@ from typing import IO, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tal_cli import console
-from tal_cli.datasets.annotations import Annotations, GroundTruth
+from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth
 from tal_cli.extractors.files.atomic import naming, write_atomically
 from tal_cli.pages import plain_scripts
 from tal_cli.results.colours import colours_shown
@@ -182,7 +182,7 @@ def truth_of(detections: Detections, annotations: Annotations | None) -> Sequenc
     """Ground truth of a video, by its name, or by its file's stem if names were made unique."""
     videos: Mapping[str, Any] = annotations.videos if annotations else {}
     found = videos.get(detections.video) or videos.get(Path(detections.path).stem)
-    return [item for item in found.segments if item.end > item.start] if found else []
+    return [item for item in found.segments if item.end > item.start or item.kind == POINT] if found else []
 
 
 def _hash(script: str) -> str:

@@ -226,13 +226,14 @@ def test_view_builds_the_page(run: Tal, recording: Path, tmp_path: Path, kind: s
     results = write_results(tmp_path, recording, kind, True)
     truth = tmp_path / "truth.json"
     annotations = [{"label": "run", "segment": [1.1, 2.1]}, {"label": "fall", "segment": [3, 3.5]}]
+    annotations.append({"label": "bark", "segment": [3.7, 3.7], "kind": "point"})
     truth.write_text(
         json.dumps({"database": {"recording": {"subset": "test", "duration": 4, "annotations": annotations}}})
     )
     done = run("view", results, "--video", recording.parent, "--annotations", truth, "--min-score", 0.5)
     assert (done.code, done.out, done.err) == (0, f"{tmp_path / 'found.html'}\n", "")
     data = Page(tmp_path / "found.html").json("data-0")
-    assert len(data["segments"]) == 1 and [row[1:] for row in data["truth"]] == [[1.1, 2.1], [3, 3.5]]
+    assert len(data["segments"]) == 1 and [row[1:] for row in data["truth"]] == [[1.1, 2.1], [3, 3.5], [3.7, 3.7]]
     assert data["duration"] == 4.0 and data["fps"] == 25.0
 
 
