@@ -171,6 +171,15 @@ def test_parameters_that_nothing_reads_may_be_missing() -> None:
     assert differences(tensors, recipe) == []
 
 
+def test_a_network_beside_the_detector_is_left_out() -> None:
+    recipe = small_recipe("small", PARTS["pointtad"])
+    tensors = released_tensors(recipe)
+    ours = to_ours(tensors | {"backbone._model.Mixed_5c.b0.conv3d.weight": torch.ones(2, 2)}, recipe, "file")
+    TemporalDetector.from_recipe(recipe).load_state_dict(ours, strict=True)
+    with pytest.raises(CheckpointError, match=r"backbones\.weight is unknown"):
+        to_ours(tensors | {"backbones.weight": torch.ones(2)}, recipe, "file")
+
+
 def test_a_norm_that_all_levels_share_must_be_the_same() -> None:
     recipe = small_recipe("small", PARTS["temporalmaxer"])
     tensors = released_tensors(recipe)
