@@ -177,7 +177,7 @@ def test_three_commands_lead_from_videos_to_segments(
     assert "derived model: 3 levels, boundaries 0-0.64, 0.64-1.28, 1.28+ s away" in said
     assert "derived training: sequences of" in said and "the remaining epochs take about" in said
     assert "with the highest mAP on validation, chosen by looking at it: average mAP" in said
-    assert load_recipe(run / "recipe.yaml").name == moving_squares.name
+    assert load_recipe(run / "recipe.yaml").name == run.name
     out = tmp_path / "found.json"
     assert app.run(["detect", str(moving_squares / "videos"), "-m", str(run), "-o", str(out), "--min-score", "0"]) == 0
     results = json.loads(out.read_text())["results"]
