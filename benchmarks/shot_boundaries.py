@@ -7,7 +7,7 @@ freshly rendered videos; the videos of SHARED/people/mix as they are; and SHARED
 edit, where every boundary is a false alarm. OUT receives the sets, made once, what each method found, and figures.md.
 Every method runs with its defaults on one thread, in a process of its own whose processor time is counted, decoding
 included. PySceneDetect (`pip install scenedetect opencv-python-headless`) is left out where it is missing; its
-`detect-transnetv2` needs a model in ONNX format and onnxruntime: tal's own network is written there with `onnx`.
+`detect-transnetv2` needs a model in ONNX format and onnxruntime: tal's own network is written there with `onnxscript`.
 """
 
 from __future__ import annotations
@@ -189,14 +189,14 @@ def onnx_model(folder: Path) -> Path:
             return probabilities
 
     example = torch.zeros(2, 100, 27, 48, 3, dtype=torch.uint8)
-    torch.onnx.export(Whole(), (example,), str(file), input_names=["input"], output_names=["output"], dynamo=False)
+    torch.onnx.export(Whole(), (example,), str(file), input_names=["input"], output_names=["output"], dynamo=True)
     return file
 
 
 def is_usable(method: str) -> str:
     """Why a method cannot run here; empty where it can."""
     needed = () if method in MODELS else ("scenedetect", "cv2")
-    needed += ("onnx", "onnxruntime") if method == "detect-transnetv2" else ()
+    needed += ("onnxscript", "onnxruntime") if method == "detect-transnetv2" else ()
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     return f"not installed: {', '.join(missing)}" if missing else ""
 
