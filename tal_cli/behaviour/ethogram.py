@@ -6,8 +6,9 @@ import io
 from collections.abc import Sequence
 from typing import Literal
 
-from tal_cli.behaviour.sessions import NOBODY, Session
+from tal_cli.behaviour.sessions import Session
 from tal_cli.datasets.annotations import POINT, GroundTruth
+from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT
 from tal_cli.extractors.errors import MissingError
 from tal_cli.results.colours import colours
 
@@ -65,4 +66,4 @@ def _title(label: str, subject: str | None) -> str:
 
 def subject_name(subject: str | None) -> str:
     """A subject's name, also where none was chosen."""
-    return subject or NOBODY
+    return subject or NO_SUBJECT

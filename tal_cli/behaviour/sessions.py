@@ -9,8 +9,6 @@ from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth, Ranges
 from tal_cli.datasets.formats.boris.timeline import joined
 from tal_cli.datasets.formats.values import last_end
 
-NOBODY = "No focal subject"
-
 
 @dataclass(frozen=True)
 class Session:

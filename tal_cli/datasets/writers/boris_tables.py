@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth
-from tal_cli.datasets.formats.boris.timeline import START, STOP
+from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, START, STOP
 from tal_cli.datasets.writers.boris import Session, sessions
 
 NA = "NA"
@@ -37,7 +37,7 @@ def write_aggregated(annotations: Annotations) -> bytes:
             first, last = item.frames or (None, None)
             rows.append([
                 session.name, "", "", _type(session), _source(session), 0.0, coded, durations, rates,
-                item.subject or "No focal subject", NA, item.label, categories.get(item.label) or "Not defined",
+                item.subject or NO_SUBJECT, NA, item.label, categories.get(item.label) or "Not defined",
                 *_modifiers(item, sets), "POINT" if is_point else "STATE", _number(item.start), _number(item.end),
                 NA if is_point else _number(item.end - item.start), _file(session, item.start), _frame(first),
                 _frame(last), "", "", item.comment, item.comment_end,

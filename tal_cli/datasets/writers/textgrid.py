@@ -13,7 +13,7 @@ from itertools import count
 
 from tal_cli import console
 from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth
-from tal_cli.datasets.formats.boris.timeline import NOBODY
+from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT
 
 SHORTEST = 0.001  # seconds
 DECIMALS = 6
@@ -24,7 +24,7 @@ Entry = tuple[float, float, str]  # start, end, text; a point's end is its start
 
 def write_textgrid(annotations: Annotations) -> bytes:
     """One video, with a tier for each subject; texts are labels."""
-    return _write(annotations, lambda item: item.subject or NOBODY[-1])
+    return _write(annotations, lambda item: item.subject or NO_SUBJECT)
 
 
 def write_textgrid_by_label(annotations: Annotations) -> bytes:
@@ -48,7 +48,7 @@ def _write(annotations: Annotations, tier_of: Callable[[GroundTruth], str]) -> b
         entry = (item.start, end, item.label if name != item.label else item.subject or item.label)
         _into(tiers, name, item.kind, entry)
     if not tiers:
-        tiers[NOBODY[-1], STATE] = []
+        tiers[NO_SUBJECT, STATE] = []
     ended = max((video.duration, *(end for entries in tiers.values() for _, end, _ in entries)))
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", *_bounds(begun, ended), "tiers? <exists>"]
     lines += [f"size = {len(tiers)}", "item []:"]

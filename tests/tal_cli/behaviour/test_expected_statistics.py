@@ -15,10 +15,11 @@ import pytest
 
 from tal_cli.behaviour.agreement import elementary_units, joint_units, kappa, needleman_wunsch, time_units
 from tal_cli.behaviour.budget import Budget, budget, budgets, closed_bins, deviation, mean
-from tal_cli.behaviour.sessions import NOBODY, Session, sessions_of
+from tal_cli.behaviour.sessions import Session, sessions_of
 from tal_cli.behaviour.transitions import after_markers, latencies, sequence, transitions
 from tal_cli.datasets.annotations import GroundTruth
 from tal_cli.datasets.formats import load_annotations
+from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT
 
 FOLDER = Path(os.environ.get("TAL_SHARED", Path(__file__).resolve().parents[4] / "shared")) / "behaviour"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the shared folder is absent: {FOLDER} (set TAL_SHARED)")
@@ -43,7 +44,7 @@ def categories() -> dict[str, str]:
 
 
 def subject(name: str) -> str | None:
-    return None if name in ("", NOBODY) else name
+    return None if name in ("", NO_SUBJECT) else name
 
 
 def modifier_text(item: GroundTruth) -> str:
@@ -177,7 +178,7 @@ def test_transitions(number: int) -> None:
 def test_latencies_between_labels() -> None:
     table = tables()["latency"][0]
     found = [
-        (name, who or NOBODY, each)
+        (name, who or NO_SUBJECT, each)
         for name in table["observations"]
         for who in SUBJECTS
         for each in latencies([i for i in sessions(table["project"])[name].bouts if i.subject == who])

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, GroundTruth, Ranges, VideoAnnotation
-from tal_cli.datasets.formats.boris.timeline import modifiers_of
+from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, modifiers_of
 from tal_cli.datasets.formats.sheets import Sheet, first_row, read_sheet
 from tal_cli.datasets.formats.values import (
     BEHAVIOUR_VERSION,
@@ -43,7 +43,6 @@ UNNAMED = ("", "unnamed: 0")  # the latter where pandas read and wrote it again
 WITH_MODIFIERS = re.compile(r"(.+?) \((.*)\)")
 ENDINGS = (".gz", ".csv", ".tsv", "_labels")
 BINARY_OF_BORIS = re.compile(r".*_binary_(.+)")
-NOBODY = "No focal subject"
 
 Columns = dict[str, list[int]]  # label -> 0, 1 or -1 of each row
 
@@ -232,7 +231,7 @@ def _timed(sheet: Sheet, name: str) -> Annotations:
                 start, end = round(times[first], DECIMALS), round(times[last] + step, DECIMALS)
                 segments.append(GroundTruth(label, start, end, modifiers=modifiers, frames=(first, last)))
     match = BINARY_OF_BORIS.fullmatch(name)
-    subjects = (match[1],) if match and match[1] != NOBODY else ()
+    subjects = (match[1],) if match and match[1] != NO_SUBJECT else ()
     labels = dict.fromkeys(WITH_MODIFIERS.sub(r"\1", column) for column in states)
     found = {item.label for item in segments}
     duration = round(times[-1] + step, DECIMALS) if times and not math.isnan(step) else None

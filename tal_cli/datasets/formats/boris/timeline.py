@@ -12,7 +12,7 @@ from tal_cli.datasets.annotations import POINT, STATE, GroundTruth, VideoAnnotat
 from tal_cli.datasets.formats.values import DECIMALS, Facts, How, last_end, stem, unused, video_of, without_suffix
 
 START, STOP = "START", "STOP"
-NOBODY = ("", "No focal subject")
+NO_SUBJECT = "No focal subject"  # as BORIS writes it
 Modifiers = tuple[tuple[str, ...], ...]
 
 
@@ -63,7 +63,7 @@ def modifiers_of(sets: Sequence[str]) -> Modifiers:
 
 def subject_of(text: str | None) -> str | None:
     """A subject, None where nobody was chosen."""
-    return None if text is None or text in NOBODY else text
+    return None if text is None or text in ("", NO_SUBJECT) else text
 
 
 def moment(event: Event) -> float:

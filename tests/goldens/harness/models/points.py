@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from harness.models.queries import ATOL, watch
+from harness.models.queries import ATOL, check_matches, watch
 from harness.models.recorder import Recorder
 from harness.models.training import check_gradients
 from tal_cli.models.decoders.query.points import PointDecoder, PointLayer
@@ -29,7 +29,7 @@ from tal_cli.models.training.query_loss import (
     query_counts,
     supervised_layers,
 )
-from tal_cli.models.training.query_matching import QueryTargets, match_layer, matching_cost, query_targets
+from tal_cli.models.training.query_matching import QueryTargets, query_targets
 
 POINTS = 1e-3  # sampling amplifies errors of positions
 # Of training, which is not recorded; batches are as large as the recorded one.
@@ -137,15 +137,7 @@ def _check_layer(
     settings: PointSettings,
     totals: Totals,
 ) -> None:
-    matches = match_layer(queries, layer, targets, settings)
-    for video, target in enumerate(targets):
-        name = f"layer{layer}/video{video}"
-        cost = matching_cost(queries.logits[layer, video], queries.segments[layer, video], target, settings)
-        recorder.compare(f"train/cost/{name}", cost, atol=ATOL)
-        own = matches.video == video
-        recorded = recorder[f"train/match/{name}"]
-        recorder.compare_with(f"train/match/{name} queries", matches.query[own], recorded[0], atol=0)
-        recorder.compare_with(f"train/match/{name} targets", matches.segment[own], target.segments[recorded[1]], atol=0)
+    matches = check_matches(recorder, queries, layer, targets, settings)
     terms = point_terms(queries, layer, matches, settings, totals)
     last = layer == len(queries.logits) - 1
     for name, term in (("ce", terms.classes), ("seg", terms.segments), ("giou", terms.overlap)):

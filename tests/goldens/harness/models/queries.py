@@ -16,8 +16,8 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.deformable import DeformableEncoder, DeformableLayer
 from tal_cli.models.inference.candidates import find_candidates
 from tal_cli.models.layers.deformable import DeformableAttention, sine_positions
-from tal_cli.models.predictions import Predictions
-from tal_cli.models.recipe.decoders import QuerySettings
+from tal_cli.models.predictions import Predictions, Queries
+from tal_cli.models.recipe.decoders import QueriesSettings, QuerySettings
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.code_bases import FAMILIES
@@ -26,7 +26,14 @@ from tal_cli.models.released.query_options import translate_tadtr
 from tal_cli.models.store.checkpoint import build_detector
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
 from tal_cli.models.training.query_loss import layer_terms, quality_error
-from tal_cli.models.training.query_matching import bounds, match_layer, matching_cost, query_targets
+from tal_cli.models.training.query_matching import (
+    Matches,
+    QueryTargets,
+    bounds,
+    match_layer,
+    matching_cost,
+    query_targets,
+)
 
 ATOL, REGIONS = 1e-4, 1e-3
 
@@ -177,19 +184,7 @@ def _check_training(
     total = max(1, sum(len(label) for label in labels))
     last = len(queries.logits) - 1
     for layer in range(last + 1):
-        matches = match_layer(queries, layer, targets, settings)
-        for video in videos:
-            cost = matching_cost(queries.logits[layer, video], queries.segments[layer, video], targets[video], settings)
-            recorder.compare(f"train/cost/layer{layer}/video{video}", cost, atol=ATOL)
-            recorded = recorder[f"train/match/layer{layer}/video{video}"]
-            own = matches.video == video
-            recorder.compare_with(
-                f"train/match/layer{layer}/video{video} queries", matches.query[own], recorded[0], atol=0
-            )
-            expected = targets[video].segments[recorded[1]]
-            recorder.compare_with(
-                f"train/match/layer{layer}/video{video} targets", matches.segment[own], expected, atol=0
-            )
+        matches = check_matches(recorder, queries, layer, targets, settings)
         terms = layer_terms(queries, layer, matches)
         suffix = "" if layer == last else f"_{layer}"
         for name, term in (("ce", terms.classes), ("segments", terms.segments), ("iou", terms.overlap)):
@@ -204,3 +199,19 @@ def _check_training(
     recorder.compare("train/loss/total", losses.total)
     losses.total.backward()
     check_gradients(description, recorder, detector, table)
+
+
+def check_matches(
+    recorder: Recorder, queries: Queries, layer: int, targets: list[QueryTargets], settings: QueriesSettings
+) -> Matches:
+    """Compare the costs and the matches of each video at one layer, and return the matches."""
+    matches = match_layer(queries, layer, targets, settings)
+    for video, target in enumerate(targets):
+        name = f"layer{layer}/video{video}"
+        cost = matching_cost(queries.logits[layer, video], queries.segments[layer, video], target, settings)
+        recorder.compare(f"train/cost/{name}", cost, atol=ATOL)
+        own = matches.video == video
+        recorded = recorder[f"train/match/{name}"]
+        recorder.compare_with(f"train/match/{name} queries", matches.query[own], recorded[0], atol=0)
+        recorder.compare_with(f"train/match/{name} targets", matches.segment[own], target.segments[recorded[1]], atol=0)
+    return matches

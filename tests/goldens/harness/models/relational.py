@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from harness.models.queries import ATOL, watch
+from harness.models.queries import ATOL, check_matches, watch
 from harness.models.recorder import Recorder
 from harness.models.training import check_gradients
 from tal_cli.models.decoders.query.relational import RelationalDecoder, RelationalLayer
@@ -28,8 +28,6 @@ from tal_cli.models.training.query_loss import again_loss, relational_terms
 from tal_cli.models.training.query_matching import (
     QueryTargets,
     bounds,
-    match_layer,
-    matching_cost,
     query_targets,
 )
 
@@ -126,15 +124,7 @@ def _check_training(recorder: Recorder, detector: TemporalDetector, recipe: Reci
 def _check_layer(
     recorder: Recorder, queries: Queries, layer: int, targets: list[QueryTargets], settings: RelationalSettings
 ) -> None:
-    matches = match_layer(queries, layer, targets, settings)
-    for video, target in enumerate(targets):
-        name = f"layer{layer}/video{video}"
-        cost = matching_cost(queries.logits[layer, video], queries.segments[layer, video], target, settings)
-        recorder.compare(f"train/cost/{name}", cost, atol=ATOL)
-        own = matches.video == video
-        recorded = recorder[f"train/match/{name}"]
-        recorder.compare_with(f"train/match/{name} queries", matches.query[own], recorded[0], atol=0)
-        recorder.compare_with(f"train/match/{name} targets", matches.segment[own], target.segments[recorded[1]], atol=0)
+    matches = check_matches(recorder, queries, layer, targets, settings)
     terms = relational_terms(queries, layer, matches, targets)
     assert terms.centre is not None and terms.quality is not None
     total, last = sum(len(target.labels) for target in targets), layer == len(queries.logits) - 1
