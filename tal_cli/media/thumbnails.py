@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from PIL import Image
 
+from tal_cli.media.frame_times import frame_times
 from tal_cli.media.reader import Reader
 from tal_cli.media.tasks import Progress
 
@@ -21,7 +23,8 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
 
     Result: `thumbnails`, a JPEG data URI or None for each time; `poster`, the middle one in `poster_width`; and of
     the video `width`, `height` (upright), `offset` (see Reader.player_offset), and FFmpeg's names of `container` and
-    `codec`, the latter also as people write it, `codec_name`.
+    `codec`, the latter also as people write it, `codec_name`; and `steps`, None where its frames have no index, else
+    what `frame_times` says of them, as `base` and `runs` of equal steps, [how many, step].
     """
     reader = Reader(path)
     times: list[float] = request["times"]
@@ -40,8 +43,15 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
     width, height = (reader.height, reader.width) if turned else (reader.width, reader.height)
     codec = reader.stream.codec_context.codec
     names = {"container": reader.container.format.name, "codec": codec.canonical_name, "codec_name": codec.long_name}
-    facts = {"width": width, "height": height, "offset": reader.player_offset}
+    facts = {"width": width, "height": height, "offset": reader.player_offset, "steps": _steps(reader)}
     return {"thumbnails": images, "poster": poster, **facts, **names}
+
+
+def _steps(reader: Reader) -> dict[str, Any] | None:
+    if not reader.can_jump:
+        return None
+    found = frame_times(reader.path, {}, lambda done, total: None)
+    return {"base": found["base"], "runs": [[len(list(alike)), step] for step, alike in groupby(found["steps"])]}
 
 
 def moments(reader: Reader, times: list[float], progress: Progress) -> Iterator[tuple[int, Any]]:

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from importlib import resources
 
-SHARED = ("elements", "span")
+SHARED = ("elements", "frames", "span", "bars", "timeline", "player")
 
 
 @cache

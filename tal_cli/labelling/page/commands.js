@@ -2,10 +2,13 @@
 
 import { outbox, post } from "./api.js";
 import { counted, newId, say, whisper } from "./dom.js";
-import { pause, player, playLoop, show } from "./player.js";
+import { revealLane, timeline } from "./lanes.js";
 import { dropLast } from "./record.js";
 import { change, changed, chosen, isPending, itemOf, readProject, segments, select, setting, state, take } from "./state.js";
-import { reveal, revealLane } from "./timeline.js";
+import { player } from "./video.js";
+
+const { pause, playPart, show } = player;
+const { reveal } = timeline;
 
 const IDLE = 400; // ms after which a nudged edge is sent
 
@@ -14,7 +17,7 @@ const IDLE = 400; // ms after which a nudged edge is sent
 export function step(by, how = "step") {
   if (!state.frames) return;
   if (state.edge) {
-    if (!player.loop) pause();
+    if (!player.part) pause();
     nudge(by);
     return;
   }
@@ -54,7 +57,7 @@ export function choose(item) {
   if (!item) return;
   whisper(describe(item));
   revealLane(item);
-  if (player.paused || !player.loop) goTo(state.frames.first(item.segment));
+  if (player.paused || !player.part) goTo(state.frames.first(item.segment));
 }
 export function nextSegment(by) {
   const list = segments();
@@ -129,7 +132,7 @@ export function holdEdge() {
   changed();
 }
 function edgeFrame(item) {
-  if (!player.paused || player.loop) return;
+  if (!player.paused || player.part) return;
   const frame = state.edge === "start" ? state.frames.first(item.segment) : state.frames.last(item.segment);
   show(frame, "jump").then(() => reveal(state.frames.edges[frame]));
 }
@@ -153,7 +156,7 @@ function nudge(by) {
   const map = state.annotations.has(item.id) ? state.annotations : state.suggestions;
   map.set(item.id, { ...item, segment });
   take([]);
-  if (player.loop) Object.assign(player.loop, loopOf(itemOf(item.id)));
+  if (player.part) Object.assign(player.part, loopOf(itemOf(item.id)));
   edgeFrame(itemOf(item.id));
   clearTimeout(timer);
   timer = setTimeout(commitEdge, IDLE);
@@ -226,7 +229,7 @@ function loopOf({ segment: [start, end] }) {
   return { first: frames.at(Math.max(0, start - pad) + 1e-6), last: frames.at(Math.min(frames.duration, end + pad) - 1e-6) };
 }
 export function loop() {
-  if (player.loop) {
+  if (player.part) {
     pause();
     changed();
     return;
@@ -234,7 +237,7 @@ export function loop() {
   const item = needed();
   if (!item) return;
   const { first, last } = loopOf(item);
-  playLoop(first, last);
+  playPart(first, last, true);
   changed();
 }
 

@@ -2,7 +2,7 @@
 
 import { clock as clockOf, find } from "./elements.js";
 
-export { counted, find, firstIndex, make, sharpen } from "./elements.js";
+export { counted, find, make, sharpen } from "./elements.js";
 export const clock = (seconds, digits = 3) => clockOf(seconds, digits);
 
 let fading = 0;

@@ -1,6 +1,6 @@
 // Plays a copy while it is made: what is encoded so far is fed to the player, piece by piece.
 
-import { open } from "./player.js";
+import { player } from "./video.js";
 
 let ends = null; // ends what is fed now
 export function stopGrowing() {
@@ -22,7 +22,7 @@ export async function playGrowing(id, duration) {
     const source = new MediaSource();
     const address = URL.createObjectURL(source);
     const opened = new Promise((resolve) => { source.addEventListener("sourceopen", resolve, { once: true }); });
-    open(address, 0);
+    player.open(address);
     await opened;
     URL.revokeObjectURL(address);
     const buffer = source.addSourceBuffer(`video/mp4; codecs="${codecOf(head)}"`);

@@ -2,8 +2,8 @@
 
 import { get } from "./api.js";
 import { clock, find } from "./dom.js";
+import { NAMES, timeline, total } from "./lanes.js";
 import { state } from "./state.js";
-import { NAMES, timeAt, total, width } from "./timeline.js";
 
 const AT_ONCE = 24; // pictures of one request
 const REST = 120; // ms that the mouse is still
@@ -63,8 +63,8 @@ function place({ clientX, target }) {
 export function listenToHover() {
   const lanes = find("#lanes"), overview = find("#overview");
   const inside = (event, one) => event.clientX - one.getBoundingClientRect().left - NAMES;
-  lanes.addEventListener("pointermove", (event) => over(event, timeAt(inside(event, lanes) + NAMES), state.view.to - state.view.from));
-  overview.addEventListener("pointermove", (event) => over(event, (inside(event, overview) / width()) * total(), total()));
+  lanes.addEventListener("pointermove", (event) => over(event, timeline.timeAt(inside(event, lanes) + NAMES), timeline.view.to - timeline.view.from));
+  overview.addEventListener("pointermove", (event) => over(event, (inside(event, overview) / timeline.width) * total(), total()));
   for (const one of [lanes, overview]) one.addEventListener("pointerleave", () => {
     clearTimeout(timer);
     tip.hidden = true;

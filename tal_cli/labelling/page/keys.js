@@ -2,24 +2,24 @@
 
 import { say } from "./dom.js";
 import * as commands from "./commands.js";
-import { changeSpeed, setSpeed, toggle } from "./player.js";
+import { timeline } from "./lanes.js";
 import { letGo, otherKey, press, release } from "./record.js";
 import { markAll, paint } from "./review.js";
 import { setting, state } from "./state.js";
-import { zoom } from "./timeline.js";
+import { player } from "./video.js";
 
 // name: what help says; keys: as `keyName` has them; run: what it does.
 export const COMMANDS = {
-  toggle: { name: "play, pause", keys: ["Space"], run: toggle },
+  toggle: { name: "play, pause", keys: ["Space"], run: player.toggle },
   back: { name: "one frame back", keys: ["ArrowLeft"], run: () => commands.step(-setting("step")) },
   forward: { name: "one frame forward", keys: ["ArrowRight"], run: () => commands.step(setting("step")) },
   bigBack: { name: "ten frames back", keys: ["Shift+ArrowLeft"], run: () => commands.step(-setting("big")) },
   bigForward: { name: "ten frames forward", keys: ["Shift+ArrowRight"], run: () => commands.step(setting("big")) },
   farBack: { name: "10 seconds back", keys: ["PageUp"], run: () => commands.far(-setting("far")) },
   farForward: { name: "10 seconds forward", keys: ["PageDown"], run: () => commands.far(setting("far")) },
-  slower: { name: "slower", keys: ["-", "NumpadSubtract"], run: () => changeSpeed(-1) },
-  faster: { name: "faster", keys: ["+", "=", "Shift++", "NumpadAdd"], run: () => changeSpeed(1) },
-  normal: { name: "speed ×1", keys: ["_", "Shift+_", "Shift+-", "Shift+NumpadSubtract", "Shift+NumpadAdd"], run: () => setSpeed(1) },
+  slower: { name: "slower", keys: ["-", "NumpadSubtract"], run: () => player.changeSpeed(-1) },
+  faster: { name: "faster", keys: ["+", "=", "Shift++", "NumpadAdd"], run: () => player.changeSpeed(1) },
+  normal: { name: "speed ×1", keys: ["_", "Shift+_", "Shift+-", "Shift+NumpadSubtract", "Shift+NumpadAdd"], run: () => player.setSpeed(1) },
   subject: { name: "active subject, by place", keys: ["Shift+1 … 9"], fixed: true },
   nobody: { name: "no subject", keys: ["Shift+0"], fixed: true },
   next: { name: "next segment", keys: ["ArrowDown"], run: () => commands.nextSegment(1) },
@@ -49,8 +49,8 @@ export const COMMANDS = {
   redo: { name: "redo", keys: ["Mod+Shift+z", "Mod+y"], run: () => commands.undo("redo") },
   nextVideo: { name: "next video", keys: ["Mod+ArrowDown"] },
   previousVideo: { name: "previous video", keys: ["Mod+ArrowUp"] },
-  zoomIn: { name: "enlarge the timeline", keys: ["."], run: () => zoom(0.5) },
-  zoomOut: { name: "more of the timeline", keys: [","], run: () => zoom(2) },
+  zoomIn: { name: "enlarge the timeline", keys: ["."], run: () => timeline.zoom(0.5) },
+  zoomOut: { name: "more of the timeline", keys: [","], run: () => timeline.zoom(2) },
   stop: { name: "stop: form, edge, open bouts, selection", keys: ["Escape"] },
   help: { name: "all keys", keys: ["?", "Shift+?", "F1"] },
 };

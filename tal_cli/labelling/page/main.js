@@ -6,10 +6,11 @@ import { Frames } from "./frames.js";
 import { ask, open, openBouts, showConflict, showExport, showForeign, showForm, showKeys } from "./dialogs.js";
 import { makeProxy, receiveJob, showSuggest, showTrain } from "./jobs.js";
 import { askWith, COMMANDS, listenToKeys } from "./keys.js";
+import { setWave, timeline, viewWith } from "./lanes.js";
 import { showLabels } from "./labels.js";
 import * as commands from "./commands.js";
 import { checkQueue, listenToPanels, nextItem, readQueue, showCounting, showFrame, videosWith } from "./panels.js";
-import { hasCallback, open as openMedia, pause, player, setSpeed, told as framesKnown } from "./player.js";
+import { hasCallback } from "./player.js";
 import { playGrowing, stopGrowing } from "./growing.js";
 import { listenToHover } from "./hover.js";
 import { formWith, hideMenu, listenToPointer } from "./pointer.js";
@@ -17,11 +18,13 @@ import { dropAll, endAll, restoreOpen } from "./record.js";
 import { flush, forget, seen, stopPainting } from "./review.js";
 import { listenToTheme, showSettings } from "./settings.js";
 import { changed, follow, onConflict, readProject, receive, reload, select, state } from "./state.js";
-import { drawPlayhead, scheduled, setView, setWave, viewWith } from "./timeline.js";
+import { player } from "./video.js";
 
 const FIRST_VIEW = 60; // seconds
 const WAVE_REST = 250; // ms
 const video = player.element;
+const { pause } = player;
+const { setView } = timeline;
 
 // ---- videos
 
@@ -35,12 +38,12 @@ async function openVideo(id) {
   state.suggestions = new Map();
   state.reviewed = [];
   select([]);
-  setSpeed(1);
+  player.setSpeed(1);
   setWave(null);
   notice("");
   restoreOpen();
   stopGrowing();
-  openMedia(`/api/videos/${id}/media`, wanted.offset || 0);
+  player.open(`/api/videos/${id}/media`, { frames: null, offset: wanted.offset || 0 });
   sessionStorage.setItem("tal label video", id);
   setView(0, Math.min(FIRST_VIEW, wanted.duration || FIRST_VIEW));
   await Promise.all([reload(), readFrames(id)]).catch((error) => say(error.message, "error"));
@@ -60,7 +63,7 @@ async function readFrames(id) {
   await readProject(); // only now the video's facts are known
   if (state.video?.id !== id) return;
   state.frames = frames;
-  framesKnown(state.video.offset ?? 0);
+  player.know(frames, state.video.offset ?? 0);
   changed();
 }
 
@@ -71,7 +74,7 @@ function readWaveSoon() {
   if (state.video?.sound && state.frames) wave = setTimeout(readWave, WAVE_REST);
 }
 async function readWave() {
-  const { id } = state.video, { view, frames } = state;
+  const { id } = state.video, { frames } = state, { view } = timeline;
   const around = view.to - view.from;
   const from = Math.max(0, view.from - around), to = Math.min(frames.duration, view.to + around);
   try {
@@ -120,7 +123,7 @@ function offer(text) {
 async function playMeanwhile() {
   const { id } = state.video;
   if (!state.frames || !(await playGrowing(id, state.frames.duration)) || state.video?.id !== id) return;
-  framesKnown(0);
+  player.know(state.frames, 0);
   notice("");
   say("the copy plays as far as it is made, without sound; labels count already");
 }
@@ -153,7 +156,7 @@ function checkBlack() {
 
 async function stop() {
   if (!find("#menu").hidden) hideMenu();
-  else if (player.loop) pause();
+  else if (player.part) pause();
   else if (commands.letEdgeGo()) say("let go");
   else if (stopPainting()) say("F8 is let go");
   else if (state.open.size) {
@@ -190,7 +193,7 @@ function listenToDivider() {
   const keep = (height) => {
     set(height);
     localStorage.setItem("tal label bottom", String(height));
-    scheduled();
+    timeline.schedule();
   };
   divider.addEventListener("pointerdown", (event) => {
     divider.setPointerCapture(event.pointerId);
@@ -212,10 +215,11 @@ async function start() {
   const project = await readProject();
   outbox.open(project);
   outbox.listeners.push(changed);
-  player.onPresented = (frame, how) => {
+  player.onFrame = (frame, how) => {
+    state.frame = frame;
     seen(frame, how);
     showFrame();
-    drawPlayhead();
+    timeline.drawPlayhead();
   };
   Object.assign(COMMANDS.form, { run: showForm });
   Object.assign(COMMANDS.labels, { run: showLabels });
@@ -272,7 +276,7 @@ async function hear(event) {
     stopGrowing();
     const frame = state.frame;
     await readProject();
-    openMedia(`/api/videos/${event.video}/media?proxy=${Date.now()}`, state.video.offset ?? 0);
+    player.open(`/api/videos/${event.video}/media?proxy=${Date.now()}`, { offset: state.video.offset ?? 0 });
     video.addEventListener("loadeddata", () => commands.goTo(frame), { once: true });
   } else if (event.event === "indexed" && event.video !== state.video?.id) readProject();
 }

@@ -1,15 +1,15 @@
 // The lists beside the video and the line below it.
 
 import { get, outbox, post } from "./api.js";
-import { colourOf } from "./bars.js";
 import { clock, counted, find, make, say } from "./dom.js";
 import { describe, goTo } from "./commands.js";
 import { frameOf } from "./frames.js";
-import { play, player, toggle } from "./player.js";
+import { timeline } from "./lanes.js";
 import { press, release } from "./record.js";
 import { share, toggleRecording } from "./review.js";
+import { colourOf } from "./segments.js";
 import { changed, chosen, follow, setting, state } from "./state.js";
-import { reveal } from "./timeline.js";
+import { player } from "./video.js";
 
 export let queue = [];
 let openVideo = () => {};
@@ -30,7 +30,7 @@ function showVideos() {
     return { id: video.id, name: video.name, isCurrent, problem: video.problem, seen: seen ? `${Math.floor(seen * 100 + 1e-6)} %${seen > 0.9999 ? " ✓" : ""}` : "–" };
   });
   fill(find("#videos"), rows, (row) => make("li", {}, make("button", { type: "button", "aria-current": String(row.isCurrent), title: row.problem || row.name, onclick: () => openVideo(row.id) },
-    make("span", { class: "name" }, make("bdi", {}, row.name)), make("span", { class: "count" }, row.problem ? "unreadable" : row.seen))));
+    make("span", { class: "name" }, row.name.split(/(?<=[_.])/).flatMap((part) => [part, make("wbr")])), make("span", { class: "count" }, row.problem ? "unreadable" : row.seen))));
 }
 
 function showLabels() {
@@ -125,8 +125,8 @@ export async function openItem(item) {
   if (item.video !== state.video.id && !(await openVideo(item.video))) return;
   say(`${current + 1} of ${queue.length}: ${item.why}`);
   await goTo(state.frames.at(Math.max(0, item.from - 2) + 1e-6));
-  reveal(item.from);
-  play();
+  timeline.reveal(item.from);
+  player.play();
 }
 export function nextItem(by) {
   const place = current < 0 ? 0 : current + by;
@@ -173,7 +173,7 @@ export function typeTime() {
 
 export function listenToPanels() {
   find("#time").addEventListener("click", () => state.frames && typeTime());
-  find("#play").addEventListener("click", toggle);
+  find("#play").addEventListener("click", player.toggle);
   find("#recording").addEventListener("click", toggleRecording);
   // After a click the keys belong to the video again.
   document.addEventListener("pointerup", () => {

@@ -2,21 +2,17 @@
 
 import { find, make, newId, say } from "./dom.js";
 import * as commands from "./commands.js";
-import { show } from "./player.js";
 import { change, chosen, isPending, segments, select, state, take } from "./state.js";
-import { drag, laneAt, lanes, laneOf, laneTop, LANE, NAMES, reviewedTop, RULER, scheduled, setView, timeAt, total, width, xOf, zoom } from "./timeline.js";
+import { drag, laneAt, lanes, laneOf, laneTop, LANE, NAMES, reviewedTop, timeline, total } from "./lanes.js";
+import { player } from "./video.js";
 
 const NEAR = 6; // pixels
-const box = find("#timeline");
-const canvas = find("#lanes");
+const { canvas, position, schedule, timeAt, x: xOf } = timeline;
+const { show } = player;
 const overview = find("#overview");
 const menu = find("#menu");
 let doing = null; // what the pointer drags
 
-function position(event) {
-  const area = canvas.getBoundingClientRect();
-  return [event.clientX - area.left, event.clientY - area.top];
-}
 const edgeAt = (x) => state.frames.nearest(Math.max(0, Math.min(total(), timeAt(x))));
 
 function hit(x, y) {
@@ -43,7 +39,7 @@ function down(event) {
   document.activeElement?.blur?.();
   canvas.setPointerCapture(event.pointerId);
   const found = hit(x, y);
-  if (y < RULER) doing = { kind: "scrub" };
+  if (y < 0) doing = { kind: "scrub" };
   else if (event.altKey) doing = { kind: "box", from: [x, y] };
   else if (y >= reviewedTop() - 3) doing = { kind: "review", from: edgeAt(x), wipe: event.shiftKey || isReviewed(timeAt(x)) };
   else if (found?.edge) {
@@ -70,7 +66,7 @@ function move(event) {
   const [x, y] = position(event);
   if (!doing) {
     const found = state.frames && x >= NAMES ? hit(x, y) : null;
-    canvas.style.cursor = found?.edge ? "ew-resize" : y < RULER ? "col-resize" : "default";
+    canvas.style.cursor = found?.edge ? "ew-resize" : y < 0 ? "col-resize" : "default";
     return;
   }
   const edge = edgeAt(x);
@@ -84,7 +80,7 @@ function move(event) {
     doing.to = edge;
     drag.ghost = { box: [xOf(edges[doing.from]), reviewedTop() - 2, x, reviewedTop() + 14] };
   } else if (doing.kind === "edge") moveEdge(x, edge, event.shiftKey);
-  scheduled();
+  schedule();
 }
 function moveEdge(x, edge, both) {
   const { item, segment } = doing;
@@ -149,16 +145,7 @@ function up(event) {
     select(caught.map((item) => item.id));
     say(`${caught.length} selected`);
   }
-  scheduled();
-}
-
-function wheel(event) {
-  event.preventDefault();
-  const [x] = position(event);
-  const span = state.view.to - state.view.from;
-  const amount = event.deltaY || event.deltaX;
-  if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) setView(state.view.from + (amount / width()) * span, state.view.to + (amount / width()) * span);
-  else zoom(amount > 0 ? 1.25 : 0.8, Math.max(0, timeAt(Math.max(x, NAMES))));
+  schedule();
 }
 
 // A segment's menu has all of its commands.
@@ -194,8 +181,8 @@ function scrub(event) {
   const area = overview.getBoundingClientRect();
   const share = (event.clientX - area.left - NAMES) / (area.width - NAMES);
   const time = Math.max(0, Math.min(1, share)) * total();
-  const span = state.view.to - state.view.from;
-  setView(time - span / 2, time + span / 2);
+  const { from, to } = timeline.view;
+  timeline.setView(time - (to - from) / 2, time + (to - from) / 2);
   show(state.frames.at(time), "jump");
 }
 
@@ -203,8 +190,7 @@ export function listenToPointer() {
   canvas.addEventListener("pointerdown", down);
   canvas.addEventListener("pointermove", move);
   canvas.addEventListener("pointerup", up);
-  canvas.addEventListener("pointercancel", () => { doing = null; drag.ghost = null; scheduled(); });
-  box.addEventListener("wheel", wheel, { passive: false });
+  canvas.addEventListener("pointercancel", () => { doing = null; drag.ghost = null; schedule(); });
   canvas.addEventListener("contextmenu", showMenu);
   overview.addEventListener("pointerdown", scrub);
   overview.addEventListener("pointermove", scrub);

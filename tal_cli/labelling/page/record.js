@@ -1,8 +1,8 @@
 // Label keys: a tap begins a bout and the next one ends it; held, it lasts from press to release.
 
 import { say, whisper, newId } from "./dom.js";
-import { frameOnScreen, player } from "./player.js";
 import { change, changed, chosen, isPending, labelOf, setting, state } from "./state.js";
+import { player } from "./video.js";
 
 const HOLD = 350; // ms from which on a press is no tap
 const BOUNCE = 80; // ms between presses that are one
@@ -13,7 +13,7 @@ export const keyOf = (label, subject) => `${label}\n${subject ?? ""}`;
 const segmentOf = (first, end) => [state.frames.edges[first], state.frames.edges[end]];
 
 // The frame of an event: the one that was on screen.
-export const frameOfEvent = (event) => frameOnScreen(event.timeStamp, setting("reaction"));
+export const frameOfEvent = (event) => player.frameOnScreen(event.timeStamp, setting("reaction"));
 
 export function press(label, event) {
   if (!state.frames) {

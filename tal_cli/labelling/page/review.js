@@ -1,8 +1,8 @@
 // What has been looked at: with recording on, what is played at up to ×4 or stepped through becomes reviewed.
 
 import { find, say } from "./dom.js";
-import { player } from "./player.js";
 import { change, changed, setting, state } from "./state.js";
+import { player } from "./video.js";
 
 const FASTEST = 4;
 const FLUSH = 2000; // ms, while it goes on

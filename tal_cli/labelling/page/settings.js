@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { find, make, say } from "./dom.js";
 import { changed, DEFAULTS, setting, state } from "./state.js";
-import { readColours } from "./timeline.js";
+import { readColours } from "./lanes.js";
 
 export function saveSettings(some) {
   state.project.settings = { ...state.project.settings, ...some };

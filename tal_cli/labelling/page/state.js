@@ -15,7 +15,6 @@ export const state = {
   subject: null,
   recording: true,
   frame: 0, // on screen
-  view: { from: 0, to: 10 }, // seconds
   open: new Map(), // bouts that have begun: key -> { id, label, subject, first }
 };
 

@@ -25,7 +25,7 @@ from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import printable
 
-SCRIPTS = ("base", "filter", "player", "timeline", "table", "video", "index", "main")
+SCRIPTS = ("base", "filter", "stage", "lanes", "table", "video", "index", "main")
 # Browsers limit the length of strings, and keep the whole page in memory.
 MOST_EMBEDDED = 256 << 20
 # Problems of further videos are reported in one line.

@@ -44,7 +44,8 @@ class Stills:
 
     thumbnails: data URIs. shown: for each segment the index of its thumbnail, or None. poster: one larger image. width,
     height: size of the upright video. offset: difference of a browser's clock to the times. unplayable: codec or
-    container that no browser plays, such as "MPEG-4 part 2"; empty if some do. problem: reason for missing stills.
+    container that no browser plays, such as "MPEG-4 part 2"; empty if some do. steps: times of the frames, see
+    `tal_cli.media.thumbnails.look`. problem: reason for missing stills.
     """
 
     thumbnails: Sequence[str | None] = ()
@@ -54,6 +55,7 @@ class Stills:
     height: int = 9
     offset: float = 0.0
     unplayable: str = ""
+    steps: Mapping[str, Any] | None = None
     problem: str = ""
 
 
@@ -74,6 +76,7 @@ def take_stills(path: str, segments: Sequence[Segment], duration: float, progres
         seen["height"],
         seen["offset"],
         unplayable(seen["container"], seen["codec"], seen["codec_name"]),
+        seen["steps"],
     )
 
 
@@ -136,7 +139,8 @@ def video_json(
         "frames": detections.frames,
         "width": stills.width,
         "height": stills.height,
-        "offset": round(stills.offset, DECIMALS),
+        "offset": stills.offset,
+        "steps": stills.steps,
         "segments": [
             # Unrounded: the page rounds once, as the table does.
             [labels[s.label], s.start, s.end, s.score]

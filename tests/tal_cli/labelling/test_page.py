@@ -252,6 +252,18 @@ def test_the_screen_at_its_smallest(page: LabelPage) -> None:
         " && !(item.textContent.trim() || item.getAttribute('aria-label') || item.title)).map((item) => item.outerHTML)"
     )
     assert names == []
+    # A long name of a video takes nothing from the rest.
+    page.page.evaluate("document.querySelector('#title').textContent = 'long '.repeat(100)")
+    assert page.page.locator("#finish").bounding_box()["x"] < 1000
+
+
+def test_names_are_shortened_only_if_they_must_be(page: LabelPage) -> None:
+    names = ["walk", "a long name begins", "a long name begun", "x a long name begins", "one that ends in 1"]
+    script = "(names) => import('/static/names.js').then((m) => [...m.shortened(names, (one) => one.length < 13)])"
+    texts = dict(page.page.evaluate(script, names))
+    assert list(texts) == names and len(set(texts.values())) == len(names)
+    assert texts["walk"] == "walk" and texts["a long name begins"] == "a long name…"
+    assert all(len(text) < 13 for text in texts.values())
 
 
 def test_what_a_killed_server_did_not_take_is_sent_to_the_next(browser: Any, folder: Path, tmp_path: Path) -> None:

@@ -324,7 +324,7 @@ def test_certain_segments_are_stronger_and_lanes_show_the_truth(tab: Tab, folder
 def test_the_timeline_seeks_and_selects(tab: Tab, folder: Path) -> None:
     page = tab.open(folder / "one.html")
     tab.ready()
-    canvas = page.locator(".timeline canvas")
+    canvas = page.locator(".timeline canvas").first
     box = canvas.bounding_box()
     canvas.click(position={"x": box["width"] * 2.8 / 4, "y": 10})
     tab.wait_for_time(2.8)

@@ -92,23 +92,3 @@ function recolour(root) {
     element.style.setProperty("--c", colourOf(Number(element.dataset.label)));
   }
 }
-
-// One bar of a timeline; labels of the second round of colours carry stripes.
-function drawBar(pen, label, x, y, width, height) {
-  pen.fillStyle = colourOf(label);
-  pen.beginPath();
-  pen.roundRect(x, y, width, height, Math.min(3, width / 2));
-  pen.fill();
-  if (!labels[label].round) return;
-  pen.save();
-  pen.clip();
-  pen.strokeStyle = state.dark ? "#0008" : "#fffa";
-  pen.lineWidth = 2;
-  pen.beginPath();
-  for (let at = x - height; at < x + width; at += 6) {
-    pen.moveTo(at, y + height);
-    pen.lineTo(at + height, y);
-  }
-  pen.stroke();
-  pen.restore();
-}

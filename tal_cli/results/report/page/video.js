@@ -3,8 +3,9 @@
 function openVideo(number, time) {
   const video = videoData(number);
   video.thumbnailOf = (index) => held(`thumbnails-${number}`)[video.thumbnails[index]];
-  const player = makePlayer(video, number);
-  const timeline = makeTimeline(video, player, select);
+  const stage = makeStage(video, number);
+  const lanes = makeLanes(video, stage, select);
+  const { player } = stage;
   const table = makeTable(video, select, play);
   const present = new Set([...video.segments, ...video.truth].map((item) => item[LABEL]));
   const filter = makeFilter([...present], () => countLabels(video.segments), video.segments.map((segment) => segment[SCORE]));
@@ -13,13 +14,13 @@ function openVideo(number, time) {
   const button = (shape, name, key, act) => make("button", { type: "button", onclick: act, "aria-label": name, title: `${name} (${key})` }, icon(shape));
   const transport = make("div", { class: "transport" },
     button("previous", "Previous segment", "p", () => step(-1)),
-    button("play", "Play or pause", "space", () => player.toggle()),
+    button("play", "Play or pause", "space", stage.toggle),
     button("next", "Next segment", "n", () => step(1)),
     button("start", "Play the segment, then stop", "s", () => play(here())),
     shownTime,
     button("link", "Copy the link to this moment", "c", copyLink));
-  const stage = make("div", { class: "stage" }, player.root, make("div", { class: "under" }, transport, now));
-  const root = make("div", { class: "view" }, make("div", { class: "top" }, stage, filter.root), timeline.root, table.root);
+  const above = make("div", { class: "stage" }, stage.root, make("div", { class: "under" }, transport, now));
+  const root = make("div", { class: "view" }, make("div", { class: "top" }, above, filter.root), lanes.root, table.root);
 
   // Segments shown at this moment, best first.
   function current(at) {
@@ -27,8 +28,8 @@ function openVideo(number, time) {
       .sort((a, b) => video.segments[b][SCORE] - video.segments[a][SCORE]);
   }
   let lastNow = "";
-  player.watch((at) => {
-    shownTime.textContent = `${clock(at)} / ${clock(video.duration)}`;
+  stage.watch((at) => {
+    shownTime.textContent = `${clock(at)} / ${clock(video.duration)}${player.speed === 1 ? "" : ` ×${player.speed}`}`;
     const best = current(at).slice(0, 6);
     const key = `${state.dark} ${best.join(" ")}`;
     if (key === lastNow) return;
@@ -43,12 +44,12 @@ function openVideo(number, time) {
   function select(index) {
     chosen = index;
     const [label, start, end, score] = video.segments[index];
-    timeline.choose(index);
+    lanes.choose(index);
     table.choose(index);
-    player.seek(start);
-    player.show(video.thumbnailOf(index));
+    stage.seek(start);
+    stage.show(video.thumbnailOf(index));
     remember(start);
-    stage.scrollIntoView({ block: "nearest" }); // where the window is too low for a stage that stays
+    above.scrollIntoView({ block: "nearest" }); // where the window is too low for a stage that stays
     say(`${labels[label].name}, ${clock(start)} to ${clock(end)}, score ${fixed(score)}`);
   }
   function play(index) {
@@ -57,17 +58,17 @@ function openVideo(number, time) {
       return;
     }
     select(index);
-    player.play(video.segments[index][END]);
+    stage.play(video.segments[index]);
   }
   // The chosen segment, if the video is in it or at its end, else the best of those at this moment.
   function here() {
-    const at = player.time;
+    const at = stage.time;
     if (chosen !== null && video.segments[chosen][START] <= at + 0.3 && at <= video.segments[chosen][END] + 0.3) return chosen;
     return current(at)[0] ?? null;
   }
   // The next segment shown after the chosen one, if that is where the video is, else after this moment; or before it.
   function step(direction) {
-    const at = player.time;
+    const at = stage.time;
     const shown = video.segments.map((_, index) => index).filter((index) => isShown(video.segments[index]));
     const starts = (index) => video.segments[index][START];
     const place = chosen !== null && Math.abs(starts(chosen) - at) < 0.3 ? shown.indexOf(chosen) : -1;
@@ -82,28 +83,29 @@ function openVideo(number, time) {
     writePlace(number, at);
   }
   function copyLink() {
-    remember(player.time);
+    remember(stage.time);
     const copied = navigator.clipboard ? navigator.clipboard.writeText(location.href) : Promise.reject();
     copied.then(() => say("Link copied", true), () => say("The link is in the address bar", true));
   }
-  const follow = () => { filter.follow(); timeline.follow(); table.follow(); recolour(root); player.seek(player.time); };
-  const stop = onChange(() => { filter.follow(); timeline.follow(); table.follow(); recolour(root); lastNow = ""; });
-  const frame = 1 / (video.fps || 25);
+  const follow = () => { filter.follow(); lanes.follow(); table.follow(); recolour(root); stage.seek(stage.time); };
+  const stop = onChange(() => { filter.follow(); lanes.follow(); table.follow(); recolour(root); lastNow = ""; });
   const keys = {
-    " ": () => player.toggle(),
-    ArrowLeft: (event) => player.seek(player.time - (event.shiftKey ? 5 : 1)),
-    ArrowRight: (event) => player.seek(player.time + (event.shiftKey ? 5 : 1)),
-    ",": () => { player.pause(); player.seek(player.time - frame); },
-    ".": () => { player.pause(); player.seek(player.time + frame); },
+    " ": stage.toggle,
+    ArrowLeft: (event) => stage.seek(stage.time - (event.shiftKey ? 5 : 1)),
+    ArrowRight: (event) => stage.seek(stage.time + (event.shiftKey ? 5 : 1)),
+    ",": () => stage.step(-1),
+    ".": () => stage.step(1),
+    "<": () => player.changeSpeed(-1),
+    ">": () => player.changeSpeed(1),
     n: () => step(1),
     p: () => step(-1),
     s: () => play(here()),
-    Home: () => player.seek(0),
-    End: () => player.seek(video.duration),
-    "+": () => timeline.zoom(0.5),
-    "=": () => timeline.zoom(0.5),
-    "-": () => timeline.zoom(2),
-    0: () => timeline.zoom(0),
+    Home: () => stage.seek(0),
+    End: () => stage.seek(video.duration),
+    "+": () => lanes.timeline.zoom(0.5, stage.time),
+    "=": () => lanes.timeline.zoom(0.5, stage.time),
+    "-": () => lanes.timeline.zoom(2, stage.time),
+    0: () => lanes.timeline.setView(0, video.duration),
     c: copyLink,
   };
   return {
@@ -112,9 +114,9 @@ function openVideo(number, time) {
     facts: [clock(video.duration), video.fps ? `${Number(video.fps.toFixed(2))} fps` : null, page.run.model, page.run.threshold].filter(Boolean).join(" · "),
     start() {
       follow();
-      player.seek(time || 0);
+      stage.seek(time || 0);
     },
-    seek: (at) => player.seek(at),
-    close() { stop(); player.close(); timeline.close(); table.close(); hideTip(); },
+    seek: (at) => stage.seek(at),
+    close() { stop(); stage.close(); lanes.close(); table.close(); hideTip(); },
   };
 }

@@ -1,8 +1,8 @@
 // The times of a video's frames. Frame i is shown from edges[i] to edges[i + 1], in seconds after frame 0.
 
-import { firstIndex } from "./dom.js";
+import { firstIndex } from "./elements.js";
 
-const DIGITS = 1e6;
+const rounded = (seconds) => Math.round(seconds * 1e6) / 1e6;
 
 export class Frames {
   constructor(edges) {
@@ -44,6 +44,21 @@ export class Frames {
     return segment[0] === segment[1] ? this.first(segment) : this.clamp(this.nearest(segment[1]) - 1);
   }
 
+  static even(count, duration) {
+    const frames = Math.max(1, count);
+    return new Frames(Float64Array.from({ length: frames + 1 }, (_, place) => (place * duration) / frames));
+  }
+
+  // From runs of equal steps, [how many, step], in units of `over / under` seconds.
+  static ofRuns({ base: [over, under], runs }) {
+    const edges = [0];
+    let stamp = 0;
+    for (const [count, step] of runs) {
+      for (let each = 0; each < count; each += 1) edges.push(rounded(((stamp += step) * over) / under));
+    }
+    return new Frames(Float64Array.from(edges));
+  }
+
   // From unsigned LEB128 steps in units of `base` ("1/12800") seconds.
   static unpack(bytes, base, count) {
     const [over, under] = base.split("/").map(Number);
@@ -54,7 +69,7 @@ export class Frames {
       scale *= 128;
       if (byte < 0x80) {
         stamp += value;
-        edges[place] = Math.round((stamp * over / under) * DIGITS) / DIGITS;
+        edges[place] = rounded((stamp * over) / under);
         place += 1;
         value = 0;
         scale = 1;

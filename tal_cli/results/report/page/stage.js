@@ -1,6 +1,6 @@
-// The video element, or what stands in for it: either way there is a time, and moving it moves everything.
+// The player, or what stands in for it: either way there is a time, and moving it moves everything.
 
-function makePlayer(video, number) {
+function makeStage(video, number) {
   const { poster } = page.videos[number];
   const element = make("video", { controls: true, preload: "metadata", playsinline: true, poster, "aria-label": `Video ${video.name}` });
   // The poster shows the best segment; a loaded video shows the moment that the clock tells.
@@ -12,45 +12,52 @@ function makePlayer(video, number) {
   const root = make("div", { class: "player" }, element, notice);
   root.style.setProperty("--ratio", `${video.width} / ${video.height}`);
   const watchers = [];
-  let wanted = 0; // the time, as long as the element has none
+  let wanted = 0; // the time asked for last
   let address = null;
-  let ticking = 0;
-  let last = null; // the time at which to stop
 
   const isLoaded = () => element.readyState > 0;
-  const player = {
-    root,
+  // Where the file was not read, its frames are taken to lie evenly.
+  const frames = video.steps ? Frames.ofRuns(video.steps) : Frames.even(video.frames, video.duration);
+  const player = makePlayer(element, {
+    say: (text) => say(text, true),
+    onFrame: tell,
+    onChange: tell,
+  });
+
+  function tell() {
+    watchers.forEach((watcher) => watcher(stage.time));
+  }
+  const frameAt = (time) => frames.at(time + 1e-6);
+  const stage = {
+    root, player, frames,
+    // The time asked for, as long as its frame is the one shown, else the time of the frame.
     get time() {
-      return isLoaded() ? Math.max(0, element.currentTime - video.offset) : wanted;
-    },
-    get paused() {
-      return element.paused;
+      return frameAt(wanted) === player.target ? wanted : frames.edges[player.target];
     },
     seek(time) {
-      last = null;
+      player.part = null;
       wanted = Math.max(0, Math.min(time, video.duration));
-      if (isLoaded()) element.currentTime = wanted + video.offset;
+      player.show(frameAt(wanted));
       tell();
+    },
+    step(by) {
+      player.pause();
+      stage.seek(frames.edges[frames.clamp(player.target + by)]);
     },
     // Where nothing plays, a thumbnail stands for the moment.
     show(thumbnail) {
       if (!element.videoWidth) element.poster = thumbnail || poster || "";
     },
     toggle() {
-      if (!isLoaded()) say("There is no video to play", true);
-      else if (element.paused) element.play().catch(() => {});
-      else element.pause();
+      if (isLoaded()) player.toggle();
+      else say("There is no video to play", true);
     },
-    // From here to that time.
-    play(end) {
-      if (!isLoaded()) return;
-      last = end;
-      element.play().catch(() => {});
+    // A segment, then stop.
+    play([, start, end]) {
+      if (isLoaded()) player.playPart(frameAt(start), frames.last([start, end]));
     },
-    pause: () => element.pause(),
     watch: (watcher) => watchers.push(watcher),
     close() {
-      cancelAnimationFrame(ticking);
       element.pause();
       element.removeAttribute("src");
       element.load();
@@ -58,23 +65,8 @@ function makePlayer(video, number) {
     },
   };
 
-  function tell() {
-    const late = player.time - last;
-    if (last !== null && late >= 0) {
-      const end = last;
-      last = null;
-      if (late < 1) { // else somebody has moved on in the video
-        element.pause();
-        player.seek(end);
-        return;
-      }
-    }
-    watchers.forEach((watcher) => watcher(player.time));
-  }
-  function tick() {
-    tell();
-    if (!element.paused && !element.ended) ticking = requestAnimationFrame(tick);
-  }
+  player.know(frames, video.offset);
+
   function open(blob) {
     if (address) URL.revokeObjectURL(address);
     address = URL.createObjectURL(blob);
@@ -94,11 +86,9 @@ function makePlayer(video, number) {
     notice.hidden = true;
     element.controls = true;
     if (!element.videoWidth) complain("The browser plays the sound of this video but not its images.");
-    if (wanted) element.currentTime = wanted + video.offset;
+    if (wanted) player.show(frameAt(wanted));
     tell();
   });
-  element.addEventListener("play", tick);
-  for (const event of ["timeupdate", "seeking", "seeked", "pause"]) element.addEventListener(event, tell);
   element.addEventListener("error", () => {
     if (!element.getAttribute("src")) return;
     if (video.unplayable && !address) complain(`Browsers do not play ${video.unplayable}. An MP4 file, such as --overlay makes, can take its place.`);
@@ -108,7 +98,7 @@ function makePlayer(video, number) {
   if (video.embedded) open(embedded(number));
   else if (video.source) element.src = video.source;
   else complain(video.problem ? `${video.path}: ${video.problem}` : "The video is not known.");
-  return player;
+  return stage;
 }
 
 // The video embedded in the page, from base64 in pieces: one string for all would need twice its size.
