@@ -38,6 +38,24 @@ def best_threshold(true: Flags, scores: Floats, thresholds: Iterable[float] | No
     return float(scores[order][ends[best]]), float(f1[best])
 
 
+def shared_threshold(true: Flags, scores: Floats) -> tuple[float, float]:
+    """The one score from which the mean of the labels' F1 is largest, and that mean; scores of 0 never count; [F, L].
+
+    V-TRACE's `tuned_global`, of all scores there are instead of 512 quantiles of them.
+    """
+    levels = np.unique(scores[scores > 0])
+    if not len(levels):
+        return 0.0, 0.0
+    f1 = np.zeros(len(levels))
+    for is_true, told in zip(true.T, scores.T, strict=True):
+        order = np.argsort(told, kind="stable")
+        first = np.searchsorted(told[order], levels)
+        hits = np.append(np.cumsum(is_true[order][::-1])[::-1], 0)[first]
+        f1 += 2 * hits / np.maximum(len(told) - first + is_true.sum(), 1)
+    best = int(np.argmax(f1))
+    return float(levels[best]), float(f1[best]) / true.shape[1]
+
+
 def smoothed(scores: Floats, frames: int) -> Floats:
     """Means over `frames` frames around each, of one video, cut at its ends, [F, L]."""
     half = frames // 2

@@ -20,7 +20,7 @@ from tal_cli.datasets.annotations import Annotations, VideoAnnotation
 from tal_cli.datasets.formats.values import last_end
 from tal_cli.evaluation.behaviour.banos import banos, means
 from tal_cli.evaluation.behaviour.bouts import bout_counts
-from tal_cli.evaluation.behaviour.frame_scores import best_threshold, counts_of
+from tal_cli.evaluation.behaviour.frame_scores import best_threshold, counts_of, shared_threshold
 from tal_cli.evaluation.matching import Floats
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.evaluation.reviewed import on_reviewed
@@ -38,6 +38,7 @@ class FrameEvaluation:
         counts: frames, by label; labels are those with ground truth.
         precision: average precision of frames, by label.
         best: the score from which F1 of frames is largest, and that F1, by label.
+        shared: the one score from which the mean F1 of all labels is largest, and that mean.
         banos: the behaviour annotation score of what is shown, by label; nan where there is nothing to measure.
         bouts: by tIoU threshold, and by label.
         ignored: number of predictions of other labels.
@@ -49,6 +50,7 @@ class FrameEvaluation:
     counts: Mapping[str, Counts]
     precision: Mapping[str, float]
     best: Mapping[str, tuple[float, float]]
+    shared: tuple[float, float]
     banos: Mapping[str, Mapping[str, float]]
     bouts: Mapping[float, Mapping[str, Counts]]
     ignored: int
@@ -70,6 +72,8 @@ class FrameEvaluation:
         return {
             **{name: _mean(row[name] for row in per_label.values()) for name in ("precision", "recall", "f1")},
             "mAP": _mean(self.precision.values()),
+            "best_score": self.shared[0],
+            "best_f1": self.shared[1],
             "bout_f1": {
                 f"{level:.6g}": _mean(each.f1 for each in found.values()) for level, found in self.bouts.items()
             },
@@ -143,7 +147,8 @@ def evaluate_frames(
     thresholds = {label: score.get(label, 0.0) for label in labels}
     frames = int(seen.any(axis=1).sum())
     scores_of = {label: means([video[place] for video in judged]) for place, label in enumerate(labels)}
-    return FrameEvaluation(subset, thresholds, frames, counts, precision, best, scores_of, bouts, ignored)
+    shared = shared_threshold(truth & seen, np.where(seen, scores, 0.0))
+    return FrameEvaluation(subset, thresholds, frames, counts, precision, best, shared, scores_of, bouts, ignored)
 
 
 def frame_clock(video: VideoAnnotation) -> Floats:

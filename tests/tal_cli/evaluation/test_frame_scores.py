@@ -20,6 +20,7 @@ from tal_cli.evaluation.behaviour.frame_scores import (
     confusion,
     counts_of,
     runs,
+    shared_threshold,
     smoothed,
     with_other,
 )
@@ -177,6 +178,29 @@ def test_vtrace() -> None:
         counts = counts_of(true[:, place], scores[:, place] >= table["threshold"] - 1e-6)
         said = [table[name][place] for name in ("precision", "recall", "f1")]
         assert [counts.precision, counts.recall, counts.f1] == pytest.approx(said, abs=1e-6)
+        at_half = counts_of(true[:, place], scores[:, place] >= 0.5)
+        pinned = [told["vtrace"]["score_threshold_0.5"][name][place] for name in ("precision", "recall", "f1")]
+        assert [at_half.precision, at_half.recall, at_half.f1] == pytest.approx(pinned, abs=1e-6)
+        smooth = told["vtrace"]["interpolated"]["per_label_AP"][label]
+        assert interpolated(true[:, place], scores[:, place]) == pytest.approx(smooth, abs=1e-6)
+    shared = table["tuned_global"]
+    assert shared_threshold(true, scores) == pytest.approx((shared["threshold"], shared["mean_f1"]), abs=1e-6)
+
+
+def interpolated(true: NDArray[np.bool_], scores: Floats) -> float:
+    """V-TRACE's other average precision: precision never rises with recall, and each frame is a step. Which of the
+    frames of one score comes first is what NumPy's unstable sort makes of it, so this is no measure of `tal`."""
+    hits = np.cumsum(true[np.argsort(-scores)])
+    precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
+    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+
+
+def test_one_score_for_all_labels() -> None:
+    true = np.asarray([[1, 0], [1, 0], [0, 1], [0, 0]], dtype=bool)
+    scores = np.asarray([[0.9, 0.0], [0.4, 0.8], [0.0, 0.4], [0.0, 0.2]])
+    # From 0.2: F1 of 1 and 2 / (1 + 3); from 0.4: 1 and 2 / (1 + 2); from 0.8: 2 / (2 + 1) and 0.
+    assert shared_threshold(true, scores) == (0.4, pytest.approx((1 + 2 / 3) / 2))
+    assert shared_threshold(true, scores * 0) == (0.0, 0.0)
 
 
 @samples
