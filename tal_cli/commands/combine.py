@@ -12,6 +12,7 @@ import typer
 from tal_cli import __version__, console
 from tal_cli.commands.options import Quiet, finite
 from tal_cli.commands.printing import print_path
+from tal_cli.datasets.annotations import DECIMALS
 from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.safe_text import counted
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 NAMED_AT_MOST = 3
 LEVELS = ("sls_pt", "sls_tl", "sls_td")
-DECIMALS = 6
 
 app = typer.Typer(
     help="Combine detections with other scores or labels.",

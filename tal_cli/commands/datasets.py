@@ -207,8 +207,8 @@ def convert(
     if videos is not None:
         with console.progress("probing", len(result.videos), "videos") as progress:
             result = with_videos(result, facts, videos, progress)
-    write_annotations(with_validation(result, validation), out, target)
-    instances = counted(sum(len(video.segments) for video in result.videos.values()), "instance")
+    written = write_annotations(with_validation(result, validation), out, target)
+    instances = counted(written, "instance")
     console.note(f"{counted(len(result.videos), 'video')}, {instances} of {counted(len(result.labels), 'label')}")
     print_path(out)
 

@@ -56,8 +56,13 @@ def _fitting(cells: Sequence[Sequence[str]], width: int, optional: Sequence[str]
 
 
 def _print_aligned(rows: Iterable[Sequence[str]]) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in aligned(rows)))
+    sys.stdout.write(table_text(rows))
     sys.stdout.flush()
+
+
+def table_text(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as aligned lines."""
+    return "".join(f"{line}\n" for line in aligned(rows))
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:

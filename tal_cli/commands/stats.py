@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ import typer
 
 from tal_cli import console
 from tal_cli.commands.options import MinScore, Quiet
-from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table
+from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table, table_text
 from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import printable
 
@@ -25,6 +25,8 @@ EXAMPLE = "Example: tal stats labels.boris --by label,subject --bins 60"
 FIELDS = ("video", "subject", "label", "category", "group", "modifiers")
 FORMATS = {".csv": "csv", ".json": "json", ".svg": "svg", ".png": "png"}
 CLOSED = "closed"
+NAMED = 3  # videos that a warning names
+DIGITS = 9  # of seconds and shares: sums of times have no sensible more
 
 Row = dict[str, Any]
 
@@ -48,6 +50,9 @@ def stats(
         typer.Option(metavar="LABEL", help="Label whose time does not count as watched (repeatable)."),
     ] = None,
     min_score: MinScore = None,
+    videos: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Video files, for lengths that the annotations do not tell.")
+    ] = None,
     format: Annotated[
         Literal["table", "csv", "json", "svg", "png"] | None,
         typer.Option(
@@ -65,15 +70,23 @@ def stats(
     svg and png are ethograms.
     """
     from tal_cli.behaviour.sessions import sessions_of
-    from tal_cli.datasets.convert import merge
+    from tal_cli.datasets.convert import VideoFacts, merge, with_lengths
     from tal_cli.datasets.formats.values import How
+    from tal_cli.inputs import find_videos
 
     fields = tuple(field.strip() for field in by.split(","))
     if unknown := [field for field in fields if field not in FIELDS]:
         raise UsageError(f"--by {by}: no such field: {unknown[0]}", f"use some of {', '.join(FIELDS)}")
     step, is_closed = bin_options(bins or ())
     chosen = format or form_for(output, FORMATS)
-    annotations = keep_scores(merge(files, How()), min_score or 0.0)
+    facts = VideoFacts([] if videos is None else find_videos(videos))
+    merged, untold = with_lengths(merge(files, How(facts=facts), Path()), facts)
+    if untold:
+        console.warn(
+            f"nothing tells the length of {_named(untold)}: taken to end with the last instance, so shares may be too "
+            "large; --videos DIR names the folder of the videos"
+        )
+    annotations = keep_scores(merged, min_score or 0.0)
     sessions = sessions_of(annotations)
     if chosen in ("svg", "png"):
         from tal_cli.behaviour.ethogram import ethogram
@@ -86,13 +99,22 @@ def stats(
         document["transitions"] = transition_tables(sessions)
     if chosen == "json" and output is None:
         print_json(document)
-    elif chosen == "table" and output is None:
-        _print(rows, fields, step, document.get("transitions", {}) if transitions else {})
-    else:
+    elif chosen == "json":
         import json
 
-        text = json.dumps(document, ensure_ascii=False, indent=1) + "\n" if chosen == "json" else _csv(rows)
-        print_or_write(text.encode(), output)
+        print_or_write((json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode(), output)
+    elif chosen == "csv":
+        print_or_write(_csv(rows).encode(), output)
+    else:
+        _print(_tables(rows, fields, step, document.get("transitions", {}) if transitions else {}), output)
+    if not rows:
+        console.note("nothing is labelled")
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(map(printable, names[:NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def bin_options(told: Sequence[str]) -> tuple[float | None, bool]:
@@ -168,7 +190,8 @@ def _row(fields: Sequence[str], name: Any, found: Budget) -> Row:
     from dataclasses import asdict
 
     told: Row = {"video": None, "subject": None, "label": None}
-    return {**told, **dict(zip(fields, name, strict=True)), **asdict(found)}
+    numbers = {key: round(v, DIGITS) if isinstance(v, float) else v for key, v in asdict(found).items()}
+    return {**told, **dict(zip(fields, name, strict=True)), **numbers}
 
 
 def transition_tables(sessions: Sequence[Session]) -> dict[str, Any]:
@@ -184,17 +207,27 @@ def transition_tables(sessions: Sequence[Session]) -> dict[str, Any]:
     return {"names": list(number.names), "number": number.table.tolist(), "share": after.table.tolist()}
 
 
-def _print(rows: Sequence[Row], fields: Sequence[str], step: float | None, tables: dict[str, Any]) -> None:
+def _tables(
+    rows: Sequence[Row], fields: Sequence[str], step: float | None, transitions: dict[str, Any]
+) -> Iterator[list[Sequence[str]]]:
+    """The table of statistics, and that of transitions, each with its header."""
     numbers = ("count", "seconds", "share", "mean", "sd", "interval_mean", "interval_sd", "latency")
     named = ([*(["video"] if "video" not in fields else []), "bin"] if step is not None else []) + list(fields)
-    print_table((*named, *numbers), [[_text(row[name]) for name in (*named, *numbers)] for row in rows])
-    if not rows:
-        console.note("nothing is labelled")
-    if tables:
-        print()
-        names = tables["names"]
-        lines = [[name, *(f"{value:g}" for value in row)] for name, row in zip(names, tables["number"], strict=True)]
-        print_table(("then", *names), lines)
+    yield [(*named, *numbers), *([_text(row[name]) for name in (*named, *numbers)] for row in rows)]
+    if transitions:
+        names = transitions["names"]
+        lines = zip(names, transitions["number"], strict=True)
+        yield [("then", *names), *([name, *(f"{value:g}" for value in row)] for name, row in lines)]
+
+
+def _print(tables: Iterable[Sequence[Sequence[str]]], output: Path | None) -> None:
+    if output is not None:
+        print_or_write("\n".join(map(table_text, tables)).encode(), output)
+        return
+    for number, (header, *rows) in enumerate(tables):
+        if number:
+            print()
+        print_table(header, rows)
 
 
 def _text(value: object) -> str:

@@ -15,7 +15,7 @@ import typer
 from tal_cli import console
 from tal_cli.commands.completion import extractor_names, model_names
 from tal_cli.commands.options import Device, InputPaths, Quiet, finite
-from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table
+from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table, table_text
 from tal_cli.extractors.errors import UsageError
 from tal_cli.inputs import Source, gather
 
@@ -174,8 +174,9 @@ def _reader(detectors: Sequence[VideoDetector], extractor: str, device: str) -> 
 def _print(items: Sequence[Item], form: str, output: Path | None) -> None:
     rows = [replace(item, start=round(item.start, 3), end=round(item.end, 3)) for item in items]
     documents = [{name: getattr(row, name) for name in COLUMNS} for row in rows]
+    cells = [(r.video, f"{r.start:.2f}", f"{r.end:.2f}", r.why, f"{r.score:.3f}") for r in rows]
     if form == "table" and output is None:
-        print_table(COLUMNS, [(r.video, f"{r.start:.2f}", f"{r.end:.2f}", r.why, f"{r.score:.3f}") for r in rows])
+        print_table(COLUMNS, cells)
     elif form == "json" and output is None:
         print_json(documents)
     else:
@@ -183,6 +184,8 @@ def _print(items: Sequence[Item], form: str, output: Path | None) -> None:
         if form == "json":
             json.dump(documents, text, ensure_ascii=False, indent=1)
             text.write("\n")
+        elif form == "table":
+            text.write(table_text([COLUMNS, *cells]))
         else:
             csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(astuple, rows)])
         print_or_write(text.getvalue().encode(), output)

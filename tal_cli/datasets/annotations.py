@@ -25,6 +25,7 @@ TEST_NAMES = ("test", "testing")
 
 
 STATE, POINT = "state", "point"
+DECIMALS = 6  # of seconds as they are written: far below a frame
 PENDING, REJECTED, ACCEPTED, CORRECTED = "pending", "rejected", "accepted", "corrected"
 UNDECIDED = (PENDING, REJECTED)  # statuses of suggestions that are no annotations
 
@@ -119,7 +120,7 @@ class VideoAnnotation:
 
 @dataclass(frozen=True)
 class ModifierSet:
-    """A set of modifiers of a label: `one` of its values, `several` of them, or a `number`."""
+    """Modifiers of a label: `one` of its values, `several` of them, a `number`, or a value of `external` data."""
 
     name: str
     kind: str = "one"
@@ -214,19 +215,43 @@ class Annotations:
         }
         return replace(self, videos=videos)
 
+    def rounded(self) -> Annotations:
+        """The annotations with their seconds as they are written: short numbers, of which frames are found again."""
+        videos = {
+            name: replace(
+                video,
+                duration=round(video.duration, DECIMALS),
+                segments=tuple(map(_rounded, video.segments)),
+                suggestions=tuple(map(_rounded, video.suggestions)),
+                reviewed=_rounded_ranges(video.reviewed),
+                reviewed_labels=tuple((label, _rounded_ranges(ranges)) for label, ranges in video.reviewed_labels),
+            )
+            for name, video in self.videos.items()
+        }
+        return replace(self, videos=videos)
+
     def of(self, subset: str) -> list[VideoAnnotation]:
         """Videos of a subset, in file order; all videos for `all`."""
         return [video for video in self.videos.values() if subset in (video.subset, ALL_SUBSETS)]
 
 
+def _rounded(item: GroundTruth) -> GroundTruth:
+    return replace(item, start=round(item.start, DECIMALS), end=round(item.end, DECIMALS))
+
+
+def _rounded_ranges(ranges: Ranges | None) -> Ranges | None:
+    return None if ranges is None else tuple((round(a, DECIMALS), round(b, DECIMALS)) for a, b in ranges)
+
+
 def save_annotations(annotations: Annotations, path: str | Path) -> None:
-    """Write an annotation file atomically; `load_annotations` reads an equal value back."""
+    """Write an annotation file atomically; `load_annotations` reads an equal value back, to the microsecond."""
     text = json.dumps(annotations_json(annotations), ensure_ascii=False, indent=1)
     write_atomically(Path(path), (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def annotations_json(annotations: Annotations) -> dict[str, Any]:
     """The JSON document of annotations; what is as usual (see the attributes' defaults) has no key."""
+    annotations = annotations.rounded()
     ids = {label: index for index, label in enumerate(annotations.labels)}
     document: dict[str, Any] = {"version": annotations.version}
     if annotations.definitions:

@@ -267,5 +267,9 @@ def own_annotations(dataset: str) -> Path | None:
             f"no data set named {dataset!r}, and no file of that name in {Path.cwd()}",
             f"give an annotation file, or one of {', '.join(BENCHMARKS)}",
         )
-    what = "a folder, not an annotation file" if path.is_dir() else f"no such annotation file: {path.absolute()}"
+    if path.is_dir():
+        from tal_cli.datasets.formats import FOLDER, files_of
+
+        raise MissingError(f"{dataset}: {FOLDER}", files_of(path))
+    what = f"no such annotation file: {path.absolute()}"
     raise MissingError(f"{dataset}: {what}", "give a file, or a data set from `tal datasets list`")

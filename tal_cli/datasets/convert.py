@@ -6,13 +6,23 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.behaviour.frames import frame_edges
+from tal_cli.behaviour.frames import SLACK, frame_edges
 from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, VideoAnnotation
 from tal_cli.datasets.formats import read_annotations
-from tal_cli.datasets.formats.values import DEFAULT_SUBSET, Facts, How, last_end, stem
+from tal_cli.datasets.formats.values import (
+    DEFAULT_SUBSET,
+    Facts,
+    How,
+    facts_in,
+    is_video,
+    last_end,
+    stem,
+    without_suffix,
+)
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.results.readers import read_results
 
@@ -48,6 +58,9 @@ def merge(files: Sequence[Path], how: How, out: Path | None = None) -> Annotatio
                 video = replace(video, path=_moved(video.path, file.parent, out.parent))
             if name in videos and videos[name].observation != video.observation:
                 name = f"{name} ({video.observation or file.name})"
+                video = replace(video, name=name)
+            if name in videos and video.path not in ("", videos[name].path) and _clash(videos[name], video):
+                name = without_suffix(video.path)  # another file of that name
                 video = replace(video, name=name)
             videos[name] = _joined(file, videos[name], video) if name in videos else video
         labels.append(found.labels)
@@ -99,14 +112,19 @@ def _check_order(file: Path, annotations: Annotations) -> None:
                 raise AnnotationError(file, reason)
 
 
-def _joined(file: Path, first: VideoAnnotation, second: VideoAnnotation) -> VideoAnnotation:
+def _clash(first: VideoAnnotation, second: VideoAnnotation) -> set[tuple[str, str | None]]:
+    """Labels and subjects that are in both."""
     once, again = ({(item.label, item.subject) for item in video.segments} for video in (first, second))
-    if once & again or first.subset != second.subset:
-        what = f"label {min(label for label, _ in once & again)}" if once & again else f"subset {second.subset}"
+    return once & again
+
+
+def _joined(file: Path, first: VideoAnnotation, second: VideoAnnotation) -> VideoAnnotation:
+    if (both := _clash(first, second)) or first.subset != second.subset:
+        what = f"label {min(label for label, _ in both)}" if both else f"subset {second.subset}"
         raise AnnotationError(file, f"video {first.name}, {what}: also in another file")
     by_label = first.reviewed_labels + second.reviewed_labels
     if first.reviewed != second.reviewed:
-        by_label += tuple((label, second.reviewed) for label in sorted({label for label, _ in again}))
+        by_label += tuple((label, second.reviewed) for label in sorted({item.label for item in second.segments}))
     return replace(
         first,
         segments=first.segments + second.segments,
@@ -120,10 +138,11 @@ def _joined(file: Path, first: VideoAnnotation, second: VideoAnnotation) -> Vide
 
 
 class VideoFacts(Mapping[str, Facts]):
-    """What video files say of themselves, by stem; read when it is asked for.
+    """What video files say of themselves, by stem, or by path without suffix, of which the last folders tell files of
+    one stem apart; read when it is asked for.
 
     Raises:
-        InputError: two files have the name that is asked for.
+        InputError: several files have the name that is asked for.
         VideoError: a file is not a video.
     """
 
@@ -137,18 +156,30 @@ class VideoFacts(Mapping[str, Facts]):
         from tal_cli.extractors.video.stream import probe
 
         if name not in self._known:
-            first, *others = self._files[name]
+            first, *others = self._named(name)
             if others:
                 raise InputError(others[0], f"video {name}: {first} has the same name", "move one of them elsewhere")
             told = probe(first)
             self._known[name] = Facts(told.fps, told.frames, told.duration, lambda: frame_edges(first))
         return self._known[name]
 
+    def _named(self, name: str) -> list[Path]:
+        """The files of a name's stem that have most of its folders, the last ones first."""
+        *_, stem_of = parts = name.split("/")
+        common = {file: _common_end(parts, file.with_suffix("").parts) for file in self._files[stem_of]}
+        return [file for file, count in common.items() if count == max(common.values())]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
 
     def __len__(self) -> int:
         return len(self._files)
+
+
+def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
+    """How many of the last parts of two paths are the same."""
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def with_videos(
@@ -161,7 +192,7 @@ def with_videos(
     """
     known = {}
     for number, (name, video) in enumerate(annotations.videos.items(), start=1):
-        told = facts.get(name) or facts.get(stem(video.path or name))
+        told = facts_in(facts, video.path or name) or facts.get(name)
         if told is None:
             raise AnnotationError(folder, f"video {name}: no video file")
         known[name] = replace(
@@ -174,6 +205,27 @@ def with_videos(
         if progress is not None:
             progress(number, len(annotations.videos))
     return replace(annotations, videos=known)
+
+
+def with_lengths(annotations: Annotations, facts: Mapping[str, Facts]) -> tuple[Annotations, list[str]]:
+    """The annotations with the durations of videos that are at hand, among `facts` or where their paths say, for those
+    that end with their last instance, as the annotations do not tell how long they are; and the names of the others.
+
+    Raises:
+        InputError, VideoError: as `VideoFacts`.
+    """
+    videos, untold = dict(annotations.videos), []
+    for name, video in annotations.videos.items():
+        if not video.segments or video.duration > last_end(video.segments) + SLACK:
+            continue
+        told = facts_in(facts, video.path or name) or facts.get(name)
+        if told is None and is_video(video.path) and Path(video.path).is_file():
+            told = VideoFacts([Path(video.path)])[stem(video.path)]
+        if told is None:
+            untold.append(name)
+        else:
+            videos[name] = replace(video, duration=told.duration or video.duration, fps=video.fps or told.fps)
+    return replace(annotations, videos=videos), untold
 
 
 def with_validation(annotations: Annotations, share: float) -> Annotations:

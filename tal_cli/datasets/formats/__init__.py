@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -30,12 +31,13 @@ from tal_cli.datasets.formats.behaviour import (
 )
 from tal_cli.datasets.formats.boris import project as boris_project
 from tal_cli.datasets.formats.boris import tables as boris_tables
-from tal_cli.datasets.formats.values import How
+from tal_cli.datasets.formats.values import How, is_video
 from tal_cli.extractors.errors import AnnotationError, PluginWarning
 from tal_cli.extractors.files.error_text import library_message
 from tal_cli.extractors.files.json_files import NotText, read_text
 from tal_cli.extractors.plugins import Registry
 
+FOLDER = "a folder, not an annotation file"
 HEAD = 1 << 16  # characters by which a format is detected
 
 
@@ -91,7 +93,7 @@ def load_annotations(path: str | Path, label_key: str = "label", fps: float | No
 def read_annotations(path: str | Path, how: How) -> Annotations:
     """`load_annotations` with all that a reader can be told."""
     if Path(path).is_dir():
-        raise AnnotationError(path, "a folder, not an annotation file", f"name the files in it: {path}/*")
+        raise AnnotationError(path, FOLDER, files_of(Path(path)))
     try:
         text = read_text(path)
     except NotText as error:
@@ -107,6 +109,13 @@ def read_annotations(path: str | Path, how: How) -> Annotations:
     for names in look_alikes(found.labels):
         console.warn(f"{path}: similar labels: {', '.join(map(repr, names))}; are they the same?")
     return found
+
+
+def files_of(folder: Path) -> str:
+    """A hint that names the annotation files in a folder: those of its commonest suffix that is not a video's."""
+    suffixes = Counter(file.suffix for file in folder.iterdir() if file.is_file() and not is_video(file.name))
+    pattern = folder / f"*{max(suffixes, key=suffixes.__getitem__, default='')}"
+    return f"name the files in it: `tal datasets convert {pattern} annotations.json` joins them to one"
 
 
 def reader_for(path: str | Path, head: str) -> Reader:

@@ -1,9 +1,10 @@
 """ELAN documents (.eaf): one video each.
 
 The label is the value of an annotation; if that is empty or a number, as in files of `tal detect`, it is the name of
-the tier without the number of a further tier. Times are in milliseconds; TIME_ORIGIN is the position of the document's
-start in the medium. Times of points inside a subdivided span are omitted by ELAN; they are spaced evenly. An annotation
-that refers to another has its time; several of a tier that refer to the same one divide its time evenly.
+the tier without the number of a further tier. Who does it is the tier's participant. Times are in milliseconds;
+TIME_ORIGIN is the position of the document's start in the medium. Times of points inside a subdivided span are omitted
+by ELAN; they are spaced evenly. An annotation that refers to another has its time; several of a tier that refer to the
+same one divide its time evenly.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from tal_cli.datasets.annotations import POINT, Annotations
+from tal_cli.datasets.annotations import POINT, STATE, Annotations
 from tal_cli.datasets.formats.values import Entry, How, finite, gather, is_video, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 
@@ -36,9 +37,10 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Item:
-    """An annotation: its tier's name, its identifier, start and end in seconds, and its value."""
+    """An annotation: its tier's name and participant, its identifier, start and end in seconds, and its value."""
 
     tier: str
+    participant: str
     identity: str
     span: Span
     value: str
@@ -70,11 +72,23 @@ def read(path: Path, text: str, how: How) -> Annotations:
     document = parse(path, text)
     entries = []
     for item in document.items:
-        is_label = item.value and finite(item.value.removesuffix(f" {POINT}")) is None
+        score, _, kind = item.value.partition(" ")
+        is_label = item.value and (finite(score) is None or kind not in ("", POINT))
         label = item.value if is_label else document.labels[item.tier]
         if not label:
             raise _nameless(path, document.video, item.identity)
-        entries.append(Entry(document.video, label, *item.span))
+        start, end = item.span
+        is_point = kind == POINT and not is_label
+        entries.append(
+            Entry(
+                document.video,
+                label,
+                start,
+                start if is_point else end,
+                kind=POINT if is_point else STATE,
+                subject=item.participant or None,
+            )
+        )
     videos = gather(entries or [Entry(document.video, None, 0.0, 0.0)])
     return Annotations("", videos, sorted_labels(videos))
 
@@ -104,7 +118,7 @@ def parse(path: Path, text: str) -> Document:
             if annotation not in spans:
                 raise _nameless(path, video, identity)
             value = (annotation.findtext("ANNOTATION_VALUE") or "").strip()
-            items.append(Item(name, identity, spans[annotation], value))
+            items.append(Item(name, tier.get("PARTICIPANT", "").strip(), identity, spans[annotation], value))
     return Document(video, media, root.get("AUTHOR", ""), labels, tuple(items))
 
 

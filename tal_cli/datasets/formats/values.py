@@ -14,7 +14,6 @@ from tal_cli.datasets.annotations import STATE, Edges, GroundTruth, Ranges, Vide
 from tal_cli.inputs import VIDEO_SUFFIXES
 
 BEHAVIOUR_VERSION = "tal 1"
-DECIMALS = 6  # of seconds computed from others
 DEFAULT_SUBSET = "training"
 CLOCK_PARTS = 3
 SUBJECTS, LABELS = "subject", "label"
@@ -44,7 +43,7 @@ class How:
         label_key: entry of an annotation that is its label, if there are several.
         fps: frame rate of frame numbers, if the file does not contain it.
         label_attribute: attribute of CVAT's tracks that is the label.
-        facts: what is known of video files, by stem.
+        facts: what is known of video files, by stem, or by path without suffix where files have the same stem.
         tiers: whether tiers of a TextGrid are `subject`s, or `label`s.
     """
 
@@ -56,8 +55,13 @@ class How:
 
     def facts_of(self, video: str) -> Facts:
         """What is known of a video, the given frame rate first."""
-        known = self.facts.get(stem(video), Facts())
+        known = facts_in(self.facts, video) or Facts()
         return known if self.fps is None else Facts(self.fps, known.frames, known.duration)
+
+
+def facts_in(facts: Mapping[str, Facts], video: str) -> Facts | None:
+    """What is known of a video, by its path without suffix, else by its stem."""
+    return facts.get(without_suffix(video)) or facts.get(stem(video))
 
 
 @dataclass(frozen=True)

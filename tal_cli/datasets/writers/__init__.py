@@ -45,7 +45,7 @@ TARGETS = {
     "boris-aggregated": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_aggregated", BORIS),
     "boris-tabular": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_tabular", BORIS),
     "frames": Target(".csv", "tal_cli.datasets.writers.tables:write_frames", ("reviewed", "frames")),
-    "elan": Target(".eaf", "tal_cli.datasets.writers.tables:write_elan", (), single=True),
+    "elan": Target(".eaf", "tal_cli.datasets.writers.tables:write_elan", ("kind", "score"), single=True),
     "textgrid": Target(
         ".TextGrid", "tal_cli.datasets.writers.textgrid:write_textgrid", ("kind", "subject"), single=True
     ),
@@ -94,23 +94,31 @@ def target_of(out: Path, name: str | None) -> str:
     return BY_SUFFIX[out.suffix.lower()]
 
 
-def write_annotations(annotations: Annotations, out: Path, name: str) -> None:
+def write_annotations(annotations: Annotations, out: Path, name: str) -> int:
     """Write annotations to a file; formats with one video a file are written to a folder if there are several.
 
+    Returns:
+        The number of instances that were written.
+
     Raises:
-        UsageError: the format cannot hold them, as it needs a frame rate or a folder.
+        UsageError: the format cannot hold them, as it needs times, a frame rate or a folder.
     """
     target = TARGETS[name]
+    annotations = annotations.rounded()
+    count = sum(len(video.segments) for video in annotations.videos.values())
     if not target.function:
         save_annotations(annotations, out)
-        return
+        return count
     write: Write = load_object(target.function)
     lost = left_out(annotations, target)
+    without = untimed(annotations, target)
+    if without and without == count:
+        raise UsageError(f"{out}: none of the instances has times, which {name} needs", "give --fps X, or --videos DIR")
     if lost:
         console.note(f"{out}: {name} has no place for {', '.join(lost)}")
     if not target.single or (len(annotations.videos) == 1 and out.suffix):
         write_atomically(out, write(annotations))
-        return
+        return count - without
     if out.suffix:
         raise UsageError(
             f"{out}: a file of the format {name} holds one video, and there are {len(annotations.videos)}",
@@ -120,6 +128,13 @@ def write_annotations(annotations: Annotations, out: Path, name: str) -> None:
         file = out / f"{video.name}{target.suffix}"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, write(replace(annotations, videos={video.name: video})))
+    return count - without
+
+
+def untimed(annotations: Annotations, target: Target) -> int:
+    """Number of instances that a format cannot hold, as they have no times; those of BORIS have numbers of images."""
+    videos = annotations.videos.values()
+    return 0 if target.holds == BORIS else sum(math.isnan(item.start) for video in videos for item in video.segments)
 
 
 def left_out(annotations: Annotations, target: Target) -> list[str]:
@@ -133,6 +148,6 @@ def left_out(annotations: Annotations, target: Target) -> list[str]:
     }
     said["reviewed"] = any(video.reviewed is not None or video.reviewed_labels for video in videos)
     said["suggestions"] = any(video.suggestions for video in videos)
-    untimed = sum(math.isnan(item.start) for video in videos for item in video.segments)
-    lost = [f"{counted(untimed, 'instance')} without times"] if untimed and target.holds != BORIS else []
+    without = untimed(annotations, target)
+    lost = [f"{counted(without, 'instance')} without times"] if without else []
     return [*lost, *(words for name, words in WORDS.items() if said[name] and name not in target.holds)]

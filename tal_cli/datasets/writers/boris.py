@@ -14,7 +14,7 @@ from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth,
 from tal_cli.datasets.formats.boris.timeline import Modifiers, joined
 
 PLAYERS = 8
-MODIFIER_TYPES = {"one": 0, "several": 1, "number": 2}
+MODIFIER_TYPES = {"one": 0, "several": 1, "number": 2, "external": 3}
 KINDS = {STATE: "State event", POINT: "Point event"}
 NO_TIME = "NaN"
 

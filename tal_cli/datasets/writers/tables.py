@@ -164,7 +164,10 @@ def _frames(item: GroundTruth, video: VideoAnnotation) -> tuple[int, int]:
 def write_elan(annotations: Annotations) -> bytes:
     """A document of ELAN with a tier per label."""
     (video,) = annotations.videos.values()
-    segments = tuple(Segment(item.label, item.start, item.end, item.score or 1.0) for item in _timed(video))
+    segments = tuple(
+        Segment(item.label, item.start, item.end, 1.0 if item.score is None else item.score, item.kind)
+        for item in _timed(video)
+    )
     found = Detections(
         video.name, video.path or video.name, video.duration, video.fps or 0.0, video.frames or 0, segments
     )

@@ -122,9 +122,9 @@ export async function showForm() {
 function modifierInputs(sets, values) {
   return sets.map((set, place) => {
     const now = [values[place] ?? []].flat();
-    if (set.kind === "number") {
-      const input = make("input", { type: "number", step: "any", value: now[0] ?? "" });
-      return { name: set.name || "number", input, value: () => (input.value === "" ? [] : [input.value]) };
+    if (set.kind === "number" || set.kind === "external") {
+      const input = make("input", { type: set.kind === "number" ? "number" : "text", step: "any", value: now[0] ?? "" });
+      return { name: set.name || set.kind, input, value: () => (input.value === "" ? [] : [input.value]) };
     }
     const input = make("select", { multiple: set.kind === "several" }, set.kind === "several" ? [] : make("option", { value: "" }, "none"), (set.values || []).map((value) => make("option", { value }, value)));
     for (const option of input.options) option.selected = now.includes(option.value);

@@ -5,15 +5,16 @@ import { open } from "./dialogs.js";
 import { change, readProject, state } from "./state.js";
 
 const COLOURS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000"];
+const PLAIN = new Set(["number", "external"]);  // kinds of modifier sets without a list of values
 
 // Modifier sets as text: `speed: slow|fast; count: number; parts: paw+tail`.
 function setsText(sets) {
-  return (sets || []).map((set) => `${set.name}: ${set.kind === "number" ? "number" : (set.values || []).join(set.kind === "several" ? "+" : "|")}`).join("; ");
+  return (sets || []).map((set) => `${set.name}: ${PLAIN.has(set.kind) ? set.kind : (set.values || []).join(set.kind === "several" ? "+" : "|")}`).join("; ");
 }
 function setsOf(text) {
   return text.split(";").map((part) => part.trim()).filter(Boolean).map((part) => {
     const [name, values = ""] = part.includes(":") ? part.split(/:(.*)/s).map((side) => side.trim()) : ["", part];
-    if (values === "number") return { name, kind: "number", values: [] };
+    if (PLAIN.has(values)) return { name, kind: values, values: [] };
     const kind = values.includes("+") ? "several" : "one";
     return { name, kind, values: values.split(kind === "several" ? "+" : "|").map((value) => value.trim()).filter(Boolean) };
   });

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from tal_cli import console
 from tal_cli.behaviour.frames import frame_span, frame_times, shown_times
+from tal_cli.datasets.annotations import DECIMALS
 from tal_cli.datasets.formats.values import is_video
 from tal_cli.extractors.errors import InputError
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
-from tal_cli.results.writers.json import DECIMALS
 
 HEADER = ("video", "label", "start", "end", "score")
 KIND = ("kind",)

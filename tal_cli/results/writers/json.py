@@ -8,14 +8,12 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
-from tal_cli.datasets.annotations import POINT
+from tal_cli.datasets.annotations import DECIMALS, POINT
 from tal_cli.extractors.files.atomic import naming
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 from tal_cli.safe_text import printable
 
-# Times are rounded only here, once; a microsecond is far below a frame.
-DECIMALS = 6
 IN_MEMORY = 1 << 20  # bytes
 
 

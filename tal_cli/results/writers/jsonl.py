@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import BinaryIO
 
+from tal_cli.datasets.annotations import DECIMALS
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
-from tal_cli.results.writers.json import DECIMALS, segment_rows
+from tal_cli.results.writers.json import segment_rows
 from tal_cli.safe_text import printable
 
 

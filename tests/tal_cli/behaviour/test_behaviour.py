@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from numbered_videos import write_numbered_video
 
 from tal_cli import app
 from tal_cli.behaviour.agreement import aligned, elementary_units, kappa, needleman_wunsch, time_units
@@ -166,3 +167,29 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         app.run(["stats", str(one), "--by", "weather"]) == 2 and app.run(["stats", str(one), "--bins", "closed"]) == 2
     )
     assert app.run(["agree", str(one), str(other), "--observations", "x,y"]) == 3
+
+
+def test_lengths_that_nothing_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two videos that end with their last instance, one is at hand; a third is longer than that."""
+    write_numbered_video(tmp_path / "a.mp4", 50, fps=10, sound=None)
+    table = "video,label,start,end,duration\na,run,1,2,\nb,run,1,2,\nc,run,1,2,10\n"
+    (tmp_path / "x.csv").write_text(table)
+    run = ["stats", str(tmp_path / "x.csv"), "-f", "json"]
+    assert app.run(run) == 0
+    told = capsys.readouterr()
+    assert [row["share"] for row in json.loads(told.out)["rows"]] == [0.5, 0.5, 0.1]
+    assert "nothing tells the length of a, b: taken to end with the last instance" in told.err
+    assert app.run([*run, "--videos", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert [row["share"] for row in json.loads(told.out)["rows"]] == [0.2, 0.5, 0.1]
+    assert "the length of b: taken" in told.err
+
+
+def test_sums_are_short_and_tables_are_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csv").write_text("video,label,start,end,duration\na,run,0.1,0.3,1\na,run,0.4,0.5,1\n")
+    for form in ("csv", "table"):
+        assert app.run(["stats", str(tmp_path / "x.csv"), "-f", form, "-o", str(tmp_path / "out")]) == 0
+        text = (tmp_path / "out").read_text()
+        assert ("0.3,0.3," in text and "000000" not in text) if form == "csv" else "0.300    0.300" in text
+    assert app.run(["stats", str(tmp_path / "x.csv"), "-f", "table"]) == 0
+    assert capsys.readouterr().out.endswith(text)

@@ -13,6 +13,7 @@ from numbered_videos import write_numbered_video
 
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations
+from tal_cli.datasets.convert import VideoFacts, merge
 from tal_cli.datasets.formats import read_annotations
 from tal_cli.datasets.formats.values import Facts, How
 from tal_cli.extractors.errors import AnnotationError
@@ -200,3 +201,36 @@ def test_what_fiftyone_has_no_field_for_is_an_attribute(tmp_path: Path) -> None:
         ("a", "dig", 0.0, 0.2, (("left",), ("x", "y")), "c"), ("a", "dig", 0.2, 0.4, ((), ("z",)), "")
     ]  # fmt: skip
     assert [each.name for each in found.definitions[0].modifiers] == ["side", "how"]
+
+
+def test_columns_of_simba(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Probabilities before, behind and without their labels; counts among the features are no labels."""
+    table = ",Nose_x,Low_prob_detections_0.5,{}\n0,3.5,2,{}\n1,2.5,0,{}\n2,2.5,1,{}\n"
+    before = table.format("Probability_dig,dig", "0.9,1", "0.7,1", "0.1,0")
+    behind = table.format("dig,Probability_dig", "1,0.9", "1,0.7", "0,0.1")
+    for text in (before, behind):
+        assert items(read(tmp_path, "a.csv", text), "score") == [("a", "dig", 0.0, 0.2, 0.8)]
+    plain = table.format("dig,run", "1,0", "1,0", "0,1")
+    assert items(read(tmp_path, "a.csv", plain)) == [("a", "dig", 0.0, 0.2), ("a", "run", 0.2, 0.3)]
+    assert "taken as labels: dig, run" in capsys.readouterr().err
+
+
+def test_videos_of_one_stem_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for name, frames in (("one", 4), ("two", 6)):
+        for file in (f"clips/{name}/224p.mp4", f"league/{name}/1_224p.mkv"):
+            (tmp_path / file).parent.mkdir(parents=True)
+            write_numbered_video(tmp_path / file, frames, sound=None)
+    clips = [{"path": f"x/{name}/224p.mp4", "annotations": []} for name in ("two", "one")]
+    (tmp_path / "osl.json").write_text(json.dumps({"labels": ["a"], "videos": clips}))
+    convert = ["datasets", "convert", "--videos"]
+    assert app.run([*convert, str(tmp_path / "clips"), str(tmp_path / "osl.json"), str(tmp_path / "x.json")]) == 0
+    lengths = {name: video.duration for name, video in read_annotations(tmp_path / "x.json", How()).videos.items()}
+    assert lengths == pytest.approx({"x/two/224p": 0.24, "x/one/224p": 0.16})
+    goal = {"gameTime": "1 - 00:00", "label": "goal", "position": "80"}
+    for name in ("one", "two"):
+        game = {"UrlLocal": f"league/{name}/", "annotations": [goal]}
+        (tmp_path / "league" / name / "Labels-v2.json").write_text(json.dumps(game))
+    facts = VideoFacts([*tmp_path.glob("league/*/*.mkv")])
+    found = merge([*sorted(tmp_path.glob("league/*/*.json"))], How(facts=facts), tmp_path / "x.json")
+    halves = {name: video.duration for name, video in found.videos.items() if video.segments}
+    assert halves == pytest.approx({"1_224p": 0.16, "league/two/1_224p": 0.24})

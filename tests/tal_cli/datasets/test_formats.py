@@ -70,7 +70,7 @@ def test_csv_as_other_programs_write_it(tmp_path: Path, text: str) -> None:
 def test_a_folder_is_not_a_file_of_annotations(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="a folder") as caught:
         load_annotations(tmp_path)
-    assert caught.value.remedy == f"name the files in it: {tmp_path}/*"
+    assert f"tal datasets convert {tmp_path}/* " in caught.value.remedy
 
 
 def test_csv_that_counts_frames_has_to_say_how_fast(tmp_path: Path) -> None:

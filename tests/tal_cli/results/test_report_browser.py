@@ -370,6 +370,16 @@ def test_a_segment_is_played_from_start_to_end(tab: Tab, folder: Path) -> None:
     assert tab.errors == []
 
 
+def test_points_are_told_as_points(tab: Tab, tmp_path: Path) -> None:
+    spots = (Segment("cut", 1.0, 1.0, 0.9, "point"), Segment("jump", 2.0, 2.0, 0.8, "point"))
+    truth = VideoAnnotation("gone", "test", 4.0, 25.0, (GroundTruth("cut", 1.25, 1.25, "point"),))
+    video = Detections("gone", str(tmp_path / "gone.mp4"), 4.0, 25.0, 100, spots)
+    write(tmp_path / "points.html", [video], Annotations("", {"gone": truth}, ("cut",)))
+    page = tab.open(tmp_path / "points.html")
+    rows = [[cell.inner_text() for cell in row.locator("td").all()[-3:]] for row in page.locator("tbody tr").all()]
+    assert rows == [["point", "0.90", "0.25 s off"], ["point", "0.80", "–"]]
+
+
 @pytest.mark.slow
 def test_numbers_are_rounded_as_in_the_table(tab: Tab, tmp_path: Path) -> None:
     starts = (0.125, 0.375, 1.005, 2.675, 4.9949999, 7.285, 59.995, 59.996, 3599.999)

@@ -2,8 +2,8 @@
 
 - DeepEthogram (`NAME_labels.csv`): the frame without a name, `background`, labels; -1 was not looked at.
 - SimBA (`targets_inserted`, `machine_results`): the frame without a name, features, labels last. Labels are named in
-  `project_config.ini`, frame rates in `logs/video_info.csv`, in a folder above; else the last columns that hold only 0
-  and 1 are labels.
+  `project_config.ini`, frame rates in `logs/video_info.csv`, in a folder above; else they are the columns with a column
+  `Probability_LABEL`, or the last ones that hold only 0 and 1. The score of an instance is its mean probability.
 - `frame` and labels, or `video`, `frame` and labels, as `tal` writes it.
 - BORIS's binary tables and others: `time` and labels; columns of one name are joined, `rear (left|slow)` has
   modifiers.
@@ -19,12 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.datasets.annotations import Annotations, GroundTruth, Ranges, VideoAnnotation
+from tal_cli.datasets.annotations import DECIMALS, Annotations, GroundTruth, Ranges, VideoAnnotation
 from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, modifiers_of
 from tal_cli.datasets.formats.sheets import Sheet, first_row, read_sheet
 from tal_cli.datasets.formats.values import (
     BEHAVIOUR_VERSION,
-    DECIMALS,
     Facts,
     How,
     finite,
@@ -39,6 +38,7 @@ from tal_cli.extractors.files.json_files import read_text
 NAME = "table with a row per frame"
 BACKGROUND = "background"
 FRAME, TIME, VIDEO = "frame", "time", "video"
+PROBABILITY = "Probability_"
 UNNAMED = ("", "unnamed: 0")  # the latter where pandas read and wrote it again
 WITH_MODIFIERS = re.compile(r"(.+?) \((.*)\)")
 ENDINGS = (".gz", ".csv", ".tsv", "_labels")
@@ -56,7 +56,8 @@ def recognises(head: str) -> bool:
         return False
     sheet = read_sheet(Path(), head, names)
     complete = [row for _, row in sheet.rows[:50] if len(row) == len(names)]
-    return bool(complete) and all(_state(row[-1]) is not None for row in complete)
+    last = next((n for n in range(len(names) - 1, 0, -1) if not names[n].startswith(PROBABILITY.lower())), 0)
+    return bool(complete and last) and all(_state(row[last]) is not None for row in complete)
 
 
 def read(path: Path, text: str, how: How) -> Annotations:
@@ -100,8 +101,9 @@ def _video(sheet: Sheet, name: str, labels: Sequence[str], facts: Facts) -> Vide
     begun = _first_frame(sheet)
     if facts.fps is None:
         warn_of_no_rate(f"{sheet.path}: {name}")
+    scores = {label: _probabilities(sheet, label) for label in labels}
     segments = [
-        framed(label, begun + first, begun + last, facts)
+        replace(framed(label, begun + first, begun + last, facts), score=_mean(scores[label][first : last + 1]))
         for label, states in columns.items()
         for first, last, state in runs(states)
         if state == 1
@@ -134,11 +136,11 @@ def _labels(sheet: Sheet, project: Path | None) -> list[str]:
     targets = _simba_targets(project) if project else []
     if targets:
         return [name for name in names if name in targets]
+    if predicted := [name for name in names if PROBABILITY + name in names]:
+        return predicted
     found: list[str] = []
     for index in range(len(sheet.header) - 1, 0, -1):
-        if any(_state(row[index]) is None for _, row in sheet.rows if index < len(row)):
-            if sheet.header[index].startswith("Probability_"):
-                continue
+        if any(finite(row[index]) not in (0, 1, -1) for _, row in sheet.rows if index < len(row)):
             break
         found.insert(0, sheet.header[index])
     if found:
@@ -156,6 +158,17 @@ def _columns(sheet: Sheet, labels: Sequence[str]) -> Columns:
                 raise AnnotationError(sheet.path, f"line {line}, {label}: expected 0, 1 or -1")
             columns[label].append(state)
     return columns
+
+
+def _probabilities(sheet: Sheet, label: str) -> list[float | None]:
+    """SimBA's probability of a label in each row, None where there is none."""
+    place = sheet.header.index(PROBABILITY + label) if PROBABILITY + label in sheet.header else len(sheet.header)
+    return [finite(row[place]) if place < len(row) else None for _, row in sheet.rows]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(math.fsum(known) / len(known), DECIMALS) if known else None
 
 
 def _state(cell: str) -> int | None:

@@ -9,11 +9,11 @@ from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth
 from tal_cli.datasets.formats.values import (
     BEHAVIOUR_VERSION,
     How,
+    facts_in,
     finite,
     names_of,
     seconds,
     sorted_labels,
-    stem,
     video_of,
 )
 from tal_cli.extractors.errors import AnnotationError
@@ -39,7 +39,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """
     content = parse_json(path, text)
     if isinstance(content.get("videos"), list):
-        return _osl(path, content)
+        return _osl(path, content, how)
     items = content.get("annotations", content.get("predictions"))
     if not isinstance(items, list):
         raise AnnotationError(path, "not of SoccerNet: no list of annotations or predictions")
@@ -47,15 +47,18 @@ def read(path: Path, text: str, how: How) -> Annotations:
     for number, item in enumerate(items, start=1):
         half = str(item.get("half") or str(item.get("gameTime", "1")).partition(" - ")[0]).strip()
         halves.setdefault(half, []).append(_point(path, f"annotation {number}", item))
+    folder = f"{str(content.get('UrlLocal') or '').rstrip('/')}/"
     videos = {}
     for half, points in halves.items():
         files = [HALF.format(half, size) for size in SIZES]
-        file = next((file for file in files if stem(file) in how.facts), files[0])
-        videos[file.removesuffix(".mkv")] = video_of(file.removesuffix(".mkv"), points, path=file)
+        known = {file: facts for file in files if (facts := facts_in(how.facts, folder + file))}
+        file = next(iter(known), files[0])
+        name = file.removesuffix(".mkv")
+        videos[name] = video_of(name, points, known.get(file), path=file)
     return Annotations(BEHAVIOUR_VERSION, videos, sorted_labels(videos))
 
 
-def _osl(path: Path, content: dict[str, Any]) -> Annotations:
+def _osl(path: Path, content: dict[str, Any], how: How) -> Annotations:
     entries = [entry for entry in content["videos"] if isinstance(entry, dict) and entry.get("path")]
     videos = {}
     for name, entry in zip(names_of([str(entry["path"]) for entry in entries]), entries, strict=True):
@@ -63,7 +66,7 @@ def _osl(path: Path, content: dict[str, Any]) -> Annotations:
             _point(path, f"video {name}, annotation {number}", item)
             for number, item in enumerate(entry.get("annotations") or (), start=1)
         ]
-        videos[name] = video_of(name, points, path=str(entry["path"]))
+        videos[name] = video_of(name, points, facts_in(how.facts, str(entry["path"])), path=str(entry["path"]))
     listed = content.get("labels")
     found = sorted_labels(videos)
     labels = tuple(map(str, listed)) if isinstance(listed, list) and set(found) <= set(map(str, listed)) else found

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition
+from tal_cli.datasets.annotations import DECIMALS, Annotations, GroundTruth, LabelDefinition
 from tal_cli.datasets.formats.sheets import first_row, read_sheet
 from tal_cli.datasets.formats.values import (
     BEHAVIOUR_VERSION,
-    DECIMALS,
     Facts,
     How,
     finite,

@@ -11,11 +11,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth
+from tal_cli.datasets.annotations import DECIMALS, POINT, STATE, Annotations, GroundTruth
 from tal_cli.datasets.formats.boris.timeline import subject_of
 from tal_cli.datasets.formats.values import (
     BEHAVIOUR_VERSION,
-    DECIMALS,
     LABELS,
     Facts,
     How,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tal_cli import console
-from tal_cli.datasets.annotations import POINT, STATE, Annotations, LabelDefinition, ModifierSet
+from tal_cli.datasets.annotations import DECIMALS, POINT, STATE, Annotations, LabelDefinition, ModifierSet
 from tal_cli.datasets.formats.boris.timeline import (
     Event,
     Media,
@@ -23,7 +23,7 @@ from tal_cli.datasets.formats.boris.timeline import (
     subject_of,
     videos_of,
 )
-from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, DECIMALS, How, finite, sorted_labels
+from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, How, finite, sorted_labels
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.extractors.files.json_files import parse_json
 
@@ -32,7 +32,7 @@ MARKS = ('"behaviors_conf"', '"project_format_version"', '"subjects_conf"', '"ob
 EVENT = 5  # values of an event: time, subject, behaviour, modifiers, comment; later ones are not in all versions
 KNOWN = (8, 6)  # newest version of the project's format
 KEY = re.compile(r"\s*\([^()]\)$")  # key of a modifier's value, as in `left (l)`
-MODIFIER_KINDS = {1: "several", 2: "number"}
+MODIFIER_KINDS = {1: "several", 2: "number", 3: "external"}
 
 
 def recognises(head: str) -> bool:

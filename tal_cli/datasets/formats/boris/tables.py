@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth
+from tal_cli.datasets.annotations import DECIMALS, POINT, STATE, Annotations, GroundTruth
 from tal_cli.datasets.formats.boris.timeline import (
     START,
     STOP,
@@ -27,7 +27,7 @@ from tal_cli.datasets.formats.boris.timeline import (
     videos_of,
 )
 from tal_cli.datasets.formats.sheets import Sheet, header_in, read_sheet
-from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, DECIMALS, Facts, How, sorted_labels, stem
+from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, How, facts_in, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 
 NAME = "BORIS's aggregated and tabular events"
@@ -152,8 +152,8 @@ def _ended(
     times: str,
 ) -> float:  # fmt: skip
     """The length of a file that is followed by another: the video's, or as its events tell it, with a warning."""
-    if known := how.facts.get(stem(file), Facts()).duration:
-        return known
+    if (known := facts_in(how.facts, file)) and known.duration:
+        return known.duration
     at = [sheet.time(line, row[times]) for line, row in rows if any(row.get(name) == file for name in FILE)]
     ended = max((time for time in at if not math.isnan(time)), default=0.0) - offset
     ended -= sum(each.duration or 0.0 for each in before)

@@ -8,8 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.datasets.annotations import POINT, STATE, GroundTruth, VideoAnnotation
-from tal_cli.datasets.formats.values import DECIMALS, Facts, How, last_end, stem, unused, video_of, without_suffix
+from tal_cli.datasets.annotations import DECIMALS, POINT, STATE, GroundTruth, VideoAnnotation
+from tal_cli.datasets.formats.values import (
+    Facts,
+    How,
+    facts_in,
+    last_end,
+    stem,
+    unused,
+    video_of,
+    without_suffix,
+)
 
 START, STOP = "START", "STOP"
 NO_SUBJECT = "No focal subject"  # as BORIS writes it
@@ -159,7 +168,7 @@ def _videos(path: Path, observation: Observation, how: How) -> Iterator[VideoAnn
 
 
 def _known(media: Media, how: How) -> Media:
-    facts = how.facts.get(stem(media.path), Facts())
+    facts = facts_in(how.facts, media.path) or Facts()
     return Media(media.path, media.duration or facts.duration, media.fps or facts.fps or how.fps)
 
 

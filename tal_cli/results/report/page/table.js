@@ -4,14 +4,14 @@ const ROWS_AT_ONCE = 100;
 
 function makeTable(video, select, play) {
   const matched = video.truth.length > 0;
-  const overlaps = matched ? overlapsOf(video) : null;
+  const matches = matched ? matchesOf(video) : null;
   const columns = [
     { name: "Label", of: (index) => labels[video.segments[index][LABEL]].name },
     { name: "Start", of: (index) => video.segments[index][START] },
     { name: "End", wide: true, of: (index) => video.segments[index][END] },
     { name: "Seconds", of: (index) => video.segments[index][END] - video.segments[index][START] },
     { name: "Score", of: (index) => video.segments[index][SCORE] },
-    ...(matched ? [{ name: "Overlap", wide: true, title: "Largest overlap (IoU) with an annotation of the same label", of: (index) => overlaps[index] }] : []),
+    ...(matched ? [{ name: "Overlap", wide: true, title: "Largest overlap (IoU) with an annotation of the same label; of points, seconds to the nearest", of: (index) => matches[index].order }] : []),
   ];
   let sorted = { column: 1, falling: false };
   let order = [], written = 0, chosen = null;
@@ -77,9 +77,9 @@ function makeTable(video, select, play) {
       make("td", {}, make("button", { type: "button", class: "go", "aria-label": `Go to ${span}`, onclick: (event) => { event.stopPropagation(); select(index); } }, swatch(label), make("span", { class: "name" }, labels[label].name))),
       make("td", { class: "number" }, clock(start)),
       make("td", { class: "number wide" }, clock(end)),
-      make("td", { class: "number" }, fixed(end - start)),
+      make("td", { class: "number" }, start === end ? "point" : fixed(end - start)),
       make("td", { class: "number score" }, make("span", { class: "meter", style: { "--share": shareOf(score) } }), fixed(score)));
-    if (matched) line.append(make("td", { class: "number wide" }, overlaps[index] ? fixed(overlaps[index]) : "–"));
+    if (matched) line.append(make("td", { class: "number wide" }, matches[index].text));
     return line;
   }
   return {
@@ -94,16 +94,21 @@ function makeTable(video, select, play) {
   };
 }
 
-// For each segment the largest intersection over union with an annotation of its label.
-function overlapsOf(video) {
+// For each segment the largest intersection over union with an annotation of its label, for points how far off the nearest is.
+function matchesOf(video) {
   const byLabel = new Map();
   for (const item of video.truth) byLabel.set(item[LABEL], [...(byLabel.get(item[LABEL]) || []), item]);
   return video.segments.map(([label, start, end]) => {
+    const same = byLabel.get(label) || [];
+    if (start === end) {
+      const off = Math.min(...same.filter(([, from, to]) => from === to).map(([, from]) => Math.abs(from - start)));
+      return { order: -off, text: Number.isFinite(off) ? `${fixed(off)} s off` : "–" };
+    }
     let best = 0;
-    for (const [, from, to] of byLabel.get(label) || []) {
+    for (const [, from, to] of same) {
       const shared = Math.min(end, to) - Math.max(start, from);
       if (shared > 0) best = Math.max(best, shared / (Math.max(end, to) - Math.min(start, from)));
     }
-    return best;
+    return { order: best, text: best ? fixed(best) : "–" };
   });
 }
