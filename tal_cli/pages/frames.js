@@ -26,9 +26,11 @@ export class Frames {
     return place > 0 && time - this.edges[place - 1] < this.edges[place] - time ? place - 1 : place;
   }
 
-  // The frame whose time a player tells: its clock is a little coarser.
+  // The frame whose time a player tells: a little early, as its clock is coarser, or, in Firefox, the time sought for.
   told(time) {
-    return this.clamp(this.nearest(time));
+    const frame = this.at(time);
+    const [start, end] = [this.edges[frame], this.edges[frame + 1]];
+    return this.clamp(end - time < (end - start) / 4 ? frame + 1 : frame);
   }
 
   middle(frame) {

@@ -22,6 +22,8 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
   let waiting = null; // the newest one asked for meanwhile
   let log = []; // { moment, frame }: frames, and when they were put on screen
   let timer = 0;
+  let isTold = false; // whether `held` is known to tell the frame
+  let doubts = 100; // presented frames left to find that out
 
   const player = {
     element,
@@ -65,21 +67,32 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
   }
   // The frame that the element holds, by its own time stamp; null where the browser does not tell.
   function held() {
+    const time = isTold ? heldTime() : null;
+    return time === null ? null : player.frames.told(time - player.offset);
+  }
+  function heldTime() {
     if (!("VideoFrame" in window) || element.readyState < 2) return null;
     try {
       const now = new VideoFrame(element);
-      const frame = player.frames.told(now.timestamp / 1e6 - player.offset);
+      const time = now.timestamp / 1e6;
       now.close();
-      return frame;
+      return time;
     } catch {
       return null;
     }
+  }
+  // Firefox stamps what it holds with other numbers: believed is what has agreed with a presented frame.
+  function compare(mediaTime) {
+    if (isTold || doubts === 0 || mediaTime < 1e-3) return;
+    isTold = Math.abs((heldTime() ?? -1) - mediaTime) < 1e-3;
+    doubts -= 1;
   }
 
   // ---- frames as they come
 
   function present(now, mediaTime, moment = now) {
     if (!player.frames) return;
+    compare(mediaTime);
     const frame = player.frames.told(mediaTime - player.offset);
     log.push({ moment, frame });
     if (log.length > REMEMBERED) log = log.slice(-REMEMBERED / 2);
@@ -96,7 +109,7 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
     if (part && how === "play" && !element.paused && (frame >= part.last - ahead(part) || frame < part.first)) complete(part);
   }
   function stand() {
-    if (stills && player.frames && element.paused && !seek && !waiting && !player.part) stills.prepare(presented, player.frames, player.offset);
+    if (isTold && stills && player.frames && element.paused && !seek && !waiting && !player.part) stills.prepare(presented, player.frames, player.offset);
   }
   if (hasCallback) {
     const each = (now, { mediaTime, presentationTime }) => {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import launched
+from browsers import launched
 from small_runs import LABELS, TAL, Finished, Tal, render_clip
 
 
@@ -110,7 +110,7 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, for the tests of one module."""
-    with launched() as running:
+def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A browser for the tests of one module: Chromium, or the one that a test names."""
+    with launched(getattr(request, "param", "chromium")) as running:
         yield running

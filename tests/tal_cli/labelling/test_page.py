@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import BROWSERS
 from label_client import labelling
 from label_page import FRAMES, READY, LabelPage, frames_of
 from numbered_videos import write_numbered_video
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("video", ["a25", "b30", "c60", "turned", "variable"])
+@pytest.mark.parametrize("browser", BROWSERS, indirect=True)
 def test_every_frame_is_reached(page: LabelPage, video: str) -> None:
     place = sorted(page.client.videos()).index(video)
     for _ in range(place):
@@ -65,6 +67,7 @@ def test_500_frames_forth_and_back_and_100_jumps(browser: Any, tmp_path: Path) -
         page.close()
 
 
+@pytest.mark.parametrize("browser", BROWSERS, indirect=True)
 def test_taps_while_stepping(page: LabelPage) -> None:
     page.go_to("f10")
     page.press("g")
@@ -144,6 +147,7 @@ def test_edges_are_moved_by_keys(page: LabelPage) -> None:
     assert frames_of(page)[1:] == [("groom", 28, FRAMES - 1)]
 
 
+@pytest.mark.parametrize("browser", BROWSERS, indirect=True)
 def test_undo_after_a_reload(page: LabelPage) -> None:
     page.press("g")
     page.step(to=1)
@@ -208,6 +212,7 @@ def test_what_is_played_or_stepped_through_is_reviewed(page: LabelPage) -> None:
     ]
 
 
+@pytest.mark.parametrize("browser", BROWSERS, indirect=True)
 def test_two_windows_and_one_segment(page: LabelPage) -> None:
     video = page.client.videos()["a25"]
     edges = page.client.edges(video)

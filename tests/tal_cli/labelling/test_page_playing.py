@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import BROWSERS
 from label_client import labelling
 from label_page import LabelPage, frames_of
 from numbered_videos import write_numbered_video
@@ -69,6 +70,7 @@ def test_a_robot_labels_while_it_plays(browser: Any, tmp_path: Path, speed: floa
     assert [edge for edge, frames in zip(edges, seen, strict=True) if edge not in frames] == []
 
 
+@pytest.mark.parametrize("browser", BROWSERS, indirect=True)
 def test_holds_bounces_and_crossed_keys(page: LabelPage) -> None:
     keyboard = page.page.keyboard
     page.press("Space")
