@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,14 +12,20 @@ from tal_cli.extractors.video.messages import VideoSummary
 from tal_cli.extractors.video.stream import FrameChunk, FrameStream
 
 
+class TimeUp(Exception):
+    """The moment has passed until which an excerpt was worth waiting for."""
+
+
 class Excerpt:
     """The frames of an open stream whose times are in [start, end), seconds; what comes after is not decoded.
 
     Times are those of the video. `summary` says that they follow from no frame rate, since they do not begin at 0.
+    Iterating raises TimeUp once the clock `time.monotonic` is past `until`.
     """
 
-    def __init__(self, stream: FrameStream, start: float, end: float) -> None:
+    def __init__(self, stream: FrameStream, start: float, end: float, until: float = math.inf) -> None:
         self.info = stream.info
+        self._until = until
         self._stream = stream
         self._span = start, end
         self._frames = 0
@@ -25,6 +33,8 @@ class Excerpt:
     def __iter__(self) -> Iterator[FrameChunk]:
         start, end = self._span
         for chunk in self._stream:
+            if time.monotonic() > self._until:
+                raise TimeUp
             first, last = np.searchsorted(chunk.times, [start, end]).tolist()
             if last > first:
                 self._frames += last - first

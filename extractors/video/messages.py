@@ -32,12 +32,14 @@ class DecoderMissing(DecodeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request to decode a video. Rates in frames per second."""
+    """A request to decode a video. Rates in frames per second; start: seconds since the first frame before which no
+    frame is needed."""
 
     path: str
     decoder: str
     sampling_rate: float | None
     max_rate: float | None
+    start: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

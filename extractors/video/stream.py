@@ -158,6 +158,7 @@ def read_frames(
     decoder: str = "auto",
     timeout: float = TIMEOUT,
     time_limit: float | None = None,
+    start: float = 0.0,
 ) -> FrameStream:
     """Start decoding a video.
 
@@ -166,6 +167,7 @@ def read_frames(
     max_rate: without sampling_rate, keep every k-th frame, k the smallest that leaves at most this many per second.
     decoder: one of DECODERS; "auto" is PyAV. timeout: seconds without progress after which decoding fails.
     time_limit: seconds of waiting for the decoder in total after which it fails; None: see `default_time_limit`.
+    start: seconds since the first frame; frames before may be left out, where the format has an index.
     Raises VideoError, DecoderUnavailable; ValueError for a decoder or a size that does not exist.
     """
     if decoder not in DECODERS:
@@ -176,6 +178,7 @@ def read_frames(
         decoder="pyav" if decoder == "auto" else decoder,
         sampling_rate=sampling_rate,
         max_rate=max_rate,
+        start=start,
     )
     return FrameStream(name, request, frame_size, timeout, time_limit)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -53,6 +54,8 @@ class Source(Protocol):
     def last_shown(self) -> float | None: ...
 
     def opened(self) -> Opened: ...
+
+    def skip_to(self, seconds: float) -> float | None: ...
 
     def frames(self) -> Iterator[tuple[float | None, Any]]: ...
 
@@ -108,6 +111,10 @@ class Chunk:
 def send_frames(source: Source, request: Request, opened: Opened, size: tuple[int, int], output: int) -> VideoSummary:
     """Decodes to the end and sends every requested frame."""
     clock = Clock(opened.fps, LONGEST_STEP_IN_STREAMS if opened.joinable else LONGEST_STEP)
+    first = source.skip_to(request.start) if request.start > 0 else None
+    if first is not None:
+        clock = Clock(opened.fps, math.inf)
+        clock.tick(first)
     depth = max(2, min(FRAMES_AHEAD, PIXELS_AHEAD // (opened.width * opened.height)))
     timed = ((clock.tick(stamp), image) for stamp, image in prefetch(source.frames(), depth))
     holds = Holds(opened.nominal_fps)

@@ -107,7 +107,7 @@ def rank_extractors(
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=1, metavar="S", callback=finite, help="Time after which no more excerpts are read.")
+        float, typer.Option(min=1, metavar="S", callback=finite, help="Time that comparing may take, about.")
     ] = 60.0,
     device: Device = "auto",
     format: Format = "table",
@@ -119,32 +119,48 @@ def rank_extractors(
     apart, not how good a detector will be.
     """
     import math
+    from functools import partial
 
+    from tal_cli.batch import Run
     from tal_cli.datasets.formats import load_annotations
     from tal_cli.devices import resolve_device
-    from tal_cli.evaluation.extractor_ranking import rank
+    from tal_cli.evaluation.extractor_ranking import FEWEST_EXCERPTS, rank
     from tal_cli.evaluation.names import unmatched
     from tal_cli.extractors.backbones import create_backbone
+    from tal_cli.extractors.catalog import find
     from tal_cli.extractors.extraction.extractor import Extractor
 
     known = load_annotations(annotations).settled()
     found = gather(inputs)
-    if found.problems:
-        raise found.problems[0]
+    run = Run(found)
     videos = {source.name: source.path for source in found.sources if source.name in known.videos}
     if not videos:
+        if found.problems:
+            raise typer.Exit(run.exit_code)
         told = unmatched([source.name for source in found.sources], known.videos)
         raise InputError(annotations, told or "no video among the inputs", "annotate these videos, or name others")
     where = resolve_device(device)
     names = list(dict.fromkeys(extractor)) if extractor else _installed()
-    made = {name: Extractor(create_backbone(name), device=where) for name in names}
-    with console.progress(f"comparing {counted(len(made), 'extractor')}", seconds, "s") as progress:
-        ranking = rank(known, videos, made, seconds, progress)
+    for name in names:
+        find(name)
+
+    def load(name: str) -> Extractor:
+        return Extractor(create_backbone(name), device=where)
+
+    with console.progress(f"comparing {counted(len(names), 'extractor')}", seconds, "s") as progress:
+        ranking = rank(known, videos, {name: partial(load, name) for name in names}, seconds, progress)
+    for failure in ranking.failures:
+        run.report(failure, failure.path)
+    for name, why in ranking.too_slow.items():
+        console.warn(f"{name} is left out, since {why}: --seconds {4 * seconds:g} may suffice")
     sampled = sum(stretch.end - stretch.start for stretch in ranking.excerpts)
+    count = len(ranking.excerpts)
     console.note(
-        f"compared on {counted(len(ranking.excerpts), 'excerpt')} ({sampled:.0f} s) of "
+        f"compared on {counted(count, 'excerpt')} ({sampled:.0f} s) of "
         f"{counted(len({stretch.video for stretch in ranking.excerpts}), 'video')}: {ranking.moments} moments"
     )
+    if count < FEWEST_EXCERPTS and len(ranking.standings) > 1:
+        console.warn(f"so few excerpts put extractors in an order of chance: --seconds {4 * seconds:g} reads more")
     rows = [
         {
             "extractor": each.extractor,
@@ -156,13 +172,17 @@ def rank_extractors(
     if any(row["score"] is None for row in rows):
         console.warn("no label occurs in two of the sampled videos: nothing can be judged")
     if format == "json":
-        print_json({"extractors": rows, "sampled_seconds": sampled, "moments": ranking.moments})
-        return
-    print_table(
-        ("extractor", "score", "times real time"),
-        [(str(r["extractor"]), "-" if r["score"] is None else f"{r['score']:.3f}", f"{r['speed']:.1f}") for r in rows],
-    )
-    console.next_step("tal", "extract-features", *inputs, "--extractor", ranking.standings[0].extractor)
+        document = {"extractors": rows, "sampled_seconds": sampled, "moments": ranking.moments}
+        print_json(document | {"too_slow": dict(ranking.too_slow)})
+    else:
+        header = ("extractor", "score", "times real time")
+        lines = [(row["extractor"], row["score"], row["speed"]) for row in rows]
+        print_table(header, [(str(name), "-" if s is None else f"{s:.3f}", f"{speed:.1f}") for name, s, speed in lines])
+    best = ranking.standings[0]
+    if not math.isnan(best.score):
+        console.next_step("tal", "extract-features", *inputs, "--extractor", best.extractor)
+    if run.exit_code:
+        raise typer.Exit(run.exit_code)
 
 
 def _installed() -> list[str]:

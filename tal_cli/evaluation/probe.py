@@ -29,9 +29,6 @@ def separation(features: Floats, labels: NDArray[np.bool_], groups: Sequence[str
     Returns:
         nan where no label can be judged.
     """
-    names = list(dict.fromkeys(groups))
-    part = np.asarray([names.index(group) % min(FOLDS, len(names)) for group in groups])
-    found = [_held_out(features, labels.astype(np.float64), part, ridge) for ridge in RIDGES]
     judged = [
         label
         for label in range(labels.shape[1])
@@ -40,6 +37,9 @@ def separation(features: Floats, labels: NDArray[np.bool_], groups: Sequence[str
     ]
     if not judged:
         return float("nan")
+    names = list(dict.fromkeys(groups))
+    part = np.asarray([names.index(group) % min(FOLDS, len(names)) for group in groups])
+    found = [_held_out(features, labels.astype(np.float64), part, ridge) for ridge in RIDGES]
     return max(
         float(np.mean([average_precision(labels[:, label], scores[:, label]) for label in judged])) for scores in found
     )

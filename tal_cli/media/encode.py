@@ -16,9 +16,9 @@ from av.filter import Graph
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from tal_cli.extractors.video.decoders.pyav import open_container
+from tal_cli.extractors.video.decoders.pyav import INDEXED, open_container
 from tal_cli.extractors.video.messages import DecodeError
-from tal_cli.media.reader import INDEXED, Reader
+from tal_cli.media.reader import Reader
 
 # Fine enough for any frame rate, and common in MP4.
 CLOCK = Fraction(1, 90_000)

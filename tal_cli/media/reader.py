@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 
 from tal_cli.extractors.video.clock import Clock
 from tal_cli.extractors.video.decoders.pyav import (
+    INDEXED,
     MAX_PIXELS,
     main_video_stream,
     open_container,
@@ -19,8 +20,6 @@ from tal_cli.extractors.video.decoders.pyav import (
 )
 from tal_cli.extractors.video.messages import DecodeError
 
-# Formats with presentation times and an index; in others seeking is unreliable.
-INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 FAILURES_IN_A_ROW = 1000
 
 

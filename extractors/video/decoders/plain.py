@@ -41,6 +41,10 @@ class OtherSource:
         """Size, rate and orientation as PyAV finds them, after the decoder's own rotation."""
         return self._opened
 
+    def skip_to(self, seconds: float) -> float | None:
+        """Nothing is skipped."""
+        return None
+
     def scale(self, frame: VideoFrame, width: int, height: int) -> tuple[memoryview, int]:
         """Scales as PyavSource does, so that decoders differ only in decoding."""
         return self._gate.scale(frame, width, height)

@@ -35,6 +35,8 @@ PIXELS_IN_THREADS = 1 << 28
 FAILURES_IN_A_ROW = 1000
 # Formats whose clock may restart in the middle.
 JOINABLE = ("mpegts", "mpeg", "flv")
+# Formats with presentation times and an index; in others seeking is unreliable.
+INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 # FFmpeg's tag of an encrypted Matroska stream.
 KEY_NAMED = "enc_key_id"
 # Streams whose lengths differ by less than this fraction count as equally long.
@@ -129,9 +131,24 @@ class PyavSource:
             rotation=round(first.rotation / 90) * 90 % 360,
         )
 
+    def skip_to(self, seconds: float) -> float | None:
+        """Continues at the last key frame at or before a time, in seconds since the first frame.
+
+        Returns the first frame's time stamp; None if the format has no index, so that nothing was skipped.
+        """
+        first, base = self.first_stamp, self._stream.time_base
+        if self.format not in INDEXED or first is None or base is None:
+            return None
+        try:
+            self._container.seek(int((seconds + first) / base), stream=self._stream)
+        except FFmpegError:
+            return None
+        self._first, self._frames = None, self._decode()
+        return first
+
     def frames(self) -> Iterator[tuple[float | None, VideoFrame]]:
         """Time stamp in seconds (None: the file has none) and image, in display order."""
-        frame, self._first = self._first, None
+        frame, self._first = self._first or next(self._frames, None), None
         while frame is not None:
             self.last_shown = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else None
             yield self._stamp(frame), frame

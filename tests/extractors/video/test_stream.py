@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from numbered_videos import write_numbered_video
 from numpy.typing import NDArray
 
 from tal_cli.extractors.errors import DecoderUnavailable, VideoError
@@ -269,3 +270,23 @@ def test_a_title_that_is_not_utf8_is_no_reason_to_refuse(tmp_path: Path) -> None
     path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"\xff\xfebad\xc3\x28\x80"))
     with read_frames(path, frame_size=lambda width, height: (width, height)) as frames:
         assert sum(len(chunk.times) for chunk in frames) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stamps", "skipped"),
+    [("steady.mp4", None, 75), ("late.mkv", [5000 + 40 * number for number in range(200)], 75), ("old.avi", None, 0)],
+)
+def test_decoding_begins_at_the_key_frame_before_a_start(
+    tmp_path: Path, name: str, stamps: list[int] | None, skipped: int
+) -> None:
+    codec = "mpeg4" if name.endswith("avi") else "libx264"
+    path = write_numbered_video(tmp_path / name, 200, stamps=stamps, sound=None, codec=codec)
+    whole, all_times, _ = read(path)
+    with read_frames(path, frame_size=small, start=3.3) as stream:
+        chunks = list(stream)
+    frames, times = (np.concatenate([getattr(chunk, what) for chunk in chunks]) for what in ("frames", "times"))
+    assert times == pytest.approx(all_times[skipped:])
+    assert np.array_equal(frames, whole[skipped:])
+    with read_frames(path, frame_size=small, start=3.3, sampling_rate=10.0) as stream:
+        first = next(iter(stream)).times[0]
+    assert first == pytest.approx(skipped / 25)
