@@ -3,12 +3,13 @@
 One set after another: a part of the training videos is "labelled" stretch by stretch (the truth is read where a person
 would look; a stretch is extended to the ends of instances that cross its edges), in rounds, with a small detector
 trained after each. Label time is the video time that was looked at. Prints, for each share of it, mAP relative to that
-of a detector trained on everything, in the order of `tal suggest` and in random order.
+of a detector trained on everything, in the order of `tal suggest`, in random order, and in one that nobody can have:
+instance by instance, the labels with the fewest first, with a margin on either side (`informed`).
 
     python benchmarks/suggest.py --set camera data/camera/annotations.json data/camera/features --seeds 2
 
-`--learner linear` replaces the detector by ridge regressions of each row of features and its neighbours, and mAP by
-that of rows: seconds instead of minutes, to compare orders.
+`--learner linear` replaces the detector between rounds by ridge regressions of each row of features and its neighbours,
+`--judge linear` the one that is evaluated, and mAP by that of rows: seconds instead of minutes, to compare orders.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -49,6 +52,9 @@ TIOU = (0.3, 0.4, 0.5, 0.6, 0.7)
 WIDTH, CELLS, BATCH = 64, 256, 4
 SMALL = {"model.width": WIDTH, "model.head_width": WIDTH, "model.encoder.mlp_width": 2 * WIDTH}
 Reviewed = Mapping[str, Ranges]
+Order = Literal["suggested", "random", "informed"]
+ORDERS: tuple[Order, ...] = ("suggested", "random", "informed")
+MARGIN = 0.5  # seconds on either side of an instance
 Learn = Callable[[Sequence[VideoAnnotation], int], "Detector | Linear"]
 Floats = NDArray[np.float64]
 SHOWN, MANY = 0.15, 256
@@ -235,39 +241,46 @@ def spent(reviewed: Reviewed) -> float:
     return sum(end - start for ranges in reviewed.values() for start, end in ranges)
 
 
-def simulate(
-    pool: Pool, learn: Learn, shares: Sequence[float], seed: int, *, ranked: bool
-) -> dict[float, tuple[float, float, int]]:
-    """Per share of the label time: mAP, the share that was really spent, and the number of instances labelled."""
+def informed(pool: Pool, share: float, rng: np.random.Generator) -> Reviewed:
+    """What somebody reviews who knows where everything is, and looks at labels with the fewest instances first."""
+    left = [(video.name, item) for video in pool.pool for item in video.settled]
+    left = [left[number] for number in rng.permutation(len(left)).tolist()]
+    count = Counter[str]()
+    reviewed: Reviewed = {}
+    while left and spent(reviewed) < share * pool.seconds:
+        name, item = min(left, key=lambda each: count[each[1].label])
+        left.remove((name, item))
+        count[item.label] += 1
+        reviewed = look(pool, reviewed, Stretch(name, max(0.0, item.start - MARGIN), item.end + MARGIN))
+    return reviewed
+
+
+def simulate(pool: Pool, learn: Learn, shares: Sequence[float], seed: int, order: Order) -> list[Reviewed]:
+    """What is reviewed after each round."""
     rng = np.random.default_rng(seed)
-    reviewed: dict[str, Ranges] = {}
-    model: Detector | Linear | None = None
-    figures = {}
+    if order == "informed":
+        return [informed(pool, share, np.random.default_rng(seed)) for share in shares]
+    reviewed: Reviewed = {}
+    rounds: list[Reviewed] = []
     for share in shares:
         known = pool.known(reviewed)
-        found = {} if model is None else model.found()
+        found = learn(known, seed).found() if order == "suggested" and reviewed else {}
         videos = [
             Watched(video.annotation.name, video.sequence, truth, (found[truth.name],) if found else ())
             for video, truth in zip(pool.videos, known, strict=True)
         ]
         length = stretch_length(videos)
-        order = (
-            [Stretch(item.video, item.start, item.end) for item in suggest(videos, 100_000, length)]
-            if ranked
-            else [each for video in videos for each in cut(video, length)]
-        )
-        if not ranked:
-            order = [order[number] for number in rng.permutation(len(order)).tolist()]
-        for stretch in order:
+        if order == "suggested":
+            chosen = [Stretch(item.video, item.start, item.end) for item in suggest(videos, 100_000, length)]
+        else:
+            every = [each for video in videos for each in cut(video, length)]
+            chosen = [every[number] for number in rng.permutation(len(every)).tolist()]
+        for stretch in chosen:
             if spent(reviewed) >= share * pool.seconds:
                 break
             reviewed = look(pool, reviewed, stretch)
-        if ranked or share == shares[-1]:
-            known = pool.known(reviewed)
-            model = learn(known, seed)
-            instances = sum(len(video.settled) for video in known)
-            figures[share] = (model.score(), spent(reviewed) / pool.seconds, instances)
-    return figures
+        rounds.append(reviewed)
+    return rounds
 
 
 def main() -> None:
@@ -276,25 +289,32 @@ def main() -> None:
     parser.add_argument("--set", nargs=3, action="append", required=True, metavar=("NAME", "ANNOTATIONS", "FEATURES"))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--learner", choices=("detector", "linear"), default="detector")
+    parser.add_argument("--judge", choices=("detector", "linear"), default="detector")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--shares", default="0.1,0.2,0.3,0.4")
+    parser.add_argument("--judged", default="0.4", help="shares after which the judge is trained")
+    parser.add_argument("--orders", default=",".join(ORDERS))
     told = parser.parse_args()
-    shares = tuple(float(share) for share in told.shares.split(","))
+    shares, judged = ([float(share) for share in each.split(",")] for each in (told.shares, told.judged))
     torch.set_num_threads(1)
     console.set_quiet(True)
     for name, truth, features in told.set:
         begun = time.monotonic()
         pool = Pool.read(Path(truth), Path(features), told.steps)
+        learn, judge = (pool.linear if each == "linear" else pool.detector for each in (told.learner, told.judge))
         for seed in range(told.seeds):
-            learn = pool.linear if told.learner == "linear" else pool.detector
-            whole = learn(pool.pool, seed).score()
+            whole = judge(pool.pool, seed).score()
             print(f"{name} seed {seed}: everything ({pool.seconds:.0f} s), mAP {whole:.4f}", flush=True)
-            for ranked in (True, False):
-                for share, (score, used, count) in simulate(pool, learn, shares, seed, ranked=ranked).items():
-                    order = "suggested" if ranked else "random"
+            for order in told.orders.split(","):
+                for share, reviewed in zip(shares, simulate(pool, learn, shares, seed, order), strict=True):
+                    if share not in judged:
+                        continue
+                    known = pool.known(reviewed)
+                    score, used = judge(known, seed).score(), spent(reviewed) / pool.seconds
                     print(
                         f"{name} seed {seed} {order} {share:.0%}: mAP {score:.4f}, {score / whole:.1%} of that, "
-                        f"with {used:.1%} of the time and {count} instances ({time.monotonic() - begun:.0f} s)",
+                        f"with {used:.1%} of the time and {sum(len(video.settled) for video in known)} instances "
+                        f"({time.monotonic() - begun:.0f} s)",
                         flush=True,
                     )
 

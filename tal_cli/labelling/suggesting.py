@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ RELATIVE, LEAST, MOST = 2.0, 4.0, 20.0  # length of a stretch: times the median 
 FEWEST = 5  # instances, from which on their length is known
 SHORTEST = 0.5  # seconds left between reviewed ranges that are worth a look
 LEAST_SCORE = 0.05  # of detections that are counted
+SHOWN, EDGE = 0.2, 0.25  # score of detections that stretches are laid around, and what is seen before and after of them
 SMOOTHED = 1.0  # seconds over which features are averaged before they are compared
 DIMENSIONS, SAMPLE, ROUNDS = 24, 3000, 15  # of features, rows from which these are found, rounds of clustering
 FEWEST_KINDS, MOST_KINDS = 16, 64  # clusters of features
@@ -73,7 +74,7 @@ def suggest(videos: Sequence[Watched], most: int, seconds: float | None = None) 
         seconds: length of a stretch; None: that of `stretch_length`.
     """
     seconds = seconds or stretch_length(videos)
-    stretches = [each for video in videos for each in cut(video, seconds)]
+    stretches = [each for video in videos for each in (*cut(video, seconds), *around(video))]
     if not stretches:
         return []
     labels = sorted(
@@ -110,6 +111,18 @@ def cut(video: Watched, seconds: float) -> list[Stretch]:
         begins = [*np.arange(start, end - seconds, seconds / 2).tolist(), max(start, end - seconds)]
         found += [Stretch(video.name, begin, min(begin + seconds, end)) for begin in begins]
     return found
+
+
+def around(video: Watched) -> Iterator[Stretch]:
+    """Stretches around what models find, as far as it was not reviewed: mostly shorter than those of `cut`, so that
+    less time goes into what is between."""
+    parts = without(((0.0, video.sequence.duration),), video.reviewed)
+    for segment in (each for found in video.found for each in found if each.score >= SHOWN):
+        edge = EDGE * (segment.end - segment.start)
+        for start, end in parts:
+            first, last = max(start, segment.start - edge), min(end, segment.end + edge)
+            if last - first >= max(SHORTEST, segment.end - segment.start):
+                yield Stretch(video.name, first, last)
 
 
 def _labels(videos: Sequence[Watched], stretches: Sequence[Stretch], labels: Sequence[str]) -> tuple[Floats, Floats]:
