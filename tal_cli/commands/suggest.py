@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tal_cli import console
+from tal_cli.batch import Run
 from tal_cli.commands.completion import extractor_names, model_names
 from tal_cli.commands.options import Device, InputPaths, Quiet, finite
 from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table, table_text
@@ -85,9 +86,8 @@ def suggest(
     """
     form = format or form_for(output, FORMATS)
     found = gather(inputs or [])
-    if found.problems:
-        raise found.problems[0]
-    if not found.sources:
+    run = Run(found, workers=1)
+    if not found.sources and not found.problems:
         raise UsageError("no video and no feature file among the inputs")
 
     from tal_cli.datasets.formats import load_annotations
@@ -95,39 +95,49 @@ def suggest(
     from tal_cli.labelling.suggesting import suggest as rank
 
     known = None if annotations is None else load_annotations(annotations)
-    items = rank(_watched(found.sources, known, model, extractor, device), count, seconds)
+    videos = _watched(run, known, model, extractor, device)
+    if not videos:
+        raise typer.Exit(run.exit_code)
+    items = rank(videos, count, seconds)
     _print(items, form, output)
     if not items:
         console.note("everything is reviewed")
     elif annotations is not None:
-        videos = ["VIDEOS"] if any(is_feature_file(source.path) for source in found.sources) else inputs or []
-        console.next_step("tal", "label", *videos, "--annotations", annotations)
+        named = ["VIDEOS"] if any(is_feature_file(source.path) for source in found.sources) else inputs or []
+        console.next_step("tal", "label", *named, "--annotations", annotations)
+    if run.exit_code:
+        raise typer.Exit(run.exit_code)
 
 
-def _watched(
-    sources: Sequence[Source], known: Annotations | None, model: str | None, extractor: str, device: str
-) -> list[Watched]:
-    """Features of the videos that were not reviewed completely, and what the models find in them.
+def _watched(run: Run, known: Annotations | None, model: str | None, extractor: str, device: str) -> list[Watched]:
+    """Features of the videos, and what the models find in them.
 
-    Videos that were are read as well where their features are at hand, to tell what is like them.
+    Videos that were reviewed completely are read as well, to tell what is like them.
+
+    Raises:
+        UsageError: features of different kinds.
     """
     from tal_cli.api import VideoDetector
     from tal_cli.labelling.suggesting import Watched
 
     detectors = [VideoDetector.load(each, device=device) for each in _models(model)]
     read = _reader(detectors, extractor, device)
-    done = []
-    with console.progress("looking at videos", len(sources), "videos") as progress:
-        for number, source in enumerate(sources):
-            sequence = read(source)
-            annotation = known.videos.get(source.name) if known else None
-            segments = tuple(
-                detector.detect_features(sequence, name=source.name, path=str(source.path)).segments
-                for detector in detectors
+
+    def look(source: Source) -> Watched:
+        sequence = read(source)
+        found = (each.detect_features(sequence, name=source.name, path=str(source.path)) for each in detectors)
+        annotation = known.videos.get(source.name) if known else None
+        return Watched(source.name, sequence, annotation, tuple(each.segments for each in found))
+
+    done: list[Watched] = []
+    for source, watched in run.each(look):
+        if done and watched.sequence.contract != done[0].sequence.contract:
+            raise UsageError(
+                f"{source.path}: its features are of another kind than those of {done[0].name}",
+                "give features of one extractor, or videos",
             )
-            done.append(Watched(source.name, sequence, annotation, segments))
-            progress(number + 1, len(sources))
-    if known is not None and not any(each.annotation for each in done):
+        done.append(watched)
+    if known is not None and done and not any(each.annotation for each in done):
         names = ", ".join(list(known.videos)[:3])
         console.warn(f"none of the videos is in the annotations, which name {names}")
     return done

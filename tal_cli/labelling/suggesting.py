@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -130,31 +130,26 @@ def _labels(videos: Sequence[Watched], stretches: Sequence[Stretch], labels: Seq
     and how many are labelled, [labels]."""
     places = {label: number for number, label in enumerate(labels)}
     count = Counter(item.label for video in videos if video.annotation for item in video.annotation.settled)
-    by_video = _by_video(stretches)
+    by_video = Places.of(stretches)
     likely = np.zeros((len(stretches), len(labels)))
     for video in videos:
-        own = by_video.get(video.name, np.empty(0, dtype=np.int64))
-        for found in video.found:
-            for segment in found:
-                if segment.score >= LEAST_SCORE:
-                    middle = (segment.start + segment.end) / 2
-                    around = own[_holding(stretches, own, middle)]
-                    likely[around, places[segment.label]] += segment.score / len(video.found)
+        for segment in (each for found in video.found for each in found if each.score >= LEAST_SCORE):
+            holding = by_video[video.name].at((segment.start + segment.end) / 2)
+            likely[holding, places[segment.label]] += segment.score / len(video.found)
     return likely, np.asarray([float(count[label]) for label in labels])
 
 
 def _kinds(videos: Sequence[Watched], stretches: Sequence[Stretch], kinds: int) -> tuple[Floats, Floats]:
     """How often each kind of content begins in each stretch, [stretches, kinds], and in what was reviewed, [kinds]."""
-    by_video = _by_video(stretches)
+    by_video = Places.of(stretches)
     inside, seen = np.zeros((len(stretches), kinds)), np.zeros(kinds)
     for video, of_rows in zip(videos, clusters([video.sequence for video in videos], kinds), strict=True):
-        own = by_video.get(video.name, np.empty(0, dtype=np.int64))
         edges = np.concatenate([[0], np.flatnonzero(np.diff(of_rows)) + 1, [len(of_rows)]])
         times = video.sequence.seconds((edges[:-1] + edges[1:] - 1) / 2).tolist()
         for kind, time in zip(of_rows[edges[:-1]].tolist(), times, strict=True):
             if any(start <= time < end for start, end in video.reviewed):
                 seen[kind] += 1
-            inside[own[_holding(stretches, own, time)], kind] += 1
+            inside[by_video[video.name].at(time), kind] += 1
     return inside, seen
 
 
@@ -198,17 +193,28 @@ def _nearest_means(rows: Floats, count: int, rng: np.random.Generator) -> NDArra
     return nearest.astype(np.int64)
 
 
-def _by_video(stretches: Sequence[Stretch]) -> dict[str, NDArray[np.int64]]:
-    numbers: dict[str, list[int]] = {}
-    for number, stretch in enumerate(stretches):
-        numbers.setdefault(stretch.video, []).append(number)
-    return {video: np.asarray(found, dtype=np.int64) for video, found in numbers.items()}
+@dataclass(frozen=True)
+class Places:
+    """The stretches of one video: their indices, [n], and starts and ends, [n, 2]."""
 
+    indices: NDArray[np.int64]
+    spans: Floats
 
-def _holding(stretches: Sequence[Stretch], numbers: NDArray[np.int64], time: float) -> NDArray[np.bool_]:
-    """Which of these stretches hold a time."""
-    inside = [stretches[number].start <= time < stretches[number].end for number in numbers.tolist()]
-    return np.asarray(inside, dtype=bool)
+    @classmethod
+    def of(cls, stretches: Sequence[Stretch]) -> defaultdict[str, Places]:
+        """Those of each video."""
+        numbers: dict[str, list[int]] = {}
+        for number, stretch in enumerate(stretches):
+            numbers.setdefault(stretch.video, []).append(number)
+        found = defaultdict(lambda: cls(np.empty(0, dtype=np.int64), np.empty((0, 2))))
+        for video, own in numbers.items():
+            spans = [(stretches[number].start, stretches[number].end) for number in own]
+            found[video] = cls(np.asarray(own, dtype=np.int64), np.asarray(spans))
+        return found
+
+    def at(self, seconds: float) -> NDArray[np.int64]:
+        """Indices of the stretches that hold a time."""
+        return self.indices[(self.spans[:, 0] <= seconds) & (seconds < self.spans[:, 1])]
 
 
 def _why(labels: Sequence[str], likely: Floats, examples: Floats, added: Floats) -> str:

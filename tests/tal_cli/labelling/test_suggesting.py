@@ -15,7 +15,7 @@ from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.labelling.ranking import Stretch, choose
-from tal_cli.labelling.suggesting import Watched, cut, suggest
+from tal_cli.labelling.suggesting import Watched, around, cut, suggest
 from tal_cli.results.segments import Segment
 
 CHANNELS, STRIDE = 8, 4
@@ -102,3 +102,33 @@ def test_what_is_labelled_is_not_suggested(folder: Path, capsys: pytest.CaptureF
     printed = capsys.readouterr()
     assert json.loads(printed.out) == [] and "everything is reviewed" in printed.err
     assert app.run(["suggest"]) == 2
+
+
+def test_an_input_that_cannot_be_read_does_not_stop_the_others(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = folder / "broken.npy"
+    broken.write_bytes(b"nothing")
+    good = str(folder / "features" / "a.npy")
+    assert app.run(["suggest", good, str(broken), "--format", "json"]) == 3
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"error: {broken}: ") and printed.err.count("error: ") == 1
+    assert {item["video"] for item in json.loads(printed.out)} == {"a"}
+    assert app.run(["suggest", str(broken)]) == 3
+    assert not capsys.readouterr().out
+
+
+def test_features_of_two_kinds_are_not_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_video(
+        folder, "other", "training", np.zeros((60, CHANNELS + 1)), [GroundTruth("hop", 1.0, 3.0)], stride=STRIDE
+    )
+    assert app.run(["suggest", str(folder / "features" / "*.npy")]) == 2
+    assert "other.npy: its features are of another kind than those of a" in capsys.readouterr().err
+
+
+def test_stretches_are_laid_around_what_a_model_finds() -> None:
+    found = [Segment("fall", 20.0, 22.0, 0.9), Segment("fall", 30.0, 32.0, 0.1)]
+    known = VideoAnnotation("a", "", 51.2, 25.0, (), reviewed=((0.0, 19.8),))
+    assert [(each.start, each.end) for each in around(watched("a", [0] * 8, known, *found))] == [(19.8, 22.5)]
+    first = suggest([watched("a", [0] * 8, None, *found)], 1)[0]
+    assert (first.start, first.end) == (19.5, 22.5)
