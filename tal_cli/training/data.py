@@ -30,6 +30,7 @@ from tal_cli.models.recipe.schema import Recipe
 
 OWN_DATA_TIOU = "0.3:0.1:0.7"
 USUAL_NAME = "annotations"
+LABEL = "label some of them with `tal label`; a video without `reviewed` counts as reviewed completely"
 MAKE_FEATURES = "extract them with `tal extract-features VIDEOS --output DIR`, or give their folder with --features"
 
 
@@ -106,7 +107,10 @@ def name_of(path: Path) -> str:
 def _own_data(
     path: Path, features: Path | None, train: str | None, test: str | None, *, holds_out: bool
 ) -> TrainingData:
-    annotations = load_annotations(path).settled()
+    told = load_annotations(path)
+    annotations = told.settled()
+    if told.videos and not annotations.videos:
+        raise InputError(path, "nothing of its videos was reviewed: `reviewed` is empty everywhere", LABEL)
     if train is None and test is None:
         split = split_own(annotations, path, holds_out=holds_out)
         if split.note:

@@ -19,6 +19,7 @@ from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import HELD_OUT, split_own
+from tal_cli.extractors.errors import InputError
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, parse_overrides
 from tal_cli.training.auto_recipe import DataShape, derive_recipe, length_for, levels_for, summary, visits_for
 from tal_cli.training.data import find_data
@@ -330,3 +331,12 @@ def test_a_recipes_boundary_is_for_its_own_labels(small_data: Path, overrides: d
     chosen = choose_recipe(options, find_data(file, None, None, None))
     assert chosen is not None and load_recipe("camera").inference.boundary is not None
     assert chosen.inference.boundary is None
+
+
+def test_videos_of_which_nothing_was_reviewed_are_named_so(tmp_path: Path) -> None:
+    known = own({"a": "training", "b": "training"})
+    videos = {name: replace(video, reviewed=()) for name, video in known.videos.items()}
+    path = tmp_path / "annotations.json"
+    save_annotations(replace(known, videos=videos), path)
+    with pytest.raises(InputError, match="nothing of its videos was reviewed"):
+        find_data(str(path), tmp_path, None, None)
