@@ -125,7 +125,6 @@ def rank_extractors(
     from tal_cli.datasets.formats import load_annotations
     from tal_cli.devices import resolve_device
     from tal_cli.evaluation.extractor_ranking import FEWEST_EXCERPTS, rank
-    from tal_cli.evaluation.names import unmatched
     from tal_cli.extractors.backbones import create_backbone
     from tal_cli.extractors.catalog import find
     from tal_cli.extractors.extraction.extractor import Extractor
@@ -137,8 +136,12 @@ def rank_extractors(
     if not videos:
         if found.problems:
             raise typer.Exit(run.exit_code)
-        told = unmatched([source.name for source in found.sources], known.videos)
-        raise InputError(annotations, told or "no video among the inputs", "annotate these videos, or name others")
+        first = next(iter(known.videos), "no video")
+        raise InputError(
+            annotations,
+            f"it has none of the {counted(len(found.sources), 'video')}, such as {found.sources[0].name}, but {first}",
+            "annotate these videos, or name others",
+        )
     where = resolve_device(device)
     names = list(dict.fromkeys(extractor)) if extractor else _installed()
     for name in names:

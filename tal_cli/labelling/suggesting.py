@@ -106,7 +106,7 @@ def cut(video: Watched, seconds: float) -> list[Stretch]:
     """Stretches of what was not reviewed, each half a stretch after the one before."""
     found = []
     for start, end in without(((0.0, video.sequence.duration),), video.reviewed):
-        if end - start < SHORTEST:
+        if end - start < min(SHORTEST, video.sequence.duration):
             continue
         begins = [*np.arange(start, end - seconds, seconds / 2).tolist(), max(start, end - seconds)]
         found += [Stretch(video.name, begin, min(begin + seconds, end)) for begin in begins]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,9 @@ def test_what_was_reviewed_is_left_out_and_known() -> None:
     assert all(item.end <= 10.0 or item.start >= 22.0 for item in items if item.video == "b")
     whole = VideoAnnotation("a", "", 51.2, 25.0, ())
     assert cut(watched("a", [0] * 8, whole), 8.0) == []
+    short = replace(watched("a", [0]).sequence, features=np.zeros((2, CHANNELS), np.float32), duration=0.4)
+    assert cut(Watched("a", short), 8.0) == [Stretch("a", 0.0, 0.4)]
+    assert cut(Watched("a", short, replace(whole, reviewed=((0.1, 0.3),))), 8.0) == []
 
 
 def test_a_model_points_at_rare_labels() -> None:
