@@ -38,7 +38,7 @@ from tal_cli.extractors.files.json_files import NotText, read_text
 from tal_cli.extractors.plugins import Registry
 
 FOLDER = "a folder, not an annotation file"
-HEAD = 1 << 16  # characters by which a format is detected
+HEAD = 1 << 16  # characters by which a format is detected, of JSON as many at the end
 
 
 @runtime_checkable
@@ -105,6 +105,8 @@ def read_annotations(path: str | Path, how: How) -> Annotations:
     head = text[:HEAD].lstrip()
     if not head:
         raise AnnotationError(path, "the file is empty")
+    if head.startswith("{"):
+        head += text[HEAD:][-HEAD:]  # keys of an object may come in any order
     found = reader_for(path, head).read(Path(path), text, how)
     for names in look_alikes(found.labels):
         console.warn(f"{path}: similar labels: {', '.join(map(repr, names))}; are they the same?")

@@ -234,3 +234,94 @@ def test_videos_of_one_stem_are_told_apart_by_their_folders(tmp_path: Path) -> N
     found = merge([*sorted(tmp_path.glob("league/*/*.json"))], How(facts=facts), tmp_path / "x.json")
     halves = {name: video.duration for name, video in found.videos.items() if video.segments}
     assert halves == pytest.approx({"1_224p": 0.16, "league/two/1_224p": 0.24})
+
+
+LATE = {"labels": {"a.mp4": [0] * 40_000}, "class_names": ["Other", "dig"], "is_multilabel": False}
+BY_NUMBER = {"labels": {"a": [{"label": 1, "support": [1, 10]}]}, "classes": ["run", "dig"]}
+NO_CLASSES = {"labels": {"a": [{"label": "dig", "support": [1, 10]}]}}
+OLD_TABLE = (
+    "Player #1,v/a.mp4\nTime offset (s),10\n\nTime,Behavior,Behavior type,Total length,FPS,Status\n"
+    "11,dig,STATE,9,25,START\n12,dig,STATE,9,25,STOP\n"
+)
+VIEWS = {
+    "project": {}, "attribute": {"1": {"type": 4, "options": {"0": "dig"}}}, "view": {"1": {"fid_list": [1]}},
+    "file": {"1": {"fname": "", "src": "https://x.org/v/a%20b.mp4?key=1"}},
+    "metadata": {"x": {"vid": 1, "z": [1, 2], "av": {"1": "0"}}, "y": {"vid": "9", "z": [1, 2], "av": {"1": "0"}}},
+}  # fmt: skip
+
+
+ONLY_FRAMES = (
+    '# trace-meta: {"fps": 10, "frames": 90}\nlabelId,timestamp,endTimestamp,startFrame,endFrame\ndig,,,10,19\n'
+)
+TAGS = '<annotations><meta><task><name>{}</name></task></meta><image id="0"><tag label="dig"/></image></annotations>'
+TIER = (
+    'File type = "ooTextFile short"\n"TextGrid"\n0\n9\n<exists>\n1\n'
+    '"IntervalTier"\n"m"\n0\n9\n2\n0\n1\n" "\n1\n2\n"dig"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.json", json.dumps(LATE), []),
+        ("a.json", json.dumps(BY_NUMBER), [("a", "dig", 0.0, 1.0)]),
+        ("a.json", json.dumps(NO_CLASSES), [("a", "dig", 0.0, 1.0)]),
+        ("a.json", json.dumps({"UrlLocal": "x/", "annotations": []}), []),
+        ("a.json", json.dumps(VIEWS), [("a b", "dig", 1.0, 2.0)]),
+        ("a.csv", OLD_TABLE, [("a", "dig", 1.0, 2.0)]),
+        ("a.csv", "Behavior,status,Behavior type,Time\ndig,sick,START,1\ndig,sick,STOP,2\n", [("a", "dig", 1.0, 2.0)]),
+        ("a.csv", ",Background,dig\n0,1,0\n1,0,1\n", [("a", "dig", 0.1, 0.2)]),
+        ("a.csv", "background,dig\n1,0\n0,1\n", [("a", "dig", 0.1, 0.2)]),
+        ("a.csv", ",background,dig\n", []),
+        ("a.csv", "frame_number,time,dig\n0,0.0,1\n1,0.1,0\n", [("a", "dig", 0.0, 0.1)]),
+        ("a.csv", ",dig,Probability_dig,speed\n0,1,0.9,3.3\n1,0,0.2,1.1\n", [("a", "dig", 0.0, 0.1)]),
+        ("a.csv", "time,dig\n0.5,True\n1.0,False\n", [("a", "dig", 0.5, 1.0)]),
+        ("a.csv", "time,dig\n0.5,1\n", [("a", "dig", 0.5, 0.5)]),
+        ("a.csv", "Time;dig\n0:00,0;deep\n0:00,2;\n", [("a", "deep", 0.0, 0.2)]),
+        ("a.csv", "Time,dig,count\n0,deep,1\n0.2,,1\n", [("a", "deep", 0.0, 0.2), ("a", "1", 0.0, 0.4)]),
+        ("a.csv", ONLY_FRAMES, [("a", "dig", 1.0, 2.0)]),
+        ("a.xml", TAGS.format("b.mp4"), [("b", "dig", 0.0, 0.1)]),
+        ("a.xml", TAGS.format("day"), [("a", "dig", 0.0, 0.1)]),
+        ("a.TextGrid", TIER, [("a", "dig", 1.0, 2.0)]),
+    ],
+)  # fmt: skip
+def test_forms_that_people_have(tmp_path: Path, name: str, text: str, expected: list[tuple[Any, ...]]) -> None:
+    assert items(read(tmp_path, name, text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (",background,dig\n0,0.9,0.1\n", "line 2, dig: expected 0, 1 or -1"),
+        (",background,dig,dig\n0,1,0,1\n", "two columns are named dig"),
+    ],
+)
+def test_tables_that_are_none_say_why(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(AnnotationError, match=reason):
+        read(tmp_path, "a.csv", text)
+
+
+def test_rates_of_simba_are_found_by_stem(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "project_config.ini").write_text("[SML settings]\ntarget_name_1 = dig\n")
+    (tmp_path / "logs" / "video_info.csv").write_text("Video,fps\nx.mp4,10\na.mp4,20\n")
+    found = read(tmp_path, "a.csv", ",nose,dig,flag\n0,2.5,1,1\n1,1.5,0,1\n", How())
+    assert items(found) == [("a", "dig", 0.0, 0.05)]
+
+
+def test_values_that_projects_hold_in_other_types(tmp_path: Path) -> None:
+    """Keys of modifiers before blanks and of function keys; types as text; no comment; pictures without times."""
+    sets = {
+        "0": {"name": "side", "type": "1", "values": ["left (l) ", "right (F10)"]},
+        "1": {"name": "heart", "type": 3, "values": []},
+    }
+    behaviour = {"0": {"code": "dig", "type": "STATE EVENT", "modifiers": sets}}
+    events = [["NA", "", "dig", "left |61", None, 3, "d/3.png"], ["NA", None, "dig", "left |61", None, 5, "d/5.png"]]
+    observation = {"type": "IMAGES", "file": {}, "events": events}
+    document = {"project_format_version": "8.6", "behaviors_conf": behaviour, "observations": {"day": observation}}
+    found = read(tmp_path, "x.boris", json.dumps(document))
+    assert [(each.kind, each.values) for each in found.definitions[0].modifiers] == [
+        ("several", ("left ", "right")), ("external", ())
+    ]  # fmt: skip
+    (item,) = found.videos["day"].segments
+    assert (item.modifiers, item.comment, item.frames) == ((("left ",), ("61",)), "", (3, 5))

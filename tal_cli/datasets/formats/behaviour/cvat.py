@@ -23,6 +23,7 @@ from tal_cli.datasets.formats.values import (
     How,
     finite,
     framed,
+    is_video,
     runs,
     stem,
     video_of,
@@ -58,9 +59,11 @@ def read(path: Path, text: str, how: How) -> Annotations:
     if task is None:
         task = root.find("meta/job")
     meta = task if task is not None else root
-    file = next((found.text or "" for found in root.iterfind(".//source") if found.text), path.name)
-    name = stem(file)
-    facts = how.facts_of(file)
+    titled = meta.findtext("name") or ""
+    file = next((found.text or "" for found in root.iterfind("meta//source") if found.text), "")
+    file = file or (titled if is_video(titled) else "")
+    name = stem(file or path.name.removesuffix(".gz").removesuffix(".xml"))
+    facts = how.facts_of(file or name)
     if facts.fps is None:
         warn_of_no_rate(path)
     tasks = root.findall("meta/project/tasks/task")

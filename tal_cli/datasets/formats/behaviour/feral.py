@@ -39,6 +39,8 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """
     content = parse_json(path, text)
     classes, labels = content.get("class_names"), content.get("labels")
+    if isinstance(classes, list):
+        classes = dict(enumerate(classes))
     if not isinstance(classes, dict) or not isinstance(labels, dict):
         reason = "no class_names" if isinstance(labels, dict) else "no labels; scores of FERAL are no annotations"
         raise AnnotationError(path, f"not labels of FERAL: {reason}")
@@ -73,5 +75,5 @@ def _segments(rows: Any, names: dict[str, str], facts: Facts) -> list[GroundTrut
     return [
         framed(names[str(number)], first, last, facts)
         for first, last, number in runs(rows)
-        if names[str(number)] != BACKGROUND
+        if names[str(number)].lower() != BACKGROUND
     ]

@@ -2,7 +2,7 @@
 
 Its times of the first and the last frame are (frame - 1) / (frames - 1) * duration, so they are mapped back to frames,
 for which frame count and duration have to be known. Attributes other than `subject`, `kind` and `comment`
-are modifiers.
+are modifiers. A label may be the number of a class.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ OWN = ("subject", "kind", "comment")  # attributes; others are modifiers
 
 
 def recognises(head: str) -> bool:
-    """Whether the file has classes, labels, and supports or timestamps."""
-    is_one = head.startswith("{") and '"labels"' in head and '"classes"' in head
+    """Whether the file has labels, and classes, supports or timestamps."""
+    is_one = head.startswith("{") and '"labels"' in head
+    is_one &= any(f'"{key}"' in head for key in ("classes", "support", "timestamps"))
     return is_one and '"database"' not in head and '"class_names"' not in head
 
 
@@ -39,6 +40,10 @@ def read(path: Path, text: str, how: How) -> Annotations:
     labels = content.get("labels")
     if not isinstance(labels, dict):
         raise AnnotationError(path, "not an export of FiftyOne: labels are not an object")
+    classes = content.get("classes")
+    for item in (item for items in labels.values() for item in items or () if isinstance(item, dict)):
+        if isinstance(classes, list) and isinstance(item.get("label"), int) and 0 <= item["label"] < len(classes):
+            item["label"] = classes[item["label"]]
     videos = {}
     sets: dict[str, dict[str, None]] = {}
     for name, items in labels.items():

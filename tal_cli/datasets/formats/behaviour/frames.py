@@ -29,6 +29,7 @@ from tal_cli.datasets.formats.values import (
     finite,
     framed,
     runs,
+    stem,
     video_of,
     warn_of_no_rate,
 )
@@ -38,7 +39,10 @@ from tal_cli.extractors.files.json_files import read_text
 NAME = "table with a row per frame"
 BACKGROUND = "background"
 FRAME, TIME, VIDEO = "frame", "time", "video"
+FRAMES = (FRAME, "frames", "frame number", "frame_number", "frame index", "frame_index")
+CLOCKS = (TIME, "timestamp", "seconds")  # of each frame, beside its number
 PROBABILITY = "Probability_"
+TRUTH = {"true": 1.0, "false": 0.0}
 UNNAMED = ("", "unnamed: 0")  # the latter where pandas read and wrote it again
 WITH_MODIFIERS = re.compile(r"(.+?) \((.*)\)")
 ENDINGS = (".gz", ".csv", ".tsv", "_labels")
@@ -48,14 +52,18 @@ Columns = dict[str, list[int]]  # label -> 0, 1 or -1 of each row
 
 
 def recognises(head: str) -> bool:
-    """Whether the first column counts frames or times, and the last holds 0, 1 or -1."""
+    """Whether the first column counts frames or times, and the last holds 0, 1 or -1; or one is `background`."""
     names = [name.lower() for name in first_row(head)]
     if names == [TIME]:
         return True
-    if len(names) < 2 or (names[0] not in (*UNNAMED, FRAME, TIME) and names[:2] != [VIDEO, FRAME]):
+    if len(names) < 2 or (names[0] not in (*UNNAMED, *FRAMES, TIME, BACKGROUND) and names[:2] != [VIDEO, FRAME]):
         return False
     sheet = read_sheet(Path(), head, names)
     complete = [row for _, row in sheet.rows[:50] if len(row) == len(names)]
+    if BACKGROUND in names or (complete and _predicted(names)):
+        return True
+    if names[0] == TIME:
+        return bool(complete) and all(_state(cell) is not None for row in complete for cell in row[1:])
     last = next((n for n in range(len(names) - 1, 0, -1) if not names[n].startswith(PROBABILITY.lower())), 0)
     return bool(complete and last) and all(_state(row[last]) is not None for row in complete)
 
@@ -74,6 +82,9 @@ def read(path: Path, text: str, how: How) -> Annotations:
         return _timed(sheet, name)
     if sheet.header[0].lower() == VIDEO:
         return _of_several(sheet, how)
+    if sheet.header[0].lower() == BACKGROUND:  # saved without its index
+        rows = tuple((line, (str(frame), *row)) for frame, (line, row) in enumerate(sheet.rows))
+        sheet = replace(sheet, header=("", *sheet.header), rows=rows)
     project = _simba(path) if sheet.header[0].lower() in UNNAMED else None
     labels = _labels(sheet, project)
     facts = how.facts_of(name)
@@ -128,15 +139,15 @@ def _first_frame(sheet: Sheet) -> int:
 
 def _labels(sheet: Sheet, project: Path | None) -> list[str]:
     """The columns that are labels."""
-    names = [name for name in sheet.header[1:] if name.lower() != VIDEO]
-    if BACKGROUND in names:
-        return [name for name in names if name != BACKGROUND]
+    names = [name for name in sheet.header[1:] if name.lower() not in (VIDEO, *CLOCKS)]
+    if any(name.lower() == BACKGROUND for name in names):
+        return [name for name in names if name.lower() != BACKGROUND]
     if sheet.header[0].lower() not in UNNAMED:
         return names
     targets = _simba_targets(project) if project else []
     if targets:
         return [name for name in names if name in targets]
-    if predicted := [name for name in names if PROBABILITY + name in names]:
+    if predicted := _predicted(names):
         return predicted
     found: list[str] = []
     for index in range(len(sheet.header) - 1, 0, -1):
@@ -148,8 +159,17 @@ def _labels(sheet: Sheet, project: Path | None) -> list[str]:
     return found
 
 
+def _predicted(names: Sequence[str]) -> list[str]:
+    """The columns that have a column of probabilities, in SimBA's results."""
+    there = {name.lower() for name in names}
+    return [name for name in names if f"{PROBABILITY}{name}".lower() in there]
+
+
 def _columns(sheet: Sheet, labels: Sequence[str]) -> Columns:
     columns: Columns = {label: [] for label in labels}
+    if len(columns) < len(labels):
+        twice = next(label for label in labels if list(labels).count(label) > 1)
+        raise AnnotationError(sheet.path, f"two columns are named {twice}")
     places = [(label, sheet.header.index(label)) for label in labels]
     for line, row in sheet.rows:
         for label, place in places:
@@ -173,7 +193,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _state(cell: str) -> int | None:
     """0, 1 or -1 from text such as `1` and `1.0`; counts of points are 1."""
-    number = finite(cell)
+    number = TRUTH.get(cell.strip().lower(), finite(cell))
     if number is None or number != int(number) or number < -1:
         return None
     return min(int(number), 1)
@@ -220,13 +240,15 @@ def _simba_fps(project: Path, video: str) -> float | None:
     if not table.is_file():
         return None
     sheet = read_sheet(table, read_text(table), ("video", "fps"))
-    return next((sheet.number(cells["fps"]) for _, cells in sheet.cells() if cells["video"] == video), None)
+    return next((sheet.number(cells["fps"]) for _, cells in sheet.cells() if stem(cells["video"]) == video), None)
 
 
 def _timed(sheet: Sheet, name: str) -> Annotations:
     """A table of time steps: a row holds until the next."""
     times = [sheet.time(line, row[0]) for line, row in sheet.rows]
-    step = round(times[1] - times[0], DECIMALS) if len(times) > 1 else math.nan
+    step = round(times[1] - times[0], DECIMALS) if len(times) > 1 else 0.0
+    if len(times) == 1:
+        console.warn(f"{sheet.path}: one row does not tell how long it holds; what it has ends where it starts")
     states: Columns = {}
     for place, column in enumerate(sheet.header[1:], start=1):
         values = [_state(row[place]) if place < len(row) else None for _, row in sheet.rows]
@@ -247,7 +269,7 @@ def _timed(sheet: Sheet, name: str) -> Annotations:
     subjects = (match[1],) if match and match[1] != NO_SUBJECT else ()
     labels = dict.fromkeys(WITH_MODIFIERS.sub(r"\1", column) for column in states)
     found = {item.label for item in segments}
-    duration = round(times[-1] + step, DECIMALS) if times and not math.isnan(step) else None
+    duration = round(times[-1] + step, DECIMALS) if times else None
     video = video_of(name, segments, Facts(duration=duration))
     ordered = tuple(label for label in labels if label in found)
     return Annotations(BEHAVIOUR_VERSION, {name: video}, ordered, subjects=subjects)

@@ -27,7 +27,9 @@ HALF, SIZES = "{}_{}.mkv", ("224p", "720p", "HQ")
 def recognises(head: str) -> bool:
     """Whether the file has game times, or OSL's videos with annotations."""
     return head.startswith("{") and (
-        '"gameTime"' in head or ('"videos"' in head and '"annotations"' in head and '"path"' in head)
+        '"gameTime"' in head
+        or '"UrlLocal"' in head
+        or ('"videos"' in head and '"annotations"' in head and '"path"' in head)
     )
 
 

@@ -11,8 +11,8 @@ from tal_cli.datasets.formats.values import (
     BEHAVIOUR_VERSION,
     Facts,
     How,
-    finite,
     runs,
+    seconds,
     sorted_labels,
     video_of,
 )
@@ -28,7 +28,7 @@ def recognises(head: str) -> bool:
     if len(names) < 2 or names[0].lower() != TIME:
         return False
     rows = read_sheet(Path(), head, [name.lower() for name in names]).rows
-    return bool(rows) and finite(rows[0][1][0].replace(",", ".")) is not None
+    return bool(rows) and seconds(rows[0][1][0].replace(",", ".")) is not None
 
 
 def read(path: Path, text: str, how: How) -> Annotations:

@@ -61,7 +61,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
                 *times, value = body[index : index + width]
                 said = str(value)
                 first, last = (round(float(time), DECIMALS) + 0.0 for time in (times[0], times[-1]))
-                if said not in GAPS:
+                if said.strip() not in GAPS:
                     name_of = PART_OF_TIER.sub("", tier)
                     label, who = (name_of, said) if how.tiers == LABELS else (said, name_of)
                     subject = None if who == label and how.tiers == LABELS else subject_of(who)

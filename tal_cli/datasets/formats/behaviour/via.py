@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tal_cli import console
 from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth
@@ -87,6 +88,8 @@ def _annotations(path: Path, attributes: dict[str, Any], marks: Iterable[Mark], 
 
 
 def _why_not(mark: Mark, labels: list[str]) -> str:
+    if not mark.file:
+        return "no video"
     if not mark.times:
         return "no time"
     if not labels:
@@ -104,16 +107,27 @@ def _labels(attribute: dict[str, Any], value: str) -> list[str]:
 
 
 def _files(content: dict[str, Any]) -> list[str]:
-    return [_file(content["file"][fid]) for view in content["view"].values() for fid in view["fid_list"][:1]]
+    return list(_views(content).values())
+
+
+def _views(content: dict[str, Any]) -> dict[str, str]:
+    """The first file of each view, by the view's identifier."""
+    return {
+        str(identity): _file(content["file"][str(fid)])
+        for identity, view in content["view"].items()
+        for fid in view["fid_list"][:1]
+    }
 
 
 def _file(entry: dict[str, Any]) -> str:
-    return str(entry.get("fname") or str(entry.get("src", "")).rsplit("/", 1)[-1])
+    address = unquote(urlsplit(str(entry.get("src", ""))).path)
+    return str(entry.get("fname") or address.rsplit("/", 1)[-1])
 
 
 def _of_project(content: dict[str, Any]) -> Iterator[Mark]:
+    views = _views(content)
     for identity, entry in content["metadata"].items():
-        file = _file(content["file"][content["view"][entry["vid"]]["fid_list"][0]])
+        file = views.get(str(entry["vid"]), "")
         yield Mark(identity, file, tuple(map(float, entry["z"])), {k: str(v) for k, v in entry["av"].items()})
 
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from tal_cli import console
 from tal_cli.datasets.annotations import (
+    DECIMALS,
     PENDING,
     POINT,
     STATE,
@@ -53,19 +54,21 @@ def read(path: Path, text: str, how: How) -> Annotations:
     sheet = read_sheet(path, text, NEEDED)
     name = path.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".pred")
     told, keys = _meta(sheet.comments)
+    facts = how.facts_of(name)
+    fps, duration, frame, frames = (finite(told.get(key)) for key in ("fps", "duration", "frame", "frames"))
+    frames = frames or frame
+    known = Facts(fps or facts.fps, int(frames) if frames else facts.frames, duration or facts.duration)
     is_suggested = "predictionid" in {column.lower() for column in sheet.header}
     items = []
     for line, cells in sheet.cells():
         if next(iter(cells.values())).lstrip().startswith("#"):
             continue
+        _fill(cells, known)
         needed = NEEDED[:2] if _kind(cells) == POINT else NEEDED
         if missing := next((name for name in needed if not cells[name].strip()), None):
             console.warn(f"{path}: line {line}: no {missing}, so it is left out")
             continue
         items.append(_item(sheet, line, cells, is_suggested=is_suggested))
-    facts = how.facts_of(name)
-    fps, duration, frames = (finite(told.get(key)) for key in ("fps", "duration", "frame"))
-    known = Facts(fps or facts.fps, int(frames) if frames else facts.frames, duration or facts.duration)
     video = _split(name, items, known, str(told.get("subset") or ""))
     videos = {name: video}
     definitions = tuple(LabelDefinition(label, key=key) for label, key in keys.items())
@@ -92,6 +95,14 @@ def _meta(comments: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
             pairs = (pair.partition(":") for pair in match[1].partition("behaviors=")[2].split(",") if pair)
             return {}, {unquote(name): unquote(key) for name, _, key in pairs}
     return {}, {}
+
+
+def _fill(cells: dict[str, str], facts: Facts) -> None:
+    """Put in times that only the frames tell."""
+    for name, frame, more in (("timestamp", "startframe", 0), ("endtimestamp", "endframe", 1)):
+        number = finite(cells.get(frame))
+        if not cells[name].strip() and number is not None and facts.fps:
+            cells[name] = str(round((number + more) / facts.fps, DECIMALS))
 
 
 def _kind(cells: Mapping[str, str]) -> str:
@@ -130,6 +141,8 @@ def _from_json(path: Path, text: str, how: How) -> Annotations:
                 _rename(path, name, item, fps)
         if isinstance(video, dict) and "frame" in video:
             video["frames"] = video.pop("frame")
+            if fps and "duration" not in video and finite(video["frames"]) is not None:
+                video["duration"] = video["frames"] / fps
     found = activitynet.read(path, json.dumps(content), how)
     return replace(found, version=BEHAVIOUR_VERSION)
 

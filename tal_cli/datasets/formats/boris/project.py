@@ -6,6 +6,7 @@ files of player 1, and hold the time offset, or the media file's creation time. 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +30,10 @@ from tal_cli.extractors.files.json_files import parse_json
 
 NAME = "BORIS project"
 MARKS = ('"behaviors_conf"', '"project_format_version"', '"subjects_conf"', '"observations"')
+NO_TIME = ("nan", "NaN", "NA", "None", "")  # of pictures
 EVENT = 5  # values of an event: time, subject, behaviour, modifiers, comment; later ones are not in all versions
 KNOWN = (8, 6)  # newest version of the project's format
-KEY = re.compile(r"\s*\([^()]\)$")  # key of a modifier's value, as in `left (l)`
+KEY = re.compile(r"\s*\(([^()]|F\d+)\)(?=\s*$)")  # key of a modifier's value, as in `left (l)`
 MODIFIER_KINDS = {1: "several", 2: "number", 3: "external"}
 
 
@@ -111,7 +113,9 @@ def _modifier_sets(sets: Any) -> Iterator[ModifierSet]:
             yield ModifierSet(str(number), "one", tuple(KEY.sub("", value) for value in told.split(",") if value))
     for item in _rows(sets):
         values = tuple(KEY.sub("", str(value)) for value in item.get("values") or ())
-        yield ModifierSet(str(item.get("name") or ""), MODIFIER_KINDS.get(item.get("type"), "one"), values)
+        yield ModifierSet(
+            str(item.get("name") or ""), MODIFIER_KINDS.get(int(finite(item.get("type")) or 0), "one"), values
+        )
 
 
 def _more(entry: dict[str, Any]) -> Iterator[str]:
@@ -137,7 +141,9 @@ def _observation(path: Path, name: str, entry: Any, kinds: dict[str, str], subje
         if not isinstance(row, list) or len(row) < EVENT:
             raise ValueError(f"event {number}: expected at least {EVENT} values")
         time, subject, label, modifiers, comment, *more = row
-        if finite(time) is None and not (time != time and entry.get("type") == "IMAGES"):
+        if str(time) in NO_TIME and entry.get("type") == "IMAGES":
+            time = math.nan
+        elif finite(time) is None:
             raise ValueError(f"event {number}: not a time: {time!r}")
         where = f"{path}: {name}, {float(time):g} s"
         if label not in kinds:
@@ -154,7 +160,7 @@ def _observation(path: Path, name: str, entry: Any, kinds: dict[str, str], subje
                 subject_of(subject),
                 label,
                 modifiers_of(sets),
-                str(comment),
+                str(comment or ""),
                 "POINT" if kinds[label] == POINT else "",
                 None if frame is None else int(frame),
             )

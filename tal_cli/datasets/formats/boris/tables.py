@@ -63,7 +63,8 @@ def read(path: Path, text: str, how: How) -> Annotations:
     needed = next(needed for needed in (AGGREGATED, TABULAR, OLD) if header_in(text, needed))
     sheet = read_sheet(path, text, needed)
     by_observation: dict[str, list[tuple[int, Cells]]] = {}
-    above = _above(sheet) if needed is OLD else {}
+    above = _above(sheet)
+    is_old = needed is OLD or "player #1" in above
     untitled = above.get("observation id") or path.name.removesuffix(".gz").rsplit(".", 1)[0]
     for line, cells in sheet.cells():
         by_observation.setdefault(cells.get("observation id") or untitled, []).append((line, cells))
@@ -75,7 +76,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
         facts = {**rows[0][1], **above}
         offset = sheet.time(rows[0][0], facts.get("time offset (s)", ""))
         offset = 0.0 if math.isnan(offset) else offset
-        media, cameras = _old_media(sheet, rows, offset, how) if needed is OLD else _media(sheet, facts)
+        media, cameras = _old_media(sheet, rows, offset, how) if is_old else _media(sheet, facts)
         if not media:
             media = _named_media(sheet, rows, offset, how, needed)
         if needed is AGGREGATED:
@@ -208,9 +209,10 @@ def _label(sheet: Sheet, line: int, cells: Cells) -> str:
 
 def _event(sheet: Sheet, line: int, cells: Cells, offset: float) -> Event:
     time = sheet.time(line, cells["time"])
-    what = cells.get("behavior type", cells.get("status", "")).upper()
-    if what not in (START, STOP, "POINT", ""):
-        raise AnnotationError(sheet.path, f"line {line}: expected START, STOP or POINT, found {what!r}"[:200])
+    told = [cells[name].upper() for name in ("behavior type", "status") if name in cells]
+    what = next((each for each in told if each in (START, STOP, "POINT", "")), None)
+    if what is None:
+        raise AnnotationError(sheet.path, f"line {line}: expected START, STOP or POINT, found {told[0]!r}"[:200])
     return Event(
         round(time - offset, DECIMALS), subject_of(cells.get("subject", "")), _label(sheet, line, cells),
         _modifiers(cells), cells.get("comment", ""), what, _frame(sheet, cells.get("image index", "")), line,
