@@ -26,6 +26,7 @@ def backbone_of(recipe: Recipe, weights: TunedWeights | None = None, origin: str
             window=config.window,
             overlap=config.overlap,
             checkpointed=config.checkpointing,
+            drop_path=config.drop_path,
         ),
     )
     return backbone if weights is None else backbone.load(weights.state, weights.sha256, origin)

@@ -98,16 +98,18 @@ def check_chunks(contract: FeatureContract, step: int) -> None:
     stride, window, overlap = contract.stride, contract.window, contract.overlap or 0
     if contract.chunk is None or contract.rows is None:
         raise ValueError(f"{contract.extractor} computes chunks, and its contract has none")
-    if stride % step:
-        raise ValueError(f"stride={stride}: one pass gives a row per {step} frames")
+    if stride % step and step % stride:
+        raise ValueError(f"stride={stride}: one pass gives a row per {step} frames: a multiple of them, or a part")
     if (window - stride) % (2 * stride):
         raise ValueError(f"window={window}: the stride's {stride} frames, and as many more of them on either side")
     if overlap % (2 * stride):
         raise ValueError(f"overlap={overlap}: must be a multiple of {2 * stride}, whole rows on either side")
     if overlap < window - stride:
         raise ValueError(f"overlap={overlap}: a window of {window} frames needs at least {window - stride}")
-    if contract.chunk % stride or not contract.rows:
-        raise ValueError(f"chunk={contract.chunk}: must be a multiple of the stride, {stride}, beyond the overlap")
+    if contract.chunk % max(stride, step) or not contract.rows:
+        raise ValueError(
+            f"chunk={contract.chunk}: must be a multiple of the stride, {max(stride, step)}, beyond the overlap"
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal_cli.extractors.backbones.preprocessing import Preparation
@@ -53,8 +54,9 @@ class DenseBackbone(nn.Module):
 
     A window of the contract is the `stride` frames of one row with the frames around them that every pass has: rows
     near a chunk's edges, where the network sees less, are left out. Frames of the overlap beyond the window are
-    context. network: [1, C, N, h, w] -> [1, channels, N / step]; a row of the contract is the mean over those of its
-    `stride` frames. window_bytes: see `Backbone`.
+    context. network: [1, C, N, h, w] -> [1, channels, N / step], rounded up; a row of the contract is the mean over
+    those of its `stride` frames, or lies between two of them, if the stride is a part of the step. window_bytes: see
+    `Backbone`.
     """
 
     lookahead = 0
@@ -76,7 +78,7 @@ class DenseBackbone(nn.Module):
         overlap = contract.overlap or 0
         self.context = (overlap - (contract.window - contract.stride)) // 2
         self.margin = overlap // (2 * contract.stride)
-        self.steps = contract.stride // step  # rows of the network in one of the contract
+        self.step = step
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """The frame size (width, height) requested from the decoder."""
@@ -92,8 +94,17 @@ class DenseBackbone(nn.Module):
 
     def rows(self, prepared: Tensor, margin: int) -> Tensor:
         """float32 [N, C, h, w] -> float32 [N / stride - 2 margin, channels], without the rows of either end."""
-        rows = self.network(prepared.transpose(0, 1)[None])[0].T.float().unflatten(0, (-1, self.steps)).mean(1)
-        return rows[margin : len(rows) - margin]
+        return self.trimmed(self.network(prepared.transpose(0, 1)[None]), len(prepared), margin)
+
+    def trimmed(self, made: Tensor, frames: int, margin: int) -> Tensor:
+        """The network's rows [1, channels, N / step] of N frames as those of `rows`."""
+        stride = self.contract.stride
+        if stride < self.step:
+            length = made.shape[2] * self.step // stride
+            rows = F.interpolate(made.float(), length, mode="linear", align_corners=False)[0].T
+        else:
+            rows = made[0].T.float().unflatten(0, (-1, stride // self.step)).mean(1)
+        return rows[margin : frames // stride - margin]
 
     def to(self, device: str | torch.device) -> DenseBackbone:  # type: ignore[override]
         """Move the network; the memory format of its weights stays."""

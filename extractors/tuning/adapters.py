@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from tal_cli.extractors.backbones.passage import Step, Stepwise
 
 PIECE = 8  # chunks that a block computes at once
+BRANCHES = ("attn", "attention", "mlp")  # the parts of a block that are added to their input
 
 
 class Adapter(nn.Module):
@@ -56,6 +59,17 @@ def over_window(adapter: nn.Module, state: Tensor, times: int) -> Tensor:
     return adapter(tokens).unflatten(0, (-1, times)).flatten(1, 2)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What the frozen part of a network made of the chunks of a window, and the rest reads; without gradients.
+
+    states: see `Passage`. size: frames, height and width of a chunk.
+    """
+
+    states: tuple[Tensor, ...]
+    size: tuple[int, int, int]
+
+
 def in_pieces(step: Step, state: Tensor, checkpointed: bool) -> Tensor:
     """A block over all chunks, some at a time; checkpointed: activations are computed again for the gradient."""
     pieces = state.split(PIECE)
@@ -67,18 +81,49 @@ def in_pieces(step: Step, state: Tensor, checkpointed: bool) -> Tensor:
 class TunedNetwork(nn.Module):
     """A network over chunks of one window in time, [K, 3, chunk, H, W] -> tokens [K, time, places, width].
 
-    Everything but `tuned` is frozen, and stays in evaluation mode when the rest is trained.
+    Everything but `tuned` is frozen, and stays in evaluation mode when the rest is trained. depth: blocks before
+    anything is trained; they need no gradients, and what they give can be kept. drop_path: share of chunks without
+    a branch of the last block in training, falling to none at the first block.
     """
 
-    def __init__(self, network: nn.Module, *, checkpointed: bool = True) -> None:
+    depth: int
+
+    def __init__(self, network: nn.Module, *, checkpointed: bool = True, drop_path: float = 0.0) -> None:
         super().__init__()
         self.network = network.requires_grad_(False).eval()
         self.checkpointed = checkpointed
+        blocks = self.steps.block_modules if drop_path else ()
+        for index, block in enumerate(blocks):
+            for name, part in block.named_children():
+                if name in BRANCHES:
+                    part.register_forward_hook(partial(self._dropped, drop_path * index / max(1, len(blocks) - 1)))
+
+    def _dropped(self, share: float, _: nn.Module, __: object, branch: Tensor) -> Tensor:
+        if not (self.training and share):
+            return branch
+        kept = branch.new_empty(len(branch), *[1] * (branch.dim() - 1)).bernoulli_(1 - share)
+        return branch * kept / (1 - share)
 
     @property
     def steps(self) -> Stepwise:
         """The network as what computes in steps."""
         return self.network  # type: ignore[return-value]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.finish(self.begin(images))
+
+    def begin(self, images: Tensor) -> Kept:
+        """The frozen part of the pass."""
+        with torch.no_grad():
+            state = self.steps.embed(images)
+            for block in self.steps.passage(images.shape[2:]).blocks[: self.depth]:
+                state = in_pieces(block, state, checkpointed=False)
+        frames, height, width = images.shape[2:]
+        return Kept((state,), (frames, height, width))
+
+    def finish(self, kept: Kept) -> Tensor:
+        """The rest of it: tokens [K, time, places, width]."""
+        raise NotImplementedError
 
     def tuned(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name."""
@@ -94,16 +139,24 @@ class AdapterNetwork(TunedNetwork):
     """Adapters after some of the blocks, whose output they change for the blocks behind."""
 
     def __init__(
-        self, network: nn.Module, blocks: Sequence[int], *, reduction: int = 4, checkpointed: bool = True
+        self,
+        network: nn.Module,
+        blocks: Sequence[int],
+        *,
+        reduction: int = 4,
+        checkpointed: bool = True,
+        drop_path: float = 0.0,
     ) -> None:
-        super().__init__(network, checkpointed=checkpointed)
+        super().__init__(network, checkpointed=checkpointed, drop_path=drop_path)
         self.adapters = make_adapters(self.steps, blocks, reduction)
+        self.depth = min(blocks) + 1
 
-    def forward(self, images: Tensor) -> Tensor:
-        passage = self.steps.passage(images)
-        state = passage.state
+    def finish(self, kept: Kept) -> Tensor:
+        passage = self.steps.passage(kept.size)
+        (state,) = kept.states
         for index, block in enumerate(passage.blocks):
-            state = in_pieces(block, state, self.checkpointed)
+            if index >= self.depth:
+                state = in_pieces(block, state, self.checkpointed)
             if str(index) in self.adapters:
                 state = self._adapted(self.adapters[str(index)], state, passage.times)
         return passage.finish(state)
@@ -130,36 +183,42 @@ class SideNetwork(TunedNetwork):
         if len({self.steps.widths[index] for index in blocks}) > 1:
             raise ValueError("a side network reads blocks of one width")
         self.adapters = make_adapters(self.steps, blocks, reduction)
+        self.depth = min(blocks) + 1
 
-    def forward(self, images: Tensor) -> Tensor:
+    def begin(self, images: Tensor) -> Kept:
+        kept = super().begin(images)
+        (state,) = kept.states
+        outputs = [state]
         with torch.no_grad():
-            passage = self.steps.passage(images)
-            state, kept = passage.state, {}
-            for index, block in enumerate(passage.blocks):
+            for index, block in enumerate(self.steps.passage(kept.size).blocks[self.depth :], self.depth):
                 state = in_pieces(block, state, checkpointed=False)
                 if str(index) in self.adapters:
-                    kept[str(index)] = state
-        for name, output in kept.items():
-            state = state + over_window(self.adapters[name], output, passage.times)
+                    outputs.append(state)
+        return replace(kept, states=tuple(outputs))
+
+    def finish(self, kept: Kept) -> Tensor:
+        passage = self.steps.passage(kept.size)
+        state = kept.states[-1]
+        for adapter, output in zip(self.adapters.values(), kept.states, strict=True):
+            state = state + over_window(adapter, output, passage.times)
         return passage.finish(state)
 
 
 class FullNetwork(TunedNetwork):
     """The network itself, from the first of `blocks` to its last block."""
 
-    def __init__(self, network: nn.Module, blocks: Sequence[int], *, checkpointed: bool = True) -> None:
-        super().__init__(network, checkpointed=checkpointed)
-        self.first = min(blocks)
-        for block in self.steps.block_modules[self.first :]:
+    def __init__(
+        self, network: nn.Module, blocks: Sequence[int], *, checkpointed: bool = True, drop_path: float = 0.0
+    ) -> None:
+        super().__init__(network, checkpointed=checkpointed, drop_path=drop_path)
+        self.depth = min(blocks)
+        for block in self.steps.block_modules[self.depth :]:
             block.requires_grad_(True)
 
-    def forward(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            passage = self.steps.passage(images)
-            state = passage.state
-            for block in passage.blocks[: self.first]:
-                state = in_pieces(block, state, checkpointed=False)
-        for block in passage.blocks[self.first :]:
+    def finish(self, kept: Kept) -> Tensor:
+        passage = self.steps.passage(kept.size)
+        (state,) = kept.states
+        for block in passage.blocks[self.depth :]:
             state = in_pieces(block, state, self.checkpointed)
         return passage.finish(state)
 

@@ -16,7 +16,7 @@ from tal_cli.extractors.backbones.windowed import DenseBackbone
 from tal_cli.extractors.errors import SettingsError, WeightsError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.plugins import load_object
-from tal_cli.extractors.tuning.adapters import AdapterNetwork, FullNetwork, SideNetwork, TunedNetwork
+from tal_cli.extractors.tuning.adapters import AdapterNetwork, FullNetwork, Kept, SideNetwork, TunedNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Tuning:
 
     blocks: the last so many; None: adapters after all, a side network on half (of one width), one in full. reduction:
     channels of a block to those inside its adapter. window: frames of a pass. overlap: share of it with the next one.
-    checkpointed: compute activations again for the gradient.
+    checkpointed: compute activations again for the gradient. drop_path: see `TunedNetwork`; not of a side network.
     """
 
     kind: Literal["side", "adapter", "full"]
@@ -34,6 +34,7 @@ class Tuning:
     window: int
     overlap: float
     checkpointed: bool
+    drop_path: float = 0.0
 
 
 class TunedBackbone(DenseBackbone):
@@ -42,11 +43,20 @@ class TunedBackbone(DenseBackbone):
     def __init__(self, contract: FeatureContract, tuned: TunedNetwork, rows: TokenRows, *, step: int) -> None:
         super().__init__(contract, rows, step=step, window_bytes=0)
         self.tuned = tuned
+        self.token_rows = rows
         self.inner_margin = (contract.window - contract.stride) // (2 * contract.stride)
 
     def rows_of(self, prepared: Tensor) -> Tensor:
         """All rows of some frames, [N, C, h, w], N = window + (rows - 1) * stride -> [rows, channels]."""
         return self.rows(prepared, self.inner_margin)
+
+    def begin(self, prepared: Tensor) -> Kept:
+        """The frozen part of the pass over [N, C, h, w]."""
+        return self.tuned.begin(self.token_rows.chunks(prepared.transpose(0, 1)[None]))
+
+    def finish(self, kept: Kept, frames: int) -> Tensor:
+        """The rest of the pass over N frames: the rows that `forward` gives."""
+        return self.trimmed(self.token_rows.pooled(self.tuned.finish(kept), frames), frames, self.margin)
 
     def load(self, state: Mapping[str, Tensor], digest: str, origin: str) -> TunedBackbone:
         """This backbone with trained weights, whose digest becomes part of the contract. Raises WeightsError."""
@@ -61,7 +71,7 @@ class TunedBackbone(DenseBackbone):
 
 
 def tuned_backbone(name: str, settings: Mapping[str, object], tuning: Tuning) -> TunedBackbone:
-    """A backbone to train, freshly begun, on the CPU.
+    """A backbone to train, freshly begun, on the CPU, in evaluation mode.
 
     Raises:
         UnknownExtractor, SettingsError, WeightsMissing, WeightsError: as `create_backbone`; also SettingsError for a
@@ -91,7 +101,9 @@ def tuned_backbone(name: str, settings: Mapping[str, object], tuning: Tuning) ->
         pooling=base.pooling,
         whole=whole,
     )
-    return TunedBackbone(contract, tuned, rows, step=blueprint.step)
+    backbone = TunedBackbone(contract, tuned, rows, step=blueprint.step)
+    backbone.eval()
+    return backbone
 
 
 def longer(contract: FeatureContract, tuning: Tuning) -> FeatureContract:
@@ -110,10 +122,17 @@ def tune(network: nn.Module, tuning: Tuning) -> TunedNetwork:
     if (tuning.blocks or 0) > total:
         raise ValueError(f"blocks={tuning.blocks}: the network has {total}")
     if tuning.kind == "full":
-        return FullNetwork(network, last(total, tuning.blocks or 1), checkpointed=tuning.checkpointed)
+        chosen = last(total, tuning.blocks or 1)
+        return FullNetwork(network, chosen, checkpointed=tuning.checkpointed, drop_path=tuning.drop_path)
     if tuning.kind == "adapter":
         chosen = last(total, tuning.blocks or total)
-        return AdapterNetwork(network, chosen, reduction=tuning.reduction, checkpointed=tuning.checkpointed)
+        return AdapterNetwork(
+            network,
+            chosen,
+            reduction=tuning.reduction,
+            checkpointed=tuning.checkpointed,
+            drop_path=tuning.drop_path,
+        )
     alike = [index for index in last(total, total // 2) if steps.widths[index] == steps.widths[-1]]
     chosen = last(total, tuning.blocks) if tuning.blocks else alike
     return SideNetwork(network, chosen, reduction=tuning.reduction, checkpointed=tuning.checkpointed)

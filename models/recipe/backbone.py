@@ -15,7 +15,9 @@ class BackboneConfig(Strict):
     tuning: `frozen`, features as they are extracted; `adapter`, AdaTAD's adapters between frozen blocks; `side`,
     adapters beside the network, through which no gradient goes; `full`, the last blocks themselves. A step computes
     `window` frames of each video, and takes the features of its other rows from the feature files. Augmentations are
-    the same for all frames of a window.
+    the same for all frames of a window. With `variants`, what the blocks before the first trained one make of each
+    pass, in so many augmented forms, is kept on disk in half precision; a step then computes all rows from it, those
+    of some passes with gradients.
     """
 
     tuning: Literal["frozen", "side", "adapter", "full"] = "frozen"
@@ -26,6 +28,9 @@ class BackboneConfig(Strict):
     chunk: Positive | None = None  # within which the network's attention stays; None: the extractor's
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
     weight_decay: NonNegative = 0.05  # of adapters, biases included
+    variants: Positive | None = None  # of each pass, kept; None: a new one at every step, nothing is kept
+    learning_passes: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of kept passes of a step that have gradients
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1  # of chunks, in the last block, 0 in the first; not in `side`
     checkpointing: bool = True  # activations are computed again for the gradient, block by block
     crop_area: tuple[Share, Share] | None = (0.08, 1.0)  # of a random part of the image; None: the middle
     crop_aspect: Annotated[float, Field(ge=1, le=8)] = 4 / 3  # width to height of that part, at most, and its inverse

@@ -80,9 +80,13 @@ class FeatureVideo:
 
     def load(self) -> Tensor:
         """The features, float32 [T, C]."""
-        held = self.sequence.features
-        rows = torch.from_numpy(held if len(held) else self.file.load().features)
+        rows = self.stored()
         return rows if self.resampling is None else self.resampling.features(rows)
+
+    def stored(self) -> Tensor:
+        """The rows of its file, float32, as many as they are."""
+        held = self.sequence.features
+        return torch.from_numpy(held if len(held) else self.file.load().features)
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,13 @@ class Schedule:
         drops = tuple(epoch * steps_per_epoch for epoch in config.decay_epochs)
         return cls(config.learning_rate, config.min_learning_rate, warmup, total, drops, config.decay_factor)
 
-    def rate(self, step: int) -> float:
-        """Learning rate of step 0, 1, ...: zero at the first step of a warm-up, `peak` at its last."""
+    def rate(self, step: int, times: float = 1.0) -> float:
+        """Learning rate of step 0, 1, ...: zero at the first step of a warm-up, `peak` at its last; times: of which the
+        peak is multiplied, for parameters with a rate of their own."""
+        peak = self.peak * times
         if step < self.warmup_steps:
-            return self.peak * min(1.0, step / max(self.warmup_steps - 1, 1)) if self.warmup_steps > 1 else self.peak
+            return peak * min(1.0, step / max(self.warmup_steps - 1, 1)) if self.warmup_steps > 1 else peak
         if self.drops:
-            return self.peak * self.factor ** sum(step >= drop for drop in self.drops)
+            return peak * self.factor ** sum(step >= drop for drop in self.drops)
         progress = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
-        return self.floor + 0.5 * (self.peak - self.floor) * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return self.floor + 0.5 * (peak - self.floor) * (1 + math.cos(math.pi * min(progress, 1.0)))

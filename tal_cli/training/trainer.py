@@ -89,7 +89,7 @@ class Trainer:
         self.tuner = None
         groups = parameter_groups(self.detector, config.weight_decay)
         if run.frames is not None:
-            self.tuner = Tuner(run.recipe, run.labels, run.frames, run.device)
+            self.tuner = Tuner(run.recipe, run.labels, run.videos, run.frames, run.device)
             groups.append(self.tuner.group(config.learning_rate))
         self.trained = [*self.detector.parameters(), *(self.tuner.parameters if self.tuner else ())]
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=run.device.type in ("cpu", "cuda"))
@@ -145,7 +145,7 @@ class Trainer:
         config = self.run.recipe.training
         rate = self.schedule.rate(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("rate_factor", 1.0)
+            group["lr"] = self.schedule.rate(self.step, group.get("rate_factor", 1.0))
         self.detector.train()
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._backward(parts)

@@ -1,17 +1,23 @@
-"""A small dense extractor with weights by formula, put into the catalog of this process."""
+"""Small dense extractors with weights by formula, put into the catalog of this process, and videos for them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from tal_cli.extractors.backbones import create_backbone
+from tal_cli.extractors.backbones.i3d.streams import DENSE_RGB
+from tal_cli.extractors.backbones.vit import videoprism, vjepa
 from tal_cli.extractors.backbones.vit.videomae import VideoMAEShape, dense_blueprint
+from tal_cli.extractors.backbones.vit.videoprism import VideoPrismShape
+from tal_cli.extractors.backbones.vit.vjepa import VJepaShape
 from tal_cli.extractors.catalog import BACKBONES, find
 from tal_cli.extractors.extraction.extractor import extract_features
 from tal_cli.extractors.features.files import save_features
@@ -21,25 +27,37 @@ from tal_cli.selftest.formula import filled
 
 NAME = "tiny-dense"
 BLUEPRINT = dense_blueprint(VideoMAEShape(16, 3, 2, 32))
+VJEPA = vjepa.blueprint(VJepaShape(24, 3, 2, 48), second=False)
+PRISM = videoprism.blueprint(VideoPrismShape(16, 2, 1, 2, 32, frames=4, places=4))
+I3D = DENSE_RGB
+# Networks: the extractor that each is a small form of, channels, and pixels of an image's side.
+NETWORKS = {
+    "BLUEPRINT": ("videomaev2-s-dense", 16, 32),
+    "VJEPA": ("vjepa2-l", 24, 32),
+    "PRISM": ("videoprism-b", 16, 36),
+    "I3D": ("i3d-rgb-dense", 1024, 32),
+}
 
 
-def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `NAME` an extractor with weights under TAL_HOME."""
-    base = find("videomaev2-s-dense")
+def install(monkeypatch: pytest.MonkeyPatch, network_name: str = "BLUEPRINT") -> None:
+    """Make `NAME` an extractor with weights under TAL_HOME, of one of `NETWORKS`."""
+    full, channels, side = NETWORKS[network_name]
+    base = find(full)
     contract = replace(
         base.contract,
         extractor=NAME,
-        channels=16,
+        channels=channels,
         sampling_rate=8.0,
-        resize="bilinear 8-bit 32x32",
+        resize=f"bilinear 8-bit {side}x{side}",
         crop="none",
-        layer="last block",
+        layer="last block" if "videomae" in full else base.contract.layer,
     )
-    source = WeightsSource(file="tiny-dense.safetensors", url="https://example.org/tiny", page="", licence="none")
-    entry = replace(base, name=NAME, contract=contract, blueprint="tiny_dense:BLUEPRINT", weights=(source,))
+    file = f"{network_name}.safetensors"
+    source = WeightsSource(file=file, url="https://example.org/tiny", page="", licence="none")
+    entry = replace(base, name=NAME, contract=contract, blueprint=f"tiny_dense:{network_name}", weights=(source,))
     monkeypatch.setitem(BACKBONES.built_in, NAME, entry)
     with torch.device("meta"):
-        (network,) = BLUEPRINT.networks(contract)
+        (network,) = globals()[network_name].networks(contract)
     path = weights_path(source)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(filled(network), path)
@@ -51,6 +69,16 @@ def extract(videos: Path, folder: Path) -> None:
     for video in sorted(videos.glob("*.mp4")):
         sequence = replace(extract_features(video, backbone), source=identity_of(str(video)))
         save_features(sequence, folder / f"{video.stem}.npy")
+
+
+def write_video(path: Path, frames: np.ndarray) -> None:
+    """Frames uint8 [N, H, W, 3] as a video of 8 frames per second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(8))
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def moving_frames(seconds: int, action: tuple[int, int], seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ Two published forms of one network: in one, padding depends on the input size, a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -161,14 +161,21 @@ class InceptionI3d(nn.Module):
         """Channels of each block."""
         return [block.outputs for block in self.block_modules if isinstance(block, Unit | Mixed)]
 
-    def passage(self, images: Tensor) -> Passage:
-        """The pass in steps, of rows of 8 frames each; no step needs chunks."""
+    def embed(self, images: Tensor) -> Tensor:
+        """The images themselves."""
+        return images
 
-        def step(name: str, block: nn.Module, state: Tensor) -> Tensor:
-            return block(pool(state, *POOLS[name], self.fixed) if name in POOLS else state)
+    def passage(self, size: Sequence[int]) -> Passage:
+        """The pass in steps, of rows of 8 frames each; no step needs chunks. A pool belongs to the block before it, so
+        that as little as possible lies between two steps."""
 
-        blocks = [partial(step, name, block) for name, block in self.named_children() if name != "logits"]
-        return Passage(images, blocks, lambda last: last.flatten(3).permute(0, 2, 3, 1), -(-images.shape[2] // 8))
+        def step(block: nn.Module, after: str, state: Tensor) -> Tensor:
+            made: Tensor = block(state)
+            return pool(made, *POOLS[after], self.fixed) if after in POOLS else made
+
+        names = [name for name, _ in self.named_children() if name != "logits"]
+        blocks = [partial(step, *pair) for pair in zip(self.block_modules, [*names[1:], ""], strict=True)]
+        return Passage(blocks, lambda last: last.flatten(3).permute(0, 2, 3, 1), -(-size[0] // 8))
 
     def classify(self, windows: Tensor) -> Tensor:
         """[B, classes] before the softmax: the mean over positions."""

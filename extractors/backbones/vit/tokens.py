@@ -34,12 +34,18 @@ class TokenRows(nn.Module):
         self.pooling = pooling
 
     def forward(self, frames: Tensor) -> Tensor:
-        count = frames.shape[2]
-        missing = -count % self.chunk
+        return self.pooled(self.network(self.chunks(frames)), frames.shape[2])
+
+    def chunks(self, frames: Tensor) -> Tensor:
+        """What the network reads, [1, 3, N, h, w] -> [K, 3, chunk, h, w]."""
+        missing = -frames.shape[2] % self.chunk
         filled = torch.cat([frames[0], frames[0, :, -1:].expand(-1, missing, -1, -1)], 1) if missing else frames[0]
-        chunks = filled[None] if self.whole else filled.unflatten(1, (-1, self.chunk)).transpose(0, 1)
-        rows = POOLINGS.get(self.pooling, POOLINGS[MEAN])(self.network(chunks)).flatten(0, 1)
-        return rows[: count // self.step].T[None]
+        return filled[None] if self.whole else filled.unflatten(1, (-1, self.chunk)).transpose(0, 1)
+
+    def pooled(self, tokens: Tensor, frames: int) -> Tensor:
+        """The rows [1, channels, N / step], rounded up, of N frames, of the network's tokens."""
+        rows = POOLINGS.get(self.pooling, POOLINGS[MEAN])(tokens).flatten(0, 1)
+        return rows[: -(-frames // self.step)].T[None]
 
 
 def token_blueprint(

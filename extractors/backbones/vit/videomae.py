@@ -6,7 +6,7 @@ that the published files lack; queries and values have a bias, keys have none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -132,21 +132,25 @@ class DenseVideoMAE(VideoMAE):
         self.positions = resized_table(table, size[0] // shape.patch, size[1] // shape.patch).flatten(0, 2)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.passage(images).run()
+        return self.passage(images.shape[2:]).run(self.embed(images))
 
     @property
     def block_modules(self) -> list[nn.Module]:
         """The blocks."""
         return list(self.blocks)
 
-    def passage(self, images: Tensor) -> Passage:
+    def embed(self, images: Tensor) -> Tensor:
+        """Tokens before the first block."""
+        return self.patch_embed(images) + self.positions
+
+    def passage(self, size: Sequence[int]) -> Passage:
         """The pass in steps."""
         times = FRAMES // TUBELET
 
         def finish(tokens: Tensor) -> Tensor:
             return (self.fc_norm(tokens) if self.normed else tokens).unflatten(1, (times, -1))
 
-        return Passage(self.patch_embed(images) + self.positions, list(self.blocks), finish, times)
+        return Passage(list(self.blocks), finish, times)
 
 
 def resized_table(table: Tensor, rows: int, columns: int) -> Tensor:

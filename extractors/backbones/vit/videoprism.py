@@ -7,7 +7,7 @@ attention's logits are capped, which no fused kernel does. Both position tables 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -160,10 +160,14 @@ class VideoPrism(nn.Module):
         """The blocks of both parts."""
         return [*self.spatial_layers, *self.temporal_layers][: len(self.widths)]
 
-    def passage(self, images: Tensor) -> Passage:
+    def embed(self, images: Tensor) -> Tensor:
+        """Tokens [B, T * places, width] before the first block."""
+        tokens = self.spatial_embeddings(images.transpose(1, 2).flatten(0, 1))
+        return tokens.unflatten(0, (len(images), -1)).flatten(1, 2)
+
+    def passage(self, size: Sequence[int]) -> Passage:
         """The pass in steps; the temporal part's first step has the norm and the positions before it."""
-        chunks, times = images.shape[0], images.shape[2]
-        tokens = self.spatial_embeddings(images.transpose(1, 2).flatten(0, 1)).unflatten(0, (chunks, times))
+        times = size[0]
 
         def by_frame(block: nn.Module, state: Tensor) -> Tensor:
             return block(state.unflatten(1, (times, -1)).flatten(0, 1)).unflatten(0, (-1, times)).flatten(1, 2)
@@ -180,7 +184,7 @@ class VideoPrism(nn.Module):
         if self.layer == TEMPORAL:
             blocks += [partial(by_place, block, index == 0) for index, block in enumerate(self.temporal_layers)]
             norm = self.layernorm2
-        return Passage(tokens.flatten(1, 2), blocks, lambda last: norm(last).unflatten(1, (times, -1)), times)
+        return Passage(blocks, lambda last: norm(last).unflatten(1, (times, -1)), times)
 
     def spatial(self, images: Tensor) -> Tensor:
         """[B, T, places, width] after the spatial blocks, before their norm."""

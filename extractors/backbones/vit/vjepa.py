@@ -9,7 +9,7 @@ of input, video or image, and has four norms, for the outputs of four blocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -131,11 +131,11 @@ class VJepa2(nn.Module):
         return (self.shape.width,) * self.shape.depth
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.passage(images).run()
+        return self.passage(images.shape[2:]).run(self.embed(images))
 
-    def embed(self, images: Tensor) -> tuple[Tensor, int]:
-        """Tokens [B, N, width] before the first block, and frames per time step."""
-        return self.patch_embed(images), TUBELET
+    def embed(self, images: Tensor) -> Tensor:
+        """Tokens [B, N, width] before the first block."""
+        return self.patch_embed(images)
 
     def final(self, tokens: Tensor) -> Tensor:
         """The last block's output, normed."""
@@ -146,14 +146,14 @@ class VJepa2(nn.Module):
         """The blocks."""
         return list(self.blocks)
 
-    def passage(self, images: Tensor) -> Passage:
+    def passage(self, size: Sequence[int]) -> Passage:
         """The pass in steps."""
-        tokens, tubelet = self.embed(images)
-        times, height, width = images.shape[2] // tubelet, images.shape[3] // PATCH, images.shape[4] // PATCH
+        times, height, width = -(-size[0] // TUBELET), size[1] // PATCH, size[2] // PATCH
         head_width = self.shape.width // self.shape.heads
-        turned = turn((times, height, width), head_width, paired=self.paired, device=tokens.device)
+        device = self.patch_embed.proj.weight.device
+        turned = turn((times, height, width), head_width, paired=self.paired, device=device)
         blocks = [partial(block, turned=turned) for block in self.blocks]
-        return Passage(tokens, blocks, lambda last: self.final(last).unflatten(1, (times, -1)), times)
+        return Passage(blocks, lambda last: self.final(last).unflatten(1, (times, -1)), times)
 
 
 class VJepa21(VJepa2):
@@ -173,19 +173,18 @@ class VJepa21(VJepa2):
         self.video_mod_embed = nn.Parameter(torch.zeros(1, 1, shape.width))
         self.img_mod_embed = nn.Parameter(torch.zeros(1, 1, shape.width))
 
-    def embed(self, images: Tensor) -> tuple[Tensor, int]:
+    def embed(self, images: Tensor) -> Tensor:
         if images.shape[2] == 1:
-            return self.patch_embed_img(images) + self.img_mod_embed, 1
-        return self.patch_embed(images) + self.video_mod_embed, TUBELET
+            return self.patch_embed_img(images) + self.img_mod_embed
+        return self.patch_embed(images) + self.video_mod_embed
 
     def final(self, tokens: Tensor) -> Tensor:
         return self.norms_block[-1](tokens)
 
     def forward(self, images: Tensor) -> Tensor:
-        passage = self.passage(images)
+        passage, state = self.passage(images.shape[2:]), self.embed(images)
         if not self.levels:
-            return passage.run()
-        state = passage.state
+            return passage.run(state)
         outputs: list[Tensor] = []
         for index, block in enumerate(passage.blocks):
             state = block(state)

@@ -50,9 +50,9 @@ class FrameStore:
         return np.memmap(path, np.uint8, "r").reshape(-1, height, width, 3)
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
-        """The frames [start, stop) of a video, the last one repeated beyond its end."""
+        """The frames [start, stop) of a video, the first and the last one repeated beyond its ends."""
         frames = self.all(name)
-        return torch.from_numpy(frames[np.minimum(np.arange(start, stop), len(frames) - 1)])
+        return torch.from_numpy(frames[np.clip(np.arange(start, stop), 0, len(frames) - 1)])
 
     def _found(self, name: str) -> list[Path]:
         return list(self.folder.glob(f"{self._digest(name)}-*.rgb"))

@@ -11,18 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tal_cli.datasets.training_data import FeatureVideo
 from tal_cli.extractors.backbones.preprocessing import channels_first, crop, scale
 from tal_cli.extractors.extraction.blocks import PreparedFrames, window_blocks, with_context
 from tal_cli.extractors.extraction.forward import ForwardPasses
+from tal_cli.extractors.extraction.precision import precision
+from tal_cli.extractors.features.grid import WindowGrid
+from tal_cli.extractors.tuning.adapters import Kept
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store.checkpoint import save_backbone
 from tal_cli.training.batches import Batch
 from tal_cli.training.tuning.augmentation import augmented, may_mirror
 from tal_cli.training.tuning.frames import FrameStore
+from tal_cli.training.tuning.kept import KeptPasses
 from tal_cli.tuned import backbone_of
 
 PIECE = 256  # frames prepared at a time
@@ -36,10 +41,20 @@ class Tuner:
         average: its moving average, in the same order.
     """
 
-    def __init__(self, recipe: Recipe, labels: Sequence[str], frames: FrameStore, device: torch.device) -> None:
-        """Raises errors as `backbone_of`."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        labels: Sequence[str],
+        videos: Sequence[FeatureVideo],
+        frames: FrameStore,
+        device: torch.device,
+    ) -> None:
+        """videos: those to train on. Raises errors as `backbone_of`."""
         self.config = recipe.backbone
+        self.seed = recipe.training.seed
+        self.videos = {video.annotation.name: video for video in videos}
         self.frames = frames
+        self.kept = KeptPasses(frames.folder.parent / "kept")
         self.device = device
         self.backbone = backbone_of(recipe)
         self.backbone.to(device)
@@ -52,6 +67,8 @@ class Tuner:
         self.stride = contract.stride
         self.around = contract.window - contract.stride
         self.rows_at_once = max(1, (self.config.window - self.around) // self.stride)
+        self.pass_rows = contract.rows or 1
+        self.grid = WindowGrid(contract.window + 2 * self.backbone.context, self.stride)
 
     def group(self, learning_rate: float) -> dict[str, Any]:
         """The optimizer's group of parameters; learning_rate: that of the detector."""
@@ -61,27 +78,75 @@ class Tuner:
     def rows(self, batch: Batch, seed: Sequence[int]) -> Tensor:
         """A batch's features [B, T, C], those of a window of each video computed from its frames, with gradients.
 
-        Window and augmentation are determined by seed, video and crop.
+        Window and augmentation are determined by seed, video and crop. Of a recipe that keeps what the frozen part
+        gives, all rows are computed.
         """
         self.backbone.train()
-        rows = []
+        rows = batch.rows.clone()
         for index, (name, start) in enumerate(zip(batch.videos, batch.starts, strict=True)):
             rng = np.random.default_rng([*seed, zlib.crc32(name.encode()), start])
             length = int(batch.mask[index].sum())
-            count = min(length, self.rows_at_once)
-            first = int(rng.integers(length - count, endpoint=True))
-            made = self.backbone.rows_of(self._augmented(name, start + first, count, rng))
-            stored = batch.rows[index]
-            rows.append(torch.cat([stored[:first], made, stored[first + count :]]))
-        return torch.stack(rows)
+            video = self.videos[name]
+            if video.resampling is None:
+                rows[index, :length] = self._taught(name, start, batch.rows[index, :length], rng)
+            else:
+                every = video.stored().to(batch.rows)
+                taught = video.resampling.features(self._taught(name, 0, every, rng))
+                rows[index, :length] = taught[start : start + length]
+        return rows
 
-    def _augmented(self, name: str, row: int, count: int, rng: np.random.Generator) -> Tensor:
-        """Prepared frames [N, 3, h, w] of `count` rows."""
-        begin = row * self.stride
-        frames = channels_first(
-            self.frames.read(name, begin, begin + count * self.stride + self.around).to(self.device)
-        )
+    def _taught(self, name: str, start: int, stored: Tensor, rng: np.random.Generator) -> Tensor:
+        """The rows of a video from `start` on, given those of its feature file [n, C], some of them with gradients."""
+        if self.config.variants is not None:
+            return self._of_kept(name, range(start, start + len(stored)), rng)
+        count = min(len(stored), self.rows_at_once)
+        first = int(rng.integers(len(stored) - count, endpoint=True))
+        made = self.backbone.rows_of(self._augmented(name, start + first, count, self.around, rng))
+        return torch.cat([stored[:first], made, stored[first + count :]])
+
+    def _of_kept(self, name: str, wanted: range, rng: np.random.Generator) -> Tensor:
+        """Those rows of a video, in the passes of detection; some of them have gradients."""
+        assert self.config.variants is not None
+        size = self.pass_rows
+        passes = range(wanted.start // size, -(-wanted.stop // size))
+        variant = int(rng.integers(self.config.variants))
+        learning = rng.permutation(passes)[: max(1, round(self.config.learning_passes * len(passes)))]
+        made = []
+        for number in passes:
+            with torch.set_grad_enabled(number in learning):
+                made.append(self._pass(name, number, variant))
+        first = wanted.start - passes.start * size
+        return torch.cat(made)[first : first + len(wanted)]
+
+    def _pass(self, name: str, number: int, variant: int | None) -> Tensor:
+        """The rows of a pass of a video, of what is kept of it; variant: of its augmented forms, None: as it is."""
+        begin = number * self.pass_rows
+        count = min(self.pass_rows, self._count(name) - begin)
+        around = self.grid.window - self.stride
+        forms = (self.config.crop_area, self.config.crop_aspect, self.config.flip and self.mirror, self.config.colour)
+        plain = variant is None or forms == (None, self.config.crop_aspect, False, 0.0)
+
+        def make() -> Kept:
+            rng = np.random.default_rng([self.seed, zlib.crc32(name.encode()), number, variant or 0])
+            training = self.backbone.training
+            self.backbone.eval()
+            frames = self._augmented(name, begin, count, around, None if plain else rng)
+            made = self.backbone.begin(frames)
+            self.backbone.train(training)
+            return made
+
+        network = (self.config.tuning == "side", self.backbone.tuned.depth)
+        key = (name, self.backbone.contract, network, number, None if plain else (self.seed, variant, forms))
+        frames = (count - 1) * self.stride + self.grid.window
+        return self.backbone.finish(self.kept.get(key, make, self.device), frames)
+
+    def _augmented(self, name: str, row: int, count: int, around: int, rng: np.random.Generator | None) -> Tensor:
+        """Prepared frames [N, 3, h, w] of `count` rows and `around` more, half of them before; None: not augmented."""
+        begin = row * self.stride - (around - self.around) // 2
+        frames = channels_first(self.frames.read(name, begin, begin + count * self.stride + around).to(self.device))
         preparation = self.backbone.preparation
+        if rng is None:
+            return scale(crop(frames, preparation.crop), preparation.values)
         _, _, width, height = preparation.crop.box(frames.shape[3], frames.shape[2])
         return scale(augmented(frames, (height, width), self.config, rng, mirror=self.mirror), preparation.values)
 
@@ -101,14 +166,29 @@ class Tuner:
             for parameter, value in zip(self.parameters, values, strict=True):
                 parameter.copy_(value)
 
-    def retold(self, video: FeatureVideo, precision: str) -> FeatureVideo:
+    def retold(self, video: FeatureVideo, named: str) -> FeatureVideo:
         """The video with features as detection with this backbone computes them."""
-        passes = ForwardPasses(self.backbone, self.device, precision)
+        if self.config.variants is not None:
+            return replace(
+                video, sequence=replace(video.sequence, features=self._all_kept(video.annotation.name, named))
+            )
+        passes = ForwardPasses(self.backbone, self.device, named)
         blocks = window_blocks(
             with_context(self._prepared(video.annotation.name), passes.context), passes.grid, passes.windows_per_block
         )
         rows = np.concatenate([passes.forward(block).wait() for block in blocks])
         return replace(video, sequence=replace(video.sequence, features=rows))
+
+    def _count(self, name: str) -> int:
+        """Rows of a video."""
+        return self.grid.count(len(self.frames.all(name)) + 2 * self.backbone.context)
+
+    def _all_kept(self, name: str, named: str) -> NDArray[np.float32]:
+        with torch.inference_mode(), precision(self.device, named):
+            passes = range(-(-self._count(name) // self.pass_rows))
+            made = torch.cat([self._pass(name, number, None) for number in passes])
+        rows: NDArray[np.float32] = made.cpu().numpy()
+        return rows
 
     def _prepared(self, name: str) -> Iterator[PreparedFrames]:
         frames, preparation = self.frames.all(name), self.backbone.preparation

@@ -104,6 +104,20 @@ def test_rows_over_several_time_steps_and_maxima(pictures: np.ndarray) -> None:
     assert (largest >= single).all() and (largest > 200).all()
 
 
+@pytest.mark.parametrize("count", [15, 16, 32])
+def test_rows_between_time_steps_are_interpolated_within_a_pass(pictures: np.ndarray, count: int) -> None:
+    steps = features(pictures[: count + count % 2], rows_of(Places(), contract_of()))
+    rows = features(pictures[:count], rows_of(Places(), contract_of(window=1, stride=1)))
+    assert rows.shape == (count, 3)
+    for first in range(0, count, 16):
+        own = steps[first // 2 : first // 2 + 8]
+        places = (np.arange(min(16, count - first)) + 0.5) / 2 - 0.5
+        wanted = np.stack([np.interp(places, np.arange(len(own)), column) for column in own.T], 1)
+        if count % 2:  # its last step has one frame more
+            wanted = wanted[:-2]
+        np.testing.assert_allclose(rows[first : first + len(wanted)], wanted, rtol=1e-5)
+
+
 def dense_names() -> list[str]:
     from tal_cli.extractors.catalog import ENTRIES
 
@@ -164,7 +178,9 @@ def test_the_channels_of_four_levels() -> None:
     assert entry.contract_with({"layer": "four blocks, layer norms"}).channels == 4 * 768
     assert entry.contract_with({}).channels == 768
     with pytest.raises(SettingsError, match="a row per 2 frames"):
-        create_backbone("vjepa2.1-b", {}, {"stride": 1, "window": 1})
+        create_backbone("vjepa2.1-b", {}, {"stride": 3, "window": 3})
+    with pytest.raises(SettingsError, match="multiple of the stride, 2"):
+        create_backbone("vjepa2.1-b", {}, {"stride": 1, "window": 1, "chunk": 17})
     with pytest.raises(SettingsError, match="multiple of the stride"):
         create_backbone("vjepa2.1-b", {}, {"chunk": 17})
     with pytest.raises(SettingsError, match="multiple of 16"):

@@ -98,11 +98,49 @@ def test_checkpoints_change_no_gradient_and_the_rest_stays_frozen(name: str, kin
 
 
 def test_a_side_network_sends_no_gradient_through_the_backbone() -> None:
-    chunks = chunks_of("videomae").requires_grad_()
-    stirred(SideNetwork(network("videomae"), [1, 2]))(chunks).sum().backward()
-    assert chunks.grad is None
-    stirred(AdapterNetwork(network("videomae"), [1, 2]))(chunks).sum().backward()
-    assert chunks.grad is not None
+    inputs = []
+    for kind, learning in ((SideNetwork, [False] * 3), (AdapterNetwork, [False, False, True])):
+        frozen = network("videomae")
+        for block in frozen.blocks:  # type: ignore[union-attr]
+            block.register_forward_pre_hook(lambda _, given: inputs.append(given[0].requires_grad))
+        stirred(kind(frozen, [1, 2], checkpointed=False))(chunks_of("videomae")).sum().backward()  # type: ignore[call-arg]
+        assert inputs == learning
+        inputs.clear()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_the_frozen_part_gives_can_be_kept(name: str, kind: type[TunedNetwork]) -> None:
+    frozen = network(name)
+    tuned = stirred(kind(frozen, [1, 2] if name.startswith("videomae") else [len(frozen.widths) - 1]))  # type: ignore
+    chunks = chunks_of(name)
+    kept = tuned.begin(chunks)
+    assert not any(state.requires_grad for state in kept.states)
+    calls = []
+    blocks = tuned.steps.block_modules
+    for index, block in enumerate(blocks):
+        block.register_forward_pre_hook(lambda *_, index=index: calls.append(index))
+    again = tuned.finish(kept)
+    assert set(calls) == ({*range(tuned.depth, len(blocks))} if kind is not SideNetwork else set())
+    assert torch.equal(again, tuned(chunks))
+
+
+def test_branches_are_dropped_in_training_more_often_in_later_blocks() -> None:
+    frozen = network("videomae")
+    tuned = AdapterNetwork(frozen, [2], checkpointed=False, drop_path=0.5)
+    seen: list[list[float]] = [[] for _ in range(3)]
+    for index, block in enumerate(frozen.blocks):  # type: ignore[arg-type]
+        block.mlp.register_forward_hook(
+            lambda _, __, made, index=index: seen[index].append(float((made.flatten(1) == 0).all(1).float().mean()))
+        )
+    chunks = chunks_of("videomae", 400).view(400, 3, 16, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(tuned.eval()(chunks[:3]), network("videomae")(chunks[:3]))
+        assert max(map(max, seen)) == 0
+        torch.manual_seed(0)
+        tuned.train()(chunks)
+    last = [sum(each[1:]) / len(each[1:]) for each in seen]
+    assert last == pytest.approx([0, 0.25, 0.5], abs=0.08)
 
 
 @pytest.mark.parametrize("kind", [AdapterNetwork, SideNetwork, FullNetwork])
@@ -117,8 +155,8 @@ def test_i3d_is_tuned_over_one_long_chunk(kind: type[TunedNetwork]) -> None:
         blocks = [11]
     tuned = kind(frozen, blocks)  # type: ignore[call-arg]
     with torch.inference_mode():
-        state = frames
-        for step in frozen.eval().passage(frames).blocks:
+        state = frozen.eval().embed(frames)
+        for step in frozen.passage(frames.shape[2:]).blocks:
             state = step(state)
         found = tuned(frames)
     assert found.shape == (1, 2, 4, 1024)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import tiny_dense
@@ -18,7 +17,12 @@ from safetensors.torch import load_file
 from tal_cli.extractors.errors import SettingsError
 from tal_cli.extractors.tuning.backbone import TunedBackbone, Tuning, tuned_backbone
 from tal_cli.models.recipe.backbone import BackboneConfig
+from tal_cli.models.recipe.loading import parse_overrides
+from tal_cli.training.batches import Batch
+from tal_cli.training.options import TrainingOptions
+from tal_cli.training.prepare import prepare
 from tal_cli.training.tuning.augmentation import augmented, may_mirror
+from tal_cli.training.tuning.tuner import Tuner
 
 SETTINGS = [
     "model.width=16",
@@ -35,15 +39,6 @@ SPANS = {"a": (4, 8), "b": (6, 11), "e": (5, 9), "f": (3, 8)}
 SECONDS = 16
 
 
-def write_video(path: Path, frames: np.ndarray) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(8))
-        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        for image in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
-
-
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Videos, annotations, and frozen features."""
@@ -52,7 +47,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "features").mkdir()
     database = {}
     for number, (name, span) in enumerate(SPANS.items()):
-        write_video(folder / "videos" / f"{name}.mp4", tiny_dense.moving_frames(SECONDS, span, number))
+        tiny_dense.write_video(folder / "videos" / f"{name}.mp4", tiny_dense.moving_frames(SECONDS, span, number))
         subset = "training" if number < 2 else "validation"
         annotation = {"label": "wave", "segment": list(map(float, span))}
         database[name] = {"subset": subset, "duration": float(SECONDS), "fps": 8.0, "annotations": [annotation]}
@@ -108,9 +103,80 @@ def test_a_run_holds_what_was_trained_and_detects_from_video(run: Callable, data
     assert json.loads(judged.out)["average"] == pytest.approx(recorded, abs=1e-9)
 
 
+def tuner_of(data: Path, out: str, **backbone: object) -> Tuner:
+    """What trains the backbone on the material, with a stirred adapter."""
+    settings = dict(part.split("=", 1) for part in SETTINGS if not part.startswith("backbone"))
+    overrides = parse_overrides([f"{key}={value}" for key, value in settings.items()])
+    sets = {f"backbone.{key}": value for key, value in backbone.items()}
+    options = TrainingOptions(
+        dataset=str(data / "annotations.json"),
+        output=data / out,
+        end_to_end=True,
+        device="cpu",
+        overrides={**overrides, "backbone.window": 64, **sets},
+    )
+    prepared = prepare(options)
+    assert prepared.frames is not None
+    tuner = Tuner(prepared.recipe, prepared.labels, prepared.videos, prepared.frames, prepared.device)
+    torch.manual_seed(0)
+    for value in tuner.parameters:
+        torch.nn.init.normal_(value, std=0.3)
+    return tuner
+
+
+PLAIN = {"crop_area": None, "flip": False, "colour": 0.0, "drop_path": 0.0}
+
+
+@pytest.mark.parametrize("tuning", ["adapter", "side", "full"])
+def test_rows_of_what_was_kept_are_those_computed_from_frames(data: Path, tuning: str) -> None:
+    """In detection; and in training, all rows of a crop, with the same gradients as from frames."""
+    whole = tuner_of(data, "whole", tuning=tuning, **PLAIN)
+    kept = tuner_of(data, "kept", tuning=tuning, variants=1, **PLAIN)
+    video = whole.videos["a"]
+    whole.backbone.eval()
+    wanted = whole.retold(video, "fp32").sequence.features
+    for _ in range(2):  # the second time from disk alone
+        kept.backbone.eval()
+        np.testing.assert_allclose(kept.retold(video, "fp32").sequence.features, wanted, rtol=2e-3, atol=2e-3)
+        kept.frames = replace(kept.frames, paths={})
+    start, length = 10, 36  # of passes of 24 rows
+    mask = torch.arange(64)[None] < length
+    batch = Batch(("a",), (start,), torch.zeros(1, 64, 16), mask, [], [])
+    rows = kept.rows(batch, (0, 0))
+    np.testing.assert_allclose(rows[0, :length].detach(), wanted[start : start + length], rtol=2e-3, atol=2e-3)
+    assert rows[0, length:].eq(0).all()
+    rows.sum().backward()
+    backbone = whole.backbone.train()
+    frames = whole._augmented("a", 0, 64, 16, None)
+    rows = torch.cat([backbone(frames[first : first + 64], torch.zeros(64)) for first in (0, 48)])
+    rows[start : start + length].sum().backward()
+    for ours, theirs in zip(kept.parameters, whole.parameters, strict=True):
+        assert ours.grad is not None and theirs.grad is not None
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=5e-3, atol=5e-3 * float(theirs.grad.abs().max()))
+
+
+def test_augmented_forms_are_kept_and_some_passes_learn(data: Path) -> None:
+    """Two forms of two passes of a video, and one of the passes learns."""
+    tuner = tuner_of(data, "kept", variants=2, learning_passes=0.4, drop_path=0.0)
+    mask = torch.ones(1, 48, dtype=torch.bool)
+    batch = Batch(("a",), (0,), torch.zeros(1, 48, 16), mask, [], [])
+    forms = set()
+    for step in range(8):
+        rows = tuner.rows(batch, (0, step))[0]
+        learning = []
+        for part in (rows[:24], rows[24:]):
+            (gradient,) = torch.autograd.grad(part.sum(), tuner.parameters[0], retain_graph=True)
+            learning.append(bool(gradient.ne(0).any()))
+        assert sorted(learning) == [False, True]
+        forms.add(tuple(rows[:, 0].tolist()))
+    assert len(forms) == 2
+    assert len(list((data / "kept" / "state" / "kept").iterdir())) == 4
+
+
 @pytest.mark.slow
-def test_a_resumed_run_is_the_uninterrupted_one(run: Callable, data: Path) -> None:
-    assert train(run, data, "whole", "--end-to-end").code == 0
+@pytest.mark.parametrize("keeping", [(), ("--set", "backbone.variants=2")])
+def test_a_resumed_run_is_the_uninterrupted_one(run: Callable, data: Path, keeping: tuple[str, ...]) -> None:
+    assert train(run, data, "whole", "--end-to-end", *keeping).code == 0
     import tal_cli.training.trainer as trainer
 
     save, count = trainer.Trainer.save, 0
@@ -124,10 +190,10 @@ def test_a_resumed_run_is_the_uninterrupted_one(run: Callable, data: Path) -> No
 
     trainer.Trainer.save = once  # type: ignore[method-assign]
     try:
-        assert train(run, data, "parts", "--end-to-end").code != 0
+        assert train(run, data, "parts", "--end-to-end", *keeping).code != 0
     finally:
         trainer.Trainer.save = save  # type: ignore[method-assign]
-    assert train(run, data, "parts", "--end-to-end", "--resume").code == 0
+    assert train(run, data, "parts", "--end-to-end", "--resume", *keeping).code == 0
     for file in ("model.safetensors", "backbone.safetensors"):
         assert (data / "whole" / file).read_bytes() == (data / "parts" / file).read_bytes()
 
