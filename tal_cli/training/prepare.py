@@ -148,8 +148,6 @@ def videos_to_tune_on(
         return None
     if processes.count > 1:
         raise UsageError("a backbone is trained by one process", "run `tal train` without torchrun")
-    if recipe.model.resample:
-        raise UsageError("model.resample: a backbone cannot be trained behind it", "set model.resample=false")
     found = resolve(recipe.features.extractor, settings=base_settings(recipe)).contract
     differences = recipe.features.differences(replace(found, chunk=None, overlap=None))
     if differences:

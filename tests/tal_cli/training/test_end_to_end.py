@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -103,11 +104,11 @@ def test_a_run_holds_what_was_trained_and_detects_from_video(run: Callable, data
     assert json.loads(judged.out)["average"] == pytest.approx(recorded, abs=1e-9)
 
 
-def tuner_of(data: Path, out: str, **backbone: object) -> Tuner:
+def tuner_of(data: Path, out: str, sets: Mapping[str, object] = MappingProxyType({}), **backbone: object) -> Tuner:
     """What trains the backbone on the material, with a stirred adapter."""
     settings = dict(part.split("=", 1) for part in SETTINGS if not part.startswith("backbone"))
     overrides = parse_overrides([f"{key}={value}" for key, value in settings.items()])
-    sets = {f"backbone.{key}": value for key, value in backbone.items()}
+    sets = {**sets, **{f"backbone.{key}": value for key, value in backbone.items()}}
     options = TrainingOptions(
         dataset=str(data / "annotations.json"),
         output=data / out,
@@ -153,6 +154,24 @@ def test_rows_of_what_was_kept_are_those_computed_from_frames(data: Path, tuning
     for ours, theirs in zip(kept.parameters, whole.parameters, strict=True):
         assert ours.grad is not None and theirs.grad is not None
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=5e-3, atol=5e-3 * float(theirs.grad.abs().max()))
+
+
+def test_resampled_rows_are_those_of_the_whole_video_resampled(data: Path) -> None:
+    """Whether the rows of a step are computed from frames, here all of them, or from what is kept."""
+    resample = {"model.resample": True, "model.pad_length": 40, "training.max_length": 40}
+    mask = torch.arange(40)[None] < 20
+    batch = Batch(("a",), (15,), torch.zeros(1, 40, 16), mask, [], [])
+    for variants in (None, 1):
+        tuner = tuner_of(data, f"out{variants}", resample, window=128, variants=variants, **PLAIN)
+        video = tuner.videos["a"]
+        assert video.length == 40 and video.resampling is not None
+        native = tuner.retold(video, "fp32").sequence.features
+        assert len(native) == 64
+        wanted = video.resampling.features(torch.from_numpy(native))[15:35]
+        rows = tuner.rows(batch, (0, 0))[0]
+        torch.testing.assert_close(rows[:20].detach(), wanted, rtol=1e-4, atol=1e-4)
+        rows.sum().backward()
+        assert all(value.grad is not None for value in tuner.parameters)
 
 
 def test_augmented_forms_are_kept_and_some_passes_learn(data: Path) -> None:
