@@ -40,7 +40,7 @@ CHANGED = (
     (r"(clips/annotations.json .*)--validation [\d.]+", r"\1--validation 0"),
     (r"(tal diagnose mine.json .*)--subset held-out", r"\1--subset all"),
     (r"(tal (?:eval|diagnose) .*--annotations labels.csv) --subset held-out", r"\1"),
-    (r"\btal train\b", "tal train --epochs 1 --set training.crops=1"),
+    (r"\btal train\b", "tal train --epochs 1 --set training.warmup_epochs=0 --set training.crops=1"),
 )
 
 
@@ -214,5 +214,5 @@ def test_another_output_is_noticed() -> None:
 
 def test_lines_that_need_more_than_a_test_has_are_left_out() -> None:
     script = "tal detect a.mp4 |\n  jq .\ntal detect s3://b/a.mp4 |\n  jq .\ntal train --dataset a.json\n"
-    short = "tal train --epochs 1 --set training.crops=1 --dataset a.json\n"
+    short = "tal train --epochs 1 --set training.warmup_epochs=0 --set training.crops=1 --dataset a.json\n"
     assert runnable(script) == f"tal detect a.mp4 |\n  jq .\n{short}"
