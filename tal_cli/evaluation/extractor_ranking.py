@@ -21,7 +21,7 @@ from tal_cli.labelling.ranking import Stretch, choose
 
 SECONDS, SHORTEST = 4.0, 2.0  # of an excerpt: many short ones tell more than a few long ones
 STEP = 0.4  # seconds between the moments that are compared
-MOST_EXCERPTS, FEWEST_EXCERPTS = 60, 15  # fewer tell nothing: see docs/explanation/learning.md
+MOST_EXCERPTS, FEWEST_EXCERPTS = 60, 30  # fewer tell nothing: see docs/explanation/learning.md
 MOST_VIDEOS = 200  # that excerpts are chosen from
 
 Floats = NDArray[np.float64]
