@@ -216,7 +216,9 @@ def with_lengths(annotations: Annotations, facts: Mapping[str, Facts]) -> tuple[
     """
     videos, untold = dict(annotations.videos), []
     for name, video in annotations.videos.items():
-        if not video.segments or video.duration > last_end(video.segments) + SLACK:
+        # Where an instance goes on in the next video, this one's length is known.
+        goes_on = any(item.part is not None and item.part[0] < item.part[1] for item in video.segments)
+        if not video.segments or goes_on or video.duration > last_end(video.segments) + SLACK:
             continue
         told = facts_in(facts, video.path or name) or facts.get(name)
         if told is None and is_video(video.path) and Path(video.path).is_file():

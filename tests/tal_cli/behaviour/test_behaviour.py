@@ -183,6 +183,9 @@ def test_lengths_that_nothing_tells(tmp_path: Path, capsys: pytest.CaptureFixtur
     told = capsys.readouterr()
     assert [row["share"] for row in json.loads(told.out)["rows"]] == [0.2, 0.5, 0.1]
     assert "the length of b: taken" in told.err
+    crossing = {"label": "run", "segment": [1, 2], "part": [1, 2]}
+    (tmp_path / "x.json").write_text(json.dumps({"database": {"d": {"duration": 2, "annotations": [crossing]}}}))
+    assert app.run(["stats", str(tmp_path / "x.json")]) == 0 and "length" not in capsys.readouterr().err
 
 
 def test_sums_are_short_and_tables_are_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
