@@ -48,9 +48,11 @@ class TemporalDetector(nn.Module):
         self.norms = create_norms(config)
         self.decoder = create_decoder(config)
         self.part: BatchPart | None = None
-        for module in self.modules():
-            if isinstance(module, ChannelNorm | nn.GroupNorm):
-                module.eps = config.norm_epsilon
+        own = config.norm_epsilon if config.encoder_epsilon is None else config.encoder_epsilon
+        for part, epsilon in ((self, config.norm_epsilon), (self.encoder, own)):
+            for module in part.modules():
+                if isinstance(module, ChannelNorm | nn.GroupNorm):
+                    module.eps = epsilon
 
     def take_part(self, part: BatchPart | None) -> None:
         """Later forward passes take a part of a batch: random numbers are sampled for the full batch and sliced."""

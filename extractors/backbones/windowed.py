@@ -97,13 +97,14 @@ class DenseBackbone(nn.Module):
         return self.trimmed(self.network(prepared.transpose(0, 1)[None]), len(prepared), margin)
 
     def trimmed(self, made: Tensor, frames: int, margin: int) -> Tensor:
-        """The network's rows [1, channels, N / step] of N frames as those of `rows`."""
+        """The network's rows [1, channels, N / step or more] of N frames as those of `rows`."""
         stride = self.contract.stride
+        each = stride // self.step
         if stride < self.step:
             length = made.shape[2] * self.step // stride
             rows = F.interpolate(made.float(), length, mode="linear", align_corners=False)[0].T
         else:
-            rows = made[0].T.float().unflatten(0, (-1, stride // self.step)).mean(1)
+            rows = made[0].T.float()[: frames // stride * each].unflatten(0, (-1, each)).mean(1)
         return rows[margin : frames // stride - margin]
 
     def to(self, device: str | torch.device) -> DenseBackbone:  # type: ignore[override]

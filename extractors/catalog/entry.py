@@ -10,8 +10,8 @@ from tal_cli.extractors.errors import SettingsError, did_you_mean
 from tal_cli.extractors.features.contract import READERS, FeatureContract
 from tal_cli.extractors.files.weights import WeightsSource
 
-PREPARED = tuple(key for key in READERS if key not in ("flow", "chunk", "overlap"))
-CHUNKED = (*PREPARED, "chunk", "overlap")
+PREPARED = tuple(key for key in READERS if key not in ("alignment", "flow", "chunk", "overlap"))
+CHUNKED = (*PREPARED, "alignment", "chunk", "overlap")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,35 +138,45 @@ WINDOWS = (
     entry("videomaev2-h", "ViT-H/16, pre-trained", 1280, pretrained("huge"), PRETRAINED),
     entry("videomaev2-g", "ViT-g/14, fine-tuned on Kinetics-710", 1408, GIANT, NAMELESS, classifier=CLASSIFIER),
 )
-# VideoMAE, fine-tuned on Kinetics-400, as MMAction2 converted it: what AdaTAD's adapters were published on.
+# VideoMAE as MMAction2 or OpenTAD converted it: what AdaTAD's adapters were published on.
 FIRST = "CC-BY-NC-4.0 (VideoMAE)"
+OPENTAD = "https://github.com/sming256/OpenTAD/tree/main/configs/adatad"
+MMACTION_FILES = "https://download.openmmlab.com/mmaction/v1.0/recognition/videomae"
+MMACTION_PAGE = "https://github.com/open-mmlab/mmaction2/tree/main/configs/recognition/videomae"
+TRACE = "https://github.com/KunmingS/TRACE/releases"
+
+
+def converted(size: str, digits: str) -> WeightsSource:
+    """A file of MMAction2's, whose name ends in the first digits of its digest."""
+    file = f"vit-{size}-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-{digits}.pth"
+    return WeightsSource(file=file, url=f"{MMACTION_FILES}/{file}", page=MMACTION_PAGE, licence=FIRST, sha256=digits)
+
+
+def on_drive(file: str, identifier: str, licence: str = FIRST) -> WeightsSource:
+    """A file of OpenTAD's."""
+    return WeightsSource(file=file, url=f"gdrive://{identifier}", page=OPENTAD, licence=licence)
+
+
+SMALL = WeightsSource(
+    file="vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth",
+    url=f"{TRACE}/download/weights/vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth",
+    page=f"{TRACE}/tag/weights",
+    licence=f"{FIRST}; a copy by a third party",
+    sha256="4b96b7f403f8ae0396437855b785af6a0064f11a9d76e2268e5a76a04e0de251",
+    size=90605819,
+)
+HUGE = on_drive("vit-huge-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth", "1wWXs7xpkVkQ2cJnvRVKnWZ86QswZC1UI")
+# InternVideo's ViT-L, fine-tuned on clips of EPIC-KITCHENS-100.
+EPIC_LICENCE = "none stated (OpenTAD's code is Apache-2.0)"
+NOUNS = on_drive("vit-large-p16_videomae-epic_noun.pth", "1nRuzJI4ej90vFsKCBSugRVOmxrR8urwW", EPIC_LICENCE)
+VERBS = on_drive("vit-large-p16_videomae-epic_verb.pth", "1h7oLiNN5LTXau4HWmmzS_ekvuNdZkp-b", EPIC_LICENCE)
+ON_KINETICS = "fine-tuned on Kinetics-400"
 KINETICS = (
-    entry(
-        "videomae-s",
-        "ViT-S/16, fine-tuned on Kinetics-400",
-        384,
-        WeightsSource(
-            file="vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth",
-            url="https://github.com/KunmingS/TRACE/releases/download/weights/"
-            "vit-small-p16_videomae-k400-pre_16x4x1_kinetics-400_my.pth",
-            page="https://github.com/KunmingS/TRACE/releases/tag/weights",
-            licence=f"{FIRST}; a copy by a third party",
-            sha256="4b96b7f403f8ae0396437855b785af6a0064f11a9d76e2268e5a76a04e0de251",
-            size=90605819,
-        ),
-    ),
-    entry(
-        "videomae-b",
-        "ViT-B/16, fine-tuned on Kinetics-400",
-        768,
-        WeightsSource(
-            file="vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-860a3cd3.pth",
-            url="https://download.openmmlab.com/mmaction/v1.0/recognition/videomae/"
-            "vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-860a3cd3.pth",
-            page="https://github.com/open-mmlab/mmaction2/tree/main/configs/recognition/videomae",
-            licence=FIRST,
-            sha256="860a3cd3",
-        ),
-    ),
+    entry("videomae-s", f"ViT-S/16, {ON_KINETICS}", 384, SMALL),
+    entry("videomae-b", f"ViT-B/16, {ON_KINETICS}", 768, converted("base", "860a3cd3")),
+    entry("videomae-l", f"ViT-L/16, {ON_KINETICS}", 1024, converted("large", "229dbb03")),
+    entry("videomae-h", f"ViT-H/16, {ON_KINETICS}", 1280, HUGE),
+    entry("videomae-epic-noun-l", "ViT-L/16 of InternVideo, fine-tuned on EPIC-KITCHENS-100's nouns", 1024, NOUNS),
+    entry("videomae-epic-verb-l", "ViT-L/16 of InternVideo, fine-tuned on EPIC-KITCHENS-100's verbs", 1024, VERBS),
 )
 ENTRIES = (*WINDOWS, *map(dense, (*WINDOWS, *KINETICS)))

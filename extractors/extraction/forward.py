@@ -93,7 +93,7 @@ class ForwardPasses:
         self.device = device
         self.precision = precision
         self.context: int = getattr(backbone, "context", 0)
-        self.grid = WindowGrid(backbone.contract.window + 2 * self.context, backbone.contract.stride)
+        self.grid = WindowGrid.of(backbone.contract, self.context)
         pass_bytes, self._block_bytes = memory_budget(device)
         by_memory = max(1, min(MAX_WINDOWS, pass_bytes // max(1, backbone.window_bytes)))
         self._in_one_pass: int | None = getattr(backbone, "windows_per_pass", None)

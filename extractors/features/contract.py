@@ -11,6 +11,7 @@ from tal_cli.extractors.features.preprocessing_spec import Crop, Flow, Resize, V
 SLOWEST, FASTEST = 0.01, 1000.0
 LONGEST_WINDOW = 1 << 20  # frames
 MOST_CHANNELS = 1 << 20
+ALIGNMENTS = ("center", "start")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class FeatureContract:
     sampling_rate: frames per second the video is resampled to first, by presentation time; None: its own rate.
     max_rate: with sampling_rate None, faster videos keep every k-th frame, k the smallest that satisfies this limit.
     window, stride: frames per window and from one window to the next.
-    alignment: meaning of grid position g; "center" is the centre of window g.
+    alignment: meaning of grid position g: the "center" of window g, or its "start".
     resize, crop, value_range, flow: preprocessing from frames to the network's input, in the grammar of
     `preprocessing_spec.py`, applied in that order (flow, if any, between resize and crop).
     layer, pooling: short free text, compared verbatim.
@@ -116,6 +117,12 @@ def positive_integer(key: str, value: object) -> int:
     return int(number)
 
 
+def alignment(key: str, value: object) -> str:
+    if value not in ALIGNMENTS:
+        raise ValueError(f"{key}={value}: there are {' and '.join(ALIGNMENTS)}")
+    return str(value)
+
+
 def number_of_frames(key: str, value: object) -> int:
     return 0 if str(value) in ("0", "0.0") else positive_integer(key, value)
 
@@ -141,6 +148,7 @@ def words(key: str, value: object) -> str:
 
 # Settable fields and the parsers of their text.
 READERS: dict[str, Callable[[str, object], object]] = {
+    "alignment": alignment,
     "sampling_rate": rate,
     "max_rate": rate,
     "window": positive_integer,

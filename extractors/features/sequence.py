@@ -89,7 +89,7 @@ class FeatureSequence:
         fps = self.feature_fps or self.fps
         if self.contract is None or fps <= 0:
             raise ValueError("features without a contract and a frame rate have no times")
-        return WindowGrid(self.contract.window, self.contract.stride), fps
+        return WindowGrid.of(self.contract), fps
 
     def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Grid positions and their times, both increasing: the windows, and the two ends of the video."""
@@ -97,7 +97,7 @@ class FeatureSequence:
         windows, fps = self._clock()
         times = self.window_times
         centres = np.arange(len(times), dtype=np.float64)
-        first, last = -0.5 * windows.window / windows.stride, centres[-1]
+        first, last = -windows.offset / windows.stride, centres[-1]
         step = windows.stride / fps
         end = max(self.duration, times[-1] + step)
         knots = np.concatenate([[first], centres, [last + (end - times[-1]) / step]])

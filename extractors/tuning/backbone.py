@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from tal_cli.extractors.backbones import resolve
 from tal_cli.extractors.backbones.blueprint import DenseBlueprint, check_chunks, load_networks
+from tal_cli.extractors.backbones.interface import Resolved
 from tal_cli.extractors.backbones.passage import Stepwise
 from tal_cli.extractors.backbones.vit.tokens import TokenRows
 from tal_cli.extractors.backbones.windowed import DenseBackbone
@@ -56,7 +58,7 @@ class TunedBackbone(DenseBackbone):
 
     def finish(self, kept: Kept, frames: int) -> Tensor:
         """The rest of the pass over N frames: the rows that `forward` gives."""
-        return self.trimmed(self.token_rows.pooled(self.tuned.finish(kept), frames), frames, self.margin)
+        return self.trimmed(self.token_rows.pooled(self.tuned.finish(kept)), frames, self.margin)
 
     def load(self, state: Mapping[str, Tensor], digest: str, origin: str) -> TunedBackbone:
         """This backbone with trained weights, whose digest becomes part of the contract. Raises WeightsError."""
@@ -66,23 +68,34 @@ class TunedBackbone(DenseBackbone):
             odd = sorted([*wrong, *(state.keys() - own.keys())])
             raise WeightsError(f"{origin}: not what was trained of this backbone: {', '.join(odd[:3])}")
         self.tuned.load_state_dict(dict(state), strict=False)
-        self.contract = replace(self.contract, weights_sha256=f"{self.contract.weights_sha256}+{digest}")
+        digests = (self.contract.weights_sha256, digest)
+        self.contract = replace(self.contract, weights_sha256="+".join(filter(None, digests)))
         return self
 
 
-def tuned_backbone(name: str, settings: Mapping[str, object], tuning: Tuning) -> TunedBackbone:
+def outline(name: str, settings: Mapping[str, object], tuning: Tuning) -> tuple[TunedNetwork, FeatureContract]:
+    """A backbone to train, without values, and the contract of its rows; raises as `tuned_backbone`."""
+    resolved, blueprint = dense(name, settings, {})
+    try:
+        with torch.device("meta"):
+            (network,) = blueprint.networks(resolved.contract)
+            return tune(network, tuning), longer(resolved.contract, tuning)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from error
+
+
+def tuned_backbone(
+    name: str, settings: Mapping[str, object], tuning: Tuning, weights: Mapping[str, Tensor] | None = None
+) -> TunedBackbone:
     """A backbone to train, freshly begun, on the CPU, in evaluation mode.
+
+    weights: of its network; None: the published ones.
 
     Raises:
         UnknownExtractor, SettingsError, WeightsMissing, WeightsError: as `create_backbone`; also SettingsError for a
             backbone whose passes give no rows, and for blocks that it does not have.
     """
-    resolved = resolve(name, settings=settings)
-    blueprint = load_object(resolved.entry.blueprint)
-    if not isinstance(blueprint, DenseBlueprint):
-        raise SettingsError(
-            f"{name}: only backbones that compute chunks can be trained: their names are in the catalog"
-        )
+    resolved, blueprint = dense(name, settings, weights)
     try:
         (network,) = load_networks(resolved, blueprint)
         if not hasattr(network, "passage"):
@@ -104,6 +117,19 @@ def tuned_backbone(name: str, settings: Mapping[str, object], tuning: Tuning) ->
     backbone = TunedBackbone(contract, tuned, rows, step=blueprint.step)
     backbone.eval()
     return backbone
+
+
+def dense(
+    name: str, settings: Mapping[str, object], weights: Mapping[str, Tensor] | None
+) -> tuple[Resolved, DenseBlueprint]:
+    """An extractor that computes chunks. Raises as `tuned_backbone`."""
+    resolved = resolve(name, weights, settings)
+    blueprint = load_object(resolved.entry.blueprint)
+    if not isinstance(blueprint, DenseBlueprint):
+        raise SettingsError(
+            f"{name}: only backbones that compute chunks can be trained: their names are in the catalog"
+        )
+    return resolved, blueprint
 
 
 def longer(contract: FeatureContract, tuning: Tuning) -> FeatureContract:

@@ -139,7 +139,8 @@ class ModelConfig(Strict):
 
     padding: whether cells that pad a sequence are masked (after convolutions; `cleared`: after norms as well, by
     embedding and heads), or are part of it as zeros. embedding: convolutions with norm and ReLU, or one linear map per
-    cell, with a group norm (32 groups) or without. norm_epsilon: of norms over channels and of group norms.
+    cell, with a group norm (32 groups) or without. norm_epsilon: of norms over channels and of group norms;
+    encoder_epsilon: of those in the encoder, None: the same.
     """
 
     variant: Literal["released", "paper"] = "released"
@@ -149,6 +150,7 @@ class ModelConfig(Strict):
     pad_length: Length = 2304  # every sequence is padded to this; a longer one to a multiple of `length_multiple`
     padding: Literal["masked", "cleared", "zeros"] = "masked"
     norm_epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    encoder_epsilon: Annotated[float, Field(gt=0, le=1)] | None = None
     resample: bool = False  # instead, every sequence is interpolated to `pad_length` cells (ActivityNet)
     embedding: Literal["convolutions", "linear", "linear-group"] = "convolutions"
     streams: tuple[tuple[Width, Width], ...] = ()  # channels and width of each of joined features; linear: added

@@ -12,7 +12,7 @@ from tal_cli.models.recipe.strict import Positive, Rate, Strict, Width
 UNKNOWN = "unknown"
 UNSAID = {None, UNKNOWN}
 FRAMING = ("window", "stride", "sampling_rate", "max_rate")
-PREPARATION = ("resize", "crop", "value_range", "chunk", "overlap")
+PREPARATION = ("alignment", "resize", "crop", "value_range", "chunk", "overlap")
 ALWAYS_SAID = ("extractor", "channels", *FRAMING)
 
 
@@ -69,4 +69,4 @@ class FeatureSpec(Strict):
     def framing(self) -> dict[str, object]:
         """Settings of the extractor under which windows, steps and frames are the recipe's."""
         said = {name: getattr(self, name) for name in (*FRAMING, *PREPARATION)}
-        return {name: value for name, value in said.items() if value not in UNSAID}
+        return {name: value for name, value in said.items() if name in FRAMING or value not in UNSAID}

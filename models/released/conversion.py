@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -47,10 +47,7 @@ def to_ours(tensors: Mapping[str, Tensor], recipe: Recipe, origin: str) -> dict[
     """
     problems = differences(tensors, recipe)
     if problems:
-        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-        raise CheckpointError(
-            f"{origin}: the weights do not fit recipe {recipe.name}: {'; '.join(problems[:LISTED])}{more}"
-        )
+        raise CheckpointError(f"{origin}: the weights do not fit recipe {recipe.name}: {listed(problems)}")
     table, _ = _release(_shapes_of(recipe), recipe.model)
     ours = table.translate_state(dict(tensors))
     _, back = _release(ours, recipe.model)
@@ -76,6 +73,12 @@ def differences(tensors: Mapping[str, Tensor], recipe: Recipe) -> list[str]:
     ]
 
 
+def listed(problems: Sequence[str]) -> str:
+    """The first differences, and how many more there are."""
+    more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+    return "; ".join(problems[:LISTED]) + more
+
+
 def _shapes_of(recipe: Recipe) -> dict[str, Tensor]:
     with torch.device("meta"):
         return TemporalDetector.from_recipe(recipe).state_dict()
@@ -84,6 +87,8 @@ def _shapes_of(recipe: Recipe) -> dict[str, Tensor]:
 def _release(state: dict[str, Tensor], config: ModelConfig) -> tuple[KeyTable, dict[str, Tensor]]:
     """The code base that has all of these parameters, and the parameters under its names."""
     copies, authors = config.levels, AUTHORS.get(config.encoder.name, ())
+    if config.encoder.name == "transformer" and config.padding == "cleared":
+        authors = ("opentad-actionformer",)
     if isinstance(config.decoder, QueriesSettings):
         copies = config.decoder.layers
         plain = isinstance(config.decoder, QuerySettings) and not config.decoder.refine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -11,8 +11,16 @@ from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.conversion import differences
 
 
-def find_recipe(tensors: Mapping[str, Tensor], name: str, recipes: Sequence[Recipe], origin: str) -> Recipe:
+def find_recipe(
+    tensors: Mapping[str, Tensor],
+    name: str,
+    recipes: Sequence[Recipe],
+    origin: str,
+    also: Callable[[Mapping[str, Tensor], Recipe], list[str]] = lambda tensors, recipe: [],
+) -> Recipe:
     """The recipe whose detector has exactly these tensors; when several have, the one that `name` means.
+
+    also: differences of what else is in the file, for a recipe whose detector fits.
 
     Raises CheckpointError if none fits (listing the differences from the closest), or if several do and the name is
     ambiguous.
@@ -22,6 +30,7 @@ def find_recipe(tensors: Mapping[str, Tensor], name: str, recipes: Sequence[Reci
     for recipe in recipes:
         try:
             problems = differences(tensors, recipe)
+            problems = problems or also(tensors, recipe)
         except CheckpointError:  # an architecture of ours alone
             continue
         if not problems:

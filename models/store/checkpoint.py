@@ -166,7 +166,7 @@ def save_classifier(
 
 def build_classifier(recipe: ClassifierRecipe, state: dict[str, Tensor], origin: str) -> WindowClassifier:
     """A classifier of the recipe's shape with the tensors of `state`. Raises CheckpointError, as `build_detector`."""
-    with torch.device("meta"), _WithoutInitialisation():
+    with torch.device("meta"), WithoutInitialisation():
         classifier = WindowClassifier(recipe.features.channels, recipe.classifier.classes)
     check_state(classifier, state, origin)
     classifier.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
@@ -179,7 +179,7 @@ def build_detector(recipe: Recipe, state: dict[str, Tensor], origin: str) -> Tem
     Raises CheckpointError naming the first tensors that are missing, unknown or of another shape.
     """
     try:
-        with torch.device("meta"), _WithoutInitialisation():  # compared before memory is allocated
+        with torch.device("meta"), WithoutInitialisation():  # compared before memory is allocated
             outline = TemporalDetector.from_recipe(recipe)
     except RecipeError as error:
         raise CheckpointError(f"{origin}: {error}") from error
@@ -204,7 +204,7 @@ def check_state(outline: nn.Module, state: dict[str, Tensor], origin: str) -> No
         raise CheckpointError(f"{origin}: weights do not fit the recipe: {'; '.join(sorted(problems)[:3])}{more}")
 
 
-class _WithoutInitialisation(TorchFunctionMode):
+class WithoutInitialisation(TorchFunctionMode):
     """Leaves out random initialisation: on the meta device it sets nothing, and loads torch's compiler (1.5 s)."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]

@@ -105,7 +105,7 @@ def add(
     checkpoint: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help="Checkpoint of CLTDR-GMG, TriDet, ActionFormer, TemporalMaxer or ActionMamba."
+            metavar="FILE", help="Checkpoint of a published code base, see docs/how-to/released-checkpoints.md."
         ),
     ],
     recipe: Annotated[
@@ -136,6 +136,8 @@ def add(
 
     imported = install(name, checkpoint, recipe=recipe, labels=labels, overwrite=overwrite)
     console.note(f"recipe {imported.recipe.name}: {imported.recipe.description}")
+    if imported.recipe.licence:
+        console.note(f"licence of the weights: {imported.recipe.licence}")
     if imported.assumed_labels:
         console.note(f"class order assumed: {imported.assumed_labels}")
     print_path(imported.folder)

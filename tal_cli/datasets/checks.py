@@ -234,7 +234,7 @@ def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: 
         yield Problem("wrong frame rate", video.name, f"{sequence.fps:g} and {video.fps:g} frames/s")
     else:
         rate = sequence.feature_fps or sequence.fps
-        wanted = WindowGrid(contract.window, contract.stride).count(max(round(sequence.duration * rate), 1))
+        wanted = WindowGrid.of(contract).count(max(round(sequence.duration * rate), 1))
         if abs(len(sequence.features) - wanted) > 2 + SLACK_SHARE * wanted:
             detail = f"{len(sequence.features)} windows, its duration implies {wanted}"
             yield Problem("wrong length", video.name, detail)

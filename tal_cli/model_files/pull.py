@@ -14,6 +14,7 @@ from tal_cli.extractors.files.weights import WeightsSource, home, locate, remedy
 from tal_cli.model_files import classifiers, released
 from tal_cli.model_files.download import fetch
 from tal_cli.models.recipe.networks import list_classifiers
+from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.store import zoo
 
 
@@ -42,9 +43,12 @@ def steps_for(name: str, *, models: bool = True) -> list[Callable[[], Path]]:
 def steps_for_extractor_of(model: str) -> list[Callable[[], Path]]:
     """Downloads for a model's extractor; none if tal does not have the extractor. Raises UsageError."""
     try:
-        name = zoo.find_model(model).recipe.features.extractor
+        recipe = zoo.find_model(model).recipe
     except UnknownModel as error:
         raise unknown_name(model) from error
+    if isinstance(recipe, Recipe) and recipe.backbone.tunes:
+        return []  # its checkpoint holds the network
+    name = recipe.features.extractor
     try:
         sources = catalog.weights_of(catalog.find(name))
     except UnknownExtractor:

@@ -48,10 +48,11 @@ def install(
         CheckpointError: not a checkpoint, or its weights fit no recipe, or not the given one.
         RecipeError: no such recipe.
     """
+    from tal_cli.model_files import adatad
     from tal_cli.models.recipe.loading import load_recipe
     from tal_cli.models.released.conversion import to_ours
     from tal_cli.models.released.reading import read_state
-    from tal_cli.models.store.checkpoint import build_detector, save_model
+    from tal_cli.models.store.checkpoint import build_detector, save_backbone, save_model
 
     folder = _free_folder(name, overwrite)
     state = read_state(checkpoint)
@@ -60,9 +61,13 @@ def install(
     if len(names) != found.model.classes and not labels:
         names, assumed = _usual_labels(found)
     detector = build_detector(found, to_ours(state.tensors, found, str(checkpoint)), str(checkpoint))
+    tuned = found.backbone.tunes or adatad.has_backbone(state.tensors)
+    backbone = adatad.to_ours(state.tensors, found, str(checkpoint)) if tuned else None
     installed = found.model_copy(update={"name": name})
     card = _card(found, checkpoint, file_sha256(checkpoint), state, assumed)
     with folder_written_atomically(folder) as partial:
+        if backbone is not None:
+            installed = adatad.finished(installed, save_backbone(partial, backbone))
         save_model(partial, detector, installed, names)
         write_atomically(partial / "card.md", card.encode())
     return Imported(folder, found, assumed)
@@ -113,6 +118,7 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
 
     import torch
 
+    from tal_cli.model_files import adatad
     from tal_cli.models.recipe.decoders import QueriesSettings
     from tal_cli.models.recipe.loading import dump_recipe
     from tal_cli.models.released.conversion import to_released
@@ -124,6 +130,8 @@ def export_released(model: str, target: Path, *, overwrite: bool = False) -> Non
         raise UsageError(f"{target} already exists", "use --overwrite to replace it")
     loaded = load_model(resolve_model(model))
     state = to_released(loaded.detector.state_dict(), loaded.recipe.model)
+    if loaded.recipe.backbone.tunes:
+        state |= adatad.to_released(loaded)
     wrapped = {f"module.{key}": value for key, value in state.items()}
     training = loaded.recipe.training
     content = {
@@ -175,12 +183,16 @@ def _free_folder(name: str, overwrite: bool) -> Path:
 
 
 def _find_recipe(state: ReleasedState, name: str, checkpoint: Path) -> Recipe:
+    from tal_cli.model_files import adatad
     from tal_cli.models.recipe.loading import parse_recipe, usable_recipes
     from tal_cli.models.released.matching import find_recipe
 
     if state.recipe:
         return parse_recipe(state.recipe, str(checkpoint))
-    return find_recipe(state.tensors, name, list(usable_recipes().values()), str(checkpoint))
+    recipes = list(usable_recipes().values())
+    if adatad.has_backbone(state.tensors):
+        return find_recipe(state.tensors, name, recipes, str(checkpoint), adatad.differences)
+    return find_recipe(state.tensors, name, [each for each in recipes if not each.backbone.tunes], str(checkpoint))
 
 
 def _usual_labels(recipe: Recipe) -> tuple[tuple[str, ...], str]:

@@ -19,7 +19,7 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class TokenRows(nn.Module):
-    """[1, 3, N, h, w] -> [1, channels, N / step]: a vector per time step, of chunks one after the other.
+    """[1, 3, N, h, w] -> [1, channels, time]: a vector per `step` frames, of chunks one after the other.
 
     network: [K, 3, chunk, h, w] -> tokens [K, chunk / step, places, channels]. An incomplete chunk, at the end of a
     video, is filled up with the last frame. whole: all frames, a multiple of chunk, are one long chunk.
@@ -34,7 +34,7 @@ class TokenRows(nn.Module):
         self.pooling = pooling
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.pooled(self.network(self.chunks(frames)), frames.shape[2])
+        return self.pooled(self.network(self.chunks(frames)))
 
     def chunks(self, frames: Tensor) -> Tensor:
         """What the network reads, [1, 3, N, h, w] -> [K, 3, chunk, h, w]."""
@@ -42,10 +42,9 @@ class TokenRows(nn.Module):
         filled = torch.cat([frames[0], frames[0, :, -1:].expand(-1, missing, -1, -1)], 1) if missing else frames[0]
         return filled[None] if self.whole else filled.unflatten(1, (-1, self.chunk)).transpose(0, 1)
 
-    def pooled(self, tokens: Tensor, frames: int) -> Tensor:
-        """The rows [1, channels, N / step], rounded up, of N frames, of the network's tokens."""
-        rows = POOLINGS.get(self.pooling, POOLINGS[MEAN])(tokens).flatten(0, 1)
-        return rows[: -(-frames // self.step)].T[None]
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """The rows [1, channels, time] of complete chunks, of the network's tokens."""
+        return POOLINGS.get(self.pooling, POOLINGS[MEAN])(tokens).flatten(0, 1).T[None]
 
 
 def token_blueprint(

@@ -111,8 +111,9 @@ class VideoMAE(nn.Module):
 class DenseVideoMAE(VideoMAE):
     """[B, 3, FRAMES, H, W] -> tokens [B, FRAMES / 2, places, width], of images of `size` (H, W).
 
-    Positions are the table that the network was trained with, of images of `trained` pixels, resized. normed: each
-    token is normed as the mean over all is in windows; without it, tokens are the last block's output.
+    What remains of a side beyond whole patches is left out. Positions are the table that the network was trained with,
+    of images of `trained` pixels, resized. normed: each token is normed as the mean over all is in windows; without it,
+    tokens are the last block's output.
     """
 
     any_length = False
@@ -121,8 +122,8 @@ class DenseVideoMAE(VideoMAE):
         self, shape: VideoMAEShape, *, size: tuple[int, int], normed: bool, trained: int = TRAINED_SIDE
     ) -> None:
         super().__init__(shape, frames=FRAMES, size=trained)
-        if size[0] % shape.patch or size[1] % shape.patch:
-            raise ValueError(f"sides must be multiples of {shape.patch} pixels, not {size[1]}x{size[0]}")
+        if min(size) < shape.patch:
+            raise ValueError(f"sides must be {shape.patch} pixels or more, not {size[1]}x{size[0]}")
         if not normed:
             del self.fc_norm
         self.normed = normed

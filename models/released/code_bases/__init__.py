@@ -27,6 +27,7 @@ FAMILIES: dict[str, KeyTable] = {
     "actionmamba": actionmamba.TABLE,
     "transgmc": transgmc.TABLE,
     "tfformer": tfformer.TABLE,
+    "opentad-actionformer": opentad.ACTIONFORMER,
     "causaltad": opentad.CAUSALTAD,
     "dyfadet": opentad.DYFADET,
     "pointtad": pointtad.TABLE,

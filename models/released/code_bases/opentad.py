@@ -1,4 +1,4 @@
-"""Parameters of OpenTAD's code: of CausalTAD, and of DyFADet."""
+"""Parameters of OpenTAD's code: of ActionFormer as it has it, of AdaTAD's backbones, of CausalTAD and of DyFADet."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from tal_cli.models.released.code_bases.actionmamba import SCAN
+from tal_cli.models.released.code_bases.shared import attention
 from tal_cli.models.released.code_bases.tridet import SGP
-from tal_cli.models.released.keys import CHANNELS, LINEAR, KeyTable, Rule, Spare
+from tal_cli.models.released.keys import CHANNELS, LINEAR, SAME, KeyTable, Rule, Spare
 
 _BLOCK = "projection.{part}.{n}."
 _OURS = "encoder.{part}.{n}."
@@ -24,6 +25,50 @@ OUTPUTS = (
 SHARED = (*EMBEDDING, Rule("neck.fpn_norms.{n}.{p}", "norms.{n}.{p}"), *OUTPUTS)
 NORMALIZER = ("rpn_head.loss_normalizer",)  # state of the loss
 
+HEAD_TRUNKS = tuple(
+    Rule(f"rpn_head.{theirs}_convs.{{n}}.{kind}.{{p}}", f"decoder.{ours}.trunk.{kind}s.{{n}}.{{p}}")
+    for theirs, ours in (("cls", "classes"), ("reg", "offsets"))
+    for kind in ("conv", "norm")
+)
+
+ACTIONFORMER = KeyTable(
+    rules=(
+        *SHARED,
+        Rule(_BLOCK + "ln1.{p}", _OURS + "norm.{p}"),
+        Rule(_BLOCK + "ln2.{p}", _OURS + "ffn_norm.{p}"),
+        *attention(_BLOCK + "attn", _OURS + "attention", norms=SAME),
+        Rule(_BLOCK + "mlp.0.{p}", _OURS + "ffn_in.{p}", LINEAR),
+        Rule(_BLOCK + "mlp.3.{p}", _OURS + "ffn_out.{p}", LINEAR),
+        Rule(_BLOCK + "drop_path_attn.scale", _OURS + "drop_attention.scale", CHANNELS),
+        Rule(_BLOCK + "drop_path_mlp.scale", _OURS + "drop_ffn.scale", CHANNELS),
+        *HEAD_TRUNKS,
+    ),
+    unused=NORMALIZER,
+    beside=("backbone.",),
+)
+
+# AdaTAD's networks with their adapters, under the names of a tuned backbone. A side network's adapters are counted
+# from the first; `model_files/adatad.py` turns that into numbers of blocks.
+ADATAD = "backbone.model.backbone."
+ADAPTER = ("dwconv.{p}", "conv.{p}", "down_proj.{p}", "up_proj.{p}", "gamma")
+BACKBONE = KeyTable(
+    rules=(
+        Rule(ADATAD + "patch_embed.projection.{p}", "network.patch_embed.proj.{p}"),
+        *(
+            Rule(f"{ADATAD}blocks.{{n}}.{theirs}", f"network.blocks.{{n}}.{ours}")
+            for theirs, ours in (
+                *((name, name) for name in ("norm1.{p}", "norm2.{p}", "attn.q_bias", "attn.v_bias")),
+                ("attn.qkv.weight", "attn.qkv.weight"),
+                ("attn.proj.{p}", "attn.proj.{p}"),
+                ("mlp.layers.0.0.{p}", "mlp.fc1.{p}"),
+                ("mlp.layers.1.{p}", "mlp.fc2.{p}"),
+            )
+        ),
+        *(Rule(f"{ADATAD}blocks.{{n}}.adapter.{name}", f"adapters.{{n}}.{name}") for name in ADAPTER),
+        *(Rule(f"{ADATAD}ladders.adapters.{{n}}.{name}", f"ladder.{{n}}.{name}") for name in ADAPTER),
+    ),
+)
+
 CAUSALTAD = KeyTable(
     rules=(
         *SHARED,
@@ -31,11 +76,7 @@ CAUSALTAD = KeyTable(
         *(Rule(f"{_BLOCK}block.{theirs}", f"{_OURS}mixture.{ours}") for theirs, ours in SCAN.items()),
         Rule(_BLOCK + "block.qkv.{p}", _OURS + "mixture.qkv.{p}"),
         Rule(_BLOCK + "drop_path.scale", _OURS + "drop_mix.scale", CHANNELS),
-        *(
-            Rule(f"rpn_head.{theirs}_convs.{{n}}.{kind}.{{p}}", f"decoder.{ours}.trunk.{kind}s.{{n}}.{{p}}")
-            for theirs, ours in (("cls", "classes"), ("reg", "offsets"))
-            for kind in ("conv", "norm")
-        ),
+        *HEAD_TRUNKS,
     ),
     unused=NORMALIZER,
 )

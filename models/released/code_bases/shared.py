@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tal_cli.models.released.keys import CHANNELS, LINEAR, POSITIONS, Rule
+from tal_cli.models.released.keys import CHANNELS, LINEAR, POSITIONS, Layout, Rule
 
 
 def head(released: str, ours: str, output: str) -> tuple[Rule, ...]:
@@ -14,12 +14,12 @@ def head(released: str, ours: str, output: str) -> tuple[Rule, ...]:
     )
 
 
-def attention(released: str, ours: str, *, convolved: bool = True) -> tuple[Rule, ...]:
+def attention(released: str, ours: str, *, convolved: bool = True, norms: Layout = CHANNELS) -> tuple[Rule, ...]:
     """ActionFormer's attention, whose projections start with a convolution, or with something without parameters."""
     conv = Rule(f"{released}.{{qkv}}_conv.conv.weight", f"{ours}.{{qkv}}.conv.weight")
     return (
         *((conv,) if convolved else ()),
-        Rule(f"{released}.{{qkv}}_norm.{{p}}", f"{ours}.{{qkv}}.norm.{{p}}", CHANNELS),
+        Rule(f"{released}.{{qkv}}_norm.{{p}}", f"{ours}.{{qkv}}.norm.{{p}}", norms),
         Rule(f"{released}.{{qkv}}.{{p}}", f"{ours}.{{qkv}}.linear.{{p}}", LINEAR),
         Rule(f"{released}.proj.{{p}}", f"{ours}.out.{{p}}", LINEAR),
         Rule(f"{released}.rel_pe", f"{ours}.positions", POSITIONS),

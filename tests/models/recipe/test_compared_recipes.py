@@ -160,3 +160,47 @@ def test_opentad(name: str, shared: Path) -> None:
     assert (model.encoder.name, model.decoder.name) == (recorded.encoder.name, recorded.decoder.name)
     assert (inference.top_k_of, inference.min_duration) == (cut.top_k_of, cut.min_duration)
     assert (model.classes == 1) == training.class_agnostic == (inference.pre_nms_threshold == 0)
+
+
+# Frames of a window, pixels, frames per row; blocks with adapters (None: all), their rate; classes, width, levels,
+# cells; epochs with those of warm-up, batch, initial norm; sigma, segments kept: OpenTAD's configurations of AdaTAD.
+ADATAD: dict[str, tuple[float | None, ...]] = {
+    "thumos-s": (768, 160, 1, None, 2e-4, 20, 512, 6, 768, 100, 2, 100, 0.7, 2000),
+    "thumos-b": (768, 160, 1, None, 1e-4, 20, 512, 6, 768, 100, 2, 100, 0.7, 2000),
+    "thumos-l": (768, 160, 1, None, 1e-4, 20, 512, 6, 768, 100, 2, 100, 0.7, 2000),
+    "thumos-h": (768, 160, 1, None, 1e-4, 20, 512, 6, 768, 100, 2, 100, 0.7, 2000),
+    "thumos-g": (1536, 224, 2, 20, 2e-4, 20, 512, 6, 768, 100, 2, 100, 0.7, 2000),
+    "thumos-g-160": (768, 160, 1, None, 1e-4, 20, 512, 6, 768, 100, 2, 100, 0.7, 2000),
+    "thumos-g-side": (1536, 224, 2, 20, 2e-4, 20, 512, 6, 768, 100, 2, 100, 0.7, 2000),
+    "multithumos-s": (768, 160, 1, None, 4e-4, 65, 512, 6, 768, 100, 2, 100, 0.5, 8000),
+    "multithumos-b": (768, 160, 1, None, 4e-4, 65, 512, 6, 768, 100, 2, 100, 0.5, 8000),
+    "multithumos-l": (768, 160, 1, None, 4e-4, 65, 512, 6, 768, 100, 2, 100, 0.5, 8000),
+    "multithumos-h": (768, 160, 1, None, 1e-4, 65, 512, 6, 768, 100, 2, 100, 0.5, 8000),
+    "multithumos-g": (1536, 224, 2, 20, 1e-4, 65, 512, 6, 768, 100, 2, 100, 0.5, 8000),
+    "charades-s": (512, 160, 1, None, 4e-4, 157, 512, 8, 512, 20, 16, 100, 0.3, 1000),
+    "charades-b": (512, 160, 1, None, 4e-4, 157, 512, 8, 512, 20, 16, 100, 0.3, 1000),
+    "charades-l": (512, 160, 1, None, 2e-4, 157, 512, 8, 512, 20, 16, 100, 0.3, 1000),
+    "charades-h": (512, 160, 1, None, 1e-4, 157, 512, 8, 512, 20, 16, 100, 0.3, 1000),
+    "charades-g": (512, 160, 1, None, 8e-5, 157, 512, 8, 512, 20, 16, 100, 0.3, 1000),
+    "activitynet-l": (768, 224, 4, None, 8e-5, 200, 512, 6, 192, 20, 16, 200, 0.75, 100),
+    "epic-noun": (6144, 160, 8, None, 8e-5, 293, 512, 6, 768, 250, 2, 250, 0.4, 2000),
+    "epic-verb": (6144, 160, 8, None, 8e-5, 97, 512, 6, 768, 250, 2, 250, 0.4, 2000),
+}
+
+
+@pytest.mark.parametrize("name", ADATAD)
+def test_adatad(name: str, shared: Path) -> None:
+    """Numbers as published; all else as OpenTAD's ActionFormer has it."""
+    recipe = load_recipe(f"adatad-{name}")
+    features, backbone, model = recipe.features, recipe.backbone, recipe.model
+    training, inference = recipe.training, recipe.inference
+    side = int(str(features.resize).rpartition(" ")[2])
+    network = (backbone.window, side, features.stride, backbone.blocks, backbone.learning_rate)
+    shape = (model.classes, model.width, model.levels, model.pad_length)
+    loop = (training.epochs + training.warmup_epochs, training.batch_size, training.initial_loss_norm)
+    assert (*network, *shape, *loop, inference.sigma, inference.max_segments) == ADATAD[name]
+    assert (model.padding, model.norm_epsilon, model.encoder_epsilon) == ("cleared", 1e-6, 1e-5)
+    assert (model.encoder.name, model.decoder.name) == ("transformer", "actionformer")
+    assert (training.max_length, inference.chunk_length) == (model.pad_length, model.pad_length)
+    assert features.crop == f"center {side}x{side}" and features.alignment == "start"
+    assert recipe.published and recipe.source.endswith(".py") and recipe.licence

@@ -84,6 +84,8 @@ COMPARED = (
         f"causaltad-{what}"
         for what in ("thumos-i3d", "activitynet-tsp", "hacs-slowfast", "ego4d", "epic-verb", "epic-noun")
     ),
+    *(f"adatad-{what}-{size}" for what in ("thumos", "multithumos", "charades") for size in "sblhg"),
+    *(f"adatad-{what}" for what in ("thumos-g-160", "thumos-g-side", "activitynet-l", "epic-noun", "epic-verb")),
     *(f"dyfadet-{what}" for what in ("thumos-videomae", "activitynet-tsp", "hacs-slowfast", "fineaction-videomae")),
 )
 WITHOUT_FIGURES = ("transgmc-ego4d", "causaltad-hacs-slowfast")
