@@ -15,6 +15,9 @@ def unfold_windows(frames: Tensor, window: int, stride: int) -> Tensor:
     return frames.unfold(0, window, stride).permute(0, 1, 4, 2, 3)
 
 
+INTERPOLATED = ", interpolated"  # ends the pooling of rows that are read between time steps at coarser strides too
+
+
 class WindowedBackbone(nn.Module):
     """A network on windows as a Backbone: each frame is prepared once, then unfolded into windows without a copy.
 
@@ -55,8 +58,8 @@ class DenseBackbone(nn.Module):
     A window of the contract is the `stride` frames of one row with the frames around them that every pass has: rows
     near a chunk's edges, where the network sees less, are left out. Frames of the overlap beyond the window are
     context. network: [1, C, N, h, w] -> [1, channels, N / step], rounded up; a row of the contract is the mean over
-    those of its `stride` frames, or lies between two of them, if the stride is a part of the step. window_bytes: see
-    `Backbone`.
+    those of its `stride` frames, or lies between two of them, if the stride is a part of the step or pooling says so.
+    window_bytes: see `Backbone`.
     """
 
     lookahead = 0
@@ -100,7 +103,7 @@ class DenseBackbone(nn.Module):
         """The network's rows [1, channels, N / step or more] of N frames as those of `rows`."""
         stride = self.contract.stride
         each = stride // self.step
-        if stride < self.step:
+        if stride < self.step or self.contract.pooling.endswith(INTERPOLATED):
             length = made.shape[2] * self.step // stride
             rows = F.interpolate(made.float(), length, mode="linear", align_corners=False)[0].T
         else:

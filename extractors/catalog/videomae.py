@@ -31,7 +31,7 @@ DENSE_NOTES = (
     " the passes that windows of 16 frames every 4 need for as many rows.",
     "Its values differ from those of windows: a row is the mean over the places of one time step. AdaTAD's own rows"
     " have no norm (`--set 'layer=last block'`); it reads every 4th frame at the videos' own rate, of 160 pixels.",
-    "Sizes are multiples of the patch; the position table of 224 pixels is resized to others.",
+    "The position table of 224 pixels is resized to other sizes; what is left of them beyond whole patches is unread.",
 )
 
 # As the networks were fine-tuned and are validated, which is not as their features are made.
@@ -126,7 +126,7 @@ def dense(windows: BackboneEntry) -> BackboneEntry:
         blueprint=f"{windows.blueprint.partition(':')[0]}:DENSE_{windows.blueprint.rpartition(':')[2]}",
         weights=windows.weights,
         settable=CHUNKED,
-        choices={"layer": ("last block",), "pooling": ("maximum over places",)},
+        choices={"layer": ("last block",), "pooling": ("maximum over places", "mean over places, interpolated")},
         notes=DENSE_NOTES,
     )
 

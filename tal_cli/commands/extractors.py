@@ -248,6 +248,7 @@ def _weights_facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         ("  from", _origin(state)),
         ("  page", state["page"]),
         ("  licence", state["licence"]),
+        ("  size", f"{state['size'] / 1e6:,.0f} MB" if state["size"] else "not known"),
         ("  SHA-256", f"{digits} ({whose})" if digits else unknown),
         ("  on this machine", state["path"] if state["here"] else f"no; expected at {state['path']}"),
     ]

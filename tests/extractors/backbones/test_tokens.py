@@ -118,6 +118,16 @@ def test_rows_between_time_steps_are_interpolated_within_a_pass(pictures: np.nda
         np.testing.assert_allclose(rows[first : first + len(wanted)], wanted, rtol=1e-5)
 
 
+def test_rows_over_several_time_steps_may_be_interpolated(pictures: np.ndarray) -> None:
+    single = features(pictures[:32], rows_of(Places(), contract_of()))
+    interpolated = contract_of(window=8, stride=8, pooling="mean over places, interpolated")
+    every = features(pictures[:32], rows_of(Places(), interpolated))
+    middle = single.reshape(4, 4, 3)[:, 1:3].mean(1)
+    np.testing.assert_allclose(every, middle, rtol=1e-6)
+    mean = features(pictures[:32], rows_of(Places(), contract_of(window=8, stride=8)))
+    assert not np.allclose(every, mean)
+
+
 def dense_names() -> list[str]:
     from tal_cli.extractors.catalog import ENTRIES
 
