@@ -54,6 +54,13 @@ DECODERS: dict[str, dict[str, object]] = {
     "relational": {},
     "points": {},
 }
+FUSED: dict[str, object] = {**PLAIN_HEAD, "model.neck": "fusion", "training.regression_loss": "ciou"}
+# Query decoders: no pyramid, and scores that no threshold cuts.
+ONE_LEVEL: dict[str, object] = {
+    "model.levels": 1,
+    "model.neck": {"name": "identity", "norm": "none"},
+    "inference.pre_nms_threshold": 0.0,
+}
 # What a published model changes in a derived recipe, of which CLTDR-GMG's released variant is a part.
 PUBLISHED: dict[str, dict[str, object]] = {
     "derived": {},
@@ -64,6 +71,44 @@ PUBLISHED: dict[str, dict[str, object]] = {
     },
     "ActionFormer": {"model.encoder": {"name": "transformer", "windows": 9}, **PLAIN_HEAD},
     "TemporalMaxer": {"model.encoder": "max_pool", **PLAIN_HEAD},
+    "TransGMC": {"model.encoder": {"name": "cascade", "windows": 9}, **FUSED},
+    "TFFormer": {"model.encoder": "wavelet", **FUSED},
+    "CausalTAD": {"model.encoder": "causal", **PLAIN_HEAD},
+    "DyFADet": {
+        "model.encoder": {"name": "dynamic_sgp", "mlp_width": 256, "k": 5.0},
+        "model.decoder": "dynamic",
+        **UNWEIGHTED,
+    },
+    "TadTR": {
+        **ONE_LEVEL,
+        "model.embedding": "linear-group",
+        "model.encoder": {"name": "deformable", "ffn_width": 256, "dropout": 0.1},
+        "model.decoder": {"name": "query", "ffn_width": 256, "dropout": 0.1},
+        "inference.nms": "overlaps",
+        "inference.iou_threshold": 0.4,
+    },
+    "ReAct": {
+        **ONE_LEVEL,
+        "model.embedding": "linear",
+        "model.encoder": {
+            "name": "deformable",
+            "layers": 2,
+            "ffn_width": 256,
+            "positions": False,
+            "aligned": True,
+            "last_norm": False,
+        },
+        "model.decoder": {"name": "relational", "ffn_width": 256},
+        "inference.sigma": 0.4,
+        "inference.multiclass": False,
+    },
+    "PointTAD": {
+        **ONE_LEVEL,
+        "model.embedding": "linear",
+        "model.encoder": "max_pool",
+        "model.decoder": {"name": "points", "queries": 48, "ffn_width": 256, "dropout": 0.1, "dense_dropout": 0.5},
+        "inference.nms": "none",
+    },
 }
 TEST_SEED = 1000  # of rendered videos, which training never sees
 # What the paper says is higher, and than what.

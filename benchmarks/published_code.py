@@ -29,8 +29,25 @@ CONFIGS = {
     "actionformer-epic-noun": "epic_slowfast_noun.yaml",
     "temporalmaxer-thumos-i3d": "temporalmaxer_thumos_i3d.yaml",
     "temporalmaxer-multithumos-i3d": "temporalmaxer_multithumos_i3d.yaml",
+    "transgmc-thumos-i3d": "thumos_i3d.yaml",
+    "transgmc-epic-verb": "epic_slowfast_verb.yaml",
+    "transgmc-epic-noun": "epic_slowfast_noun.yaml",
+    "tfformer-thumos-i3d": "thumos_i3d.yaml",
+    "tfformer-epic-verb": "epic_slowfast_verb.yaml",
+    "tfformer-epic-noun": "epic_slowfast_noun.yaml",
 }
-STAND_INS = ("pandas", "joblib", "tensorboard")  # imported there for evaluation and logs only
+# Imported there for evaluation, logs and pictures only.
+STAND_INS = (
+    "pandas",
+    "joblib",
+    "tensorboard",
+    "seaborn",
+    "matplotlib",
+    "matplotlib.pyplot",
+    "sklearn",
+    "sklearn.manifold",
+    "h5py",
+)
 
 
 class StandIn(types.ModuleType):
@@ -91,7 +108,7 @@ def compiled_nms(checkout: Path) -> Any:
 @contextmanager
 def _importable(checkout: Path) -> Iterator[None]:
     sys.modules.setdefault("nms_1d_cpu", compiled_nms(checkout))
-    absent = [name for name in STAND_INS if importlib.util.find_spec(name) is None]
+    absent = [name for name in STAND_INS if importlib.util.find_spec(name.partition(".")[0]) is None]
     sys.modules.update({name: StandIn(name) for name in absent})
     sys.path.insert(0, str(checkout))
     try:

@@ -90,7 +90,7 @@ def interpolation(positions: Tensor, weights: Tensor, length: int) -> Tensor:
     for cell, part in ((lower, 1 - share), (lower + 1, share)):
         inside = (cell >= 0) & (cell < length)
         index = cell.clamp(0, length - 1).long()
-        matrix = matrix.scatter_add(-1, index, weights * part * inside)
+        matrix.scatter_add_(-1, index, weights * part * inside)
     return matrix
 
 

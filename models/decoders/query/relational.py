@@ -50,7 +50,8 @@ class RelationAttention(nn.Module):
         inner, length = inner.clamp(min=0), end - start
         overlap = inner / (length[:, :, None] + length[:, None] - inner + 1e-6)
         itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-        alike = F.cosine_similarity(x.float()[:, :, None], x.float()[:, None], dim=-1) > self.threshold
+        directions = F.normalize(x.float(), dim=-1)
+        alike = directions @ directions.transpose(1, 2) > self.threshold
         return ((overlap <= self.threshold) & alike) | itself
 
 
