@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tal_cli.extractors.errors import InputError
+
 SLACK = 1e-6  # seconds: files tell times to microseconds
 
 
@@ -27,6 +29,15 @@ def frame_edges(path: Path) -> tuple[float, ...]:
     from tal_cli.labelling.frames import load_frame_times
 
     return load_frame_times(path).edges
+
+
+@lru_cache(maxsize=64)
+def edges_at_hand(path: Path) -> tuple[float, ...]:
+    """`frame_edges` of a file that may be no video: then nothing."""
+    try:
+        return frame_edges(path)
+    except InputError:
+        return ()
 
 
 def shown_times(path: Path, frames: int) -> NDArray[np.float64]:

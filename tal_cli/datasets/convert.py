@@ -6,11 +6,12 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.behaviour.frames import SLACK, frame_edges
+from tal_cli.behaviour.frames import SLACK, edges_at_hand, frame_edges
 from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, VideoAnnotation
 from tal_cli.datasets.formats import read_annotations
 from tal_cli.datasets.formats.values import (
@@ -54,6 +55,9 @@ def merge(files: Sequence[Path], how: How, out: Path | None = None) -> Annotatio
             found = _predicted(file, how.label_key, error)
         _check_order(file, found)
         for name, video in found.videos.items():
+            place = file.parent / video.path
+            if video.path and video.edges is None and place.is_file():
+                video = replace(video, edges=partial(edges_at_hand, place))
             if out is not None:
                 video = replace(video, path=_moved(video.path, file.parent, out.parent))
             if name in videos and videos[name].observation != video.observation:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from tal_cli import console
+from tal_cli.behaviour.frames import SLACK
 from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth, LabelDefinition, VideoAnnotation
 from tal_cli.datasets.formats.boris.timeline import Modifiers, joined
 
@@ -199,7 +201,10 @@ def _frame(media: Sequence[VideoAnnotation], time: float, told: int | None) -> i
         return told
     for video in media:
         if time < video.duration or video is media[-1]:
-            return int(time * video.fps + 1e-6) if video.fps and not math.isnan(time) else "NA"
+            if not video.fps or math.isnan(time):
+                return "NA"
+            edges = video.edges() if video.edges is not None else ()
+            return bisect_right(edges, time + SLACK) - 1 if edges else int(time * video.fps + SLACK)
         time -= video.duration
     return "NA"
 

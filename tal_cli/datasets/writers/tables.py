@@ -71,8 +71,9 @@ def times_of(video: VideoAnnotation) -> NDArray[np.float64]:
     Raises:
         UsageError: neither is known.
     """
-    if video.edges is not None:
-        return np.array(video.edges()[:-1])
+    edges = video.edges() if video.edges is not None else ()
+    if edges:
+        return np.array(edges[:-1])
     if not video.fps:
         raise UsageError(f"video {video.name}: its frame rate is not known", "give --videos DIR, or --fps X")
     if video.frames:
