@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 36
 RATE_SECONDS = 1.0
+EACH = 0.5  # seconds between lines of progress
+LINES = "TAL_PROGRESS_LINES"  # environment variable that asks for them
 
 
 @dataclass
 class _State:
     quiet: bool = False
     progress: Progress | None = None
+    lines: bool = False  # progress is told in lines; inner bars stay silent
 
 
 _state = _State()
@@ -137,6 +140,29 @@ class ProgressBar:
             self._progress.update(self._task, description=_short(text))
 
 
+class ProgressLines(ProgressBar):
+    """Progress as lines `progress: SHARE DESCRIPTION` on standard error, for a program that runs `tal`."""
+
+    def __init__(self, description: str, total: float | None) -> None:
+        super().__init__(None, None)
+        self._text, self._total, self._told = description, total, -EACH
+
+    def __call__(self, done: float, total: float | None = None) -> None:
+        self._done, self._total = done, total or self._total
+        now = time.monotonic()
+        if self._total and now - self._told >= EACH:
+            self._told = now
+            _write(f"progress: {min(1.0, done / self._total):.4f} {one_line(self._text)}")
+
+    def advance(self, steps: float = 1) -> None:
+        """Add to what is done; the total stays."""
+        self(self._done + steps)
+
+    def describe(self, text: str) -> None:
+        """Change the description."""
+        self._text = text
+
+
 @contextmanager
 def progress(
     description: str, total: float | None = None, unit: str = "it", waiting: str = ""
@@ -147,7 +173,12 @@ def progress(
     Bars may be nested: inner bars appear under the outer one and are removed when they end.
     """
     if not is_lively():
-        yield ProgressBar(None, None)
+        asked = os.environ.get(LINES) and not _state.lines
+        _state.lines = bool(asked) or _state.lines
+        try:
+            yield ProgressLines(description, total) if asked else ProgressBar(None, None)
+        finally:
+            _state.lines = _state.lines and not asked
         return
     outer = _state.progress
     if outer is not None:

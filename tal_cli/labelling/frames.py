@@ -108,8 +108,14 @@ class _Nothing:
 
 
 def cache_folder() -> Path:
-    """Where frame times, proxies and undo steps are kept."""
+    """Where frame times, proxies, undo steps and rankings are kept."""
     return home() / "labelling"
+
+
+def kept_path(file: Path, kind: str) -> Path:
+    """Where something about an annotation file is kept between runs: in the cache, as it is a comfort only."""
+    name = hashlib.sha256(str(file.resolve()).encode("utf-8", "surrogatepass")).hexdigest()
+    return cache_folder() / kind / f"{name[:32]}.json"
 
 
 def load_frame_times(path: Path, progress: Callable[[float, float | None], None] | None = None) -> FrameTimes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import shlex
 import signal
 import subprocess
@@ -16,12 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tal_cli.console import LINES
 from tal_cli.error_report import message_of
 from tal_cli.labelling.project.document import Json
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 LOG = 200  # lines
 KEPT = 50  # jobs
+PROGRESS = re.compile(r"progress: ([\d.]+) (.*)")
 
 Report = Callable[[float, float | None], None]
 
@@ -42,13 +45,15 @@ class Job:
     state: str = WAITING
     progress: float | None = None
     problem: str = ""
+    part: tuple[int, int] = (0, 1)  # which command it is at, of how many
+    doing: str = ""
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG))
     process: subprocess.Popen[str] | None = None
 
     def to_json(self) -> Json:
         """The job as the page sees it."""
         told = {"id": self.id, "kind": self.kind, "about": self.about, "commands": self.commands, "state": self.state}
-        return told | {"progress": self.progress, "problem": self.problem, "log": list(self.log)}
+        return told | {"progress": self.progress, "problem": self.problem, "doing": self.doing, "log": list(self.log)}
 
     def check(self) -> None:
         """Raise Cancelled if somebody has cancelled it."""
@@ -128,14 +133,18 @@ class Jobs:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=os.environ | {"NO_COLOR": "1"},
+            env=os.environ | {"NO_COLOR": "1", LINES: "1"},
             start_new_session=True,
         )
         if job.state == CANCELLED:
             _end(job)
         assert job.process.stdout is not None
         for line in job.process.stdout:
-            job.log.append(line.rstrip("\n")[:500])
+            if told := PROGRESS.match(line):
+                place, count = job.part
+                job.doing, job.progress = told[2], (place + float(told[1])) / count
+            else:
+                job.log.append(line.rstrip("\n")[:500])
             self.tell(job)
         code = job.process.wait()
         job.process = None
@@ -154,7 +163,7 @@ class Jobs:
             try:
                 job.work(job)
                 job.check()
-                job.state, job.progress = DONE, 1.0
+                job.state, job.progress, job.doing = DONE, 1.0, ""
             except Cancelled:
                 pass
             except Exception as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from tal_cli import console
+from tal_cli.datasets.annotations import touches
 from tal_cli.extractors.errors import UsageError
 from tal_cli.labelling.jobs import Job, newest_run, result_file
 from tal_cli.labelling.library import Video
@@ -46,7 +48,6 @@ class ModelWork:
         stems = {video.path.stem: video.name for video in self._session.library.videos.values()}
         offered = read_suggestions(path, stems)
         found = offered.segments
-        self._session.evidence = replace(self._session.evidence, shown_from=offered.shown_from)
 
         def work(document: Document) -> list[Edit]:
             items = [item for name in found for item in found[name]]
@@ -60,6 +61,7 @@ class ModelWork:
             return edits
 
         self._session.store.put_suggestions(work)
+        self._session.take(replace(self._session.evidence, shown_from=offered.shown_from))
         return len(found.keys() & self._session.library.by_name.keys())
 
     def _fitted(self, name: str, segments: list[Annotation]) -> list[Annotation]:
@@ -109,6 +111,9 @@ class ModelWork:
             command = ["detect", *paths, "--model", str(model), "--min-score", str(LOWEST_SCORE), "-f", "json"]
             work = self._suggest([*command, "-o", str(target)], target, str(model))
             return self._session.jobs.add(kind, str(model), [command], work)
+        learned = self.would_use()["train"]["annotations"]
+        if not learned:
+            raise UsageError("there is nothing to learn from: no annotation lies in what is reviewed")
         commands = self.training_commands()
         return self._session.jobs.add("train", commands[-1][-1], commands, lambda job: self._run_all(job, commands))
 
@@ -136,10 +141,17 @@ class ModelWork:
             ]
             seen = [(entry, seconds) for entry, seconds in entries if entry.reviewed != ()]
             minutes = sum(seconds - total(unreviewed(entry, seconds)) for entry, seconds in seen) / 60
-            names = {item.label for entry, _ in seen for item in entry.annotations.values()}
-            count = sum(len(entry.annotations) for entry, _ in seen)
+            items = [
+                item
+                for entry, _ in seen
+                for item in entry.annotations.values()
+                if touches(entry.reviewed, item.start, item.end)
+            ]
+            outside = sum(len(entry.annotations) for entry, _ in entries) - len(items)
+            names = Counter(item.label for item in items)
             left = sum(total(unreviewed(entry, seconds)) for entry, seconds in entries) / 60
-            train = {"videos": len(seen), "minutes": minutes, "annotations": count, "labels": len(names)}
+            train = {"videos": len(seen), "minutes": minutes, "annotations": len(items), "labels": names}
+            train["outside"] = outside
             return {"train": train, "suggest": {"minutes": left}}
 
         model = newest_run(self._session.folder) or self.model
@@ -152,7 +164,8 @@ class ModelWork:
     def _run_all(self, job: Job, commands: list[list[str]]) -> None:
         self._session.store.save()
         for number, command in enumerate(commands):
-            self._session.jobs.report(job, number, len(commands))
+            job.part = number, len(commands)
+            self._session.jobs.report(job, *job.part)
             self._session.jobs.run_command(job, command)
         self._rank(job, commands[-1][-1])
 
@@ -168,7 +181,7 @@ class ModelWork:
             self._session.jobs.run_command(job, ["suggest", *map(str, files), *about, "-o", str(target)])
             rows = json.loads(target.read_bytes())
             ranked = [Item(**row) for row in rows if row["video"] in self._session.library.by_name]
-            self._session.evidence = replace(self._session.evidence, ranked=ranked)
+            self._session.take(replace(self._session.evidence, ranked=ranked))
             self._session.events.tell({"event": "suggestions"})
         except RuntimeError as error:
             job.log.append(f"not ranked: {error}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.datasets.writers import TARGETS
+from tal_cli.labelling.evidence import keep_evidence, load_evidence
 from tal_cli.labelling.jobs import Jobs
 from tal_cli.labelling.library import Library, Video
 from tal_cli.labelling.next_up import Evidence, Item, next_up, unreviewed
@@ -77,8 +78,7 @@ class Session:
             console.note(f"{path}: {replayed} changes of an earlier run were in its journal; they are in the file now")
         self.library = Library(videos)
         self.jobs = Jobs(path.parent, events.tell)
-        self.done: set[str] = set()
-        self.evidence = Evidence()
+        self.evidence, self.done = load_evidence(path)
         self.finished = threading.Event()
         for video in videos:
             self._enter(video)
@@ -125,6 +125,19 @@ class Session:
     def video(self, identity: str) -> Video | None:
         """A video by its id."""
         return self.library.videos.get(identity)
+
+    def take(self, evidence: Evidence) -> None:
+        """Rank the queue by what models say now."""
+        self.evidence = evidence
+        keep_evidence(self.file.path, evidence, self.done)
+
+    def settle(self, item: str, is_done: bool) -> None:
+        """Note whether an item of the queue is settled."""
+        if is_done:
+            self.done.add(item)
+        else:
+            self.done.discard(item)
+        keep_evidence(self.file.path, self.evidence, self.done)
 
     # ---- what the page is told
 

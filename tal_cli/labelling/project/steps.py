@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tal_cli.labelling.frames import cache_folder
+from tal_cli.labelling.frames import kept_path
 from tal_cli.labelling.project.document import Document, Json, VideoEntry
 from tal_cli.labelling.project.edits import ANNOTATION, LABELS, REVIEWED, SUBJECTS, SUGGESTION, Edit, edit_from
 
@@ -89,9 +88,8 @@ def described(step: Iterable[Edit]) -> str:
 
 
 def steps_path(file: Path) -> Path:
-    """Where the steps of an annotation file are kept between runs: in the cache, as they are a comfort only."""
-    name = hashlib.sha256(str(file.resolve()).encode("utf-8", "surrogatepass")).hexdigest()
-    return cache_folder() / "undo" / f"{name[:32]}.json"
+    """Where the steps of an annotation file are kept between runs."""
+    return kept_path(file, "undo")
 
 
 def steps_to_json(all_steps: Mapping[str, Steps], revision: int) -> bytes:

@@ -235,10 +235,7 @@ class Api:
 
     def queue_done(self, request: Request, item: str) -> Response:
         """`POST /api/queue/{item} {"done"}`."""
-        if request.json().get("done", True):
-            self._session.done.add(item)
-        else:
-            self._session.done.discard(item)
+        self._session.settle(item, bool(request.json().get("done", True)))
         return answer_json({})
 
     # ---- jobs

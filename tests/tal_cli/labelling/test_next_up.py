@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from tal_cli.labelling.evidence import keep_evidence, load_evidence
 from tal_cli.labelling.next_up import Evidence, Item, next_up
 from tal_cli.labelling.project.document import PENDING, Annotation, Document, VideoEntry
 
@@ -42,3 +47,11 @@ def test_without_a_model_the_least_seen_videos_come_first() -> None:
     items = next_up(document(reviewed=((0.0, 90.0),)), VIDEOS, set())
     assert items[0].video == "b" and items[0].end - items[0].start == 10
     assert "not looked at yet" in items[0].why
+
+
+def test_a_ranking_outlives_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAL_HOME", str(tmp_path / "home"))
+    evidence = Evidence([Item("b", 20, 28, "unlike", 1.0)], {"walk": 0.6})
+    keep_evidence(tmp_path / "labels.json", evidence, {"q"})
+    assert load_evidence(tmp_path / "labels.json") == (evidence, {"q"})
+    assert load_evidence(tmp_path / "other.json") == (Evidence(), set())

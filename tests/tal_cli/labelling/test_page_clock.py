@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,22 @@ def test_detections_lie_where_the_page_has_them(run: Tal, videos: Path, tmp_path
         shown = {}
         for name, video in client.videos().items():
             edges = client.edges(video)
-            items = client.contents(video)["suggestions"]
+            while len(items := client.contents(video)["suggestions"]) < len(found[name]):
+                time.sleep(0.02)
             assert all(min(abs(edge - time) for edge in edges) < 2e-6 for item in items for time in item["segment"])
             shown[name] = sorted((item["label"], item["segment"]) for item in items)
         assert len(shown["plain"]) == len(found["plain"])
         assert shown["late"] == shown["later"] == shown["stream"] == shown["plain"]
+
+
+def test_frame_tables_follow_a_variable_rate(tmp_path: Path) -> None:
+    stamps = [40 * number + (400 if number > 9 else 0) for number in range(20)]
+    write_numbered_video(tmp_path / "v.mkv", 20, stamps=stamps, sound=None)
+    with labelling(tmp_path, "--labels", "groom:g", home=tmp_path / "home") as client:
+        video = client.videos()["v"]
+        edges = client.edges(video)
+        bout = {"op": "add", "id": "x", "label": "groom", "segment": [edges[9], edges[12]]}
+        client.change(video, bout, {"op": "reviewed", "add": [0, 10]})
+        rows, boris = exported(client, "frames"), exported(client, "boris")
+    assert [n for n, row in enumerate(rows) if row["groom"] == "1"] == [9, 10, 11]
+    assert [event[-1] for event in boris["observations"]["v"]["events"]] == [9, 12]

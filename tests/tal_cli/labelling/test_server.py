@@ -267,7 +267,8 @@ def test_suggestions_come_from_results(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps(results))
     options = ("--annotations", tmp_path / "l.json", "--labels", "groom", "--suggestions", tmp_path / "r.json")
     with labelling(videos / "one.mp4", *options, home=tmp_path) as client:
-        found = client.contents(client.videos()["one"])["suggestions"]
+        while not (found := client.contents(client.videos()["one"])["suggestions"]):
+            time.sleep(0.02)  # they are read once the page can be opened
         assert [(item["label"], item["score"], item["status"]) for item in found] == [
             ("groom", 0.4, "pending"),
             ("new", 0.9, "pending"),
