@@ -55,7 +55,7 @@ export async function showTrain() {
   const uses = `${counted(train.annotations, "annotation")} of ${counted(labels.length, "label")} in ${counted(train.videos, "video")}, ${train.minutes.toFixed(1)} reviewed minutes`;
   const few = labels.filter(([, count]) => count < FEW).map(([name, count]) => `${name} (${count})`);
   const lines = [`It would learn from ${uses}.`];
-  if (train.outside) lines.push(`${counted(train.outside, "annotation")} more ${train.outside === 1 ? "lies" : "lie"} where nothing is reviewed and would not count: play through them, or mark them with F8.`);
+  if (train.outside) lines.push(`${counted(train.outside, "annotation")} more ${train.outside === 1 ? "lies" : "lie"} where nothing is reviewed and would not count: play there, or mark it with F8.`);
   if (few.length) lines.push(`Labels with fewer than ${FEW} examples are hardly learned: ${few.join(", ")}.`);
   if (!train.annotations) {
     await open("Train a model", ["There is nothing to learn from yet: label something, and have it reviewed by playing it or with F8.", ...lines.slice(1)].map((text) => make("p", {}, text)));

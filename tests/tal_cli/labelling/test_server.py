@@ -292,3 +292,16 @@ def test_help_is_quick_and_complete() -> None:
     assert done.returncode == 0 and "Example: tal label" in done.stdout
     for option in ("--annotations", "--labels", "--subjects", "--suggestions", "--person", "--order", "--port"):
         assert option in done.stdout
+
+
+def test_training_does_not_begin_where_nothing_is_reviewed(videos: Path, tmp_path: Path) -> None:
+    options = ("--annotations", tmp_path / "l.json", "--labels", "groom")
+    with labelling(videos / "one.mp4", *options, home=tmp_path) as client:
+        video = client.videos()["one"]
+        client.change(video, {"op": "add", "id": "x", "label": "groom", "segment": [0.4, 0.8]})
+        told = client.json("GET", "/api/jobs")["would_use"]["train"]
+        assert (told["annotations"], told["outside"]) == (0, 1)
+        assert "nothing to learn from" in client.json("POST", "/api/jobs", {"kind": "train"}, 409)["error"]
+        client.change(video, {"op": "reviewed", "add": [0, 0.6]})
+        told = client.json("GET", "/api/jobs")["would_use"]["train"]
+        assert (told["annotations"], told["outside"], told["labels"]) == (1, 0, {"groom": 1})
