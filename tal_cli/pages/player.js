@@ -22,6 +22,7 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
   let waiting = null; // the newest one asked for meanwhile
   let log = []; // { moment, frame }: frames, and when they were put on screen
   let timer = 0;
+  let newest = 0; // the time of the frame presented last
   let isTold = false; // whether `held` is known to tell the frame
   let doubts = 100; // presented frames left to find that out
 
@@ -83,8 +84,9 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
   }
   // Firefox stamps what it holds with other numbers: believed is what has agreed with a presented frame.
   function compare(mediaTime) {
-    if (isTold || doubts === 0 || mediaTime < 1e-3) return;
-    isTold = Math.abs((heldTime() ?? -1) - mediaTime) < 1e-3;
+    const time = isTold || doubts === 0 || mediaTime < 1e-3 ? null : heldTime();
+    if (time === null) return;
+    isTold = Math.abs(time - mediaTime) < 1e-3;
     doubts -= 1;
   }
 
@@ -92,6 +94,7 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
 
   function present(now, mediaTime, moment = now) {
     if (!player.frames) return;
+    newest = mediaTime;
     compare(mediaTime);
     const frame = player.frames.told(mediaTime - player.offset);
     log.push({ moment, frame });
@@ -183,7 +186,12 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
     }
   }
   element.addEventListener("seeked", () => {
-    if (!seek || element.seeking) return;
+    if (element.seeking) return;
+    if (!seek) {
+      compare(newest); // what is presented during a seek cannot be asked for yet
+      stand();
+      return;
+    }
     seek.isSeeked = true;
     clearTimeout(timer);
     const mine = seek;
