@@ -11,6 +11,7 @@ from pathlib import Path
 from tal_cli.labelling.web.messages import Refused, Request, Response
 
 PIECE = 256 << 10  # bytes
+AHEAD = 2 << 20  # bytes of an answer whose end the player leaves open: of more, a seek makes megabytes useless
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -35,7 +36,8 @@ def send_file(request: Request, path: Path, kind: str) -> Response:
     if match is None or match[0] == "bytes=-":  # several ranges, or other units, may be ignored
         return Response(pieces(path, 0, size), 200, headers, kind, size)
     if match[1]:
-        first, last = int(match[1]), min(int(match[2]) if match[2] else size - 1, size - 1)
+        first = int(match[1])
+        last = min(int(match[2]) if match[2] else first + AHEAD - 1, size - 1)
     else:
         first, last = max(0, size - int(match[2])), size - 1
     if first > last:
