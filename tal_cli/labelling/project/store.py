@@ -266,7 +266,7 @@ class Store:
         """Write the file now; whether it holds all changes."""
         with self._saving:
             try:
-                return self._save()
+                return self._save() or (not self.problem and self._save())  # again: a change came meanwhile
             except (TalError, OSError) as error:
                 self._failed(reason_of(error))
                 self._schedule(RETRY)

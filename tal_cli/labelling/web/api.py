@@ -279,7 +279,7 @@ class Api:
     def finish(self, request: Request) -> Response:
         """`POST /api/finish`: writes the file; the server ends once the answer is sent."""
         if not self._session.store.save():
-            raise Refused(503, f"not saved: {self._session.store.problem}")
+            raise Refused(503, f"not saved: {self._session.store.problem or 'changes go on; try again'}")
         response = answer_json({"file": str(self._session.file.path)})
         response.after = self._session.finished.set
         return response

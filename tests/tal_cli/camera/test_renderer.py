@@ -172,5 +172,5 @@ def test_rendering_a_data_set_resumes_and_annotates(tmp_path: Path) -> None:
     assert told == [(1, 1)]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "videos").iterdir()} == stamp
     assert first == again
-    assert first.videos == load_annotations(tmp_path / "annotations.json").videos
+    assert first.rounded().videos == load_annotations(tmp_path / "annotations.json").videos
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["annotations.json", "camera-4-0000.mp4", "videos"]
