@@ -76,9 +76,9 @@ class PaperGlobalFilter(nn.Module):
         """[B, D, T] -> [B, D, T]; padding, which is zero, takes part in the transform."""
         with torch.autocast(x.device.type, enabled=False):
             spectrum = torch.fft.rfft(x.float(), norm="ortho")
-            parts = torch.view_as_real(spectrum).transpose(2, 3).flatten(1, 2)
+            parts = torch.stack((spectrum.real, spectrum.imag), 2).flatten(1, 2)
             gate = _float_conv(self.conv_out, F.relu(_float_conv(self.conv_in, parts)))
-            gate = torch.view_as_complex(gate.unflatten(1, (-1, 2)).transpose(2, 3).contiguous())
+            gate = torch.complex(*gate.unflatten(1, (-1, 2)).unbind(2))
             return torch.fft.irfft(spectrum * gate, n=x.shape[-1], norm="ortho").to(x.dtype)
 
 
