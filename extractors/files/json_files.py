@@ -18,6 +18,7 @@ from tal_cli.extractors.files.error_text import HEAD, stand_in
 
 GZIP_MAGIC = b"\x1f\x8b"
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+FEWEST_ZEROS = 0.2  # share of upper bytes: blanks, digits and signs, whatever the language
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # half of a surrogate pair; alone it cannot be encoded
 LARGEST = 2 << 30  # bytes after decompression; the largest published annotation file has 40 MB
 # Bytes of the objects that a text becomes: as many in any case, and so many for each of the file's own.
@@ -40,8 +41,8 @@ class NotText(InputError):
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, or of UTF-16 with a byte order mark as spreadsheets write it, decompressed if it is
-    gzip (detected by content, not by name).
+    """The text of a UTF-8 file, or of UTF-16 as spreadsheets write it, decompressed if it is gzip (detected by content,
+    not by name).
 
     Raises:
         InputError: the file cannot be read, is empty, damaged, too large or in another encoding.
@@ -60,7 +61,7 @@ def read_text(path: str | Path) -> str:
         reason = stand_in(raw[:HEAD])
         if reason is not None:
             raise InputError(path, reason)
-        text = raw.decode("utf-16" if raw.startswith(UTF_16_MARKS) else "utf-8-sig")
+        text = raw.decode(_encoding(raw))
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(path, getattr(error, "strerror", None) or str(error)) from error
     except UnicodeDecodeError as error:
@@ -68,6 +69,17 @@ def read_text(path: str | Path) -> str:
     if (cost := cost_of(text)) > FREE_OBJECTS + OBJECTS_PER_BYTE * stored:
         raise InputError(path, f"its content would take {cost / 1e9:.1f} GB of memory", "split it into smaller files")
     return text
+
+
+def _encoding(raw: bytes) -> str:
+    """The encoding of a text. Without a byte order mark, UTF-16 is known by zeros at every other byte."""
+    if raw.startswith(UTF_16_MARKS):
+        return "utf-16"
+    low, high = raw[0:HEAD:2], raw[1:HEAD:2]
+    for encoding, zeros, others in (("utf-16-le", high, low), ("utf-16-be", low, high)):
+        if 0 not in others and zeros.count(0) > len(zeros) * FEWEST_ZEROS:
+            return encoding
+    return "utf-8-sig"
 
 
 def cost_of(text: str) -> int:

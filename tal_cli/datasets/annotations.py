@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,27 @@ def touches(ranges: Ranges | None, start: float, end: float) -> bool:
     return ranges is None or any(
         (first < end and start < last) or first <= start == end < last for first, last in ranges
     )
+
+
+def joined(parts: Iterable[tuple[float, float]]) -> Ranges:
+    """Any ranges in rising order, joined where they overlap or touch, without empty ones."""
+    done: list[tuple[float, float]] = []
+    for start, end in sorted(parts):
+        if done and start <= done[-1][1]:
+            done[-1] = (done[-1][0], max(done[-1][1], end))
+        elif end > start:
+            done.append((start, end))
+    return tuple(done)
+
+
+def ranges_of(parts: Iterable[tuple[float, float]]) -> Ranges:
+    """The ranges that a file has as `reviewed`. Raises ValueError for one without duration."""
+    told = list(parts)
+    for start, end in told:
+        if end <= start:
+            how = "is empty" if start == end else "ends before it starts"
+            raise ValueError(f"reviewed: [{start:g}, {end:g}] {how}; write [start, end] in seconds")
+    return joined(told)
 
 
 def common(first: Ranges | None, second: Ranges | None) -> Ranges | None:

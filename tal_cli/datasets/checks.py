@@ -75,8 +75,14 @@ def check_annotations(annotations: Annotations, expected: Expected) -> Iterator[
             where = f"{item.label} {item.start:g}-{item.end:g}"
             if item.end <= item.start and (item.kind != POINT or item.end < item.start):
                 yield Problem("empty segment", video.name, where)
-            elif item.start < 0 or item.end > video.duration + _slack(video.duration):
+            elif item.start < 0 or item.end > video.duration + slack(video.duration):
                 yield Problem("segment outside the video", video.name, f"{where} of {video.duration:g} s")
+        ranges = {*(video.reviewed or ()), *(part for _, parts in video.reviewed_labels for part in parts or ())}
+        for start, end in sorted(ranges):
+            if start < 0 or end > video.duration + slack(video.duration):
+                yield Problem(
+                    "reviewed range outside the video", video.name, f"{start:g}-{end:g} of {video.duration:g} s"
+                )
 
 
 def _check_labels(annotations: Annotations, expected: Expected) -> Iterator[Problem]:
@@ -227,7 +233,7 @@ def _named(problem: Problem) -> str:
 def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: FeatureContract) -> Iterator[Problem]:
     longer = sequence.duration - video.duration
     is_guess = video.duration == last_end(video.segments)  # unknown duration: the video may be longer
-    if abs(longer) > _slack(video.duration) and not (is_guess and longer > 0):
+    if abs(longer) > slack(video.duration) and not (is_guess and longer > 0):
         detail = f"{sequence.duration:g} s in the features, {video.duration:g} s in the annotations"
         yield Problem("wrong duration", video.name, detail)
     elif video.fps is not None and abs(sequence.fps / video.fps - 1) > SLACK_SHARE:
@@ -240,5 +246,6 @@ def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: 
             yield Problem("wrong length", video.name, detail)
 
 
-def _slack(duration: float) -> float:
+def slack(duration: float) -> float:
+    """Seconds by which durations of one video may differ that containers, streams and people tell."""
     return SLACK_SECONDS + SLACK_SHARE * duration

@@ -24,6 +24,7 @@ from tal_cli.datasets.checks import (
     FeatureCheck,
     Problem,
     Progress,
+    slack,
     summarise,
 )
 from tal_cli.extractors.errors import InputError, MissingError, UsageError
@@ -215,7 +216,9 @@ def _reviewed(
     ranges = [annotation.reviewed_of(label) for label in labels]
     if all(part is None for part in ranges):
         return None
-    last = min(sequence.duration, annotation.duration or sequence.duration) - END_SECONDS
+    # An annotated duration that is much shorter is no end: where a file has none, it is that of the last segment.
+    is_end = sequence.duration - annotation.duration <= slack(sequence.duration)
+    last = (min(sequence.duration, annotation.duration) if is_end else sequence.duration) - END_SECONDS
     return tuple(
         sequence.grid(
             [(-np.inf if start <= 0 else start, np.inf if end >= last else end) for start, end in part]

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tal_cli.datasets.annotations import Ranges
 from tal_cli.labelling.project.document import PENDING, Annotation, Document, VideoEntry, identity_of
-from tal_cli.labelling.project.ranges import Ranges, total, without
+from tal_cli.labelling.project.ranges import total, without
 from tal_cli.safe_text import counted
 
 THRESHOLD = 0.3  # of a score, where nothing better is known

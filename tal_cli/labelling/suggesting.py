@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.datasets.annotations import STATE, VideoAnnotation
+from tal_cli.datasets.annotations import STATE, Ranges, VideoAnnotation
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.labelling.next_up import Item
-from tal_cli.labelling.project.ranges import Ranges, without
+from tal_cli.labelling.project.ranges import without
 from tal_cli.labelling.ranking import Floats, Stretch, choose
 from tal_cli.results.segments import Segment
 from tal_cli.safe_text import counted

@@ -3,7 +3,8 @@
 `{"version", "database": {VIDEO: {"subset", "duration", "fps"?, "annotations": [{"label", "segment": [start, end]}]}}}`,
 in seconds; a video without subset is a training video. HACS writes durations as strings; test sets have no list of
 annotations. Files with DETAD's characteristics have no durations; they follow from the length and coverage of each
-annotation. An unknown duration is the end of the last segment. A top-level list `labels` gives the order of the labels.
+annotation. An unknown duration is the end of the last segment or reviewed range. A top-level list `labels` gives the
+order of the labels.
 
 Files of `tal label` and `tal datasets convert` say more, by the names of the attributes in
 `tal_cli.datasets.annotations`: `labels` is then a list of objects, `subjects` one of names; a video may have `path`,
@@ -28,6 +29,7 @@ from tal_cli.datasets.annotations import (
     ModifierSet,
     Ranges,
     VideoAnnotation,
+    ranges_of,
 )
 from tal_cli.datasets.formats.values import DEFAULT_SUBSET, How, finite, last_end
 from tal_cli.extractors.errors import AnnotationError
@@ -110,16 +112,17 @@ class _Reader:
             self._segment(name, index, item) for index, item in enumerate(self._list(name, entry, "suggestions"))
         ]
         frames = finite(entry.get("frames"))
+        reviewed = self._ranges(name, entry.get("reviewed"))
         by_label = entry.get("reviewed_labels", {})
         if not isinstance(by_label, dict):
             raise self._error(name, "reviewed_labels are not an object")
         return VideoAnnotation(
             name,
             subset.lower(),
-            last_end(segments) if duration is None else duration,
+            max((last_end(segments), *(end for _, end in reviewed or ()))) if duration is None else duration,
             fps,
             segments,
-            self._ranges(name, entry.get("reviewed")),
+            reviewed,
             tuple((label, self._ranges(name, ranges)) for label, ranges in by_label.items()),
             None if frames is None else int(frames),
             self._text(name, "path", entry.get("path")),
@@ -204,13 +207,11 @@ class _Reader:
             return None
         if not isinstance(ranges, list) or not all(isinstance(each, list) and len(each) == 2 for each in ranges):
             raise self._error(video, "reviewed is not a list of [start, end]")
-        joined: list[tuple[float, float]] = []
-        for start, end in sorted(tuple(self._number(video, "reviewed", bound) for bound in each) for each in ranges):
-            if joined and start <= joined[-1][1]:
-                joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-            elif end > start:
-                joined.append((start, end))
-        return tuple(joined)
+        numbers = [[self._number(video, "reviewed", bound) for bound in each] for each in ranges]
+        try:
+            return ranges_of((start, end) for start, end in numbers)
+        except ValueError as error:
+            raise self._error(video, str(error)) from error
 
     def definitions(self, listed: Any) -> tuple[LabelDefinition, ...]:
         """What the file says of its labels; empty if it has names only."""

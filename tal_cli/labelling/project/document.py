@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tal_cli.datasets.annotations import Ranges
 from tal_cli.extractors.errors import AnnotationError
-from tal_cli.labelling.project.ranges import Ranges, read_ranges
+from tal_cli.labelling.project.ranges import read_ranges
 
 STATE, POINT = "state", "point"
 PENDING, REJECTED, ACCEPTED, CORRECTED = "pending", "rejected", "accepted", "corrected"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from tal_cli.datasets.annotations import Ranges, joined
 from tal_cli.labelling.project.document import (
     Annotation,
     Document,
@@ -15,7 +16,7 @@ from tal_cli.labelling.project.document import (
     annotation_from,
     label_from,
 )
-from tal_cli.labelling.project.ranges import Ranges, joined, read_ranges, without
+from tal_cli.labelling.project.ranges import read_ranges, without
 
 ANNOTATION, SUGGESTION, REVIEWED, LABELS, SUBJECTS = "annotation", "suggestion", "reviewed", "labels", "subjects"
 Value = Any  # Annotation | Ranges | tuple[Label, ...] | tuple[str, ...] | None, by what changes

@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-Ranges = tuple[tuple[float, float], ...]  # seconds, ascending, neither empty nor touching
-
-
-def joined(parts: Iterable[tuple[float, float]]) -> Ranges:
-    """Any ranges as a set."""
-    done: list[tuple[float, float]] = []
-    for start, end in sorted(parts):
-        if done and start <= done[-1][1]:
-            done[-1] = (done[-1][0], max(done[-1][1], end))
-        elif end > start:
-            done.append((start, end))
-    return tuple(done)
+from tal_cli.datasets.annotations import Ranges, joined, ranges_of
 
 
 def with_range(ranges: Ranges, start: float, end: float) -> Ranges:
@@ -57,4 +46,4 @@ def read_ranges(value: Any) -> Ranges:
         for part in value
     ):
         raise ValueError("reviewed is not a list of [start, end]")
-    return joined((float(start), float(end)) for start, end in value)
+    return ranges_of((float(start), float(end)) for start, end in value)

@@ -181,6 +181,12 @@ CASES: dict[str, tuple[str, str, list[Row]]] = {
     "soccernet as OSL": ("x.json", json.dumps({"videos": [
         {"path": "x/a.mp4", "annotations": [{"label": "PASS", "gameTime": "1 - 00:03"}]}, {"path": "y/a.mp4", "annotations": []}
     ]}), [("x/a", "PASS", 3.0, 3.0, None)]),
+    "soccernet as OSL of version 2": ("x.json", json.dumps({
+        "labels": {"action": {"labels": ["shot", "pass"]}, "side": {"labels": ["left"]}}, "data": [
+            {"inputs": [{"path": "x/a.npy", "type": "frames_npy"}, {"path": "x/a.mp4"}, {"path": "y/a.mp4"}],
+             "events": [{"head": "action", "label": "pass", "position_ms": 1240, "gameTime": "1 - 00:09"}]},
+            {"inputs": [{"path": "x/b.npy", "type": "frames_npy"}], "events": [{"label": "left", "gameTime": "1 - 00:03"}]},
+        ]}), [("a", "pass", 1.24, 1.24, None), ("b", "left", 3.0, 3.0, None)]),
     "textgrid": ("a.TextGrid", 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n9\n<exists>\n7\n"IntervalTier"\n'
                  '"Rex"\n0\n9\n2\n0\n4\n""\n4\n9\n"say ""dig"""\n"TextTier"\n"p"\n0\n9\n1\n3.5\n"bark"\n',
                  [("a", "bark", 3.5, 3.5, "p"), ("a", 'say "dig"', 4.0, 9.0, "Rex")]),
@@ -245,6 +251,8 @@ def test_an_attribute_of_cvat_as_label(tmp_path: Path) -> None:
 def test_other_encodings(tmp_path: Path) -> None:
     name, text, expected = CASES["textgrid"]
     assert rows(read(tmp_path, name, text, encoding="utf-16")) == expected
+    table = "video;label;start;end\na;спит;0,5;1,5\n"
+    assert rows(read(tmp_path, "a.csv", table, encoding="utf-16-le")) == [("a", "спит", 0.5, 1.5, None)]
     found = read(tmp_path, "a.csv", "Time;Tätigkeit\n0,0;schläft\n0,2;\n", encoding="cp1252")
     assert found.labels == ("schläft",)
     with pytest.raises(InputError, match="not UTF-8 text"):

@@ -18,6 +18,7 @@ from tal_cli.datasets.annotations import (
     VideoAnnotation,
     save_annotations,
 )
+from tal_cli.datasets.checks import Expected, check_annotations
 from tal_cli.datasets.convert import merge
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.formats.values import How
@@ -89,6 +90,10 @@ def entry(**more: object) -> dict[str, object]:
     [
         (entry(reviewed=[[0, "x"]]), "reviewed is not a number"),
         (entry(reviewed=[3]), "reviewed is not a list of [start, end]"),
+        (entry(reviewed=[[0, 5], [30, 10]]), "reviewed: [30, 10] ends before it starts"),
+        (entry(reviewed=[[9, 9]]), "reviewed: [9, 9] is empty"),
+        (entry(reviewed=[[0, float("nan")]]), "reviewed is not a number: nan"),
+        (entry(reviewed_labels={"a": [[3, 1]]}), "reviewed: [3, 1] ends before it starts"),
         (entry(suggestions={}), None),
         (entry(suggestions={"a": 1}), "suggestions are not a list"),
         (entry(annotations=[{"label": "a", "segment": [1, 2], "kind": "event"}]), "kind is state or point"),
@@ -107,10 +112,10 @@ def test_wrong_values_are_named(tmp_path: Path, video: dict[str, object], reason
 
 
 def test_reviewed_ranges_are_put_in_order_and_joined(tmp_path: Path) -> None:
-    video = entry(reviewed=[[5, 7], [0, 2], [2, 3], [6, 6.5], [9, 9]])
+    video = entry(reviewed=[[5, 7], [0, 2], [2, 3], [6, 6.5], [9, 10], [0, 1]])
     (tmp_path / "a.json").write_text(json.dumps({"database": {"v": video, "w": entry(reviewed=[]), "x": entry()}}))
     found = load_annotations(tmp_path / "a.json").videos
-    assert found["v"].reviewed == ((0.0, 3.0), (5.0, 7.0))
+    assert found["v"].reviewed == ((0.0, 3.0), (5.0, 7.0), (9.0, 10.0))
     assert found["w"].reviewed == () and found["w"].is_unseen and found["x"].reviewed is None
 
 
@@ -170,6 +175,23 @@ def test_training_sees_the_reviewed_cells(tmp_path: Path) -> None:
     assert cells is not None and cells.all(axis=0).tolist() == [True, False] and not cells[:, 1].any()
     everything = load(tmp_path, VideoAnnotation("v", "training", 8.4, FPS, items, ((0.0, 8.4),)))
     assert everything.reviewed_cells(0, 60).all()
+
+
+def test_what_was_reviewed_ends_there_where_the_length_of_the_video_is_not_told(tmp_path: Path) -> None:
+    told = {"annotations": [{"label": "a", "segment": [1, 2]}], "reviewed": [[0, 4]]}
+    (tmp_path / "a.json").write_text(json.dumps({"database": {"v": told}}))
+    video = load_annotations(tmp_path / "a.json").videos["v"]
+    assert video.duration == 4.0 and not list(check_annotations(FULL.settled(), Expected(())))
+    cells = load(tmp_path, video).reviewed_cells(0, 60)
+    assert cells is not None and 0 < cells.sum() < 40
+
+
+def test_ranges_outside_the_video_are_told() -> None:
+    video = VideoAnnotation("v", "training", 10.0, FPS, (), ((-3.0, 2.0), (5.0, 90.0)), (("b", ((0.0, 10.2),)),))
+    problems = check_annotations(Annotations("", {"v": video}, ("a",)), Expected(()))
+    assert [(each.kind, each.detail) for each in problems] == [
+        ("reviewed range outside the video", "-3-2 of 10 s"), ("reviewed range outside the video", "5-90 of 10 s")
+    ]  # fmt: skip
 
 
 def rows(*items: tuple[str, float, float, float]) -> Predictions:

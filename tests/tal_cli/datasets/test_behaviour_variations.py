@@ -101,6 +101,28 @@ def test_a_project_with_times_that_are_none(tmp_path: Path, capsys: pytest.Captu
         read(tmp_path, "x.boris", json.dumps(document))
 
 
+def test_media_of_old_projects_have_their_lengths_by_content(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def found(*lengths: int, how: How | None = None) -> list[tuple[Any, ...]]:
+        about = {f"{n:032x}": {"video_length": length, "nframe": length // 40} for n, length in enumerate(lengths)}
+        events = [[time, "", "run", "", ""] for time in (9, 12)]
+        day = {"type": "MEDIA", "file": {"1": ["a.avi", "b.avi"], "2": []}, "media_file_info": about, "events": events}
+        behaviours = {"0": {"code": "run", "type": "State event"}}
+        document = {"project_format_version": "1.6", "observations": {"day": day}, "behaviors_conf": behaviours}
+        return items(read(tmp_path, "x.boris", json.dumps(document), how or How()))
+
+    assert found(10_000, 10_000) == [("a", "run", 9.0, 10.0), ("b", "run", 0.0, 2.0)]
+    assert capsys.readouterr().err == ""
+    assert found(8000, 20_000) == [("b", "run", 1.0, 4.0)]
+    assert "day: the lengths of its media have no names; taken in their order" in capsys.readouterr().err
+    assert found(8000, 20_000, how=How(facts={"a": Facts(25.0, 500, 20.0), "b": Facts(25.0, 200, 8.0)})) == [
+        ("a", "run", 9.0, 12.0)
+    ]
+    assert found(8000) == [("a", "run", 9.0, 12.0)], "nothing tells which of the files it is"
+    assert "the length of a.avi is not told" in capsys.readouterr().err
+
+
 def test_rows_of_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(AnnotationError, match="line 4: frame 8 after frame 6: a row is missing"):
         read(tmp_path, "a.csv", "frame,dig\n5,1\n6,1\n8,0\n")
@@ -210,6 +232,10 @@ def test_columns_of_simba(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     behind = table.format("dig,Probability_dig", "1,0.9", "1,0.7", "0,0.1")
     for text in (before, behind):
         assert items(read(tmp_path, "a.csv", text), "score") == [("a", "dig", 0.0, 0.2, 0.8)]
+    saved = "\n".join(line.partition(",")[2] for line in before.splitlines())
+    assert items(read(tmp_path, "a.csv", saved), "score") == [("a", "dig", 0.0, 0.2, 0.8)], "without the index"
+    body = "Nose_x,Nose_y,Nose_p,dig\n1.5,2,0.9,0\n1.5,2,1,1\n"
+    assert items(read(tmp_path, "a.csv", body)) == [("a", "dig", 0.1, 0.2)]
     plain = table.format("dig,run", "1,0", "1,0", "0,1")
     assert items(read(tmp_path, "a.csv", plain)) == [("a", "dig", 0.0, 0.2), ("a", "run", 0.2, 0.3)]
     assert "taken as labels: dig, run" in capsys.readouterr().err

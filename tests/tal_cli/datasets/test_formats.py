@@ -345,7 +345,7 @@ def test_nested_tiers_are_read_in_time_that_grows_with_the_file(tmp_path: Path) 
     assert load_annotations(tmp_path / "a.eaf").videos["a"].segments == ()
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("first", ["", "sep=;\n"])
 def test_tables_as_spreadsheets_save_them(tmp_path: Path, encoding: str, end: str, first: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tal_cli.datasets.annotations import joined
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.labelling.frames import FrameTimes
@@ -18,7 +19,7 @@ from tal_cli.labelling.project.document import Document, VideoEntry, document_fr
 from tal_cli.labelling.project.files import AnnotationFile, FileLocked, Journal, Lock
 from tal_cli.labelling.project.importing import open_document, suggested, suggestion, with_labels
 from tal_cli.labelling.project.ops import Conflict, OpError
-from tal_cli.labelling.project.ranges import joined, without
+from tal_cli.labelling.project.ranges import without
 from tal_cli.labelling.project.store import NotSaved, Store
 
 # 30 frames: 29.97 fps with a longer step in the middle.

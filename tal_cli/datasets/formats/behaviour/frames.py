@@ -4,6 +4,7 @@
 - SimBA (`targets_inserted`, `machine_results`): the frame without a name, features, labels last. Labels are named in
   `project_config.ini`, frame rates in `logs/video_info.csv`, in a folder above; else they are the columns with a column
   `Probability_LABEL`, or the last ones that hold only 0 and 1. The score of an instance is its mean probability.
+  The first column may be missing.
 - `frame` and labels, or `video`, `frame` and labels, as `tal` writes it.
 - BORIS's binary tables and others: `time` and labels; columns of one name are joined, `rear (left|slow)` has
   modifiers.
@@ -52,11 +53,15 @@ Columns = dict[str, list[int]]  # label -> 0, 1 or -1 of each row
 
 
 def recognises(head: str) -> bool:
-    """Whether the first column counts frames or times, and the last holds 0, 1 or -1; or one is `background`."""
+    """Whether the first column counts frames or times (SimBA's may lack it), and the last holds 0, 1 or -1; or one is
+    `background`."""
     names = [name.lower() for name in first_row(head)]
     if names == [TIME]:
         return True
-    if len(names) < 2 or (names[0] not in (*UNNAMED, *FRAMES, TIME, BACKGROUND) and names[:2] != [VIDEO, FRAME]):
+    if len(names) < 2:
+        return False
+    counted = names[0] in (*UNNAMED, *FRAMES, TIME, BACKGROUND) or names[:2] == [VIDEO, FRAME]
+    if not counted and not _predicted(names) and not _tracked(names):
         return False
     sheet = read_sheet(Path(), head, names)
     complete = [row for _, row in sheet.rows[:50] if len(row) == len(names)]
@@ -82,7 +87,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
         return _timed(sheet, name)
     if sheet.header[0].lower() == VIDEO:
         return _of_several(sheet, how)
-    if sheet.header[0].lower() == BACKGROUND:  # saved without its index
+    if sheet.header[0].lower() not in (*UNNAMED, *FRAMES):  # saved without its index
         rows = tuple((line, (str(frame), *row)) for frame, (line, row) in enumerate(sheet.rows))
         sheet = replace(sheet, header=("", *sheet.header), rows=rows)
     project = _simba(path) if sheet.header[0].lower() in UNNAMED else None
@@ -163,6 +168,11 @@ def _predicted(names: Sequence[str]) -> list[str]:
     """The columns that have a column of probabilities, in SimBA's results."""
     there = {name.lower() for name in names}
     return [name for name in names if f"{PROBABILITY}{name}".lower() in there]
+
+
+def _tracked(names: Sequence[str]) -> bool:
+    """Whether the first columns are a part of a body, as in SimBA's tables that were saved without their index."""
+    return names[0].endswith("_x") and names[1] == f"{names[0][:-2]}_y"
 
 
 def _columns(sheet: Sheet, labels: Sequence[str]) -> Columns:

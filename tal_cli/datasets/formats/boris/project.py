@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tal_cli.datasets.formats.boris.timeline import (
     subject_of,
     videos_of,
 )
-from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, How, finite, sorted_labels
+from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, How, facts_in, finite, sorted_labels
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.extractors.files.json_files import parse_json
 
@@ -68,7 +68,9 @@ def read(path: Path, text: str, how: How) -> Annotations:
     parsed = []
     for name, entry in observations.items():
         try:
-            parsed.append(_observation(path, name, entry, kinds, subjects))
+            old = entry.get("media_file_info") or content.get("project_media_file_info") or {}
+            media = _media(f"{path}: {name}", entry, list(old.values()), how)
+            parsed.append(_observation(path, name, entry, kinds, subjects, media))
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             reason = f"not a BORIS project: observation {name} is damaged ({error!r})"
             raise AnnotationError(path, reason[:200]) from error
@@ -126,9 +128,11 @@ def _more(entry: dict[str, Any]) -> Iterator[str]:
         yield "descriptions of observations"
 
 
-def _observation(path: Path, name: str, entry: Any, kinds: dict[str, str], subjects: tuple[str, ...]) -> Observation:
-    media = [_media(entry, file) for file in _files(entry, "1")]
-    cameras = [_media(entry, file) for player in range(2, 9) for file in _files(entry, str(player))]
+def _observation(
+    path: Path, name: str, entry: Any, kinds: dict[str, str], subjects: tuple[str, ...], files: list[Media]
+) -> Observation:
+    first = len(_files(entry, "1"))
+    media, cameras = files[:first], files[first:]
     offset = finite(entry.get("time offset")) or 0.0
     if entry.get("media_creation_date_as_offset") and media:
         created = (entry.get("media_info") or {}).get("media_creation_time") or {}
@@ -176,12 +180,25 @@ def _files(entry: dict[str, Any], player: str) -> list[str]:
     return [str(file) for file in files.get(player) or ()]
 
 
-def _media(entry: dict[str, Any], file: str) -> Media:
+def _media(where: str, entry: dict[str, Any], old: Sequence[dict[str, Any]], how: How) -> list[Media]:
+    """The media of all players. old: what version 1 tells of them, in the order of the file."""
     info = entry.get("media_info") or {}
-    duration, fps = (finite((info.get(key) or {}).get(file)) for key in ("length", "fps"))
-    old = list((entry.get("media_file_info") or {}).values())
-    if duration is None and len(old) == 1:  # by MD5 in version 1, so the file is known only where there is one
-        length, frames = finite(old[0].get("video_length")), finite(old[0].get("nframe"))
-        duration = length / 1000 if length else None
-        fps = frames / duration if frames and duration else None
-    return Media(file, duration, fps)
+    media = []
+    for file in (file for player in range(1, 9) for file in _files(entry, str(player))):
+        duration, fps = (finite((info.get(key) or {}).get(file)) for key in ("length", "fps"))
+        media.append(Media(file, duration, fps))
+    unknown = [each.duration is None and facts_in(how.facts, each.path) is None for each in media]
+    if not any(unknown) or len(old) != len(media):
+        return media
+    told = [_by_content(each.path, about) for each, about in zip(media, old, strict=True)]
+    if len({each.duration for each in told}) > 1:
+        remedy = "`tal datasets convert --videos DIR` reads the files instead"
+        console.warn(f"{where}: the lengths of its media have no names; taken in their order; {remedy}")
+    return [new if is_unknown else each for each, new, is_unknown in zip(media, told, unknown, strict=True)]
+
+
+def _by_content(file: str, about: dict[str, Any]) -> Media:
+    """A media file of version 1, which has lengths in milliseconds and numbers of frames by MD5."""
+    length, frames = finite(about.get("video_length")), finite(about.get("nframe"))
+    duration = length / 1000 if length else None
+    return Media(file, duration, frames / duration if frames and duration else None)
