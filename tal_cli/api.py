@@ -305,9 +305,12 @@ class VideoDetector:
     def _check(self, contract: FeatureContract, what: str) -> None:
         found = self.recipe.features.differences(contract)
         if found and not self._force:
+            remedy = f"extract them with `tal extract-features --model {self.name}`"
+            if isinstance(self.recipe, Recipe) and self.recipe.backbone.tunes:
+                remedy = "give the video, with the weights of the backbone that the model was trained on"
             raise FeatureMismatch(
                 f"{what}: not the features that model {self.name} was trained on: {'; '.join(found)}",
-                f"extract them with `tal extract-features --model {self.name}`, or use these anyway with --force",
+                f"{remedy}, or use these anyway with --force",
             )
 
 

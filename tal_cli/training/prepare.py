@@ -101,6 +101,7 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         frames = FrameStore(out / FOLDER / "frames", recipe.features.contract(), paths)
         with console.progress("decoding videos", len(paths), "videos") as progress:
             frames.prepare(progress)
+        frames.check([*videos, *validation])
     return TrainingRun(
         recipe=recipe,
         labels=data.annotations.labels,
@@ -124,9 +125,16 @@ def prepare(options: TrainingOptions) -> TrainingRun:
 
 
 def tuning_recipe(recipe: Recipe, options: TrainingOptions) -> Recipe:
-    """The recipe with what `--end-to-end` says of the backbone: adapters, if the recipe says nothing."""
+    """The recipe with what `--end-to-end` says of the backbone: adapters, if the recipe says nothing.
+
+    Raises UsageError if the backbone is to be trained and to stay as it is.
+    """
     changes: dict[str, object] = {}
-    if options.end_to_end and "backbone.tuning" not in options.overrides and not recipe.backbone.tunes:
+    if options.end_to_end and not recipe.backbone.tunes:
+        if "backbone.tuning" in options.overrides:
+            raise UsageError(
+                "--end-to-end trains the backbone, --set backbone.tuning=frozen does not", "leave out one of them"
+            )
         changes["backbone.tuning"] = "adapter"
     if (options.end_to_end or recipe.backbone.tunes) and recipe.backbone.chunk is None and recipe.features.chunk:
         changes["backbone.chunk"] = recipe.features.chunk

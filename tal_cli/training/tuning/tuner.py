@@ -135,8 +135,9 @@ class Tuner:
             self.backbone.train(training)
             return made
 
-        network = (self.config.tuning == "side", self.backbone.tuned.depth)
-        key = (name, self.backbone.contract, network, number, None if plain else (self.seed, variant, forms))
+        network = (self.config.tuning == "side", self.backbone.tuned.depth, self.config.chunk)
+        form = None if plain else (self.seed, variant, forms)
+        key = (self.frames.keys[name], self.backbone.contract, network, number, form)
         frames = (count - 1) * self.stride + self.grid.window
         return self.backbone.finish(self.kept.get(key, make, self.device), frames)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tal_cli.extractors.errors import SettingsError
+from tal_cli.extractors.errors import InputError, SettingsError
 from tal_cli.extractors.tuning.backbone import TunedBackbone, Tuning, tuned_backbone
 from tal_cli.models.recipe.backbone import BackboneConfig
 from tal_cli.models.recipe.loading import parse_overrides
@@ -104,7 +105,13 @@ def test_a_run_holds_what_was_trained_and_detects_from_video(run: Callable, data
     assert json.loads(judged.out)["average"] == pytest.approx(recorded, abs=1e-9)
 
 
-def tuner_of(data: Path, out: str, sets: Mapping[str, object] = MappingProxyType({}), **backbone: object) -> Tuner:
+def tuner_of(
+    data: Path,
+    out: str,
+    sets: Mapping[str, object] = MappingProxyType({}),
+    videos: Path | None = None,
+    **backbone: object,
+) -> Tuner:
     """What trains the backbone on the material, with a stirred adapter."""
     settings = dict(part.split("=", 1) for part in SETTINGS if not part.startswith("backbone"))
     overrides = parse_overrides([f"{key}={value}" for key, value in settings.items()])
@@ -113,6 +120,7 @@ def tuner_of(data: Path, out: str, sets: Mapping[str, object] = MappingProxyType
         dataset=str(data / "annotations.json"),
         output=data / out,
         end_to_end=True,
+        videos=videos,
         device="cpu",
         overrides={**overrides, "backbone.window": 64, **sets},
     )
@@ -129,7 +137,9 @@ PLAIN = {"crop_area": None, "flip": False, "colour": 0.0, "drop_path": 0.0}
 
 
 @pytest.mark.parametrize("tuning", ["adapter", "side", "full"])
-def test_rows_of_what_was_kept_are_those_computed_from_frames(data: Path, tuning: str) -> None:
+def test_rows_of_what_was_kept_are_those_computed_from_frames(
+    data: Path, tuning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In detection; and in training, all rows of a crop, with the same gradients as from frames."""
     whole = tuner_of(data, "whole", tuning=tuning, **PLAIN)
     kept = tuner_of(data, "kept", tuning=tuning, variants=1, **PLAIN)
@@ -139,7 +149,7 @@ def test_rows_of_what_was_kept_are_those_computed_from_frames(data: Path, tuning
     for _ in range(2):  # the second time from disk alone
         kept.backbone.eval()
         np.testing.assert_allclose(kept.retold(video, "fp32").sequence.features, wanted, rtol=2e-3, atol=2e-3)
-        kept.frames = replace(kept.frames, paths={})
+        monkeypatch.setattr(kept.backbone, "begin", None)
     start, length = 10, 36  # of passes of 24 rows
     mask = torch.arange(64)[None] < length
     batch = Batch(("a",), (start,), torch.zeros(1, 64, 16), mask, [], [])
@@ -192,6 +202,50 @@ def test_augmented_forms_are_kept_and_some_passes_learn(data: Path) -> None:
     assert len(list((data / "kept" / "state" / "kept").iterdir())) == 4
 
 
+def test_what_is_kept_is_of_these_videos_and_settings_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another network, version or video makes its own; a damaged file is made again; a full disk is said."""
+    tuner = tuner_of(data, "out", variants=1, **PLAIN)
+    folder = data / "out" / "state" / "kept"
+    rows = tuner._pass("a", 0, None)
+    (file,) = folder.iterdir()
+    for content in (file.read_bytes()[:-9], b"", b"nothing of the kind"):
+        file.write_bytes(content)
+        torch.testing.assert_close(tuner._pass("a", 0, None), rows)
+    assert len(list(folder.iterdir())) == 1
+    tuner.config = tuner.config.model_copy(update={"chunk": 32})  # within which attention stays, in passes as long
+    tuner._pass("a", 0, None)
+    assert len(list(folder.iterdir())) == 2
+    monkeypatch.setattr("tal_cli.training.tuning.kept.__version__", "other")
+    tuner._pass("a", 0, None)
+    assert len(list(folder.iterdir())) == 3
+    frames = replace(tuner.frames, paths={"a": data / "videos" / "b.mp4"})
+    np.testing.assert_array_equal(frames.all("a"), tuner.frames.all("b"))
+    tuner.frames = frames
+    tuner._pass("a", 0, None)
+    assert len(list(folder.iterdir())) == 4
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+        tuner._pass("a", 1, None)
+    assert len(list(folder.iterdir())) == 4
+    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+        tuner_of(data, "other")
+    assert list((data / "other" / "state" / "frames").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_videos_that_are_not_those_of_the_features_are_said(data: Path) -> None:
+    (data / "videos").unlink()
+    (data / "videos").mkdir()
+    for name, seconds in {"a": SECONDS, "b": SECONDS, "e": 9, "f": SECONDS}.items():
+        tiny_dense.write_video(data / "videos" / f"{name}.mp4", tiny_dense.moving_frames(seconds, (1, 2), 0))
+    with pytest.raises(InputError, match=r"videos/e.mp4: its 72 frames make 36 rows of features, and .* has 64"):
+        tuner_of(data, "third", videos=data / "videos")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("keeping", [(), ("--set", "backbone.variants=2")])
 def test_a_resumed_run_is_the_uninterrupted_one(run: Callable, data: Path, keeping: tuple[str, ...]) -> None:
@@ -226,6 +280,8 @@ def test_what_cannot_be_trained_is_said_before(run: Callable, data: Path) -> Non
     assert idle.code == 2 and "add --end-to-end" in idle.err
     unknown = train(run, data, "out", "--end-to-end", "--set", "backbone.blok=1")
     assert unknown.code == 2 and "backbone.blok" in unknown.err
+    both = train(run, data, "out", "--end-to-end", "--set", "backbone.tuning=frozen")
+    assert both.code == 2 and "--set backbone.tuning=frozen does not" in both.err
     other = train(run, data, "out", "--end-to-end", "--set", "backbone.blocks=9")
     assert other.code == 2 and "the network has 3" in other.err
     assert not (data / "out" / "model.safetensors").exists()
