@@ -32,7 +32,7 @@ from tal_cli.training.data import (
     load_subsets,
     name_of,
 )
-from tal_cli.training.distributed import Processes, join
+from tal_cli.training.distributed import join
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.run import TrainingRun
 from tal_cli.training.state import FILE, FOLDER, initial_weights, videos_before
@@ -83,7 +83,7 @@ def prepare(options: TrainingOptions) -> TrainingRun:
     if points := point_labels([video.annotation for video in videos]):
         recipe = override(recipe, {"inference.points": points, **options.recipe_overrides})
     recipe = tuning_recipe(recipe, options)
-    paths = videos_to_tune_on(recipe, [*videos, *validation], options, processes)
+    paths = videos_to_tune_on(recipe, [*videos, *validation], options)
     if recipe.model.resample:
         videos = [resampled(video, recipe) for video in videos]
     check_labels(data.annotations.labels, recipe.model.classes, str(data.path))
@@ -99,8 +99,10 @@ def prepare(options: TrainingOptions) -> TrainingRun:
     frames = None
     if paths is not None:
         frames = FrameStore(out / FOLDER / "frames", recipe.features.contract(), paths)
-        with console.progress("decoding videos", len(paths), "videos") as progress:
-            frames.prepare(progress)
+        if processes.leads:
+            with console.progress("decoding videos", len(paths), "videos") as progress:
+                frames.prepare(progress)
+        processes.agree(None)  # all wait for the frames
         frames.check([*videos, *validation])
     return TrainingRun(
         recipe=recipe,
@@ -142,20 +144,18 @@ def tuning_recipe(recipe: Recipe, options: TrainingOptions) -> Recipe:
 
 
 def videos_to_tune_on(
-    recipe: Recipe, videos: Sequence[FeatureVideo], options: TrainingOptions, processes: Processes
+    recipe: Recipe, videos: Sequence[FeatureVideo], options: TrainingOptions
 ) -> dict[str, Path] | None:
     """Files of the videos, if the backbone is trained; None if it is not.
 
     Raises:
-        UsageError: something that this training cannot do, features of other weights than those on this machine.
+        UsageError: videos that nothing reads, features of other weights than those on this machine.
         MissingError: the videos, or the backbone's weights.
     """
     if not recipe.backbone.tunes:
         if options.videos is not None:
             raise UsageError("--videos: the backbone is not trained", "add --end-to-end")
         return None
-    if processes.count > 1:
-        raise UsageError("a backbone is trained by one process", "run `tal train` without torchrun")
     found = resolve(recipe.features.extractor, settings=base_settings(recipe)).contract
     differences = recipe.features.differences(replace(found, chunk=None, overlap=None))
     if differences:

@@ -170,12 +170,12 @@ class Trainer:
         sums = torch.zeros(len(fields(Losses)), dtype=torch.float64)
         normalizer = self.normalizer
         for part, batch in parts:
-            torch.manual_seed(seed)
             self.detector.take_part(None if whole else part)
             normalizer = LossNormalizer(self.normalizer.value)
             moved = batch.to(device)
             with precision(device, self.run.precision):
                 rows = moved.rows if self.tuner is None else self.tuner.rows(moved, (config.seed, self.step))
+                torch.manual_seed(seed)
                 inputs = (rows, moved.mask, moved.segments, moved.labels)
                 losses = batch_loss(self.detector, *inputs, normalizer, config, tally, moved.reviewed)
             losses.total.backward()
@@ -256,11 +256,14 @@ class Trainer:
         return found
 
     def _validation(self) -> Sequence[FeatureVideo]:
-        """The videos to evaluate on, with the features that the averaged backbone gives them."""
+        """The videos to evaluate on; those of this process with the features that the averaged backbone gives them."""
         if self.tuner is None:
             return self.run.validation
+        videos = list(self.run.validation)
+        mine = slice(self.processes.rank, None, self.processes.count)  # as `validate` distributes them
         with self.tuner.averaged():
-            return [self.tuner.retold(video, self.run.precision) for video in self.run.validation]
+            videos[mine] = [self.tuner.retold(video, self.run.precision) for video in videos[mine]]
+        return videos
 
     def save(self) -> None:
         """Write the training state; only process 0 does."""

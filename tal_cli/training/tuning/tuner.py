@@ -78,13 +78,14 @@ class Tuner:
     def rows(self, batch: Batch, seed: Sequence[int]) -> Tensor:
         """A batch's features [B, T, C], those of a window of each video computed from its frames, with gradients.
 
-        Window and augmentation are determined by seed, video and crop. Of a recipe that keeps what the frozen part
-        gives, all rows are computed.
+        Window, augmentation and dropped branches are determined by seed, video and crop. Of a recipe that keeps what
+        the frozen part gives, all rows are computed.
         """
         self.backbone.train()
         rows = batch.rows.clone()
         for index, (name, start) in enumerate(zip(batch.videos, batch.starts, strict=True)):
             rng = np.random.default_rng([*seed, zlib.crc32(name.encode()), start])
+            torch.manual_seed(int(rng.integers(1 << 62)))  # of branches dropped
             length = int(batch.mask[index].sum())
             video = self.videos[name]
             if video.resampling is None:

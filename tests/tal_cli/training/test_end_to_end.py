@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -269,6 +272,42 @@ def test_a_resumed_run_is_the_uninterrupted_one(run: Callable, data: Path, keepi
     assert train(run, data, "parts", "--end-to-end", "--resume", *keeping).code == 0
     for file in ("model.safetensors", "backbone.safetensors"):
         assert (data / "whole" / file).read_bytes() == (data / "parts" / file).read_bytes()
+
+
+TWO_PROCESSES = """
+import sys, pytest, tiny_dense
+from tal_cli.app import run
+tiny_dense.install(pytest.MonkeyPatch())
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def curve(metrics: Path) -> tuple[list[tuple[float, float]], float]:
+    """Loss and norm of the gradient at every step, and the last average mAP."""
+    *steps, last = (json.loads(line) for line in metrics.read_text().splitlines())
+    return [(step["total"], step["gradient_norm"]) for step in steps], last["evaluation"]["average"]
+
+
+@pytest.mark.slow
+def test_passes_and_processes_add_up_to_the_batch(run: Callable, data: Path) -> None:
+    """With the same random windows, colours and dropped branches."""
+    more = ("--end-to-end", "--set", "backbone.drop_path=0.4", "--videos", data / "videos")
+    assert train(run, data, "whole", *more).code == 0
+    assert train(run, data, "parts", *more, "--set", "training.accumulate=2").code == 0
+    (data / "start.py").write_text(TWO_PROCESSES)
+    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", data / "start.py")
+    support = {**os.environ, "PYTHONPATH": str(Path(tiny_dense.__file__).parent)}
+
+    def together(*words: object) -> None:
+        subprocess.run(list(map(str, (*launch, *words))), check=True, env=support)
+
+    train(together, data, "two", *more)
+    (whole, best), *others = (curve(data / out / "metrics.jsonl") for out in ("whole", "parts", "two"))
+    assert len(whole) == 3
+    for losses, average in others:
+        np.testing.assert_allclose(losses, whole, rtol=1e-4)
+        assert average == pytest.approx(best, abs=0.02)
+    assert json.loads((data / "two" / "run.json").read_text())["processes"] == 2
 
 
 @pytest.mark.slow
