@@ -148,7 +148,9 @@ def to_program(model: Exportable) -> torch.export.ExportedProgram:
         with torch.no_grad():
             arguments = tuple(model.inputs.values())
             program = torch.export.export(model.module, arguments, dynamic_shapes=(shape,) * len(arguments))
-            return program.run_decompositions(DECOMPOSITIONS)
+            if any(node.target in DECOMPOSITIONS for node in program.graph.nodes):
+                program = program.run_decompositions(DECOMPOSITIONS)
+            return program
     except Exception as error:  # the exporter raises many kinds; what it found stands first, or in a list
         said = str(error).strip() or type(error).__name__
         _, _, listed = said.partition("\n  - ")
