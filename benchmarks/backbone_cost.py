@@ -1,13 +1,15 @@
 """What extractors cost: floating-point operations per hour of video, counted; seconds and memory, measured.
 
-    python benchmarks/backbone_cost.py > benchmarks/backbone_cost.md                  # counted: no weights, seconds
-    python benchmarks/backbone_cost.py --measure [--most 500] > benchmarks/backbone_cost.md
+    python benchmarks/backbone_cost.py > benchmarks/backbone_cost.md                   # counted: no weights, seconds
+    python benchmarks/backbone_cost.py --measure [--most 2500] > benchmarks/backbone_cost.md
 
 The video has 640x360 pixels and 30 frames/s. A multiplication with an addition counts as two operations; decoding,
-resizing and optical flow are not counted. --measure runs one pass of every extractor of at most so many GFLOP a pass,
-with seeded weights, in a process of its own with one thread: processor seconds of the pass, times passes per hour, and
-the process's peak memory. Extractors that measure, read optical flow of RAFT, or cannot be laid out without values are
-left out, and named on standard error.
+resizing and optical flow are not counted. --measure runs one chunk or window of every extractor of at most so many
+GFLOP, with seeded weights in single precision, in a process of its own with one thread: the processor seconds of that
+pass (of a second one, if the first is quick) times passes per hour, and the process's peak memory. Extractors of the
+same operations in the same form are measured once. What has more operations is estimated from them, at the rate of the
+family's last one that was measured; its memory is left out. Extractors that measure, read optical flow of RAFT, or
+cannot be laid out without values are left out, and named on standard error.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from tal_cli.tuned import backbone_of, outline_of
 
 FPS, WIDTH, HEIGHT = 30.0, 640, 360
 WINDOWS = 8  # of a pass of a network on windows, which may share what they compute
+QUICK = 5.0  # seconds of a pass that is worth another one
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ def backbone_on(name: str, device: str) -> nn.Module:
     return made if device == "cpu" else nn.Module.to(made, "meta")
 
 
-def frames_of(contract: FeatureContract, backbone: nn.Module) -> tuple[int, float]:
-    """Frames of a pass, and the seconds of video that it is for."""
-    rows = contract.rows or WINDOWS
+def frames_of(contract: FeatureContract, backbone: nn.Module, windows: int = WINDOWS) -> tuple[int, float]:
+    """Frames of a pass over one chunk or so many windows, and the seconds of video that it is for."""
+    rows = contract.rows or windows
     around = 2 * getattr(backbone, "context", 0)
     return contract.window + (rows - 1) * contract.stride + around, rows * contract.stride / rate_of(contract)
 
@@ -105,27 +108,54 @@ def counted(name: str) -> Cost:
 
 
 def measure(name: str) -> None:
-    """Print processor seconds of a pass, the better of two, and peak MB of this process."""
+    """Print processor seconds per hour of video and peak MB of this process."""
     torch.set_num_threads(1)
     backbone = backbone_on(name, "cpu")
-    frames = prepared(backbone, frames_of(backbone.contract, backbone)[0], "cpu")  # type: ignore[arg-type]
-    took = []
+    count, seconds = frames_of(backbone.contract, backbone, windows=1)  # type: ignore[arg-type]
+    frames = prepared(backbone, count, "cpu")
     for _ in range(2):
         begin = time.process_time()
         passed(backbone, frames)
-        took.append(time.process_time() - begin)
-    print(json.dumps([min(took), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+        took = time.process_time() - begin
+        if took > QUICK:
+            break
+    print(json.dumps([took * 3600 / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+
+
+class Measured:
+    """Processor seconds per hour of video and peak MB of extractors, as told in a table; those of more than `most`
+    GFLOP a chunk or window are estimated."""
+
+    def __init__(self, most: float) -> None:
+        self.most = most
+        self.known: dict[tuple[str, float], tuple[str, str]] = {}
+        self.rates: dict[str, float] = {}  # of each family, seconds per GFLOP
+
+    def told(self, cost: Cost, windows: int) -> tuple[str, str]:
+        """windows: of the pass whose operations were counted."""
+        family, hourly = cost.name.partition("-")[0], cost.gflop * cost.passes
+        if cost.gflop / windows > self.most:
+            return (f"about {hourly * self.rates[family]:,.0f}" if family in self.rates else "", "")
+        key = (cost.form, cost.gflop)
+        if key not in self.known:
+            command = [sys.executable, __file__, "--one", cost.name]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            seconds, peak = json.loads(done.stdout)
+            self.rates[family] = seconds / hourly
+            self.known[key] = f"{seconds:,.0f}", f"{peak:,.0f}"
+        return self.known[key]
 
 
 def names() -> Iterator[str]:
     yield from (entry.name for entry in ENTRIES)
-    yield from (name for name in list_recipes() if name.startswith("adatad-thumos"))
+    recipes = (name for name in list_recipes() if name.startswith("adatad-thumos"))
+    yield from sorted(recipes, key=lambda name: "sblhg".index(name.split("-")[2]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--most", type=float, default=500)
+    parser.add_argument("--most", type=float, default=2500, metavar="GFLOP")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -134,26 +164,17 @@ def main() -> None:
     print("# What extractors cost per hour of video\n\nWritten by `backbone_cost.py`, which says how.\n")
     print("| extractor | window/stride or pass | frames/s read | passes | TFLOP | processor seconds | peak MB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
+    measured = Measured(options.most) if options.measure else None
     for name in names():
         try:
             cost = counted(name)
-        except (
-            AttributeError,
-            RuntimeError,
-            TalError,
-        ) as error:  # measures, reads flow, or has no kernels without values
+        except (AttributeError, RuntimeError, TalError) as error:  # has no network, or no kernels without values
             print(f"{name} is left out: {error}"[:200], file=sys.stderr)
             continue
-        seconds = memory = ""
-        if options.measure and cost.gflop <= options.most:
-            done = subprocess.run([sys.executable, __file__, "--one", name], capture_output=True, text=True, check=True)
-            took, peak = json.loads(done.stdout)
-            seconds, memory = f"{took * cost.passes:,.0f}", f"{peak:,.0f}"
+        told = measured.told(cost, 1 if "rows" in cost.form else WINDOWS) if measured else ("", "")
         tera = cost.gflop * cost.passes / 1e3
-        print(
-            f"| `{name}` | {cost.form} | {cost.frames:g} | {cost.passes:,.0f} | {tera:,.1f} | {seconds} | {memory} |",
-            flush=True,
-        )
+        cells = (f"`{name}`", cost.form, f"{cost.frames:g}", f"{cost.passes:,.0f}", f"{tera:,.1f}", *told)
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -98,8 +98,6 @@ def tuned_backbone(
     resolved, blueprint = dense(name, settings, weights)
     try:
         (network,) = load_networks(resolved, blueprint)
-        if not hasattr(network, "passage"):
-            raise SettingsError(f"{name}: this backbone cannot be trained")
         contract = longer(resolved.contract, tuning)
         check_chunks(contract, blueprint.step)
         tuned = tune(network, tuning)
@@ -142,7 +140,9 @@ def longer(contract: FeatureContract, tuning: Tuning) -> FeatureContract:
 
 
 def tune(network: nn.Module, tuning: Tuning) -> TunedNetwork:
-    """A network with what is trained of it. Raises ValueError for blocks that it does not have."""
+    """A network with what is trained of it. Raises ValueError for blocks that it does not have, or none at all."""
+    if not hasattr(network, "passage"):
+        raise ValueError("this backbone cannot be trained: its network does not compute in steps")
     steps: Stepwise = network  # type: ignore[assignment]
     total = len(steps.widths)
     if (tuning.blocks or 0) > total:

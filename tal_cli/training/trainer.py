@@ -262,7 +262,7 @@ class Trainer:
         videos = list(self.run.validation)
         mine = slice(self.processes.rank, None, self.processes.count)  # as `validate` distributes them
         with self.tuner.averaged():
-            videos[mine] = [self.tuner.retold(video, self.run.precision) for video in videos[mine]]
+            videos[mine] = [self.tuner.with_own_features(video, self.run.precision) for video in videos[mine]]
         return videos
 
     def save(self) -> None:

@@ -65,9 +65,9 @@ class Tuner:
         self.average = [value.detach().clone() for value in self.parameters]
         contract = self.backbone.contract
         self.stride = contract.stride
-        self.around = contract.window - contract.stride
-        self.rows_at_once = max(1, (self.config.window - self.around) // self.stride)
-        self.pass_rows = contract.rows or 1
+        self.around = contract.window - contract.stride  # frames on both sides of a row's own
+        self.rows_at_once = max(1, (self.config.window - self.around) // self.stride)  # of a step's window
+        self.pass_rows = contract.rows or 1  # of a pass in detection
         self.grid = WindowGrid(contract.window + 2 * self.backbone.context, self.stride)
 
     def group(self, learning_rate: float) -> dict[str, Any]:
@@ -89,14 +89,14 @@ class Tuner:
             length = int(batch.mask[index].sum())
             video = self.videos[name]
             if video.resampling is None:
-                rows[index, :length] = self._taught(name, start, batch.rows[index, :length], rng)
+                rows[index, :length] = self._with_gradients(name, start, batch.rows[index, :length], rng)
             else:
                 every = video.stored().to(batch.rows)
-                taught = video.resampling.features(self._taught(name, 0, every, rng))
+                taught = video.resampling.features(self._with_gradients(name, 0, every, rng))
                 rows[index, :length] = taught[start : start + length]
         return rows
 
-    def _taught(self, name: str, start: int, stored: Tensor, rng: np.random.Generator) -> Tensor:
+    def _with_gradients(self, name: str, start: int, stored: Tensor, rng: np.random.Generator) -> Tensor:
         """The rows of a video from `start` on, given those of its feature file [n, C], some of them with gradients."""
         if self.config.variants is not None:
             return self._of_kept(name, range(start, start + len(stored)), rng)
@@ -168,7 +168,7 @@ class Tuner:
             for parameter, value in zip(self.parameters, values, strict=True):
                 parameter.copy_(value)
 
-    def retold(self, video: FeatureVideo, named: str) -> FeatureVideo:
+    def with_own_features(self, video: FeatureVideo, named: str) -> FeatureVideo:
         """The video with features as detection with this backbone computes them."""
         if self.config.variants is not None:
             return replace(

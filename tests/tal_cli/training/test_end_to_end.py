@@ -148,10 +148,12 @@ def test_rows_of_what_was_kept_are_those_computed_from_frames(
     kept = tuner_of(data, "kept", tuning=tuning, variants=1, **PLAIN)
     video = whole.videos["a"]
     whole.backbone.eval()
-    wanted = whole.retold(video, "fp32").sequence.features
+    wanted = whole.with_own_features(video, "fp32").sequence.features
     for _ in range(2):  # the second time from disk alone
         kept.backbone.eval()
-        np.testing.assert_allclose(kept.retold(video, "fp32").sequence.features, wanted, rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(
+            kept.with_own_features(video, "fp32").sequence.features, wanted, rtol=2e-3, atol=2e-3
+        )
         monkeypatch.setattr(kept.backbone, "begin", None)
     start, length = 10, 36  # of passes of 24 rows
     mask = torch.arange(64)[None] < length
@@ -178,7 +180,7 @@ def test_resampled_rows_are_those_of_the_whole_video_resampled(data: Path) -> No
         tuner = tuner_of(data, f"out{variants}", resample, window=128, variants=variants, **PLAIN)
         video = tuner.videos["a"]
         assert video.length == 40 and video.resampling is not None
-        native = tuner.retold(video, "fp32").sequence.features
+        native = tuner.with_own_features(video, "fp32").sequence.features
         assert len(native) == 64
         wanted = video.resampling.features(torch.from_numpy(native))[15:35]
         rows = tuner.rows(batch, (0, 0))[0]
