@@ -26,8 +26,15 @@ def shifted(x: Tensor, kernel: int) -> Tensor:
 
 
 def gate(x: Tensor, threshold: float) -> Tensor:
-    """From 0, at -inf to where tanh(x - threshold) is the same below 0, to 1."""
+    """0 where x is negative, then rising to 1, most quickly at the threshold."""
     return ((torch.tanh(x - threshold) + math.tanh(threshold)) / (1 + math.tanh(threshold))).clamp(min=0)
+
+
+def start_at(gate: nn.Conv1d, value: float) -> None:
+    """Adds to the biases of a gate's convolution."""
+    assert gate.bias is not None
+    with torch.no_grad():
+        gate.bias.add_(value)
 
 
 class GatedShifts(nn.Module):
@@ -37,6 +44,7 @@ class GatedShifts(nn.Module):
         super().__init__()
         self.kernel, self.threshold = settings.kernel, settings.threshold
         self.gate = DepthwiseRowConv1d(width, self.kernel)
+        start_at(self.gate, settings.gate_start)
         self.linear = nn.Linear(width * self.kernel, width)
         self.norm = ChannelNorm(width)
 
@@ -56,6 +64,7 @@ class MixedShifts(nn.Module):
         self.weights = RowConv1d(width * self.kernel, width, self.kernel, bias=True)
         self.weights_norm = ChannelNorm(width)
         self.gate = RowOutput(width * self.kernel, 1, self.kernel)
+        start_at(self.gate, settings.gate_start)
         self.linear = nn.Linear(width * self.kernel, outputs)
         self.norm = ChannelNorm(outputs)
 

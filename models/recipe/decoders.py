@@ -81,13 +81,16 @@ class ActionformerSettings(DecoderSettings):
 class DynamicSettings(DecoderSettings):
     """Class head and plain regression head that pick features of three levels dynamically (DyFADet).
 
-    kernel: cells that features are picked from. threshold: of what gates are made of, below minus which they are shut.
+    kernel: cells that features are picked from. threshold: where a gate opens most quickly; it is shut below 0, and a
+    shut one learns nothing. gate_start: where gates start. At the published 0 every other one is shut, and a small
+    training can shut the gate of a whole stage for good; at the threshold they are half open.
     """
 
     network = "tal_cli.models.decoders.dynamic:DynamicDecoder"
     name: Literal["dynamic"] = "dynamic"
     kernel: OddKernel = 3
     threshold: NonNegative = 1.5
+    gate_start: NonNegative = 1.5
 
     def check(self) -> None:
         """The kernel is odd."""

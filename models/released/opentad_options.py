@@ -92,7 +92,8 @@ def _decoder(head: Options) -> DecoderSettings:
     for key, value in {"type": "GeReTanH", "dyn_type": "c"}.items():
         if gates[key] != value:
             raise CheckpointError(f"{key}={gates[key]} is not supported")
-    return DynamicSettings(kernel=head["head_kernel_size"], threshold=gates["tau"])
+    # The published code reads none of its settings of how gates start.
+    return DynamicSettings(kernel=head["head_kernel_size"], threshold=gates["tau"], gate_start=0)
 
 
 def _inference(testing: Options, size: int, classes: int) -> InferenceConfig:

@@ -65,6 +65,7 @@ SOURCES: dict[str, WeightsSource] = {
     "actionformer-epic-noun": _actionformer("actionformer-epic-noun", "1OTlxeiWj8JE9n1-LsRYogHmqgUdsE5PR"),
     **{name: _adatad(name, *facts) for name, facts in ADATAD_FILES.items()},
     "pointtad-multithumos-i3d": _by_hand("pointtad-multithumos-i3d", POINTTAD, "Apache-2.0"),
+    "pointtad-charades-i3d": _by_hand("pointtad-charades-i3d", POINTTAD, "Apache-2.0"),
     **{
         name: _by_hand(name, TRIDET, "MIT")
         for name in (

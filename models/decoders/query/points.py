@@ -29,7 +29,8 @@ MIXED = 64  # channels between the two matrices that mix channels
 def span(points: Tensor) -> Tensor:
     """Points [..., P] -> centre and length [..., 2] of the segment that all but the last third of them span."""
     outer = points[..., : points.shape[-1] - -(-points.shape[-1] // 3)]
-    first, last = outer.amin(-1), outer.amax(-1)
+    # Gradients go to one point even where several are alike, as all are at the start: else they would move as one.
+    first, last = outer.min(-1).values, outer.max(-1).values
     return torch.stack(((first + last) / 2, last - first), -1)
 
 

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from tal_cli.models.decoders.cross_level import AttentionJoin
+from tal_cli.models.decoders.dynamic import DynamicStage, gate
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.encoders.gmg import FILTER_START
+from tal_cli.models.recipe.decoders import DynamicSettings
 from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.models.recipe.schema import Recipe
 
@@ -82,3 +84,15 @@ def test_cross_level_convolutions_start_as_pytorch_starts_them() -> None:
     detector = TemporalDetector.from_recipe(small("thumos-i3d"))
     joins = [module for module in detector.modules() if isinstance(module, AttentionJoin)]
     assert joins and all(join.refine.bias is not None and join.refine.bias.abs().max() > 0 for join in joins)
+
+
+@pytest.mark.parametrize(("start", "least", "most"), [(1.5, 1.0, 1.0), (0.0, 0.3, 0.7)])
+def test_dynamic_gates_start_open_unless_as_published(start: float, least: float, most: float) -> None:
+    """At the published start about half are shut, whose gradient is 0."""
+    torch.manual_seed(0)
+    stage = DynamicStage(32, 32, 2, DynamicSettings(gate_start=start))
+    open_at = gate(stage.mix.gate(torch.randn(4, 64, 32 * 3)), 1.5) > 0
+    assert least <= open_at.float().mean() <= most
+    torch.testing.assert_close(
+        gate(torch.tensor([-1.0, 0.0, 1.5]), 1.5), torch.tensor([0.0, 0.0, 0.4751]), atol=1e-4, rtol=0
+    )

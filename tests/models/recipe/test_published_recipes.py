@@ -72,6 +72,7 @@ ACTIONMAMBA: dict[str, Any] = {
 # See test_compared_recipes.py.
 COMPARED = (
     "pointtad-multithumos-i3d",
+    "pointtad-charades-i3d",
     "react-thumos-tsn",
     "tadtr-thumos-i3d",
     *(
@@ -323,7 +324,7 @@ def test_recipes_say_where_they_come_from() -> None:
         if name in WITHOUT_FIGURES:
             assert recipe.published is None
             continue
-        assert recipe.published is not None and 20 < recipe.published.average < 80
+        assert recipe.published is not None and 10 < recipe.published.average < 80
         assert (recipe.published.by_tiou and "paper" in recipe.published.metric) or "README" in recipe.published.metric
         figures = list(recipe.published.by_tiou.values())
         assert figures == sorted(figures, reverse=True)

@@ -37,6 +37,12 @@ def test_the_last_third_of_the_points_samples_alone(count: int, outer: int) -> N
     torch.testing.assert_close(span(points), torch.tensor([(first + last) / 2, last - first]))
 
 
+def test_points_that_are_alike_do_not_move_as_one() -> None:
+    points = torch.full((1, 6), 0.5, requires_grad=True)
+    span(points)[0, 0].backward()  # the centre's gradient
+    assert points.grad is not None and points.grad.tolist() == [[1, 0, 0, 0, 0, 0]]
+
+
 def test_samples_lie_between_the_middles_of_the_first_and_the_last_valid_cell(recipe: Recipe) -> None:
     settings = recipe.model.decoder
     assert isinstance(settings, PointSettings)
