@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from tal_cli.inputs import gather
 from tal_cli.safe_text import counted
 
 if TYPE_CHECKING:
+    from tal_cli.evaluation.extractor_ranking import Standing
     from tal_cli.extractors.catalog.entry import BackboneEntry
     from tal_cli.extractors.files.weights import WeightsSource
 
@@ -116,15 +118,15 @@ def rank_extractors(
     """Rank extractors by how well their features separate your labels, on excerpts of your videos, in about a minute.
 
     The score is the mean average precision of linear probes on videos that they were not fitted to. It tells features
-    apart, not how good a detector will be.
+    apart, not how good a detector will be. How far the others are behind the first has a standard error, over videos;
+    where chance may be the reason, this is said, and the quickest is named.
     """
-    import math
     from functools import partial
 
     from tal_cli.batch import Run
     from tal_cli.datasets.formats import load_annotations
     from tal_cli.devices import resolve_device
-    from tal_cli.evaluation.extractor_ranking import FEWEST_EXCERPTS, rank
+    from tal_cli.evaluation.extractor_ranking import rank
     from tal_cli.extractors.backbones import create_backbone
     from tal_cli.extractors.catalog import find
     from tal_cli.extractors.extraction.extractor import Extractor
@@ -162,30 +164,53 @@ def rank_extractors(
         f"compared on {counted(count, 'excerpt')} ({sampled:.0f} s) of "
         f"{counted(len({stretch.video for stretch in ranking.excerpts}), 'video')}: {ranking.moments} moments"
     )
-    if count < FEWEST_EXCERPTS and len(ranking.standings) > 1:
-        console.warn(f"so few excerpts put extractors in an order of chance: --seconds {4 * seconds:g} reads more")
+    best, tied = ranking.standings[0], [each.extractor for each in ranking.tied]
     rows = [
         {
             "extractor": each.extractor,
-            "score": None if math.isnan(each.score) else each.score,
+            "score": _told(each.score),
+            "behind": _told(best.score - each.score),
+            "error": _told(each.error),
+            "tied": each.extractor in tied,
             "speed": sampled / each.seconds,
         }
         for each in ranking.standings
     ]
-    if any(row["score"] is None for row in rows):
+    quickest = min(ranking.tied, key=lambda each: each.pace).extractor
+    if _told(best.score) is None:
         console.warn("no label occurs in two of the sampled videos: nothing can be judged")
+    elif len(tied) > 1:
+        console.warn(
+            f"cannot tell which suits best: {', '.join(tied)} differ by no more than chance may; label more videos, or "
+            f"look at more of them with --seconds {4 * seconds:g}; the quickest of these is {quickest}"
+        )
     if format == "json":
         document = {"extractors": rows, "sampled_seconds": sampled, "moments": ranking.moments}
         print_json(document | {"too_slow": dict(ranking.too_slow)})
     else:
-        header = ("extractor", "score", "times real time")
-        lines = [(row["extractor"], row["score"], row["speed"]) for row in rows]
-        print_table(header, [(str(name), "-" if s is None else f"{s:.3f}", f"{speed:.1f}") for name, s, speed in lines])
-    best = ranking.standings[0]
-    if not math.isnan(best.score):
-        console.next_step("tal", "extract-features", *inputs, "--extractor", best.extractor)
+        header = ("extractor", "score", "behind the first", "times real time")
+        lines = [
+            (each.extractor, _number(each.score), _behind(each, best), f"{sampled / each.seconds:.1f}")
+            for each in ranking.standings
+        ]
+        print_table(header, lines)
+    if _told(best.score) is not None:
+        console.next_step("tal", "extract-features", *inputs, "--extractor", quickest)
     if run.exit_code:
         raise typer.Exit(run.exit_code)
+
+
+def _told(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "-"
+
+
+def _behind(each: Standing, best: Standing) -> str:
+    """How far an extractor is behind the best, with the standard error."""
+    return "-" if each is best else f"{_number(best.score - each.score)} ± {_number(each.error)}"
 
 
 def _installed() -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
-from tal_cli.evaluation.probe import separation
+from tal_cli.evaluation.probe import separation, standard_error, without_each
 from tal_cli.extractors.errors import InputError, VideoError
 from tal_cli.extractors.extraction.excerpt import Excerpt, TimeUp
 from tal_cli.extractors.extraction.extractor import Extractor
@@ -21,7 +21,8 @@ from tal_cli.labelling.ranking import Stretch, choose
 
 SECONDS, SHORTEST = 4.0, 2.0  # of an excerpt: many short ones tell more than a few long ones
 STEP = 0.4  # seconds between the moments that are compared
-MOST_EXCERPTS, FEWEST_EXCERPTS = 60, 30  # fewer tell nothing: see docs/explanation/learning.md
+MOST_EXCERPTS, FEWEST_EXCERPTS = 60, 30  # fewer tell little: see docs/explanation/learning.md
+SURE = 1.64  # standard errors: chance puts one of two equal extractors so far ahead in one case of ten
 MOST_VIDEOS = 200  # that excerpts are chosen from
 
 Floats = NDArray[np.float64]
@@ -39,6 +40,7 @@ class Standing:
         rows: features at each moment so far, [moments, channels] each excerpt.
         seconds: computing them.
         score: mean average precision of linear probes, see `separation`; nan where too little is known.
+        error: standard error of how far it is behind the first; inf where that cannot be told, 0 for the first.
     """
 
     extractor: str
@@ -47,6 +49,7 @@ class Standing:
     rows: list[Floats] = field(default_factory=list)
     seconds: float = 0.0
     score: float = float("nan")
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,12 @@ class Ranking:
     labels: tuple[str, ...]
     too_slow: Mapping[str, str]
     failures: tuple[VideoError, ...]
+
+    @property
+    def tied(self) -> tuple[Standing, ...]:
+        """The first, and those of which chance alone might tell that they are behind it."""
+        first = self.standings[0]
+        return tuple(each for each in self.standings if not first.score - each.score > SURE * each.error)
 
 
 def choose_excerpts(annotations: Annotations, videos: Sequence[str], seconds: float) -> list[Stretch]:
@@ -178,6 +187,10 @@ def rank(
     for standing in standings:
         standing.score = separation(np.concatenate(standing.rows), held, groups)
     order = sorted(standings, key=lambda each: -np.nan_to_num(each.score, nan=-1.0))
+    if len(order) > 1:
+        parts = [without_each(np.concatenate(each.rows), held, groups) for each in order]
+        for standing, own in zip(order[1:], parts[1:], strict=True):
+            standing.error = standard_error(parts[0], own)
     return Ranking(tuple(order), tuple(used), len(held), annotations.labels, too_slow, tuple(failures.values()))
 
 

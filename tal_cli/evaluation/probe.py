@@ -12,6 +12,7 @@ from tal_cli.evaluation.behaviour.frames import average_precision
 Floats = NDArray[np.float64]
 
 FOLDS = 5
+PARTS, FEWEST_PARTS = 8, 3
 RIDGES = (0.03, 0.3, 3.0)  # strength of the penalty, relative to the mean variance of the features
 
 
@@ -43,6 +44,27 @@ def separation(features: Floats, labels: NDArray[np.bool_], groups: Sequence[str
     return max(
         float(np.mean([average_precision(labels[:, label], scores[:, label]) for label in judged])) for scores in found
     )
+
+
+def without_each(features: Floats, labels: NDArray[np.bool_], groups: Sequence[str]) -> Floats:
+    """`separation` without a part of the groups, for each of up to `PARTS` parts: what its chance is told from."""
+    names = list(dict.fromkeys(groups))
+    part = np.asarray([names.index(group) % min(PARTS, len(names)) for group in groups])
+    kept = [part != number for number in np.unique(part)]
+    return np.asarray([separation(features[k], labels[k], np.asarray(groups)[k].tolist()) for k in kept])
+
+
+def standard_error(first: Floats, second: Floats) -> float:
+    """Standard error of the difference of two separations, by the jackknife: from those `without_each` part of the
+    same groups.
+
+    inf where parts are too few, or what is left of the groups without one of them cannot be judged.
+    """
+    differences = first - second
+    parts = len(differences)
+    if parts < FEWEST_PARTS or not np.isfinite(differences).all():
+        return float("inf")
+    return float(np.sqrt((parts - 1) * differences.var()))
 
 
 def _held_out(features: Floats, targets: Floats, part: NDArray[np.int64], ridge: float) -> Floats:

@@ -15,8 +15,16 @@ import pytest
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.evaluation import extractor_ranking
-from tal_cli.evaluation.extractor_ranking import MOST_EXCERPTS, choose_excerpts, labels_at, rank, rows_at
-from tal_cli.evaluation.probe import separation
+from tal_cli.evaluation.extractor_ranking import (
+    MOST_EXCERPTS,
+    Ranking,
+    Standing,
+    choose_excerpts,
+    labels_at,
+    rank,
+    rows_at,
+)
+from tal_cli.evaluation.probe import separation, standard_error, without_each
 from tal_cli.extractors.backbones import create_backbone
 from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.extraction import excerpt
@@ -36,6 +44,26 @@ def test_what_tells_labels_apart_in_other_videos_counts() -> None:
     assert best > 0.9 and worst < 0.5 and slow < 0.5
     both = separation(np.hstack([good, good]), labels, groups)
     assert both == pytest.approx(best, abs=0.02)
+
+
+def test_a_lead_counts_where_chance_cannot_explain_it() -> None:
+    """Halves of the same features come out in some order; features that tell nothing are behind for certain."""
+    rng = np.random.default_rng(1)
+    groups = [f"v{number // 30}" for number in range(240)]
+    labels = np.repeat(rng.random((48, 2)) < 0.3, 5, axis=0)
+    noisy = labels @ rng.standard_normal((2, 40)) + 3 * rng.standard_normal((240, 40))
+    features = {"left": noisy[:, :20], "right": noisy[:, 20:], "noise": rng.standard_normal((240, 20))}
+    scores = {name: separation(each, labels, groups) for name, each in features.items()}
+    parts = {name: without_each(each, labels, groups) for name, each in features.items()}
+    order = sorted(features, key=lambda name: -scores[name])
+    standings = tuple(
+        Standing(name, None, 1.0, score=scores[name], error=standard_error(parts[order[0]], parts[name]))  # type: ignore[arg-type]
+        for name in order
+    )
+    assert order[2] == "noise" and scores["left"] != scores["right"]
+    assert {each.extractor for each in Ranking(standings, (), 0, (), {}, ()).tied} == {"left", "right"}
+    few = np.asarray(groups) < "v2"
+    assert standard_error(*(without_each(features[n][few], labels[few], groups[:60]) for n in order[:2])) == math.inf
 
 
 def test_labels_of_one_video_cannot_be_judged() -> None:
@@ -116,6 +144,7 @@ def test_the_slowest_extractors_leave_time_for_the_others(clips: Path, clock: li
     loads = {name: partial(Slow, clock, seconds) for name, seconds in takes.items()}
     ranking = rank(hops(*videos), videos, loads, 60)
     assert {each.extractor for each in ranking.standings} == {"a", "c"} and "b" in ranking.too_slow
+    assert {each.extractor for each in ranking.tied} == {"a", "c"}, "they have the same features"
 
 
 def test_videos_that_cannot_be_read_are_told(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +169,7 @@ def test_excerpts_of_many_videos_are_chosen_soon() -> None:
 
 
 def test_the_command_ranks_installed_extractors(
-    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_annotations(hops("first", "second"), tmp_path / "labels.json")
     ask = ["extractors", "rank", str(tmp_path / "labels.json"), str(clips / "first.mp4"), str(clips / "second.mp4")]
@@ -148,5 +177,11 @@ def test_the_command_ranks_installed_extractors(
     printed = capsys.readouterr()
     (row,) = json.loads(printed.out)["extractors"]
     assert row["extractor"] == "tiny" and 0 <= row["score"] <= 1 and row["speed"] > 0
-    assert "compared on" in printed.err and "2 videos" in printed.err
+    assert "compared on" in printed.err and "2 videos" in printed.err and "cannot tell" not in printed.err
+    with monkeypatch.context() as patch:
+        patch.setattr("tal_cli.extractors.catalog.find", lambda name: None)
+        patch.setattr("tal_cli.extractors.backbones.create_backbone", lambda name: create_backbone("tiny"))
+        assert app.run([*ask, "-x", "one", "-x", "two"]) == 0
+    printed = capsys.readouterr()
+    assert "cannot tell which suits best: one, two" in printed.err and "0.000 ± -" in printed.out
     assert app.run([*ask[:3], str(clips / "notes.txt")]) == 3
