@@ -182,9 +182,15 @@ def _end(job: Job) -> None:
                 process.terminate()
 
 
+def unfinished(run: Path) -> Path:
+    """A file that is there as long as a run folder's training is under way, and after it was cancelled or failed."""
+    return run.with_name(f"{run.name}.unfinished")
+
+
 def newest_run(folder: Path) -> Path | None:
-    """The newest run folder of `tal train` in `runs`, if there is one."""
+    """The newest run folder of `tal train` in `runs` whose training was not broken off, if there is one."""
     found = [path.parent for path in (folder / "runs").glob("*/model.safetensors")]
+    found = [run for run in found if not unfinished(run).exists()]
     return max(found, key=lambda path: (path / "model.safetensors").stat().st_mtime, default=None)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.datasets.annotations import touches
-from tal_cli.extractors.errors import UsageError
-from tal_cli.labelling.jobs import Job, newest_run, result_file
+from tal_cli.extractors.errors import TalError, UsageError
+from tal_cli.labelling.jobs import Job, newest_run, result_file, unfinished
 from tal_cli.labelling.library import Video
 from tal_cli.labelling.next_up import Item, unreviewed
 from tal_cli.labelling.project.document import Annotation, Document, Json, completed
@@ -159,14 +159,19 @@ class ModelWork:
         found["train"]["commands"] = [shlex.join(("tal", *command)) for command in self.training_commands()]
         found["train"]["folder"] = str(self._session.folder.absolute())
         found["suggest"] |= {"model": None if model is None else str(model), "videos": len(self.unreviewed_videos())}
+        found["suggest"]["labels"] = [] if model is None else labels_of(self._session.folder, str(model))
         return found
 
     def _run_all(self, job: Job, commands: list[list[str]]) -> None:
         self._session.store.save()
+        mark = unfinished(self._session.folder / commands[-1][-1])
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
         for number, command in enumerate(commands):
             job.part = number, len(commands)
             self._session.jobs.report(job, *job.part)
             self._session.jobs.run_command(job, command)
+        mark.unlink()
         self._rank(job, commands[-1][-1])
 
     def _rank(self, job: Job, model: str) -> None:
@@ -212,3 +217,14 @@ class ModelWork:
                 self._session.events.tell({"event": "proxy", "video": video.id})
 
         return work
+
+
+def labels_of(folder: Path, model: str) -> list[str]:
+    """The labels that a model finds, where it is on this machine. folder: to which its path is relative."""
+    from tal_cli.models.store.zoo import resolve_model
+
+    place = folder / model
+    try:
+        return ((place if place.is_dir() else resolve_model(model)) / "labels.txt").read_text("utf-8").splitlines()
+    except (TalError, OSError):
+        return []

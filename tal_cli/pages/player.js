@@ -7,6 +7,7 @@ const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 8, 16];
 const REMEMBERED = 400; // presented frames
 const PROMPT = 25; // ms after a key up to which the frame that the player holds is the one of the key
 const TRIES = 3;
+const OVERDUE = 0.2; // frames after which the next one counts as on screen, though its callback has not come
 const STOPPING = 0.06; // seconds that a player takes to pause
 const PATIENCE = 400; // ms to wait for a presented frame after a seek
 
@@ -15,7 +16,8 @@ export const hasCallback = "requestVideoFrameCallback" in HTMLVideoElement.proto
 // element: of the video. stills: decoded frames around the one on screen, as neighbours.js has them; or null.
 // onFrame: called with a frame and how it came on screen ("play", "step" or "jump"); onChange: when anything else
 // changes; say: tells the person what is wrong.
-export function makePlayer(element, { stills = null, onFrame = () => {}, onChange = () => {}, say = () => {} }) {
+// onInexact: called if the browser turns out not to tell the frame on screen at any moment.
+export function makePlayer(element, { stills = null, onFrame = () => {}, onChange = () => {}, onInexact = () => {}, say = () => {} }) {
   let presented = 0; // the frame that the element shows
   let seek = null; // { frame, how, tries, isSeeked, begun, resolve }
   let aim = 0; // the element's time that a seek asked for
@@ -60,8 +62,11 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
       if (place < 0) frame = now ?? presented;
       else if (place < log.length - 1) frame = log[place].frame;
       else {
+        const last = log[place].frame;
+        const begun = frames.edges[last], wide = frames.edges[last + 1] - begun;
         const since = ((moment - log[place].moment) / 1000) * player.speed;
-        frame = Math.min(frames.at(frames.edges[log[place].frame] + since + 1e-6), now ?? log[place].frame);
+        if (now !== null) frame = Math.min(frames.at(begun + since + 1e-6), now);
+        else frame = frames.clamp(since > (1 + OVERDUE) * wide ? last + 1 : last);
       }
     }
     return early ? frames.at(Math.max(0, frames.edges[frame] - (early / 1000) * player.speed + 1e-6)) : frame;
@@ -88,6 +93,7 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
     if (time === null) return;
     isTold = Math.abs(time - mediaTime) < 1e-3;
     doubts -= 1;
+    if (doubts === 0 && !isTold) onInexact();
   }
 
   // ---- frames as they come

@@ -46,18 +46,18 @@ class Outbox {
   }
 
   // Begin with what an earlier page could not send.
-  open(project) {
+  open(project, answered) {
     this.key = `tal label ${project.file} ${project.videos.map((video) => video.id).join("").slice(0, 60)}`;
     this.revision = project.revision;
     const left = JSON.parse(localStorage.getItem(this.key) || "[]");
     if (left.length) say(`${left.length} changes of an earlier page are sent now`);
-    this.waiting.push(...left);
+    this.waiting.push(...left.map((item) => ({ ...item, answered })));
     this.run();
   }
 
   // answered: called with the answer, or an error that the server gave.
-  add(video, ops, { quiet = false, answered = () => {} } = {}) {
-    const item = { video, ops, quiet, request: newId(), client };
+  add(video, ops, { quiet = false, answered }) {
+    const item = { video, ops, quiet, request: newId(), client, revision: this.revision };
     this.waiting.push({ ...item, answered });
     this.keep();
     this.run();
@@ -88,9 +88,9 @@ class Outbox {
     while (this.waiting.length) {
       const { answered, ...item } = this.waiting[0];
       try {
-        const answer = await post("/api/changes", { revision: this.revision, ...item });
+        const answer = await post("/api/changes", item);
         this.done(answer);
-        (answered || (() => {}))(answer, null);
+        answered(answer, null, item);
       } catch (error) {
         const isRejected = error instanceof ServerError && [400, 404, 409, 413].includes(error.status);
         if (!isRejected) {
@@ -99,7 +99,7 @@ class Outbox {
           continue;
         }
         this.done({});
-        (answered || (() => {}))(null, error, item);
+        answered(null, error, item);
       }
     }
   }

@@ -96,10 +96,9 @@ export function nextEdge(by) {
 // ---- edges
 
 // The start (end) of the selected segment becomes the frame shown.
-export function setEdge(which) {
+export function setEdge(which, frame = player.shown) {
   const item = needed();
   if (!item) return;
-  const frame = player.shown;
   const { edges } = state.frames;
   if (item.kind === "point") {
     change([{ op: "update", id: item.id, segment: [edges[frame], edges[frame]] }]);
@@ -178,11 +177,10 @@ export function letEdgeGo() {
 
 // ---- segments
 
-export function split() {
+export function split(frame = player.shown) {
   const item = needed();
   if (!item) return;
   const [first, last] = [state.frames.first(item.segment), state.frames.last(item.segment)];
-  const frame = player.shown;
   if (item.kind === "point" || isPending(item) || frame <= first || frame > last) {
     say("go to a frame inside the segment, after its first one", "error");
     return;
@@ -257,6 +255,7 @@ export async function undo(which) {
     const answer = await post(`/api/${which}`, { video: state.video.id, client: outbox.client });
     outbox.revision = Math.max(outbox.revision, answer.revision);
     take(answer.edits);
+    if (answer.step) state.depth += which === "undo" ? -1 : 1;
     say(answer.step ? `${which === "undo" ? "undone" : "redone"}: ${answer.step}` : `nothing to ${which}`);
     if (answer.edits.some((edit) => edit.what === "labels" || edit.what === "subjects")) readProject();
   } catch (error) {

@@ -4,20 +4,24 @@ import { outbox } from "./api.js";
 import { find, make, say } from "./dom.js";
 import { frameOf } from "./frames.js";
 import { clash, COMMANDS, keyName, keysOf } from "./keys.js";
-import { change, chosen, labelOf, reload, state } from "./state.js";
+import { answered, change, chosen, labelOf, reload, state } from "./state.js";
 import { saveSettings } from "./settings.js";
 
-// A dialog with a heading, contents and buttons; resolves with the value of the button, or null.
-export function open(heading, contents, buttons = [["Close", "close"]]) {
+// A dialog with a heading, contents and buttons; resolves with the value of the button, or null. check: says, or promises
+// to say, what is wrong with what was entered: then the main button keeps the dialog open.
+export function open(heading, contents, buttons = [["Close", "close"]], check = null) {
   return new Promise((resolve) => {
     const dialog = make("dialog", { "aria-label": heading });
-    const done = (value) => {
+    const problem = make("p", { class: "problem", role: "status", hidden: !check });
+    const done = async (value, isMain) => {
+      problem.textContent = (check && isMain && (await check())) || "";
+      if (problem.textContent) return;
       dialog.remove();
       resolve(value);
       find("#video").focus?.();
     };
-    const row = make("div", { class: "buttons" }, buttons.map(([name, value, isMain]) => make("button", { type: "button", class: isMain ? "main" : "", onclick: () => done(value) }, name)));
-    dialog.append(make("h2", {}, heading), ...[contents].flat(), row);
+    const row = make("div", { class: "buttons" }, buttons.map(([name, value, isMain]) => make("button", { type: "button", class: isMain ? "main" : "", onclick: () => done(value, isMain) }, name)));
+    dialog.append(make("h2", {}, heading), ...[contents].flat(), problem, row);
     dialog.addEventListener("cancel", (event) => { event.preventDefault(); done(null); });
     document.body.append(dialog);
     dialog.showModal();
@@ -72,6 +76,7 @@ export function showKeys() {
 
 // ---- the form of a segment
 
+const USUAL = { comment: "", modifiers: [] };
 const sameList = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 export async function showForm() {
@@ -90,32 +95,31 @@ export async function showForm() {
   const comment = make("input", { value: item.comment || "" });
   const start = make("input", { value: `f${frames.first(item.segment)}` });
   const end = make("input", { value: `f${frames.last(item.segment)}` });
-  const sets = modifierInputs(labelOf(item.label)?.modifiers || [], item.modifiers || []);
-  const problem = make("p", { class: "problem", role: "status" });
-  let keep = null;
+  const modifiers = make("div");
+  let sets = [];
+  label.onchange = () => {
+    sets = modifierInputs(labelOf(label.value)?.modifiers || [], label.value === item.label ? item.modifiers || [] : []);
+    modifiers.replaceChildren(...sets.map(({ name, input }) => field(name, input)));
+  };
+  label.onchange();
   const form = make("form", { onsubmit: (event) => {
     event.preventDefault();
-    keep = read();
-    if (keep) find("dialog[open] .buttons .main").click();
-  } }, field("Label", label), field("Subject", subject), ...sets.map(({ name, input }) => field(name, input)), field("Comment", comment),
-  field("First frame", start), item.kind === "point" ? "" : field("Last frame", end), problem, make("button", { class: "unseen", tabindex: "-1", "aria-hidden": "true" }));
-  function read() {
+    find("dialog[open] .buttons .main").click();
+  } }, field("Label", label), field("Subject", subject), modifiers, field("Comment", comment),
+  field("First frame", start), item.kind === "point" ? "" : field("Last frame", end), make("button", { class: "unseen", tabindex: "-1", "aria-hidden": "true" }));
+  let keep = {};
+  function check() {
     const first = frameOf(start.value, frames);
     const last = item.kind === "point" ? first : frameOf(end.value, frames);
-    if (first === null || last === null || last < first) {
-      problem.textContent = "times are 1:02.5, 62.5 or f1550, within the video, the first before the last";
-      return null;
-    }
+    if (first === null || last === null || last < first) return "times are 1:02.5, 62.5 or f1550, within the video, the first before the last";
     const segment = [frames.edges[first], item.kind === "point" ? frames.edges[first] : frames.edges[last + 1]];
     const wanted = { label: label.value, subject: subject.value || null, comment: comment.value, segment, modifiers: sets.map(({ value }) => value()) };
-    if (!sets.length) delete wanted.modifiers;
-    return Object.fromEntries(Object.entries(wanted).filter(([name, value]) => !sameList(value, item[name] ?? (name === "comment" ? "" : null))));
+    if (!sets.length && label.value === item.label) delete wanted.modifiers;
+    keep = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => !sameList(value, item[name] ?? USUAL[name] ?? null)));
+    return "";
   }
-  const answer = await open(`${item.kind === "point" ? "Point" : "Segment"}: ${item.label}`, form, [["Keep", true, true], ["Cancel", null]]);
-  if (!answer) return;
-  keep = keep || read();
-  if (keep && Object.keys(keep).length) change([{ op: "update", id: item.id, ...keep }]);
-  else if (!keep) say("not changed: the times were not within the video", "error");
+  const answer = await open(`${item.kind === "point" ? "Point" : "Segment"}: ${item.label}`, form, [["Keep", true, true], ["Cancel", null]], check);
+  if (answer && Object.keys(keep).length) change([{ op: "update", id: item.id, ...keep }]);
 }
 
 // Inputs for the sets of modifiers: one of several values, several of them, or a number.
@@ -140,13 +144,9 @@ export async function showConflict(error, { video, ops }) {
   const lines = newer.map((thing) => make("p", {}, thing.after || thing.what === "annotation" ? `There: ${times(thing.after)}` : `There: ${thing.what} changed`));
   const mine = ops.map((op) => make("p", {}, `Here: ${op.op}${op.segment ? ` to ${op.segment.map((time) => time.toFixed(3)).join(" – ")} s` : ""}${op.label ? ` ${op.label}` : ""}`));
   const keep = await open("Another window has changed the same thing", [...lines, ...mine], [["Keep mine", "mine"], ["Keep theirs", "theirs", true]]);
-  if (keep === "mine") {
-    outbox.revision = Math.max(outbox.revision, revision);
-    outbox.add(video, ops, { answered: () => reload() });
-  } else {
-    outbox.revision = Math.max(outbox.revision, revision);
-    reload();
-  }
+  outbox.revision = Math.max(outbox.revision, revision);
+  if (keep === "mine") outbox.add(video, ops, { answered });
+  reload();
 }
 
 export async function showForeign(difference, settle) {

@@ -3,7 +3,7 @@
 import { say } from "./dom.js";
 import * as commands from "./commands.js";
 import { timeline } from "./lanes.js";
-import { letGo, otherKey, press, release } from "./record.js";
+import { frameOfEvent, letGo, otherKey, press, release } from "./record.js";
 import { markAll, paint } from "./review.js";
 import { setting, state } from "./state.js";
 import { player } from "./video.js";
@@ -31,17 +31,17 @@ export const COMMANDS = {
   previousEdge: { name: "previous edge of any segment", keys: ["Shift+ArrowUp"], run: () => commands.nextEdge(-1) },
   first: { name: "first frame of the segment, or of the video", keys: ["Home"], run: commands.firstFrame },
   last: { name: "last frame of the segment, or of the video", keys: ["End"], run: commands.lastFrame },
-  setStart: { name: "the segment starts with the frame shown", keys: ["Shift+Home"], run: () => commands.setEdge("start") },
-  setEnd: { name: "the segment ends with the frame shown", keys: ["Shift+End"], run: () => commands.setEdge("end") },
+  setStart: { name: "the segment starts with the frame shown", keys: ["Shift+Home"], run: (event) => commands.setEdge("start", frameOfEvent(event)) },
+  setEnd: { name: "the segment ends with the frame shown", keys: ["Shift+End"], run: (event) => commands.setEdge("end", frameOfEvent(event)) },
   enter: { name: "accept a suggestion; hold the start, the end, let go", keys: ["Enter"], run: commands.enter },
   backspace: { name: "reject a suggestion; delete", keys: ["Backspace"], run: commands.backspace },
   remove: { name: "delete the selection", keys: ["Delete"], run: commands.remove },
   loop: { name: "play the segment in a loop", keys: ["Shift+Space"], run: commands.loop },
-  split: { name: "cut the segment in two at the frame shown", keys: ["Mod+Enter"], run: commands.split },
+  split: { name: "cut the segment in two at the frame shown", keys: ["Mod+Enter"], run: (event) => commands.split(frameOfEvent(event)) },
   form: { name: "form of the segment", keys: ["F4"] },
   labels: { name: "edit labels and subjects", keys: ["F2"] },
-  reviewed: { name: "from here on reviewed, until pressed again", keys: ["F8"], run: () => paint() },
-  wiped: { name: "from here on not reviewed, until pressed again", keys: ["Mod+F8"], run: () => paint("remove") },
+  reviewed: { name: "from here on reviewed, until pressed again", keys: ["F8"], run: (event) => paint("add", frameOfEvent(event)) },
+  wiped: { name: "from here on not reviewed, until pressed again", keys: ["Mod+F8"], run: (event) => paint("remove", frameOfEvent(event)) },
   allReviewed: { name: "the whole video is reviewed", keys: ["Shift+F8"], run: () => ask("Is all of this video settled?", markAll) },
   nextItem: { name: "look at next: the next one", keys: ["F9"] },
   previousItem: { name: "look at next: the one before", keys: ["Shift+F9"] },
@@ -116,7 +116,7 @@ function down(event) {
     const repeats = ["back", "forward", "bigBack", "bigForward", "farBack", "farForward", "next", "previous", "extend", "extendBack", "zoomIn", "zoomOut", "undo", "redo"];
     if (event.repeat && !repeats.includes(id)) return;
     if (!state.frames && !["toggle", "help", "labels", "nextVideo", "previousVideo"].includes(id)) say("the frames of this video are not known yet");
-    else COMMANDS[id].run();
+    else COMMANDS[id].run(event);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { make } from "./dom.js";
 import { open } from "./dialogs.js";
-import { change, readProject, state } from "./state.js";
+import { answered, change, state } from "./state.js";
 
 const COLOURS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000"];
 const PLAIN = new Set(["number", "external"]);  // kinds of modifier sets without a list of values
@@ -22,7 +22,6 @@ function setsOf(text) {
 
 export async function showLabels() {
   const body = make("tbody");
-  const problem = make("p", { class: "problem", role: "status" });
   const rows = [];
   function add(label, isNew = false) {
     const row = {
@@ -60,8 +59,12 @@ export async function showLabels() {
   const contents = [make("table", {}, make("thead", {}, make("tr", {}, head)), body),
     make("button", { type: "button", onclick: () => add({ name: "" }, true) }, "Add a label"),
     make("p", {}, "The name of another label merges the two. Labels of one group end one another."),
-    make("label", { class: "field" }, make("span", {}, "Subjects"), subjects), problem];
-  if (!(await open("Labels and subjects", contents, [["Keep", true, true], ["Cancel", null]]))) return;
+    make("label", { class: "field" }, make("span", {}, "Subjects"), subjects)];
+  await open("Labels and subjects", contents, [["Keep", true, true], ["Cancel", null]], () => keep(rows, subjects.value));
+}
+
+// What the server says against the labels and subjects, or nothing.
+function keep(rows, subjects) {
   const rename = {}, labels = [];
   for (const row of rows) {
     const name = row.name.value.trim();
@@ -70,9 +73,13 @@ export async function showLabels() {
     if (labels.some((label) => label.name === name)) continue; // merged
     labels.push({ ...row.extra, name, kind: row.kind.value, key: row.key.value, color: row.color.value, pattern: row.pattern.value, group: row.group.value.trim(), modifiers: setsOf(row.modifiers.value) });
   }
-  const wanted = subjects.value.split(",").map((name) => name.trim()).filter(Boolean);
+  const wanted = subjects.split(",").map((name) => name.trim()).filter(Boolean);
   const ops = [{ op: "labels", labels, rename }];
   if (wanted.join() !== state.project.subjects.join()) ops.push({ op: "subjects", subjects: wanted });
-  change(ops);
-  setTimeout(readProject, 300);
+  return new Promise((resolve) => {
+    change(ops, { told: (answer, error, item) => {
+      if (answer || error.content.newer) answered(answer, error, item);
+      resolve(answer || error.content.newer ? "" : error.message);
+    } });
+  });
 }

@@ -4,7 +4,7 @@ import { begin, get, listen, outbox, post } from "./api.js";
 import { find, make, say } from "./dom.js";
 import { Frames } from "./frames.js";
 import { ask, open, openBouts, showConflict, showExport, showForeign, showForm, showKeys } from "./dialogs.js";
-import { makeProxy, receiveJob, showSuggest, showTrain } from "./jobs.js";
+import { goingOn, makeProxy, readJobs, receiveJob, showSuggest, showTrain } from "./jobs.js";
 import { askWith, COMMANDS, listenToKeys } from "./keys.js";
 import { setWave, timeline, viewWith } from "./lanes.js";
 import { showLabels } from "./labels.js";
@@ -17,8 +17,8 @@ import { formWith, hideMenu, listenToPointer } from "./pointer.js";
 import { dropAll, endAll, restoreOpen } from "./record.js";
 import { flush, forget, seen, stopPainting } from "./review.js";
 import { listenToTheme, showSettings } from "./settings.js";
-import { changed, follow, onConflict, readProject, receive, reload, select, state } from "./state.js";
-import { player } from "./video.js";
+import { answered, changed, follow, onConflict, readProject, receive, reload, select, state } from "./state.js";
+import { player, sayInexact } from "./video.js";
 
 const FIRST_VIEW = 60; // seconds
 const WAVE_REST = 250; // ms
@@ -37,6 +37,7 @@ async function openVideo(id) {
   state.annotations = new Map();
   state.suggestions = new Map();
   state.reviewed = [];
+  state.depth = 0;
   select([]);
   player.setSpeed(1);
   setWave(null);
@@ -134,7 +135,8 @@ function offerProxy() {
     playMeanwhile();
     return;
   }
-  if (video.error) offer(`The browser does not play this video (${video.error.message || "unknown format"}). Labels on a copy belong to the original: it has the same frames at the same times.`);
+  const isForeign = facts.known && !facts.playable && !video.canPlayType(facts.kind);
+  if (video.error || isForeign) offer(`The browser does not play this video (${video.error?.message || "unknown format"}). Labels on a copy belong to the original: it has the same frames at the same times.`);
   else if (facts.slow_steps) offer("This video has few key frames: steps back are slow. A copy with more of them makes them quick; labels belong to the original all the same.");
 }
 video.addEventListener("error", () => state.video && offerProxy());
@@ -168,6 +170,8 @@ async function stop() {
 }
 
 async function finish() {
+  const jobs = goingOn();
+  if (jobs && !(await open(`${jobs}: this is still under way, and Finish ends it`, [], [["Finish all the same", true], ["Stay", null, true]]))) return;
   if (!(await leaveVideo())) return;
   await outbox.run();
   try {
@@ -213,7 +217,7 @@ async function start() {
   listenToDivider();
   await begin();
   const project = await readProject();
-  outbox.open(project);
+  outbox.open(project, answered);
   outbox.listeners.push(changed);
   player.onFrame = (frame, how) => {
     state.frame = frame;
@@ -249,9 +253,10 @@ async function start() {
   const last = sessionStorage.getItem("tal label video");
   await openVideo(project.videos.find((one) => one.id === last)?.id || project.videos[0].id);
   if (project.foreign) showForeign(project.foreign, settle);
-  if (!hasCallback) say("this browser does not tell which frame is on screen: labels set while playing may be off by one frame", "error");
+  if (!hasCallback) sayInexact();
   follow(checkQueue);
   readQueue();
+  readJobs();
   document.documentElement.dataset.ready = "true";
 }
 
@@ -264,6 +269,7 @@ function readQueueSoon() {
 async function hear(event) {
   if (!state.project) return;
   receive(event);
+  if (event.event === "reload") readJobs().catch(() => {});
   if (event.event === "job") receiveJob(event.job);
   else if (event.event === "foreign") showForeign(event.difference, settle);
   else if (event.event === "indexing" && event.video === state.video?.id) showCounting(event.share);

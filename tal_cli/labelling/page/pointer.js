@@ -154,7 +154,7 @@ const ENTRIES = [
   ["Reject / delete", "Backspace", commands.backspace],
   ["Start at the frame shown", "Shift+Home", () => commands.setEdge("start")],
   ["End at the frame shown", "Shift+End", () => commands.setEdge("end")],
-  ["Cut in two here", "Ctrl+Enter", commands.split],
+  ["Cut in two here", "Ctrl+Enter", () => commands.split()],
   ["Play in a loop", "Shift+Space", commands.loop],
 ];
 let openForm = () => {};

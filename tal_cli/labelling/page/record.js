@@ -38,8 +38,8 @@ export function press(label, event) {
     return;
   }
   if (player.paused && relabel(label)) return;
-  const bout = { id: newId(), label: label.name, subject: state.subject, first: frame };
   endGroup(label, frame);
+  const bout = { id: newId(), label: label.name, subject: state.subject, first: frame, depth: state.depth };
   state.open.set(key, bout);
   held.set(event.code, { key, bout, moment });
   keepOpen();
@@ -61,11 +61,8 @@ export function release(event) {
 }
 
 // The window loses the focus: what is held ends here, as its release may never be told.
-export function letGo() {
-  for (const [code, press] of held) {
-    held.delete(code);
-    if (state.open.get(press.key) === press.bout && performance.now() - press.moment >= HOLD) end(press.key, player.shown);
-  }
+export function letGo({ timeStamp }) {
+  for (const code of held.keys()) release({ code, timeStamp });
 }
 
 // End a bout with a frame, which is its last one.
@@ -108,13 +105,12 @@ export function dropBout(key) {
   state.open.delete(key);
   keepOpen();
 }
-// The bout that began last, for undo.
+// For undo: the bout that began last, if nothing was changed since; returns its label.
 export function dropLast() {
-  const key = [...state.open.keys()].pop();
-  if (key === undefined) return null;
-  const { label } = state.open.get(key);
+  const [key, bout] = [...state.open].pop() ?? [];
+  if (!bout || bout.depth < state.depth) return null;
   dropBout(key);
-  return label;
+  return bout.label;
 }
 export function endAll(frame) {
   for (const key of [...state.open.keys()]) end(key, frame);
@@ -133,5 +129,6 @@ function keepOpen() {
   } catch { /* without it, only a reload costs them */ }
 }
 export function restoreOpen() {
-  state.open = new Map(JSON.parse(sessionStorage.getItem(keptName()) || "[]"));
+  const kept = JSON.parse(sessionStorage.getItem(keptName()) || "[]");
+  state.open = new Map(kept.map(([key, bout]) => [key, { ...bout, depth: 0 }]));
 }

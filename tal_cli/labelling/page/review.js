@@ -57,15 +57,15 @@ export function toggleRecording() {
   changed();
 }
 
-// F8: from here on reviewed, until pressed again; or, with "remove", not reviewed.
-export function paint(how = "add") {
+// From a frame on reviewed, until called again; or, with "remove" instead of "add", not reviewed.
+export function paint(how, frame) {
   if (!state.frames) return;
   const word = how === "add" ? "reviewed" : "not reviewed";
   if (painted === null) {
-    painted = player.shown;
+    painted = frame;
     say(`${word} from frame ${painted} on, until the key is pressed again`);
   } else {
-    const [first, last] = [Math.min(painted, player.shown), Math.max(painted, player.shown)];
+    const [first, last] = [Math.min(painted, frame), Math.max(painted, frame)];
     flush();
     run = null; // what was stepped through meanwhile is not marked again
     change([{ op: "reviewed", [how]: [state.frames.edges[first], state.frames.edges[last + 1]] }]);

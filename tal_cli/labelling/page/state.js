@@ -15,7 +15,8 @@ export const state = {
   subject: null,
   recording: true,
   frame: 0, // on screen
-  open: new Map(), // bouts that have begun: key -> { id, label, subject, first }
+  open: new Map(), // bouts that have begun: key -> { id, label, subject, first, depth }
+  depth: 0, // changes that undo would take back one by one, since the video was opened
 };
 
 const followers = new Set();
@@ -85,20 +86,31 @@ export function take(edits) {
 }
 
 // Ask for changes: they are shown at once, and then as the server made them.
-export function change(ops, { quiet = false } = {}) {
-  const video = state.video;
+export function change(ops, { quiet = false, told = answered } = {}) {
+  const { video } = state;
   for (const op of ops) show(op);
   segmentsChanged();
+  if (!quiet) state.depth += 1;
   outbox.add(video.id, ops, { quiet, answered: (answer, error, item) => {
-    if (answer) {
-      take(answer.edits);
-      if (answer.snapped) say("the times were moved to the edges of frames");
-    } else if (error.status === 409 && error.content.newer) followersOfConflicts.forEach((tell) => tell(error, item));
-    else {
-      say(error.message, "error");
-      if (state.video === video) reload();
-    }
+    if (error && !quiet && state.video === video) state.depth -= 1;
+    told(answer, error, item);
   } });
+}
+let isBehind = false; // another window changed something while a change of it waited for its answer
+// The server's answer to a change, or its error.
+export function answered(answer, error, item) {
+  if (answer) {
+    take(answer.edits);
+    if (answer.snapped) say("the times were moved to the edges of frames");
+    if (isBehind && !outbox.waiting.length) {
+      isBehind = false;
+      reload();
+    }
+  } else if (error.status === 409 && error.content.newer) followersOfConflicts.forEach((tell) => tell(error, item));
+  else {
+    say(error.message, "error");
+    if (state.video?.id === item.video) reload();
+  }
 }
 const followersOfConflicts = new Set();
 export const onConflict = (tell) => followersOfConflicts.add(tell);
@@ -145,7 +157,6 @@ export function without(ranges, [first, last]) {
 export async function readProject() {
   const project = await get("/api/project");
   state.project = project;
-  outbox.revision = Math.max(outbox.revision, project.revision);
   if (state.video) state.video = project.videos.find((video) => video.id === state.video.id) || state.video;
   changed();
   return project;
@@ -154,8 +165,11 @@ export async function readProject() {
 // Read the current video's annotations anew.
 export async function reload() {
   const video = state.video;
-  const contents = await get(`/api/videos/${video.id}`);
-  if (state.video?.id !== video.id) return;
+  let contents;
+  do {
+    contents = await get(`/api/videos/${video.id}`);
+    if (state.video?.id !== video.id) return;
+  } while (contents.revision < outbox.revision); // a change came meanwhile
   state.annotations = new Map(contents.annotations.map((item) => [item.id, item]));
   state.suggestions = new Map(contents.suggestions.map((item) => [item.id, item]));
   state.reviewed = contents.reviewed ?? [[0, contents.duration ?? video.duration ?? 0]];
@@ -170,7 +184,13 @@ export function receive(event) {
     state.isSilent = event.event === "silent";
     changed();
   }
-  if (event.event === "change" && event.client !== client) take(event.edits);
+  if (event.event === "change") {
+    outbox.revision = Math.max(outbox.revision, event.revision);
+    if (event.client !== client) {
+      take(event.edits);
+      isBehind ||= event.edits.some(({ id }) => outbox.concerns(id));
+    }
+  }
   else if (event.event === "reload" || event.event === "suggestions") {
     readProject();
     if (state.video) reload();

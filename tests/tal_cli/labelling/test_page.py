@@ -168,6 +168,21 @@ def test_undo_after_a_reload(page: LabelPage) -> None:
     assert [item[0] for item in frames_of(page)] == ["groom", "bite"]
 
 
+def test_undo_takes_back_the_newest_first(page: LabelPage) -> None:
+    page.press("g")
+    page.step(to=1)
+    page.press("b", "Control+z")  # the point, which came after the bout had begun
+    said = "document.querySelector('#said').textContent"
+    page.until(f"{said}.startsWith('undone: add bite')")
+    lit = page.page.locator("#labels [aria-pressed=true]")
+    assert lit.count() == 1 and frames_of(page) == []
+    page.press("Control+z")
+    assert lit.count() == 0
+    page.press("Control+Shift+z")
+    page.until(f"{said}.startsWith('redone: add bite')")
+    assert frames_of(page) == [("bite", 1, 1)]
+
+
 def test_suggestions_by_keys(page: LabelPage, folder: Path, tmp_path: Path) -> None:
     edges = page.client.edges(page.client.videos()["a25"])
     rows = [{"label": "groom", "segment": [edges[n], edges[n + 8]], "score": 0.3} for n in range(10, 90, 20)]
@@ -227,6 +242,33 @@ def test_two_windows_and_one_segment(page: LabelPage) -> None:
     page.page.context.set_offline(False)
     page.page.locator("dialog button", has_text="Keep mine").click(timeout=20_000)
     assert frames_of(page) == [("walk", 24, 30)]
+
+
+def test_what_another_window_did_is_seen_before_it_is_changed(page: LabelPage) -> None:
+    video = page.client.videos()["a25"]
+    edges = page.client.edges(video)
+    page.client.change(video, {"op": "add", "id": "x", "label": "groom", "segment": [edges[20], edges[31]]})
+    page.until("document.querySelector('#labels .count').textContent === '1'")
+    page.press("ArrowDown")
+    page.settled(20)
+    page.press("w")
+    page.client.change(video, {"op": "update", "id": "x", "segment": [edges[10], edges[31]]})
+    page.until("document.querySelector('#chosen').textContent.startsWith('walk, 0.40 ')")
+    page.step(to=21)
+    page.press("Shift+Home")
+    page.saved()
+    assert page.page.locator("dialog").count() == 0 and frames_of(page) == [("walk", 21, 30)]
+
+
+def test_labels_that_are_refused_can_be_mended(page: LabelPage) -> None:
+    page.press("F2")
+    keys = page.page.locator("dialog [aria-label=Key]")
+    keys.nth(1).fill("g")
+    page.page.locator("dialog button", has_text="Keep").click()
+    page.until("document.querySelector('dialog .problem')?.textContent.includes(\"'g' is given twice\")")
+    keys.nth(1).fill("w")
+    page.page.locator("dialog button", has_text="Keep").click()
+    page.until("document.querySelector('dialog') === null")
 
 
 def test_nothing_hostile_runs(page: LabelPage) -> None:

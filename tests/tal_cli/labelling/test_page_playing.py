@@ -26,7 +26,7 @@ const each = (now, { mediaTime, presentationTime }) => {
 };
 video.requestVideoFrameCallback(each);
 addEventListener("keydown", (event) => {
-  if (event.key !== "g") return;
+  if (event.key !== "g" && event.key !== "F8") return;
   const late = performance.now() - event.timeStamp;
   presses.push({ before: keysSeen.at(-1).number, after: numberShown(), moment: event.timeStamp, late });
 });
@@ -47,6 +47,7 @@ def on_screen(press: dict[str, Any], presented: list[list[float]]) -> range:
 
 
 @pytest.mark.parametrize("speed", [1, 0.25, 2])
+@pytest.mark.parametrize("browser", BROWSERS, indirect=True)
 def test_a_robot_labels_while_it_plays(browser: Any, tmp_path: Path, speed: float) -> None:
     rng, rate = random.Random(3), {1: 20, 0.25: 60, 2: 12}[speed]
     segments = 30 if speed == 1 else 8
@@ -67,7 +68,29 @@ def test_a_robot_labels_while_it_plays(browser: Any, tmp_path: Path, speed: floa
     assert len(made) == segments and len(presses) == 2 * segments
     edges = [frame for bout in made for frame in bout[1:]]
     seen = [on_screen(press, presented) for press in presses]
-    assert [edge for edge, frames in zip(edges, seen, strict=True) if edge not in frames] == []
+    if browser.browser_type.name == "firefox":  # its callbacks and its pixels are up to a frame apart, as the page says
+        seen = [range(frames.start - 1, frames.stop + 1) for frames in seen]
+    assert [(edge, frames) for edge, frames in zip(edges, seen, strict=True) if edge not in frames] == []
+
+
+def test_what_is_marked_while_it_plays(browser: Any, tmp_path: Path) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 120, fps=12, size=(352, 96), sound=None)
+    with labelling(tmp_path, home=tmp_path) as client:
+        page = LabelPage(browser, client)
+        page.page.evaluate(WATCH.replace("RATE", "12"))
+        page.page.locator("#recording").click()
+        page.play(until=1)
+        for _ in range(6):
+            page.press("F8")
+            page.page.wait_for_timeout(350)
+        page.press("Space")
+        presses, presented = page.page.evaluate("[presses, presented]")
+        page.saved()
+        marked = client.contents(client.videos()["v"])["reviewed"]
+        page.close()
+    edges = [round(12 * time) - place for part in marked for place, time in enumerate(part)]
+    seen = [on_screen(press, presented) for press in presses]
+    assert all(edge in frames for edge, frames in zip(edges, seen, strict=True)), (edges, seen)
 
 
 @pytest.mark.parametrize("browser", BROWSERS, indirect=True)
