@@ -7,6 +7,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from tal_cli.extractors.errors import TalError
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.labelling.frames import kept_path
 from tal_cli.labelling.next_up import Evidence, Item
@@ -15,7 +16,7 @@ from tal_cli.labelling.next_up import Evidence, Item
 def keep_evidence(file: Path, evidence: Evidence, done: set[str]) -> None:
     """Keep the ranking of an annotation file's videos, and which places are settled; without room, do not."""
     content = {**dataclasses.asdict(evidence), "done": sorted(done)}
-    with suppress(OSError):
+    with suppress(OSError, TalError):
         write_atomically(kept_path(file, "queue"), json.dumps(content).encode())
 
 

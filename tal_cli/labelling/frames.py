@@ -24,7 +24,9 @@ DIGITS = 6  # of seconds, as they are written
 PLAYED_CODECS = {"h264", "vp8", "vp9", "av1"}
 PLAYED_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 PLAYED_PIXELS = {"yuv420p", "yuvj420p", ""}
-LONG_GROUP = 120  # frames between key frames, from which on stepping back is slow
+# What is decoded for a step back that is just not slow: pixels of the frames between two key frames, and what a frame
+# takes besides, as pixels.
+SLOW, EACH = 50e6, 60e3
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class FrameTimes:
         """Whether browsers can be expected to play the file."""
         played = self.container in PLAYED_CONTAINERS and self.codec in PLAYED_CODECS
         return played and self.pixels in PLAYED_PIXELS
+
+    @property
+    def has_slow_steps(self) -> bool:
+        """Whether a step back may take more than 150 ms."""
+        return self.longest_group * (self.width * self.height + EACH) > SLOW
 
     def nearest_edge(self, time: float) -> int:
         """Index of the edge nearest to a time."""

@@ -123,6 +123,7 @@ class Jobs:
             Cancelled: the job was cancelled.
         """
         job.check()
+        job.doing = command[0]
         job.log.append("$ " + shlex.join(("tal", *command)))
         self.tell(job)
         job.process = subprocess.Popen(
@@ -142,7 +143,7 @@ class Jobs:
         for line in job.process.stdout:
             if told := PROGRESS.match(line):
                 place, count = job.part
-                job.doing, job.progress = told[2], (place + float(told[1])) / count
+                job.doing, job.progress = f"{command[0]}: {told[2]}", (place + float(told[1])) / count
             else:
                 job.log.append(line.rstrip("\n")[:500])
             self.tell(job)
@@ -188,10 +189,12 @@ def unfinished(run: Path) -> Path:
 
 
 def newest_run(folder: Path) -> Path | None:
-    """The newest run folder of `tal train` in `runs` whose training was not broken off, if there is one."""
+    """The newest run folder of `tal train` in `runs` whose training was not broken off, relative to `folder`; None if
+    there is none."""
     found = [path.parent for path in (folder / "runs").glob("*/model.safetensors")]
     found = [run for run in found if not unfinished(run).exists()]
-    return max(found, key=lambda path: (path / "model.safetensors").stat().st_mtime, default=None)
+    newest = max(found, key=lambda path: (path / "model.safetensors").stat().st_mtime, default=None)
+    return None if newest is None else newest.relative_to(folder)
 
 
 def result_file() -> Path:

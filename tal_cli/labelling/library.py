@@ -18,7 +18,7 @@ from tal_cli.extractors.errors import InputError, TalError
 from tal_cli.extractors.files.atomic import scratch_beside
 from tal_cli.extractors.video.info import regular_file
 from tal_cli.inputs import Source
-from tal_cli.labelling.frames import LONG_GROUP, FrameTimes, cache_folder, load_frame_times
+from tal_cli.labelling.frames import FrameTimes, cache_folder, load_frame_times
 from tal_cli.labelling.project.document import Json, identity_of
 from tal_cli.media.host import run_task
 
@@ -177,7 +177,7 @@ class Video:
             "offset": 0.0 if is_proxy else times.offset,
             "playable": is_proxy or times.is_playable,
             "kind": media_kind(times, is_proxy),
-            "slow_steps": not is_proxy and times.longest_group > LONG_GROUP,
+            "slow_steps": not is_proxy and times.has_slow_steps,
             "sound": times.sound,
             "grey": times.grey,
         }

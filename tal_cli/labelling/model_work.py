@@ -164,15 +164,17 @@ class ModelWork:
 
     def _run_all(self, job: Job, commands: list[list[str]]) -> None:
         self._session.store.save()
-        mark = unfinished(self._session.folder / commands[-1][-1])
-        mark.parent.mkdir(exist_ok=True)
-        mark.touch()
+        run = commands[-1][-1]
+        mark = unfinished(self._session.folder / run)
         for number, command in enumerate(commands):
             job.part = number, len(commands)
             self._session.jobs.report(job, *job.part)
+            if run in command:
+                mark.parent.mkdir(exist_ok=True)
+                mark.touch()
             self._session.jobs.run_command(job, command)
         mark.unlink()
-        self._rank(job, commands[-1][-1])
+        self._rank(job, run)
 
     def _rank(self, job: Job, model: str) -> None:
         """Let `tal suggest` rank what to look at next, where features are at hand; without it the queue goes on."""

@@ -79,6 +79,7 @@ class Session:
         self.library = Library(videos)
         self.jobs = Jobs(path.parent, events.tell)
         self.evidence, self.done = load_evidence(path)
+        self._ranking = threading.Lock()
         self.finished = threading.Event()
         for video in videos:
             self._enter(video)
@@ -128,16 +129,15 @@ class Session:
 
     def take(self, evidence: Evidence) -> None:
         """Rank the queue by what models say now."""
-        self.evidence = evidence
-        keep_evidence(self.file.path, evidence, self.done)
+        with self._ranking:
+            self.evidence = evidence
+            keep_evidence(self.file.path, evidence, self.done)
 
     def settle(self, item: str, is_done: bool) -> None:
         """Note whether an item of the queue is settled."""
-        if is_done:
-            self.done.add(item)
-        else:
-            self.done.discard(item)
-        keep_evidence(self.file.path, self.evidence, self.done)
+        with self._ranking:
+            (self.done.add if is_done else self.done.discard)(item)
+            keep_evidence(self.file.path, self.evidence, self.done)
 
     # ---- what the page is told
 

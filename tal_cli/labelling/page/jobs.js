@@ -7,6 +7,7 @@ import { open } from "./dialogs.js";
 const FEW = 5;
 const HEADINGS = { train: "Training", suggest: "Looking for suggestions", proxy: "Making a copy that the browser plays" };
 const BUTTONS = { train: ["Train", "Training"], suggest: ["Suggest", "Suggesting"] };
+const DONE = { train: "the model is trained", suggest: "the suggestions are there", proxy: "the copy is there" };
 const underWay = new Map(); // id -> job
 const followers = new Map(); // id of a job -> function
 const isUnderWay = (job) => job.state === "waiting" || job.state === "running";
@@ -15,8 +16,8 @@ const ofKind = (kind) => [...underWay.values()].find((job) => job.kind === kind)
 export function receiveJob(job) {
   note(job);
   followers.get(job.id)?.(job);
-  if (job.state === "failed") say(`${job.kind}: ${job.problem}`, "error");
-  if (job.state === "done") say(`${job.kind} is done`);
+  if (job.state === "failed") say(`${HEADINGS[job.kind]}: ${job.problem}`, "error");
+  if (job.state === "done") say(DONE[job.kind]);
 }
 // What is under way stands on its button.
 function note(job) {

@@ -19,7 +19,7 @@ export const COMMANDS = {
   farForward: { name: "10 seconds forward", keys: ["PageDown"], run: () => commands.far(setting("far")) },
   slower: { name: "slower", keys: ["-", "NumpadSubtract"], run: () => player.changeSpeed(-1) },
   faster: { name: "faster", keys: ["+", "=", "Shift++", "NumpadAdd"], run: () => player.changeSpeed(1) },
-  normal: { name: "speed ×1", keys: ["_", "Shift+_", "Shift+-", "Shift+NumpadSubtract", "Shift+NumpadAdd"], run: () => player.setSpeed(1) },
+  normal: { name: "speed ×1", keys: ["Shift+-", "Shift+NumpadSubtract", "Shift+NumpadAdd", "Shift+_", "_"], run: () => player.setSpeed(1) },
   subject: { name: "active subject, by place", keys: ["Shift+1 … 9"], fixed: true },
   nobody: { name: "no subject", keys: ["Shift+0"], fixed: true },
   next: { name: "next segment", keys: ["ArrowDown"], run: () => commands.nextSegment(1) },

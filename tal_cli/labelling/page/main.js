@@ -111,14 +111,26 @@ function nextVideo(by) {
 
 // ---- what the browser cannot play
 
-function notice(text, buttons = []) {
+// isAside: at the edge, where it hides little of the video.
+function notice(text, buttons = [], isAside = false) {
   const box = find("#notice");
+  box.classList.toggle("aside", isAside);
   box.hidden = !text;
   find("p", box).textContent = text;
   find(".buttons", box).replaceChildren(...buttons.map(([name, act]) => make("button", { type: "button", onclick: act }, name)));
 }
+const makeCopy = ["Make a copy", () => makeProxy(state.video.id)];
 function offer(text) {
-  notice(text, [["Make a copy", () => makeProxy(state.video.id)], ["Leave it", () => notice("")]]);
+  notice(text, [makeCopy, ["Leave it", () => notice("")]]);
+}
+// Not asked for again in this session, once it is left.
+const LEFT = "tal label slow steps";
+function offerQuickSteps() {
+  const leave = () => {
+    sessionStorage.setItem(LEFT, "left");
+    notice("");
+  };
+  if (!sessionStorage.getItem(LEFT)) notice("Few key frames: steps back are slow. A copy with more makes them quick; labels belong to the original.", [makeCopy, ["Leave it", leave]], true);
 }
 // A copy is being made: what there is of it already plays.
 async function playMeanwhile() {
@@ -137,7 +149,7 @@ function offerProxy() {
   }
   const isForeign = facts.known && !facts.playable && !video.canPlayType(facts.kind);
   if (video.error || isForeign) offer(`The browser does not play this video (${video.error?.message || "unknown format"}). Labels on a copy belong to the original: it has the same frames at the same times.`);
-  else if (facts.slow_steps) offer("This video has few key frames: steps back are slow. A copy with more of them makes them quick; labels belong to the original all the same.");
+  else if (facts.slow_steps) offerQuickSteps();
 }
 video.addEventListener("error", () => state.video && offerProxy());
 video.addEventListener("loadeddata", () => {

@@ -13,7 +13,9 @@ second.preload = "metadata"; // else gigabytes of large files are read ahead
 
 let source = ""; // address of the file
 let offset = 0; // the player's time of frame 0
-let store = new Map(); // frame -> ImageBitmap
+const store = new Map(); // frame -> OffscreenCanvas
+const spare = []; // canvases to use again
+let pixels = new Uint8ClampedArray(0); // of a frame at its full size
 let run = 0; // what is under way ends when this changes
 let timer = 0;
 export let shown = null; // the frame that is drawn over the player, if any
@@ -22,8 +24,7 @@ export let shown = null; // the frame that is drawn over the player, if any
 export function openStore(address) {
   rest();
   hideStill();
-  for (const picture of store.values()) picture.close();
-  store = new Map();
+  for (const place of store.keys()) drop(place);
   source = address;
   second.removeAttribute("src");
 }
@@ -46,52 +47,87 @@ async function fill(frame, frames, mine) {
     if (!second.getAttribute("src")) second.src = source;
     if (second.readyState < 2) await told("loadeddata");
     if (run !== mine) return;
-    const size = sizeOf();
-    const each = Math.max(1, Math.min(AROUND, Math.floor((MOST / (size.wide * size.high * 4) - 1) / 2)));
-    for (const [place, picture] of store) {
-      if (Math.abs(place - frame) <= each) continue;
-      picture.close();
-      store.delete(place);
-    }
+    const by = reduction();
+    const bytes = (second.videoWidth * second.videoHeight * 4) / by ** 2;
+    const each = Math.max(1, Math.min(AROUND, Math.floor((MOST / bytes - 1) / 2)));
+    for (const place of store.keys()) if (Math.abs(place - frame) > each) drop(place);
     for (let away = 0; away <= each; away += 1) {
       for (const place of away ? [frame - away, frame + away] : [frame]) {
         if (place < 0 || place >= frames.count || store.has(place)) continue;
         second.currentTime = frames.middle(place) + offset;
         await told("seeked");
         if (run !== mine) return;
-        await keep(frames, size, mine);
+        await keep(frames, by, mine);
       }
     }
   } catch { /* a browser that does not: steps wait for the player */ }
 }
 const told = (name) => new Promise((resolve, reject) => {
-  second.addEventListener(name, resolve, { once: true });
-  second.addEventListener("error", reject, { once: true });
+  const both = new AbortController();
+  const settle = (act) => [(event) => { both.abort(); act(event); }, { signal: both.signal }];
+  second.addEventListener(name, ...settle(resolve));
+  second.addEventListener("error", ...settle(reject));
 });
-
-// As large as it is on the screen, and no larger than the video.
-function sizeOf() {
-  const { clientWidth, clientHeight } = canvas.parentElement;
-  const scale = Math.min(1, (Math.max(clientWidth / second.videoWidth, clientHeight / second.videoHeight) || 1) * (window.devicePixelRatio || 1));
-  return { wide: Math.max(1, Math.round(second.videoWidth * scale)), high: Math.max(1, Math.round(second.videoHeight * scale)) };
+function drop(place) {
+  spare.push(store.get(place));
+  store.delete(place);
 }
 
-// Which frame it is the second player's own time stamp says.
-async function keep(frames, { wide, high }, mine) {
+// How many pixels of the video one on the screen has, each way.
+function reduction() {
+  const { clientWidth, clientHeight } = canvas.parentElement;
+  const ratio = window.devicePixelRatio || 1;
+  return Math.max(1, Math.floor(Math.min(second.videoWidth / clientWidth, second.videoHeight / clientHeight) / ratio) || 1);
+}
+
+// Which frame it is the second player's own time stamp says. Its pixels are copied and reduced here, as browsers keep
+// hundreds of megabytes of what is drawn from a player or from another canvas.
+async function keep(frames, by, mine) {
   const now = new VideoFrame(second);
   const place = frames.told(now.timestamp / 1e6 - offset);
-  now.close();
-  const picture = await createImageBitmap(second, { resizeWidth: wide, resizeHeight: high });
-  if (run === mine && !store.has(place)) store.set(place, picture);
-  else picture.close();
+  const { width, height } = now.visibleRect;
+  if (width !== second.videoWidth || height !== second.videoHeight || now.rotation || now.flip) {
+    now.close();
+    if (!store.has(place)) draw(place, by);
+    return;
+  }
+  if (pixels.length !== width * height * 4) pixels = new Uint8ClampedArray(width * height * 4);
+  await now.copyTo(pixels, { format: "RGBA" }).finally(() => now.close());
+  if (run !== mine || store.has(place)) return;
+  const image = by === 1 ? new ImageData(pixels, width, height) : reduced(pixels, width, height, by);
+  const picture = sized(spare.pop() ?? new OffscreenCanvas(1, 1), image.width, image.height);
+  picture.getContext("2d").putImageData(image, 0, 0);
+  store.set(place, picture);
+}
+// What is turned or stretched, the player alone shows as it should be.
+function draw(place, by) {
+  const picture = sized(spare.pop() ?? new OffscreenCanvas(1, 1), Math.floor(second.videoWidth / by), Math.floor(second.videoHeight / by));
+  picture.getContext("2d").drawImage(second, 0, 0, picture.width, picture.height);
+  store.set(place, picture);
+}
+// The means of squares of pixels.
+function reduced(from, width, height, by) {
+  const wide = Math.floor(width / by), high = Math.floor(height / by);
+  const image = new ImageData(wide, high), { data } = image;
+  for (let place = 0; place < data.length; place += 1) {
+    const at = place >> 2;
+    const corner = (Math.floor(at / wide) * width + (at % wide)) * by * 4 + (place & 3);
+    let sum = 0;
+    for (let y = 0; y < by; y += 1) for (let x = 0; x < by; x += 1) sum += from[corner + (y * width + x) * 4];
+    data[place] = sum / by ** 2;
+  }
+  return image;
+}
+function sized(one, wide, high) {
+  if (one.width !== wide || one.height !== high) [one.width, one.height] = [wide, high];
+  return one;
 }
 
 // Show a frame that is kept; whether it was.
 export function showStill(frame) {
   const picture = store.get(frame);
   if (!picture) return false;
-  if (canvas.width !== picture.width || canvas.height !== picture.height) [canvas.width, canvas.height] = [picture.width, picture.height];
-  canvas.getContext("2d").drawImage(picture, 0, 0);
+  sized(canvas, picture.width, picture.height).getContext("2d").drawImage(picture, 0, 0);
   canvas.hidden = false;
   shown = frame;
   return true;

@@ -62,10 +62,11 @@ export function drawSegments(pen, { lanes, topOf, x, view }) {
   }
   fillBars(pen, plain);
   fillBars(pen, edges);
-  for (const one of special) drawSpecial(pen, ...one);
+  const told = new Map(); // top of bars -> where the last score that was written ends
+  for (const one of special) drawSpecial(pen, ...one, told);
 }
 
-function drawSpecial(pen, item, bar) {
+function drawSpecial(pen, item, bar, told) {
   const { left, top, wide, high, isPoint } = bar;
   const isOpen = isPending(item), isSelected = state.selected.has(item.id);
   const colour = colourOf(labelOf(item.label));
@@ -75,10 +76,12 @@ function drawSpecial(pen, item, bar) {
   }
   if (!isOpen || !isPoint) fillBars(pen, [isPoint ? { ...bar, fill: colour } : bar]);
   if (isSelected || isOpen || isPoint) outlineBar(pen, bar, isSelected ? colours.text : colour, isSelected ? 2.5 : 1.5, isOpen ? [4, 3] : []);
-  if (isOpen && wide > 26 && !isPoint && high === BAR) {
+  const from = Math.max(left + 4, (told.get(top) ?? 0) + 4); // two scores are not written over one another
+  if (isOpen && left + wide - from > 22 && !isPoint && high === BAR) {
     pen.fillStyle = colours.text;
     pen.font = "11px system-ui, sans-serif";
-    pen.fillText((item.score ?? 0).toFixed(2).replace("0.", "."), left + 4, top + BAR / 2 + 1);
+    pen.fillText((item.score ?? 0).toFixed(2).replace("0.", "."), from, top + BAR / 2 + 1);
+    told.set(top, from + 18);
   }
   if (isSelected && state.edge && state.selected.size === 1) {
     pen.fillStyle = colours.accent;

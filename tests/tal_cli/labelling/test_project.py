@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -386,3 +387,11 @@ def test_training_reads_the_file(open_store: Open, tmp_path: Path) -> None:
     assert video.reviewed == ((0.0, TIMES.edge(12)),)
     assert [item.status for item in video.suggestions] == ["rejected"]
     assert load_annotations(tmp_path / "labels.json").videos["two"].is_unseen
+
+
+@pytest.mark.parametrize(
+    ("group", "size", "is_slow"),
+    [(250, (320, 240), False), (60, (640, 360), False), (250, (640, 360), True), (600, (352, 96), True)],
+)
+def test_few_key_frames_make_steps_slow_in_large_pictures(group: int, size: tuple[int, int], is_slow: bool) -> None:
+    assert replace(TIMES, longest_group=group, width=size[0], height=size[1]).has_slow_steps is is_slow
