@@ -15,6 +15,7 @@ from tal_cli.extractors.backbones.interface import Resolved
 from tal_cli.extractors.backbones.passage import Stepwise
 from tal_cli.extractors.backbones.vit.tokens import TokenRows
 from tal_cli.extractors.backbones.windowed import DenseBackbone
+from tal_cli.extractors.catalog import find
 from tal_cli.extractors.errors import SettingsError, WeightsError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.plugins import load_object
@@ -121,13 +122,13 @@ def dense(
     name: str, settings: Mapping[str, object], weights: Mapping[str, Tensor] | None
 ) -> tuple[Resolved, DenseBlueprint]:
     """An extractor that computes chunks. Raises as `tuned_backbone`."""
-    resolved = resolve(name, weights, settings)
-    blueprint = load_object(resolved.entry.blueprint)
+    blueprint = load_object(find(name).blueprint)
     if not isinstance(blueprint, DenseBlueprint):
         raise SettingsError(
-            f"{name}: only backbones that compute chunks can be trained: their names are in the catalog"
+            f"{name}: only backbones that compute chunks can be trained",
+            "extract features with one of them, such as videomae-s-dense, vjepa2.1-b or i3d-rgb-dense",
         )
-    return resolved, blueprint
+    return resolve(name, weights, settings), blueprint
 
 
 def longer(contract: FeatureContract, tuning: Tuning) -> FeatureContract:

@@ -14,7 +14,7 @@ from tal_cli.datasets.training_data import FeatureVideo, resampled
 from tal_cli.devices import resolve_device
 from tal_cli.evaluation.behaviour.points import point_labels
 from tal_cli.extractors.backbones import resolve
-from tal_cli.extractors.errors import RecipeError, UsageError
+from tal_cli.extractors.errors import RecipeError, UnknownExtractor, UsageError
 from tal_cli.extractors.files.atomic import leftovers, naming, sweep
 from tal_cli.models.recipe.features import FeatureSpec
 from tal_cli.models.recipe.loading import list_recipes, load_recipe, override
@@ -40,7 +40,7 @@ from tal_cli.training.trackers import open_tracker
 from tal_cli.training.tuning.frames import FrameStore, video_paths
 from tal_cli.training.validation.folds import FOLDS
 from tal_cli.training.validation.labels import doubts
-from tal_cli.tuned import base_settings
+from tal_cli.tuned import base_settings, outline_of
 
 NAMED = 12  # held-out videos are listed up to this number, else only counted
 ONE_LABEL = "action"  # label of class-agnostic detectors
@@ -150,19 +150,28 @@ def videos_to_tune_on(
 
     Raises:
         UsageError: videos that nothing reads, features of other weights than those on this machine.
+        SettingsError: a backbone that cannot be trained, or not so.
         MissingError: the videos, or the backbone's weights.
     """
     if not recipe.backbone.tunes:
         if options.videos is not None:
             raise UsageError("--videos: the backbone is not trained", "add --end-to-end")
         return None
-    found = resolve(recipe.features.extractor, settings=base_settings(recipe)).contract
+    name = recipe.features.extractor
+    try:
+        found = resolve(name, settings=base_settings(recipe)).contract
+    except UnknownExtractor as error:
+        raise UsageError(
+            f"--end-to-end: the features are of {name!r}, which is no backbone that can be trained",
+            "leave it out, or extract features with a dense extractor such as videomae-s-dense",
+        ) from error
     differences = recipe.features.differences(replace(found, chunk=None, overlap=None))
     if differences:
         raise UsageError(
             f"the features are not those of the backbone that would be trained: {'; '.join(differences)}",
             "extract them again with `tal extract-features`",
         )
+    outline_of(recipe)  # raises before any video is decoded
     return video_paths(videos, options.videos)
 
 

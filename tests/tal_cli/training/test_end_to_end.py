@@ -19,13 +19,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tal_cli.extractors.errors import InputError, SettingsError
+from tal_cli.extractors.errors import InputError, SettingsError, UsageError
 from tal_cli.extractors.tuning.backbone import TunedBackbone, Tuning, tuned_backbone
 from tal_cli.models.recipe.backbone import BackboneConfig
-from tal_cli.models.recipe.loading import parse_overrides
+from tal_cli.models.recipe.loading import load_recipe, override, parse_overrides
 from tal_cli.training.batches import Batch
 from tal_cli.training.options import TrainingOptions
-from tal_cli.training.prepare import prepare
+from tal_cli.training.prepare import prepare, videos_to_tune_on
 from tal_cli.training.tuning.augmentation import augmented, may_mirror
 from tal_cli.training.tuning.tuner import Tuner
 
@@ -325,7 +325,7 @@ def test_what_cannot_be_trained_is_said_before(run: Callable, data: Path) -> Non
     assert both.code == 2 and "--set backbone.tuning=frozen does not" in both.err
     other = train(run, data, "out", "--end-to-end", "--set", "backbone.blocks=9")
     assert other.code == 2 and "the network has 3" in other.err
-    assert not (data / "out" / "model.safetensors").exists()
+    assert not (data / "out").exists()
 
 
 @pytest.mark.slow
@@ -334,10 +334,17 @@ def test_features_of_a_trained_backbone_serve_its_own_model_alone(run: Callable,
     done = run("extract-features", data / "videos" / "a.mp4", "--model", data / "out", "-o", data / "more")
     assert done.code == 2 and "its backbone was trained with it" in done.err
     frozen = run("detect", data / "features" / "e.npy", "--model", data / "out")
-    assert frozen.code == 2 and "weights_sha256" in frozen.err
+    assert frozen.code == 2 and "weights_sha256" in frozen.err and "give the video" in frozen.err
     (data / "out" / "backbone.safetensors").write_bytes(b"nothing")
     broken = run("detect", data / "videos" / "e.mp4", "--model", data / "out")
     assert broken.code == 2 and "backbone.safetensors" in broken.err
+
+
+def test_features_of_no_backbone_are_said() -> None:
+    recipe = override(load_recipe("adatad-thumos-s"), {"features.extractor": "skeletons"})
+    options = TrainingOptions(dataset="annotations.json", end_to_end=True)
+    with pytest.raises(UsageError, match="of 'skeletons', which is no backbone that can be trained"):
+        videos_to_tune_on(recipe, [], options)
 
 
 TUNING = Tuning(kind="adapter", blocks=None, reduction=4, window=64, overlap=0.25, checkpointed=True)
