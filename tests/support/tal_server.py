@@ -3,7 +3,7 @@
     with serving(folder) as path: ...      # `path` goes in front of PATH; `tal` in there is the real command line
 
 The command in `folder` hands its arguments, folder, environment, and standard streams to the server over a socket; a
-fork of the server becomes that run and answers with its exit code.
+fork of the server becomes that run and answers with its exit code. If the command is killed, so is the run.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +27,7 @@ import json, os, signal, socket, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect({socket!r})
 request = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
-socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
-connection.shutdown(socket.SHUT_WR)
+socket.send_fds(connection, [json.dumps(request).encode() + b"\\n"], [0, 1, 2])
 sys.exit(int(connection.recv(16) or 70))
 """
 
@@ -61,6 +61,7 @@ SLOW = (
     "tal_cli.training.trainer",
     "tal_cli.extractors.backbones.tiny",
     "matplotlib.figure",
+    "torch._dynamo",
     "numba",
 )
 
@@ -69,6 +70,9 @@ def serve(place: str) -> None:
     """Fork for every connection, for ever."""
     for name in SLOW:
         importlib.import_module(name)
+    target = importlib.import_module("numba.core.registry").cpu_target  # what its first compiled function would do
+    target.typing_context.refresh()
+    target.target_context.refresh()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # Bound under another name first, so that a visible socket accepts connections.
     listener = socket.socket(socket.AF_UNIX)
@@ -86,8 +90,9 @@ def serve(place: str) -> None:
 def answer(connection: socket.socket) -> None:
     """Be the run that a connection asks for, and end with it."""
     data, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
-    while more := connection.recv(1 << 20):
-        data += more
+    while not data.endswith(b"\n"):
+        data += connection.recv(1 << 20)
+    threading.Thread(target=follow, args=(connection,), daemon=True).start()
     request = json.loads(data)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -106,6 +111,12 @@ def answer(connection: socket.socket) -> None:
     sys.stderr.flush()
     connection.send(str(code).encode())
     os._exit(code)
+
+
+def follow(connection: socket.socket) -> None:
+    """End as the client does that is killed."""
+    if not connection.recv(1):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run() -> int:

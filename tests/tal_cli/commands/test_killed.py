@@ -6,13 +6,15 @@ import random
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from small_runs import TAL, render_clip
+from small_runs import render_clip
 from small_training import RECIPE
+from tal_server import serving
 
 from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import dump_recipe
@@ -39,7 +41,7 @@ TRAIN = ("train", "--dataset", "{data}/annotations.json", "--recipe", "{data}/sm
 CASES = {
     "models add": Case(("models", "add", "mine", "--checkpoint", "{in}/w.pth.tar", "--recipe", "{in}/own.yaml",
                         "--labels", "{in}/labels.txt"), refuses=True),
-    "export": Case(("export", "small", "-f", "onnx", "-o", "{out}/small.onnx")),
+    "export": Case(("export", "small", "-f", "torch-export", "-o", "{out}/small.pt2")),
     "export-released": Case(("models", "export-released", "small", "{out}/small.pth.tar"), refuses=True),
     "train": Case((*TRAIN, "--epochs", "3", "-o", "{out}/run"), ("--resume",), ("metrics", "latest", "model."),
                   ("latest",), kills=2),
@@ -50,10 +52,17 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a `tal` that starts quickly."""
+    with serving(tmp_path_factory.mktemp("server")) as folder:
+        yield folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_killed_run_leaves_what_is_whole_and_the_next_one_does_the_rest(
-    environment: dict[str, str], home: Path, small_data: Path, tmp_path: Path, name: str
+    commands: Path, environment: dict[str, str], home: Path, small_data: Path, tmp_path: Path, name: str
 ) -> None:
     case, chance = CASES[name], random.Random(name)
     given = write_inputs(tmp_path / "in")
@@ -64,7 +73,8 @@ def test_a_killed_run_leaves_what_is_whole_and_the_next_one_does_the_rest(
         if not out.exists():
             shutil.copytree(home, out / "home")
         variables = environment | {"TAL_HOME": str(out / "home")}
-        return subprocess.Popen([*TAL, *arguments], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        command = [commands / "tal", *arguments]
+        return subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     begun = time.monotonic()
     assert start(tmp_path / "whole").wait() == 0
@@ -76,7 +86,7 @@ def test_a_killed_run_leaves_what_is_whole_and_the_next_one_does_the_rest(
         run = start(out, *more)
         time.sleep(lasts * chance.uniform(0.4, 1))
         run.kill()
-        run.wait()
+        run.communicate()  # until the run has let go of its standard error: it is gone then
         assert whole_parts(contents(out), whole, case) == {}
         finished = contents(out).keys() >= whole.keys() and name == "train"
         more = case.again if finished or (out / "run" / "state" / "latest.pt").exists() else ()

@@ -17,7 +17,7 @@ from small_runs import Tal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 RATE, SECONDS, SIZE = 25, 18, (96, 64)
-SHORT = ("--epochs", "8", "--set", "training.crops=8")
+SHORT = ("--epochs", "5", "--set", "training.crops=8", "--set", "training.warmup_epochs=2")
 Truth = list[tuple[str, float, float]]
 
 
@@ -64,7 +64,7 @@ def train(client: Client, tal: Tal, folder: Path) -> Path:
     client.json("GET", "/api/export")  # all is in the file then
     extract, learn = map(shlex.split, client.json("GET", "/api/jobs")["would_use"]["train"]["commands"])
     for command in (extract[1:], [*learn[1:], *SHORT]):
-        told = tal(*command, cwd=folder)
+        told = tal(*command)
         assert told.code == 0, told.err
     return folder / learn[-1]
 
@@ -99,7 +99,8 @@ def overlap(one: list[float], other: tuple[str, float, float]) -> float:
     return shared / (max(one[1], other[2]) - min(one[0], other[1]))
 
 
-def test_the_loop(tal: Tal, tmp_path: Path) -> None:
+def test_the_loop(run: Tal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the commands of the page are to be run
     (tmp_path / "held").mkdir()
     truth = {f"v{seed}": render(tmp_path / f"v{seed}.mp4", seed) for seed in range(4)}
     held = {f"h{seed}": render(tmp_path / "held" / f"h{seed}.mp4", 100 + seed) for seed in range(2)}
@@ -111,8 +112,8 @@ def test_the_loop(tal: Tal, tmp_path: Path) -> None:
             seen = [item for item in truth[name] if item[2] < SECONDS / 3]
             ops = [add(name, place, item) for place, item in enumerate(seen)]
             client.change(ids[name], *ops, {"op": "reviewed", "add": [0, max(item[2] for item in seen) + 0.5]})
-        first = train(client, tal, tmp_path)
-        before = average_precision(tal, first, tmp_path, held)
+        first = train(client, run, tmp_path)
+        before = average_precision(run, first, tmp_path, held)
         assert client.json("GET", "/api/queue")["items"]
         suggest(client)
         accepted = 0
@@ -136,5 +137,5 @@ def test_the_loop(tal: Tal, tmp_path: Path) -> None:
             ops += [add(name, p, one) for p, one in missing.items() if (one[0], round(one[1])) not in there]
             client.change(video, *ops, {"op": "reviewed", "add": [0, SECONDS]})
         assert accepted
-        after = average_precision(tal, train(client, tal, tmp_path), tmp_path, held)
+        after = average_precision(run, train(client, run, tmp_path), tmp_path, held)
     assert after > before, (before, after)
