@@ -73,6 +73,13 @@ POINTTAD = TADTR | {
     "training.max_length": 64,
     "training.batch_size": 24,
 }
+REACT = TADTR | {
+    "model.pad_length": 256,
+    "training.max_length": 256,
+    "training.weight_decay": 0.0,
+    "training.clip_grad_norm": None,
+}
+WINDOWED: dict[str, object] = {"inference.chunk_length": 576, "inference.chunk_overlap": 288}
 # Figures of the published code: one run each, but the mean of two (48.8 and 42.4) for CLTDR-GMG.
 MODELS = {
     "tridet": Model("TriDet", "tridet-thumos-i3d", MLP, (61.8, 61.0, 59.9, 58.0, 55.7, 59.3), (356, 21)),
@@ -84,7 +91,12 @@ MODELS = {
     ),
     "transgmc": Model("TransGMC", "transgmc-thumos-i3d"),
     "tfformer": Model("TFFormer", "tfformer-thumos-i3d"),
+    "causaltad": Model("CausalTAD", "causaltad-thumos-i3d", WINDOWED),
+    "dyfadet": Model(
+        "DyFADet, open gates", "dyfadet-thumos-videomae", MLP | WINDOWED | {"model.decoder.gate_start": 1.5}
+    ),
     "tadtr": Model("TadTR, its own windows and batches", "tadtr-thumos-i3d", TADTR),
+    "react": Model("ReAct, its own windows and batches", "react-thumos-tsn", REACT),
     "pointtad": Model("PointTAD, its own windows and batches", "pointtad-multithumos-i3d", POINTTAD),
     "cltdr-gmg": Model(
         "CLTDR-GMG, varifocal as its code stands",

@@ -135,6 +135,7 @@ def _run(setting: Setting, seed: int, data: Data, folder: Path) -> Outcome:
             recipe=setting.recipe,
             overrides={**setting.overrides, "training.seed": seed},
             device="cpu",
+            threads=torch.get_num_threads(),
         )
     )
     start = time.perf_counter()

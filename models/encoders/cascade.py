@@ -18,6 +18,22 @@ from tal_cli.models.layers.common import Dropout, apply_mask
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.encoders import CascadeSettings
 
+NOTHING = 1e-30  # smaller weights are 0: denormal numbers would slow the product several times
+
+
+def plain_scores(query: Projection, key: Projection, x: Tensor, mask: Tensor | None) -> Tensor:
+    """The products of all channels of queries and keys of rows [B, T, D], over all cells: [B, D, D]."""
+    return query(x, mask).transpose(1, 2) @ key(x, mask)
+
+
+def channel_scores(query: Projection, key: Projection, x: Tensor, mask: Tensor | None) -> Tensor:
+    """The same: where there are more cells than channels, it is less work to map the products than the rows."""
+    q, k = query.normed(x, mask), key.normed(x, mask)
+    products, total_q, total_k = q.transpose(1, 2) @ k, q.sum(1), k.sum(1)  # [B, D, D], [B, D]
+    half = query.linear.weight @ products + query.linear.bias[:, None] * total_k[:, None]
+    rest = F.linear(total_q, query.linear.weight, query.linear.bias * x.shape[1])
+    return F.linear(half, key.linear.weight) + rest[..., None] * key.linear.bias
+
 
 class ChannelAttention(nn.Module):
     """Attention of each channel to all channels, over all cells."""
@@ -31,9 +47,10 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Rows [B, T, D] -> [B, T, D], zero at invalid cells."""
-        q, k, v = self.query(x, mask), self.key(x, mask), apply_mask(self.value(x, mask), mask)
-        weights = torch.softmax(q.transpose(1, 2) @ k * x.shape[2] ** -0.5, -1)
-        mixed = v @ weights.transpose(1, 2)  # [B, T, D]
+        scores = channel_scores if x.shape[1] > x.shape[2] else plain_scores
+        weights = torch.softmax(scores(self.query, self.key, x, mask) * x.shape[2] ** -0.5, -1)
+        weights = torch.where(weights < NOTHING, 0.0, weights)
+        mixed = apply_mask(self.value(x, mask), mask) @ weights.transpose(1, 2)  # [B, T, D]
         scrambled = mixed.reshape(len(x), x.shape[2], x.shape[1]).transpose(1, 2)
         return apply_mask(self.dropout(self.out(scrambled)), mask)
 

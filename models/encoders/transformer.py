@@ -42,8 +42,12 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Rows [B, T, D] -> [B, T / stride, D]; mask is the output's validity."""
-        out: Tensor = self.linear(self.norm.rows(apply_mask(self.conv(x), mask)))
+        out: Tensor = self.linear(self.normed(x, mask))
         return out
+
+    def normed(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What the linear map is applied to."""
+        return self.norm.rows(apply_mask(self.conv(x), mask))
 
 
 class Attention(nn.Module):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from tal_cli.models.encoders.transformer import BLOCK, Attention, windowed_attention
+from tal_cli.models.encoders.cascade import channel_scores, plain_scores
+from tal_cli.models.encoders.transformer import BLOCK, Attention, Projection, windowed_attention
 
 
 def slow_attention(q: Tensor, k: Tensor, v: Tensor, window: int, valid: Tensor, positions: Tensor) -> Tensor:
@@ -67,3 +68,16 @@ def test_relative_positions_only_where_attention_is_windowed(window: int) -> Non
     assert not torch.allclose(attention(x, None), out)
     F.mse_loss(attention(x, None), torch.zeros_like(out)).backward()
     assert attention.positions.grad is not None and attention.positions.grad.any()
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_scores_of_channels_are_the_same_in_either_order(padded: bool) -> None:
+    torch.manual_seed(0)
+    query, key = (Projection(8, 1).double() for _ in range(2))
+    for part in (query, key):
+        torch.nn.init.normal_(part.linear.bias)
+    x = torch.randn(2, 20, 8, dtype=torch.float64)
+    mask = torch.arange(20)[None, :, None] < torch.tensor([20, 11])[:, None, None] if padded else None
+    expected = plain_scores(query, key, x, mask)
+    torch.testing.assert_close(channel_scores(query, key, x, mask), expected)
+    assert expected.abs().max() > 1
