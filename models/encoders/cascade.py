@@ -35,6 +35,17 @@ def channel_scores(query: Projection, key: Projection, x: Tensor, mask: Tensor |
     return F.linear(half, key.linear.weight) + rest[..., None] * key.linear.bias
 
 
+def mapped_first(value: Projection, weights: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+    """Values of rows [B, T, D], each channel the sum of all by its weights [B, D, D]: [B, T, D]."""
+    return value(x, mask) @ weights.transpose(1, 2)
+
+
+def mapped_last(value: Projection, weights: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+    """The same, with less work where there are more cells than channels."""
+    both = weights @ value.linear.weight
+    return torch.baddbmm((weights @ value.linear.bias)[:, None], value.normed(x, mask), both.transpose(1, 2))
+
+
 class ChannelAttention(nn.Module):
     """Attention of each channel to all channels, over all cells."""
 
@@ -47,10 +58,11 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Rows [B, T, D] -> [B, T, D], zero at invalid cells."""
-        scores = channel_scores if x.shape[1] > x.shape[2] else plain_scores
-        weights = torch.softmax(scores(self.query, self.key, x, mask) * x.shape[2] ** -0.5, -1)
+        long = x.shape[1] > x.shape[2]
+        scores = (channel_scores if long else plain_scores)(self.query, self.key, x, mask)
+        weights = torch.softmax(scores * x.shape[2] ** -0.5, -1)
         weights = torch.where(weights < NOTHING, 0.0, weights)
-        mixed = apply_mask(self.value(x, mask), mask) @ weights.transpose(1, 2)  # [B, T, D]
+        mixed = apply_mask((mapped_last if long else mapped_first)(self.value, weights, x, mask), mask)  # [B, T, D]
         scrambled = mixed.reshape(len(x), x.shape[2], x.shape[1]).transpose(1, 2)
         return apply_mask(self.dropout(self.out(scrambled)), mask)
 

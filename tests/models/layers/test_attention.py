@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from tal_cli.models.encoders.cascade import channel_scores, plain_scores
+from tal_cli.models.encoders.cascade import channel_scores, mapped_first, mapped_last, plain_scores
 from tal_cli.models.encoders.transformer import BLOCK, Attention, Projection, windowed_attention
 
 
@@ -71,7 +71,7 @@ def test_relative_positions_only_where_attention_is_windowed(window: int) -> Non
 
 
 @pytest.mark.parametrize("padded", [False, True])
-def test_scores_of_channels_are_the_same_in_either_order(padded: bool) -> None:
+def test_channels_attend_the_same_in_either_order(padded: bool) -> None:
     torch.manual_seed(0)
     query, key = (Projection(8, 1).double() for _ in range(2))
     for part in (query, key):
@@ -80,4 +80,6 @@ def test_scores_of_channels_are_the_same_in_either_order(padded: bool) -> None:
     mask = torch.arange(20)[None, :, None] < torch.tensor([20, 11])[:, None, None] if padded else None
     expected = plain_scores(query, key, x, mask)
     torch.testing.assert_close(channel_scores(query, key, x, mask), expected)
+    weights = torch.softmax(expected, -1)
+    torch.testing.assert_close(mapped_last(key, weights, x, mask), mapped_first(key, weights, x, mask))
     assert expected.abs().max() > 1
