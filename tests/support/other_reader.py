@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -37,6 +38,27 @@ def boris(path):
         found = project_functions.events_start_stop(ethogram, observation["events"], observation["type"])
         events[name] = [[float(event[0]), *map(str, event[1:5]), event[-1]] for event in found]
     return {"message": message, "unsound": unsound, "paired": paired, "events": events}
+
+
+def boris_binary(path):
+    """BORIS's binary table, in CSV, of each observation and subject: a row each half second."""
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    sys.argv.append("--ipc")
+    from boris import behavior_binary_table, project_functions
+    from boris import config as cfg
+
+    project = project_functions.open_project_json(path)[2]
+    subjects = [item["name"] for item in project["subjects_conf"].values()]
+    parameters = {
+        cfg.SELECTED_BEHAVIORS: [item["code"] for item in project["behaviors_conf"].values()],
+        cfg.SELECTED_SUBJECTS: [cfg.NO_FOCAL_SUBJECT, *subjects],
+        cfg.INCLUDE_MODIFIERS: True, cfg.EXCLUDE_BEHAVIORS: True, "time": cfg.TIME_FULL_OBS,
+        cfg.START_TIME: Decimal(0), cfg.END_TIME: Decimal(0),
+    }  # fmt: skip
+    tables = behavior_binary_table.create_behavior_binary_table(
+        project, list(project["observations"]), parameters, Decimal("0.5")
+    )
+    return {name: {who: table.export("csv") for who, table in each.items()} for name, each in tables.items()}
 
 
 def vtrace(path):
@@ -78,5 +100,5 @@ def fiftyone(path):
 ATTRIBUTES = ("subject", "kind", "side", "how", "comment")
 
 if __name__ == "__main__":
-    programs = {"boris": boris, "vtrace": vtrace, "feral": feral, "fiftyone": fiftyone}
+    programs = {"boris": boris, "boris-binary": boris_binary, "vtrace": vtrace, "feral": feral, "fiftyone": fiftyone}
     print(json.dumps(programs[sys.argv[1]](sys.argv[2])))

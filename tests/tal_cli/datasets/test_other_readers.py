@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,40 @@ def test_boris_opens_a_project(tmp_path: Path) -> None:
         [8.0, "Rex", 'run "fast"', "", "", "START"], [8.0, "Rex", 'run "fast"', "", "", "STOP"],
         [18.0, "", 'run "fast"', "", "", "START"], [20.0, "", 'run "fast"', "", "", "STOP"],
     ])  # fmt: skip
+
+
+def on_the_grid(rng: random.Random, subject: str | None) -> list[GroundTruth]:
+    """Bouts of two labels with edges at half seconds; those of one label do not touch."""
+    found = []
+    for label, sides in (("dig", ("left", "right")), ('run "fast"', ())):
+        edges = sorted(rng.sample(range(1, 20), 2 * rng.randint(0, 4)))
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            modifiers = ((rng.choice(sides),), ()) if sides else ()
+            found.append(GroundTruth(label, start / 2, end / 2, "state", subject, modifiers))
+    return found
+
+
+@pytest.mark.slow
+def test_binary_tables_of_boris_hold_what_was_written(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    videos = {
+        f"v{n}": VideoAnnotation(
+            f"v{n}", "training", 10.0, FPS, (*on_the_grid(rng, "Rex"), *on_the_grid(rng, None)), frames=250
+        )
+        for n in range(30)
+    }
+    write_annotations(replace(ANNOTATIONS, videos=videos), tmp_path / "x.boris", "boris")
+    tables = by_its_program("boris-binary", tmp_path / "x.boris")
+    assert tables.keys() == videos.keys()
+    for name, by_subject in tables.items():
+        for who, table in by_subject.items():
+            file = tmp_path / f"{name}_binary_{who}.csv"
+            file.write_text(table)
+            (read,) = read_annotations(file, How()).videos.values()
+            told = [i for i in videos[name].segments if (i.subject or "No focal subject") == who]
+            assert sorted((i.label, i.start, i.end, i.modifiers) for i in read.segments) == sorted(
+                (i.label, i.start, i.end, i.modifiers) for i in told
+            )
 
 
 @pytest.mark.slow
