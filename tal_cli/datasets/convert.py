@@ -55,6 +55,7 @@ def merge(files: Sequence[Path], how: How, out: Path | None = None) -> Annotatio
             found = _predicted(file, how.label_key, error)
         _check_order(file, found)
         for name, video in found.videos.items():
+            video = replace(video, fps=video.fps or how.fps)
             place = file.parent / video.path
             if video.path and video.edges is None and place.is_file():
                 video = replace(video, edges=partial(edges_at_hand, place))
@@ -197,6 +198,8 @@ def with_videos(
     known = {}
     for number, (name, video) in enumerate(annotations.videos.items(), start=1):
         told = facts_in(facts, video.path or name) or facts.get(name)
+        if told is None and video.observation and not video.path:  # BORIS's live observations, and pictures
+            told = Facts(video.fps, video.frames, video.duration)
         if told is None:
             raise AnnotationError(folder, f"video {name}: no video file")
         known[name] = replace(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from numbered_videos import write_numbered_video
 
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, ModifierSet, VideoAnnotation
@@ -240,6 +241,25 @@ def test_a_folder_is_no_file_and_the_hint_says_what_is(tmp_path: Path, capsys: p
     for command in (["stats", str(tmp_path)], ["datasets", "check", str(tmp_path)]):
         assert app.run(command) in (3, 4)
         assert f"tal datasets convert {tmp_path}/*.TextGrid" in capsys.readouterr().err
+
+
+def test_live_observations_have_the_frame_rate_that_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They have no video, so --videos does not look for one, and a rate is all that frames need."""
+    videos = {
+        "a": VideoAnnotation("a", "training", 1.0, 25.0, (GroundTruth("dig", 0.2, 0.6),), path="a.mp4"),
+        "live": VideoAnnotation("live", "training", 2.0, None, (GroundTruth("dig", 1.0, 2.0),), observation="live"),
+    }
+    write_annotations(Annotations("tal 1", videos, ("dig",)), tmp_path / "x.boris", "boris")
+    (tmp_path / "videos").mkdir()
+    write_numbered_video(tmp_path / "videos" / "a.mp4", 25, sound=None)
+    convert = ["datasets", "convert", str(tmp_path / "x.boris"), "--videos", str(tmp_path / "videos"), "--to", "frames"]
+    assert app.run([*convert, str(tmp_path / "y.csv")]) != 0
+    assert "video live: its frame rate is not known" in capsys.readouterr().err
+    assert app.run([*convert, str(tmp_path / "y.csv"), "--fps", "10"]) == 0
+    rows = [line.split(",") for line in (tmp_path / "y.csv").read_text().splitlines()[1:]]
+    assert [row[2] for row in rows if row[0] == "live"] == list("0" * 10 + "1" * 10)
 
 
 def test_points_come_back_from_elan(tmp_path: Path) -> None:
