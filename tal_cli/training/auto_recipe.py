@@ -31,7 +31,8 @@ FEWEST_STEPS, MOST_STEPS = 1200, 15_000
 EPOCHS, FEWEST_EPOCHS = 40, 8  # including warm-up
 RARE = 0.02  # smaller fractions of instances are not reported
 POSITIVES = 4  # approximate number of positive points per instance
-DROPPED = 0.5  # share of channels dropped where they outnumber instances: then chance tells any two of these apart
+# Channels dropped where they outnumber instances, as chance then tells any two of these apart: all but so many each.
+KEPT, FEWEST_DROPPED, MOST_DROPPED = 4.5, 0.5, 0.8
 SHOWN_RIGHT = 0.5  # share of the segments that a person is shown that should be right, where it can be measured
 NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # model widths; WIDE_FROM instances and more use the wide one
 
@@ -41,15 +42,17 @@ class DataShape:
     """Durations of instances and lengths of videos, in grid cells, from which a recipe is derived.
 
     cell: seconds from one grid cell to the next, the median over videos.
+    known: cells of each video of which the truth is known, for any label; empty: all of them.
     """
 
     durations: tuple[float, ...]
     lengths: tuple[int, ...]
     cell: float = 1.0
+    known: tuple[int, ...] = ()
 
     def views(self, length: int) -> float:
-        """Number of crops of `length` cells that cover all videos once."""
-        return sum(max(1.0, cells / length) for cells in self.lengths)
+        """Number of crops of `length` cells that cover all that is known of the videos once."""
+        return sum(max(1.0, cells / length) for cells in self.known or self.lengths)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ def data_shape(videos: Sequence[FeatureVideo]) -> DataShape:
     """The shape of the videos to train on."""
     durations = [duration for video in videos for duration in np.diff(video.segments, axis=1).ravel().tolist()]
     rates = [float(np.diff(video.sequence.grid([0.0, 1.0]))[0]) for video in videos]
-    return DataShape(tuple(durations), tuple(video.length for video in videos), 1 / float(np.median(rates)))
+    cells = [(video.length, video.reviewed_cells(0, video.length)) for video in videos]
+    known = tuple(length if seen is None else int(seen.any(axis=1).sum()) for length, seen in cells)
+    return DataShape(tuple(durations), tuple(video.length for video in videos), 1 / float(np.median(rates)), known)
 
 
 def longest_usual(durations: Sequence[float]) -> float:
@@ -123,6 +128,13 @@ def visits_for(shape: DataShape, length: int) -> Visits:
     return Visits(batch, crops, warmup, epochs - warmup)
 
 
+def dropped_for(channels: int, instances: int) -> float:
+    """Share of the channels that training drops: more the fewer instances there are to learn by heart."""
+    if channels <= instances:
+        return 0.0
+    return round(min(max(1 - KEPT * instances / channels, FEWEST_DROPPED), MOST_DROPPED), 2)
+
+
 def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) -> Recipe:
     """A CLTDR-GMG recipe (released variant) for the durations, lengths and size of the data."""
     levels = levels_for(shape.durations)
@@ -154,7 +166,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             # Averages over the last tenth of the run; at most the published decay.
             ema_decay=round(min(max(1 - 10 / max(visits.steps(len(shape.lengths)), 1), 0.9), 0.999), 4),
             initial_loss_norm=max(1.0, round(positives)),
-            input_dropout=DROPPED if spec.channels > len(shape.durations) else 0.0,
+            input_dropout=dropped_for(spec.channels, len(shape.durations)),
             class_loss="focal",
             iou_weight_power=0.2,
             select="best-test",
@@ -172,11 +184,13 @@ def summary(recipe: Recipe, shape: DataShape) -> list[str]:
     low, middle, high = cell * np.quantile(durations, [0.02, 0.5, 0.98]) if len(durations) else (0.0, 0.0, 0.0)
     ranges = ", ".join(f"{cell * a:.3g}-{cell * b:.3g}" for a, b in model.level_ranges[:-1])
     videos = len(shape.lengths)
+    share = sum(shape.known or shape.lengths) / sum(shape.lengths)
     visits = Visits(min(training.batch_size, videos), training.crops, training.warmup_epochs, training.epochs)
     lines = [
-        f"{counted(videos, 'video')} of {lengths[0]:.3g} to {lengths[2]:.3g} s (median {lengths[1]:.3g}), a row of "
-        f"features every {cell:.3g} s; {counted(len(durations), 'instance')} of {low:.3g} to {high:.3g} s (2nd to 98th "
-        f"percentile, median {middle:.3g})",
+        f"{counted(videos, 'video')} of {lengths[0]:.3g} to {lengths[2]:.3g} s (median {lengths[1]:.3g})"
+        + (f", {share:.0%} of them reviewed" if share < 1 else "")
+        + f", a row of features every {cell:.3g} s; {counted(len(durations), 'instance')} of {low:.3g} to {high:.3g} s "
+        f"(2nd to 98th percentile, median {middle:.3g})",
         f"derived model: {model.levels} levels, boundaries {ranges}, {cell * model.level_ranges[-1][0]:.3g}+ s away; "
         f"width {model.width}{_window(recipe)}",
         f"derived training: sequences of {cell * training.max_length:.3g} s, batches of {training.batch_size}, "

@@ -30,6 +30,7 @@ from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.features.files import save_features
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.recipe.features import FeatureSpec
+from tal_cli.training.auto_recipe import data_shape
 
 SETS = (ModifierSet("side", "one", ("left", "right")), ModifierSet("pace", "several", ("slow", "fast")))
 STILL = GroundTruth("rear", math.nan, math.nan, frames=(3, 9))
@@ -163,6 +164,7 @@ def test_training_sees_the_reviewed_cells(tmp_path: Path) -> None:
     video = VideoAnnotation("v", "training", 8.4, FPS, items, ((0.0, 4.0),))
     found = load(tmp_path, video)
     assert found.labels.tolist() == [0, 0], "b was not reviewed"
+    assert data_shape([found]).known == (int(found.reviewed_cells(0, 60).sum()),)
     assert np.diff(found.segments[1]) == pytest.approx(1.0 * FPS / 4) and found.segments[1].mean() == pytest.approx(
         found.sequence.grid(3.0)
     )
