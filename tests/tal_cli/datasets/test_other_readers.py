@@ -159,6 +159,20 @@ def test_praatio_reads_textgrids(tmp_path: Path, name: str, capsys: pytest.Captu
     })  # fmt: skip
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_praatio_finds_each_bout_of_a_label(tmp_path: Path, seed: int) -> None:
+    textgrid = pytest.importorskip("praatio.textgrid")
+    rng = random.Random(seed)
+    bouts = [*on_the_grid(rng, "Rex"), *on_the_grid(rng, None)]
+    day = VideoAnnotation("a", "training", 10.0, FPS, tuple(bouts), frames=250)
+    write_annotations(replace(ANNOTATIONS, videos={"a": day}), tmp_path / "a.TextGrid", "textgrid")
+    tiers = textgrid.openTextgrid(str(tmp_path / "a.TextGrid"), False, reportingMode="error").tiers
+    found = [(tier.name.partition(" (")[0], *entry) for tier in tiers for entry in tier.entries]
+    assert sorted(found) == sorted(
+        (item.subject or "No focal subject", item.start, item.end, item.label) for item in bouts
+    )
+
+
 @pytest.mark.parametrize(("name", "tiers"), [("textgrid", "subject"), ("textgrid-labels", "label")])
 def test_textgrids_come_back(tmp_path: Path, name: str, tiers: str) -> None:
     file = tmp_path / f"a{TARGETS[name].suffix}"

@@ -21,7 +21,15 @@ from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import HELD_OUT, split_own
 from tal_cli.extractors.errors import InputError
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, parse_overrides
-from tal_cli.training.auto_recipe import DataShape, derive_recipe, length_for, levels_for, summary, visits_for
+from tal_cli.training.auto_recipe import (
+    DataShape,
+    derive_recipe,
+    dropped_for,
+    length_for,
+    levels_for,
+    summary,
+    visits_for,
+)
 from tal_cli.training.data import find_data
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.prepare import choose_recipe
@@ -123,6 +131,19 @@ def test_what_is_derived_follows_the_data() -> None:
     assert rich.training.input_dropout == 0.5
     assert "50% of the channels dropped" in "\n".join(summary(rich, shape(40, 300, 20, 5)))
     assert derive_recipe("mine", spec_of(100, stride=4), shape(40, 300, 20, 5), 1).training.input_dropout == 0.0
+
+
+def test_channels_are_dropped_where_instances_are_few() -> None:
+    dropped = [dropped_for(1024, instances) for instances in (0, 10, 45, 80, 115, 1000, 1024)]
+    assert dropped == [0.8, 0.8, 0.8, 0.65, 0.5, 0.5, 0.0]
+
+
+def test_visits_and_notes_count_what_was_reviewed() -> None:
+    whole, part = (DataShape((5.0,) * 40, (30_000,) * 8, known=known) for known in ((), (3000,) * 8))
+    assert part.views(240) == pytest.approx(whole.views(240) / 10)
+    assert visits_for(part, 240).steps(8) < visits_for(whole, 240).steps(8)
+    assert "10% of them reviewed" in summary(derive_recipe("mine", SPEC, part, 1), part)[0]
+    assert "reviewed" not in summary(derive_recipe("mine", SPEC, whole, 1), whole)[0]
 
 
 def test_levels_follow_the_longest_instances() -> None:
