@@ -28,6 +28,7 @@ WHOLE, MOST_CELLS = 2, 16_384  # minimum of that ratio, so that a crop contains 
 SHORTEST_CROP = 128
 VIEWS = 40  # times that a run sees all of the data
 FEWEST_STEPS, MOST_STEPS = 1200, 15_000
+LEAST_STEPS = 300  # where little of the videos was reviewed: the fewest steps shrink with it, or it is learned by heart
 EPOCHS, FEWEST_EPOCHS = 40, 8  # including warm-up
 RARE = 0.02  # smaller fractions of instances are not reported
 POSITIVES = 4  # approximate number of positive points per instance
@@ -49,6 +50,11 @@ class DataShape:
     lengths: tuple[int, ...]
     cell: float = 1.0
     known: tuple[int, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The share of the videos of which the truth is known."""
+        return sum(self.known or self.lengths) / sum(self.lengths)
 
     def views(self, length: int) -> float:
         """Number of crops of `length` cells that cover all that is known of the videos once."""
@@ -121,7 +127,8 @@ def visits_for(shape: DataShape, length: int) -> Visits:
     """
     videos = len(shape.lengths)
     batch = min(videos, next(size for size, fewer in ((2, 16), (4, 64), (8, 1000), (16, math.inf)) if videos < fewer))
-    steps = min(max(VIEWS * shape.views(length) / batch, FEWEST_STEPS), MOST_STEPS)
+    fewest = max(FEWEST_STEPS * shape.share, LEAST_STEPS)
+    steps = min(max(VIEWS * shape.views(length) / batch, fewest), MOST_STEPS)
     crops = max(1, round(steps * batch / (EPOCHS * videos)))
     epochs = max(FEWEST_EPOCHS, round(steps / max(videos * crops // batch, 1)))
     warmup = max(1, epochs // 10)
@@ -184,11 +191,10 @@ def summary(recipe: Recipe, shape: DataShape) -> list[str]:
     low, middle, high = cell * np.quantile(durations, [0.02, 0.5, 0.98]) if len(durations) else (0.0, 0.0, 0.0)
     ranges = ", ".join(f"{cell * a:.3g}-{cell * b:.3g}" for a, b in model.level_ranges[:-1])
     videos = len(shape.lengths)
-    share = sum(shape.known or shape.lengths) / sum(shape.lengths)
     visits = Visits(min(training.batch_size, videos), training.crops, training.warmup_epochs, training.epochs)
     lines = [
         f"{counted(videos, 'video')} of {lengths[0]:.3g} to {lengths[2]:.3g} s (median {lengths[1]:.3g})"
-        + (f", {share:.0%} of them reviewed" if share < 1 else "")
+        + (f", {shape.share:.0%} of them reviewed" if shape.share < 1 else "")
         + f", a row of features every {cell:.3g} s; {counted(len(durations), 'instance')} of {low:.3g} to {high:.3g} s "
         f"(2nd to 98th percentile, median {middle:.3g})",
         f"derived model: {model.levels} levels, boundaries {ranges}, {cell * model.level_ranges[-1][0]:.3g}+ s away; "

@@ -142,6 +142,8 @@ def test_visits_and_notes_count_what_was_reviewed() -> None:
     whole, part = (DataShape((5.0,) * 40, (30_000,) * 8, known=known) for known in ((), (3000,) * 8))
     assert part.views(240) == pytest.approx(whole.views(240) / 10)
     assert visits_for(part, 240).steps(8) < visits_for(whole, 240).steps(8)
+    few = DataShape((5.0,) * 40, (400,) * 8, known=(120,) * 8)
+    assert 340 <= visits_for(few, 400).steps(8) <= 380 < 1100 < visits_for(replace(few, known=()), 400).steps(8)
     assert "10% of them reviewed" in summary(derive_recipe("mine", SPEC, part, 1), part)[0]
     assert "reviewed" not in summary(derive_recipe("mine", SPEC, whole, 1), whole)[0]
 
