@@ -32,8 +32,7 @@ LEAST_STEPS = 300  # where little of the videos was reviewed: the fewest steps s
 EPOCHS, FEWEST_EPOCHS = 40, 8  # including warm-up
 RARE = 0.02  # smaller fractions of instances are not reported
 POSITIVES = 4  # approximate number of positive points per instance
-# Channels dropped where they outnumber instances, as chance then tells any two of these apart: all but so many each.
-KEPT, FEWEST_DROPPED, MOST_DROPPED = 4.5, 0.5, 0.8
+DROPPED = 0.5  # share of channels dropped where they outnumber instances: then chance tells any two of these apart
 SHOWN_RIGHT = 0.5  # share of the segments that a person is shown that should be right, where it can be measured
 NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # model widths; WIDE_FROM instances and more use the wide one
 
@@ -135,13 +134,6 @@ def visits_for(shape: DataShape, length: int) -> Visits:
     return Visits(batch, crops, warmup, epochs - warmup)
 
 
-def dropped_for(channels: int, instances: int) -> float:
-    """Share of the channels that training drops: more the fewer instances there are to learn by heart."""
-    if channels <= instances:
-        return 0.0
-    return round(min(max(1 - KEPT * instances / channels, FEWEST_DROPPED), MOST_DROPPED), 2)
-
-
 def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) -> Recipe:
     """A CLTDR-GMG recipe (released variant) for the durations, lengths and size of the data."""
     levels = levels_for(shape.durations)
@@ -173,7 +165,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             # Averages over the last tenth of the run; at most the published decay.
             ema_decay=round(min(max(1 - 10 / max(visits.steps(len(shape.lengths)), 1), 0.9), 0.999), 4),
             initial_loss_norm=max(1.0, round(positives)),
-            input_dropout=dropped_for(spec.channels, len(shape.durations)),
+            input_dropout=DROPPED if spec.channels > len(shape.durations) else 0.0,
             class_loss="focal",
             iou_weight_power=0.2,
             select="best-test",

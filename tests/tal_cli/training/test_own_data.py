@@ -24,7 +24,6 @@ from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, pa
 from tal_cli.training.auto_recipe import (
     DataShape,
     derive_recipe,
-    dropped_for,
     length_for,
     levels_for,
     summary,
@@ -131,11 +130,6 @@ def test_what_is_derived_follows_the_data() -> None:
     assert rich.training.input_dropout == 0.5
     assert "50% of the channels dropped" in "\n".join(summary(rich, shape(40, 300, 20, 5)))
     assert derive_recipe("mine", spec_of(100, stride=4), shape(40, 300, 20, 5), 1).training.input_dropout == 0.0
-
-
-def test_channels_are_dropped_where_instances_are_few() -> None:
-    dropped = [dropped_for(1024, instances) for instances in (0, 10, 45, 80, 115, 1000, 1024)]
-    assert dropped == [0.8, 0.8, 0.8, 0.65, 0.5, 0.5, 0.0]
 
 
 def test_visits_and_notes_count_what_was_reviewed() -> None:
