@@ -22,7 +22,7 @@ export function step(by, how = "step") {
     return;
   }
   if (!player.paused) pause();
-  show(player.target + by, how).then(() => reveal(state.frames.edges[state.frame]));
+  show(player.target + by, how).then(() => state.frames && reveal(state.frames.edges[state.frame]));
 }
 export function far(seconds) {
   if (!state.frames) return;
@@ -133,7 +133,7 @@ export function holdEdge() {
 function edgeFrame(item) {
   if (!player.paused || player.part) return;
   const frame = state.edge === "start" ? state.frames.first(item.segment) : state.frames.last(item.segment);
-  show(frame, "jump").then(() => reveal(state.frames.edges[frame]));
+  show(frame, "jump").then(() => state.frames && reveal(state.frames.edges[frame]));
 }
 
 let moved = null; // { id, segment } not sent yet
