@@ -118,9 +118,11 @@ def decoded(video: str, setup: Setup, model: Any, rates: tuple[float | None, flo
 class Model:
     """The actor: a backbone on one device of some node. Its methods run side by side."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, threads: int | None = None) -> None:
         import torch
 
+        if threads is not None:
+            torch.set_num_threads(threads)
         self._setup = setup
         self._failure: dict[str, Any] | None = None
         try:
@@ -175,7 +177,7 @@ class RayEngine:
         self._elsewhere.__enter__()
         self._setup = setup
         self._ray = connect(address)
-        number, resources = layout(self._ray.cluster_resources(), workers)
+        number, self._threads, resources = layout(self._ray.cluster_resources(), workers)
         self._actor = self._ray.remote(Model).options(
             max_concurrency=4 * VIDEOS_EACH, scheduling_strategy="SPREAD", **resources
         )
@@ -212,7 +214,7 @@ class RayEngine:
         self._elsewhere.__exit__(None, None, None)
 
     def _begin(self) -> None:
-        model = self._actor.remote(self._setup)
+        model = self._actor.remote(self._setup, self._threads)
         self._models.append(model)
         self._beginning.add(model.ready.remote())
 
@@ -259,7 +261,8 @@ def connect(address: str | None) -> Any:
     knock(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:
-        ray.init(address=address or "auto", **options)
+        # Not "auto": that means any other run's own cluster as well, which ends with that run.
+        ray.init(address=address, **options)
     except ConnectionError:
         if address is not None:
             raise
@@ -278,12 +281,15 @@ def knock(address: str | None) -> None:
         raise ConnectionError(error.strerror or str(error)) from None
 
 
-def layout(found: dict[str, float], workers: int | None) -> tuple[int, dict[str, float]]:
-    """How many actors, and what each takes of the cluster; about half of the cores are left to decoding."""
+def layout(found: dict[str, float], workers: int | None) -> tuple[int, int | None, dict[str, float]]:
+    """How many actors, threads of each on a CPU, and what each keeps of the cluster.
+
+    No cores, as Ray's actors do by default: several runs' actors could keep all of them, and none could decode. With
+    about half as many threads as cores, decoding has time.
+    """
     if found.get("GPU", 0) >= 1:
         number = int(found["GPU"])
-        return min(number, workers or number), {"num_gpus": 1, "num_cpus": 0}
+        return min(number, workers or number), None, {"num_gpus": 1, "num_cpus": 0}
     cores = int(found.get("CPU", 1))
-    each = min(CORES_EACH, cores // 2)
     number = max(1, cores // (2 * CORES_EACH))
-    return min(number, workers or number), {"num_cpus": each}
+    return min(number, workers or number), max(1, min(CORES_EACH, cores // 2)), {}

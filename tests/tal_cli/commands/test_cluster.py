@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,36 @@ def test_killed_processes_cost_nothing(environment: dict[str, str], tmp_path: Pa
     assert (summary["done"], summary["kept"], len(summary["failed"])) == (4, 0, 1)
 
 
+CLUSTER = """\
+import sys
+
+import ray
+
+cluster = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+print(cluster.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_runs_share_a_cluster_with_no_more_cores_than_runs(environment: dict[str, str], tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        render_clip(tmp_path / "in" / f"{name}.mp4", frames=50, size=(320, 240), repeat=8)
+    # Ray demands a token of whoever connects, and sends one to an address that it is told only if it is told that too.
+    variables = environment | {"RAY_AUTH_MODE": "token"}
+    cluster = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert cluster.stdout is not None
+    options = ["--engine", "ray", "--address", cluster.stdout.readline().strip()]
+    command = [*TAL, "extract-features", str(tmp_path / "in"), *options, "--out"]
+    runs = [subprocess.Popen([*command, str(tmp_path / out)], env=variables) for out in ("first", "second")]
+    assert [run.wait(240) for run in runs] == [0, 0]
+    for out in ("first", "second"):
+        assert sorted(path.name for path in (tmp_path / out).glob("*.npy")) == ["a.npy", "b.npy", "c.npy"]
+    cluster.communicate()
+
+
 def test_a_cluster_that_does_not_answer_is_told_at_once(run: Tal, clips: Path, tmp_path: Path) -> None:
     done = run(
         "extract-features", clips / "first.mp4", "--out", tmp_path, "--engine", "ray", "--address", "127.0.0.1:1"
@@ -97,14 +128,14 @@ def test_an_actor_says_why_it_cannot_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "workers", "expected"),
     [
-        ({"CPU": 1.0}, None, (1, {"num_cpus": 0})),
-        ({"CPU": 2.0}, None, (1, {"num_cpus": 1})),
-        ({"CPU": 64.0}, None, (8, {"num_cpus": 4})),
-        ({"CPU": 64.0}, 3, (3, {"num_cpus": 4})),
-        ({"CPU": 64.0, "GPU": 4.0}, None, (4, {"num_gpus": 1, "num_cpus": 0})),
+        ({"CPU": 1.0}, None, (1, 1, {})),
+        ({"CPU": 2.0}, None, (1, 1, {})),
+        ({"CPU": 64.0}, None, (8, 4, {})),
+        ({"CPU": 64.0}, 3, (3, 4, {})),
+        ({"CPU": 64.0, "GPU": 4.0}, None, (4, None, {"num_gpus": 1, "num_cpus": 0})),
     ],
 )
 def test_actors_leave_room_for_decoding(
-    found: dict[str, float], workers: int | None, expected: tuple[int, dict[str, float]]
+    found: dict[str, float], workers: int | None, expected: tuple[int, int | None, dict[str, float]]
 ) -> None:
     assert layout(found, workers) == expected
