@@ -13,9 +13,8 @@ second.preload = "metadata"; // else gigabytes of large files are read ahead
 
 let source = ""; // address of the file
 let offset = 0; // the player's time of frame 0
-const store = new Map(); // frame -> OffscreenCanvas
-const spare = []; // canvases to use again
-let pixels = new Uint8ClampedArray(0); // of a frame at its full size
+const store = new Map(); // frame -> ImageData
+let pixels = new Uint8ClampedArray(0); // of a frame that is larger than it is kept
 let run = 0; // what is under way ends when this changes
 let timer = 0;
 export let shown = null; // the frame that is drawn over the player, if any
@@ -24,7 +23,7 @@ export let shown = null; // the frame that is drawn over the player, if any
 export function openStore(address) {
   rest();
   hideStill();
-  for (const place of store.keys()) drop(place);
+  store.clear();
   source = address;
   second.removeAttribute("src");
 }
@@ -50,7 +49,7 @@ async function fill(frame, frames, mine) {
     const by = reduction();
     const bytes = (second.videoWidth * second.videoHeight * 4) / by ** 2;
     const each = Math.max(1, Math.min(AROUND, Math.floor((MOST / bytes - 1) / 2)));
-    for (const place of store.keys()) if (Math.abs(place - frame) > each) drop(place);
+    for (const place of store.keys()) if (Math.abs(place - frame) > each) store.delete(place);
     for (let away = 0; away <= each; away += 1) {
       for (const place of away ? [frame - away, frame + away] : [frame]) {
         if (place < 0 || place >= frames.count || store.has(place)) continue;
@@ -68,10 +67,6 @@ const told = (name) => new Promise((resolve, reject) => {
   second.addEventListener(name, ...settle(resolve));
   second.addEventListener("error", ...settle(reject));
 });
-function drop(place) {
-  spare.push(store.get(place));
-  store.delete(place);
-}
 
 // How many pixels of the video one on the screen has, each way.
 function reduction() {
@@ -91,19 +86,19 @@ async function keep(frames, by, mine) {
     if (!store.has(place)) draw(place, by);
     return;
   }
-  if (pixels.length !== width * height * 4) pixels = new Uint8ClampedArray(width * height * 4);
-  await now.copyTo(pixels, { format: "RGBA" }).finally(() => now.close());
+  const bytes = width * height * 4;
+  if (by > 1 && pixels.length !== bytes) pixels = new Uint8ClampedArray(bytes);
+  const whole = by > 1 ? pixels : new Uint8ClampedArray(bytes);
+  await now.copyTo(whole, { format: "RGBA" }).finally(() => now.close());
   if (run !== mine || store.has(place)) return;
-  const image = by === 1 ? new ImageData(pixels, width, height) : reduced(pixels, width, height, by);
-  const picture = sized(spare.pop() ?? new OffscreenCanvas(1, 1), image.width, image.height);
-  picture.getContext("2d").putImageData(image, 0, 0);
-  store.set(place, picture);
+  store.set(place, by > 1 ? reduced(whole, width, height, by) : new ImageData(whole, width, height));
 }
 // What is turned or stretched, the player alone shows as it should be.
 function draw(place, by) {
-  const picture = sized(spare.pop() ?? new OffscreenCanvas(1, 1), Math.floor(second.videoWidth / by), Math.floor(second.videoHeight / by));
-  picture.getContext("2d").drawImage(second, 0, 0, picture.width, picture.height);
-  store.set(place, picture);
+  const wide = Math.floor(second.videoWidth / by), high = Math.floor(second.videoHeight / by);
+  const pen = new OffscreenCanvas(wide, high).getContext("2d", { willReadFrequently: true });
+  pen.drawImage(second, 0, 0, wide, high);
+  store.set(place, pen.getImageData(0, 0, wide, high));
 }
 // The means of squares of pixels.
 function reduced(from, width, height, by) {
@@ -118,16 +113,14 @@ function reduced(from, width, height, by) {
   }
   return image;
 }
-function sized(one, wide, high) {
-  if (one.width !== wide || one.height !== high) [one.width, one.height] = [wide, high];
-  return one;
-}
 
 // Show a frame that is kept; whether it was.
 export function showStill(frame) {
   const picture = store.get(frame);
   if (!picture) return false;
-  sized(canvas, picture.width, picture.height).getContext("2d").drawImage(picture, 0, 0);
+  const { width, height } = picture;
+  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(picture, 0, 0);
   canvas.hidden = false;
   shown = frame;
   return true;
