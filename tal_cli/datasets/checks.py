@@ -232,7 +232,9 @@ def _named(problem: Problem) -> str:
 
 def _compare_clock(video: VideoAnnotation, sequence: FeatureSequence, contract: FeatureContract) -> Iterator[Problem]:
     longer = sequence.duration - video.duration
-    is_guess = video.duration == last_end(video.segments)  # unknown duration: the video may be longer
+    # Unknown duration: the video may be longer. Where the number of frames is known, so is the duration.
+    reviewed = video.reviewed if video.frames is None else None
+    is_guess = video.duration in (last_end(video.segments), last_end(video.segments, reviewed))
     if abs(longer) > slack(video.duration) and not (is_guess and longer > 0):
         detail = f"{sequence.duration:g} s in the features, {video.duration:g} s in the annotations"
         yield Problem("wrong duration", video.name, detail)

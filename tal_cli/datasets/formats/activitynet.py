@@ -119,7 +119,7 @@ class _Reader:
         return VideoAnnotation(
             name,
             subset.lower(),
-            max((last_end(segments), *(end for _, end in reviewed or ()))) if duration is None else duration,
+            last_end(segments, reviewed) if duration is None else duration,
             fps,
             segments,
             reviewed,

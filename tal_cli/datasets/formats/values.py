@@ -189,9 +189,10 @@ def _video(name: str, items: list[Entry]) -> VideoAnnotation:
     return VideoAnnotation(name, subset.lower(), duration, fps, segments)
 
 
-def last_end(segments: Iterable[GroundTruth]) -> float:
-    """End of the last segment in seconds; replaces an unknown duration."""
-    return max((0.0, *(max(item.start, item.end) for item in segments if not math.isnan(item.start))))
+def last_end(segments: Iterable[GroundTruth], reviewed: Ranges | None = None) -> float:
+    """End of the last segment or reviewed range in seconds; replaces an unknown duration."""
+    ends = [max(item.start, item.end) for item in segments if not math.isnan(item.start)]
+    return max((0.0, *ends, *(end for _, end in reviewed or ())))
 
 
 def sorted_labels(videos: dict[str, VideoAnnotation]) -> tuple[str, ...]:

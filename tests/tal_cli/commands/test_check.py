@@ -161,6 +161,10 @@ def test_a_duration_that_the_features_know_better(tmp_path: Path) -> None:
         video = VideoAnnotation("v", "training", duration, None, segments)
         check = FeatureCheck(tmp_path, None)
         assert check.look_through([video]) == 1 and [problem.kind for problem in check.problems] == kinds
+    for frames, kinds in ((None, []), (1500, ["wrong duration"])):
+        video = VideoAnnotation("v", "training", 60.0, None, segments, ((0.0, 60.0),), frames=frames)
+        check = FeatureCheck(tmp_path, None)
+        assert check.look_through([video]) == 1 and [problem.kind for problem in check.problems] == kinds
 
 
 def test_features_the_wrong_way_round(thumos: Path, capsys: pytest.CaptureFixture[str]) -> None:

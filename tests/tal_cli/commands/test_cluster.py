@@ -92,7 +92,7 @@ sys.stdin.read()
 def test_runs_share_a_cluster_with_no_more_cores_than_runs(environment: dict[str, str], tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         render_clip(tmp_path / "in" / f"{name}.mp4", frames=50, size=(320, 240), repeat=8)
-    # Ray demands a token of whoever connects, and sends one to an address that it is told only if it is told that too.
+    # A cluster asks for a token, which a run that is given an address sends in this mode only.
     variables = environment | {"RAY_AUTH_MODE": "token"}
     cluster = subprocess.Popen(
         [sys.executable, "-c", CLUSTER], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
