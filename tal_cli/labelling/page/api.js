@@ -119,7 +119,7 @@ class Outbox {
 export const outbox = new Outbox();
 outbox.client = client;
 
-// Events of the server; where the connection ends, it is made anew, and everything read again.
+// Events of the server; where the connection ends, it is made again, and everything is read again.
 export function listen(receive) {
   let source = null;
   let isFirst = true;

@@ -153,7 +153,7 @@ export async function showForeign(difference, settle) {
   const lines = Object.entries(difference.videos || {}).map(([name, { mine, theirs, changed: other }]) =>
     make("p", {}, `${name}: ${mine} only here, ${theirs} only in the file, ${other} different`));
   const text = difference.readable ? "Another program has changed the annotation file. Both versions are kept; which one goes on?" : "Another program has changed the annotation file, and it cannot be read any more. A copy of it is kept.";
-  const buttons = difference.readable ? [["Both together", "both", true], ["The one here", "mine"], ["The file's", "theirs"]] : [["Write it anew", "mine", true]];
+  const buttons = difference.readable ? [["Both together", "both", true], ["The one here", "mine"], ["The file's", "theirs"]] : [["Write it again", "mine", true]];
   const keep = await open("The file has changed", [make("p", {}, text), ...lines], [...buttons, ["Later", null]]);
   if (keep) settle(keep);
 }

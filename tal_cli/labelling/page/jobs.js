@@ -106,7 +106,7 @@ export async function showSuggest() {
     return;
   }
   const knows = suggest.labels.length ? `, which knows ${counted(suggest.labels.length, "label")} (${suggest.labels.join(", ")}),` : "";
-  const lines = [`${suggest.model}${knows} would look at ${counted(suggest.videos, "video")}, ${suggest.minutes.toFixed(1)} minutes that nobody has reviewed.`, "Suggestions that are undecided are replaced."];
+  const lines = [`${suggest.model}${knows} would look at ${counted(suggest.videos, "video")}, ${suggest.minutes.toFixed(1)} minutes that are not reviewed yet.`, "Suggestions that are undecided are replaced."];
   if (await open("Suggest", lines.map((text) => make("p", {}, text)), [["Suggest now", true, true], ["Cancel", null]])) begin("suggest");
 }
 export const makeProxy = (video) => begin("proxy", { video });

@@ -55,7 +55,7 @@ def open_document(file: AnnotationFile) -> Document:
     if isinstance(found, dict) and isinstance(found.get("database"), dict):
         return document_from(file.path, found)
     if not content.strip():
-        raise AnnotationError(file.path, "the file is empty", f"look into {file.backups}, or delete it to begin anew")
+        raise AnnotationError(file.path, "the file is empty", f"look into {file.backups}, or delete it to begin again")
     document = imported(file.path)
     file.back_up(note="-before-import")
     return document
