@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tal_cli.models.encoders.block_pyramid import BlockPyramid
-from tal_cli.models.encoders.transformer import Attention, Projection, TransformerBlock
+from tal_cli.models.encoders.transformer import Attention, TransformerBlock
 from tal_cli.models.layers.common import ChannelNorm, Dropout, ScaledDropPath, apply_mask
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.encoders import WaveletSettings
@@ -22,28 +22,43 @@ from tal_cli.models.recipe.encoders import WaveletSettings
 HEADS, CROSS_HEADS = 2, 4  # written into the released code
 
 
-class WaveletProjection(nn.Module):
-    """Projection to queries, keys or values: Haar coefficients, norm, linear map."""
+class NormalisedLinear(nn.Module):
+    """Projection to queries, keys or values: norm, linear map."""
 
-    def __init__(self, width: int, stride: int) -> None:
+    def __init__(self, width: int, _: int) -> None:
         super().__init__()
-        self.stride = stride
         self.norm = ChannelNorm(width)
         self.linear = nn.Linear(width, width)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Rows [B, T, D] -> [B, T / stride, D]; mask is the output's validity."""
-        out: Tensor = self.linear(self.norm.rows(apply_mask(haar(x, self.stride), mask)))
+    def forward(self, x: Tensor, _: Tensor | None) -> Tensor:
+        """Rows [B, T, D] -> [B, T, D]."""
+        out: Tensor = self.linear(self.norm.rows(x))
         return out
+
+
+class WaveletAttention(Attention):
+    """Attention of Haar coefficients over everything."""
+
+    def __init__(self, width: int, *, stride: int, dropout: float) -> None:
+        super().__init__(width, heads=HEADS, masked_keys=False, dropout=dropout, project=NormalisedLinear)
+        self.stride = stride
+
+    def forward(self, x: Tensor, mask: Tensor | None, source: Tensor | None = None) -> Tensor:
+        """Rows [B, T, D] -> [B, T / stride, D]; mask is the output's validity."""
+        assert source is None
+        return super().forward(apply_mask(haar(x, self.stride), mask), mask)
 
 
 def haar(x: Tensor, stride: int) -> Tensor:
     """Low and high coefficients of rows [B, T, D], one after the other [B, T, D]; with stride 2 their product."""
     length = x.shape[1]
-    even, odd = F.pad(x, (0, 0, 0, length % 2)).unflatten(1, (-1, 2)).unbind(2)
-    low, high = (even + odd) * 0.5**0.5, (even - odd) * 0.5**0.5
-    return low * high if stride == 2 else torch.cat((low, high), 1)[:, :length]
+    if length % 2:
+        x = F.pad(x, (0, 0, 0, 1))
+    even, odd = x.unflatten(1, (-1, 2)).unbind(2)
+    if stride == 2:
+        return (even + odd) * (even - odd) * 0.5
+    return torch.cat((even + odd, even - odd), 1)[:, :length] * 0.5**0.5
 
 
 class CrossBlock(nn.Module):
@@ -72,15 +87,7 @@ class WaveletEncoder(nn.Module):
     def __init__(self, config: ModelConfig, settings: WaveletSettings, drop_path: float) -> None:
         super().__init__()
 
-        def block(project: type[nn.Module], stride: int) -> TransformerBlock:
-            attention = Attention(
-                config.width,
-                heads=HEADS,
-                stride=stride,
-                masked_keys=False,
-                dropout=settings.dropout,
-                project=project,
-            )
+        def block(attention: Attention, stride: int) -> TransformerBlock:
             return TransformerBlock(
                 config.width,
                 attention,
@@ -90,12 +97,16 @@ class WaveletEncoder(nn.Module):
                 dropout=settings.dropout,
             )
 
+        def waves(stride: int) -> TransformerBlock:
+            return block(WaveletAttention(config.width, stride=stride, dropout=settings.dropout), stride)
+
+        def cells(stride: int) -> TransformerBlock:
+            attention = Attention(config.width, heads=HEADS, stride=stride, masked_keys=False, dropout=settings.dropout)
+            return block(attention, stride)
+
         halvings = range(config.levels - 1)
-        self.time = BlockPyramid(
-            (block(WaveletProjection, 1) for _ in range(settings.stem_blocks)),
-            (block(Projection, 2) for _ in halvings),
-        )
-        self.wavelets = BlockPyramid((), (block(WaveletProjection, 2) for _ in halvings))
+        self.time = BlockPyramid((waves(1) for _ in range(settings.stem_blocks)), (cells(2) for _ in halvings))
+        self.wavelets = BlockPyramid((), (waves(2) for _ in halvings))
         self.time_cross, self.wavelet_cross = (CrossBlock(config, settings) for _ in range(2))
 
     def forward(self, x: Tensor, masks: list[Tensor | None]) -> list[Tensor]:
