@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from memory import proportional_size, tree
 from videos import make_video, repeat_video
@@ -41,6 +45,14 @@ window.fetch = async (...all) => {
   const answer = await real(...all);
   if (String(all[0]).includes("changes") && all[1].body.includes('"op":"add"')) answers.push(performance.now() - since);
   return answer;
+};
+"""
+# Playwright has the page's process record what every request brings, up to 200 MB: no person's browser does.
+UNRECORDED = """
+const { stringify } = JSON;
+JSON.stringify = (message, ...more) => {
+  if (message?.method === "Network.enable") message.params = { maxTotalBufferSize: 0, maxResourceBufferSize: 0 };
+  return stringify(message, ...more);
 };
 """
 LOST = """(() => {
@@ -90,6 +102,15 @@ class Memory:
         heap, nodes, listeners = told["JSHeapUsedSize"] / 1e6, told["Nodes"], told["JSEventListeners"]
         processes = f"page {max(renderers) / 1024:.0f} MB, server {server / 1024:.0f} MB"
         return f"heap {heap:.1f} MB, {nodes:.0f} nodes, {listeners:.0f} listeners, {processes}"
+
+
+@contextmanager
+def unrecorded(folder: Path) -> Iterator[None]:
+    """What Playwright starts within does not record the contents of requests."""
+    script = folder / "unrecorded.js"
+    script.write_text(UNRECORDED)
+    with patch.dict(os.environ, NODE_OPTIONS=f"--require {script}"):
+        yield
 
 
 def arguments(process: int) -> str:
@@ -176,7 +197,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--folder", type=Path, help="where the two hours of video are, or are kept")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, launched("chromium") as browser:
+    with tempfile.TemporaryDirectory() as scratch, unrecorded(Path(scratch)), launched("chromium") as browser:
         folder = options.folder or Path(scratch)
         folder.mkdir(exist_ok=True)
         videos, annotations = material(folder)

@@ -7,7 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 
 INNER = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
-CLOCKWISE = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+ONE = 1 << 16
+CLOCKWISE = (0, ONE, -ONE, 0)
+UPSIDE_DOWN = (-ONE, 0, 0, -ONE)
+MIRRORED_CLOCKWISE = (0, ONE, ONE, 0)
 MATRIX = 40  # where it is in the contents of `tkhd`, version 0
 
 
@@ -47,11 +50,13 @@ def find(content: bytes, wanted: bytes) -> bytes:
     return b""
 
 
-def turn_clockwise(path: Path) -> None:
-    """Say in a file that players turn its pictures by 90 degrees clockwise."""
+def turn(path: Path, matrix: tuple[int, int, int, int] = CLOCKWISE) -> None:
+    """Say in a file how players turn and mirror its pictures."""
     data = path.read_bytes()
     header = find(data, b"tkhd")
-    turned = header[:MATRIX] + CLOCKWISE + header[MATRIX + len(CLOCKWISE) :]
+    a, b, c, d = matrix
+    placed = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    turned = header[:MATRIX] + placed + header[MATRIX + len(placed) :]
     assert len(turned) == len(header)
     path.write_bytes(data.replace(header, turned))
 

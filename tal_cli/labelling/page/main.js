@@ -13,6 +13,7 @@ import { checkQueue, listenToPanels, nextItem, readQueue, showCounting, showFram
 import { hasCallback } from "./player.js";
 import { playGrowing, stopGrowing } from "./growing.js";
 import { listenToHover } from "./hover.js";
+import { copied } from "./neighbours.js";
 import { formWith, hideMenu, listenToPointer } from "./pointer.js";
 import { dropAll, endAll, restoreOpen } from "./record.js";
 import { flush, forget, seen, stopPainting } from "./review.js";
@@ -22,6 +23,8 @@ import { player, sayInexact } from "./video.js";
 
 const FIRST_VIEW = 60; // seconds
 const WAVE_REST = 250; // ms
+const BLACK = 4; // of 255
+const SAMPLED = 101; // one pixel of so many tells how bright a frame is
 const video = player.element;
 const { pause } = player;
 const { setView } = timeline;
@@ -65,6 +68,7 @@ async function readFrames(id) {
   if (state.video?.id !== id) return;
   state.frames = frames;
   player.know(frames, state.video.offset ?? 0);
+  checkBlack().catch(() => {});
   changed();
 }
 
@@ -154,16 +158,19 @@ function offerProxy() {
 video.addEventListener("error", () => state.video && offerProxy());
 video.addEventListener("loadeddata", () => {
   if (!video.videoWidth) offer("The browser plays the sound of this video but not its pictures.");
-  else if (state.frames && video.currentTime === 0) checkBlack();
+  else checkBlack().catch(() => {});
 });
 // A first frame that is black where the true one is not: the browser does not really play it.
-function checkBlack() {
-  const grey = state.video?.grey;
-  if (!grey || grey < 24) return;
-  const pen = new OffscreenCanvas(16, 16).getContext("2d");
-  pen.drawImage(video, 0, 0, 16, 16);
-  const { data } = pen.getImageData(0, 0, 16, 16);
-  if (data.reduce((sum, value, place) => sum + (place % 4 < 3 ? value : 0), 0) / 768 < 4) offer("The browser shows black where this video is not.");
+async function checkBlack() {
+  const { id, grey } = state.video ?? {};
+  if (!grey || grey < 24 || !("VideoFrame" in window) || video.readyState < 2 || video.currentTime > 0) return;
+  const pixels = await copied(new VideoFrame(video));
+  let sum = 0, count = 0;
+  for (let place = 1; place < pixels.length; place += 4 * SAMPLED) {
+    sum += pixels[place]; // green, which most of the brightness is
+    count += 1;
+  }
+  if (sum / count < BLACK && state.video?.id === id) offer("The browser shows black where this video is not.");
 }
 
 // ---- Esc: form, edge, open bouts (asks), selection, in this order

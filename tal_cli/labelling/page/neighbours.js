@@ -14,7 +14,7 @@ second.preload = "metadata"; // else gigabytes of large files are read ahead
 let source = ""; // address of the file
 let offset = 0; // the player's time of frame 0
 const store = new Map(); // frame -> ImageData
-let pixels = new Uint8ClampedArray(0); // of a frame that is larger than it is kept
+let pixels = new Uint8ClampedArray(0); // of a frame that is not kept as it is
 let run = 0; // what is under way ends when this changes
 let timer = 0;
 export let shown = null; // the frame that is drawn over the player, if any
@@ -75,41 +75,61 @@ function reduction() {
   return Math.max(1, Math.floor(Math.min(second.videoWidth / clientWidth, second.videoHeight / clientHeight) / ratio) || 1);
 }
 
-// Which frame it is the second player's own time stamp says. Its pixels are copied and reduced here, as browsers keep
-// hundreds of megabytes of what is drawn from a player or from another canvas.
+// The pixels of a frame, which is closed. They are copied and reduced here: browsers keep hundreds of megabytes of what
+// is drawn from a player or from another canvas.
+export async function copied(now, into = new Uint8ClampedArray(now.visibleRect.width * now.visibleRect.height * 4)) {
+  await now.copyTo(into, { format: "RGBA" }).finally(() => now.close());
+  return into;
+}
+
+// Which frame it is the second player's own time stamp says.
 async function keep(frames, by, mine) {
   const now = new VideoFrame(second);
   const place = frames.told(now.timestamp / 1e6 - offset);
-  const { width, height } = now.visibleRect;
-  if (width !== second.videoWidth || height !== second.videoHeight || now.rotation || now.flip) {
-    now.close();
-    if (!store.has(place)) draw(place, by);
+  const { visibleRect: { width, height }, rotation = 0, flip = false } = now;
+  const wide = Math.floor(second.videoWidth / by), high = Math.floor(second.videoHeight / by);
+  if (now.rotation === undefined && (width !== second.videoWidth || height !== second.videoHeight)) {
+    now.close(); // an older browser, which does not say how it is turned
     return;
   }
+  const isAsShown = width === wide && height === high && !rotation && !flip;
   const bytes = width * height * 4;
-  if (by > 1 && pixels.length !== bytes) pixels = new Uint8ClampedArray(bytes);
-  const whole = by > 1 ? pixels : new Uint8ClampedArray(bytes);
-  await now.copyTo(whole, { format: "RGBA" }).finally(() => now.close());
+  if (!isAsShown && pixels.length !== bytes) pixels = new Uint8ClampedArray(bytes);
+  const whole = await copied(now, isAsShown ? undefined : pixels);
   if (run !== mine || store.has(place)) return;
-  store.set(place, by > 1 ? reduced(whole, width, height, by) : new ImageData(whole, width, height));
+  store.set(place, isAsShown ? new ImageData(whole, wide, high) : redrawn(whole, width, height, rotation, flip, wide, high));
 }
-// What is turned or stretched, the player alone shows as it should be.
-function draw(place, by) {
-  const wide = Math.floor(second.videoWidth / by), high = Math.floor(second.videoHeight / by);
-  const pen = new OffscreenCanvas(wide, high).getContext("2d", { willReadFrequently: true });
-  pen.drawImage(second, 0, 0, wide, high);
-  store.set(place, pen.getImageData(0, 0, wide, high));
-}
-// The means of squares of pixels.
-function reduced(from, width, height, by) {
-  const wide = Math.floor(width / by), high = Math.floor(height / by);
+
+// A frame turned (clockwise, in degrees), mirrored, and then reduced or stretched, as the player shows it. Each pixel is the
+// mean of those that it stands for.
+function redrawn(from, width, height, rotation, flip, wide, high) {
+  // From the corner that is shown at the top left, what one pixel to the right is, and one down.
+  const last = width * height;
+  let [corner, right, down] = {
+    0: [0, 1, width], 90: [last - width, -width, 1], 180: [last - 1, -1, -width], 270: [width - 1, width, -1],
+  }[rotation];
+  const [across, along] = rotation % 180 ? [height, width] : [width, height];
+  if (flip) [corner, right] = [corner + (across - 1) * right, -right];
   const image = new ImageData(wide, high), { data } = image;
-  for (let place = 0; place < data.length; place += 1) {
-    const at = place >> 2;
-    const corner = (Math.floor(at / wide) * width + (at % wide)) * by * 4 + (place & 3);
-    let sum = 0;
-    for (let y = 0; y < by; y += 1) for (let x = 0; x < by; x += 1) sum += from[corner + (y * width + x) * 4];
-    data[place] = sum / by ** 2;
+  for (let y = 0, place = 0; y < high; y += 1) {
+    const top = Math.floor((y * along) / high), bottom = Math.max(top + 1, Math.floor(((y + 1) * along) / high));
+    for (let x = 0; x < wide; x += 1, place += 4) {
+      const left = Math.floor((x * across) / wide), end = Math.max(left + 1, Math.floor(((x + 1) * across) / wide));
+      let red = 0, green = 0, blue = 0;
+      for (let row = top; row < bottom; row += 1) {
+        for (let column = left; column < end; column += 1) {
+          const at = (corner + row * down + column * right) * 4;
+          red += from[at];
+          green += from[at + 1];
+          blue += from[at + 2];
+        }
+      }
+      const count = (bottom - top) * (end - left);
+      data[place] = red / count;
+      data[place + 1] = green / count;
+      data[place + 2] = blue / count;
+      data[place + 3] = 255;
+    }
   }
   return image;
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from label_client import Client, labelling
 from label_page import FRAMES, LabelPage
-from mp4_boxes import turn_clockwise
+from mp4_boxes import turn
 from numbered_videos import write_numbered_video
 
 VARIABLE = [66 + 33 * number + 9 * (number % 3) for number in range(FRAMES)]
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_numbered_video(folder / "c60.mp4", FRAMES, fps=60, size=size)
     write_numbered_video(folder / "a25.mp4", FRAMES, size=size, gop=50)
     write_numbered_video(folder / "turned.mp4", FRAMES, size=size, sound=None, turns=1)
-    turn_clockwise(folder / "turned.mp4")
+    turn(folder / "turned.mp4")
     write_numbered_video(folder / "variable.mkv", FRAMES, size=size, stamps=VARIABLE)
     return folder
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from label_client import Client, labelling
 from label_page import LabelPage, frames_of
-from mp4_boxes import spread
+from mp4_boxes import CLOCKWISE, MIRRORED_CLOCKWISE, UPSIDE_DOWN, spread, turn
 from numbered_videos import see, write_numbered_video
 
 pytestmark = pytest.mark.slow
@@ -111,6 +111,46 @@ def test_neighbours_are_kept_while_it_stands(page: LabelPage) -> None:
     page.settled(99)
     assert page.number == 99
     page.until("document.querySelector('#still').hidden")
+
+
+# Pixels of the frame that is kept and of the one that the player shows.
+BOTH = """async () => {
+    const { showStill, hideStill } = await import("/static/neighbours.js");
+    const [still, video] = ["#still", "#video"].map((name) => document.querySelector(name));
+    showStill(5);
+    const { width, height } = still;
+    const kept = still.getContext("2d").getImageData(0, 0, width, height).data;
+    hideStill();
+    const pen = new OffscreenCanvas(width, height).getContext("2d");
+    pen.drawImage(video, 0, 0, width, height);
+    const shown = pen.getImageData(0, 0, width, height).data;
+    const most = kept.reduce((worst, value, place) => Math.max(worst, Math.abs(value - shown[place])), 0);
+    return [width / video.videoWidth, height / video.videoHeight, most];
+}"""
+
+
+def test_neighbours_are_turned_and_mirrored_as_the_player_does_it(browser: Any, tmp_path: Path) -> None:
+    for number, matrix in enumerate((CLOCKWISE, UPSIDE_DOWN, MIRRORED_CLOCKWISE)):
+        write_numbered_video(tmp_path / f"v{number}.mp4", 12, size=(704, 480), sound=None)
+        turn(tmp_path / f"v{number}.mp4", matrix)
+    with labelling(tmp_path, home=tmp_path / "home") as client:
+        page = LabelPage(browser, client)
+        for number in range(3):
+            page.until(f"document.title.startsWith('v{number}')")
+            page.until("document.querySelector('#frame').textContent.endsWith('12')")
+            page.go_to("f5")
+            page.until(f"{KEPT}.includes(5))")
+            wide, high, difference = page.page.evaluate(BOTH)
+            assert wide == high <= 1 and difference < 10
+            page.press("Control+ArrowDown")
+        page.close()
+
+
+def test_black_where_the_video_is_not_is_said(page: LabelPage) -> None:
+    assert page.page.locator("#notice").is_hidden()
+    page.page.add_init_script("VideoFrame.prototype.copyTo = async () => []")
+    page.reload()
+    page.until("document.querySelector('#notice p').textContent === 'The browser shows black where this video is not.'")
 
 
 def test_pictures_on_hovering(page: LabelPage) -> None:
