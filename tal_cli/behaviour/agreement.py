@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ Bouts = Sequence[GroundTruth]
 
 @dataclass(frozen=True)
 class Kappa:
-    """Cohen's kappa with the agreement that was observed and that chance would give, and the weight of all units."""
+    """Cohen's kappa with the agreement that was observed and that chance would give, the weight of all units, and how
+    many different codes there are."""
 
     kappa: float
     observed: float
     expected: float
     weight: float
+    categories: int
 
 
 def kappa(first: Sequence[str], second: Sequence[str], weights: Sequence[float] | None = None) -> Kappa:
@@ -29,7 +32,7 @@ def kappa(first: Sequence[str], second: Sequence[str], weights: Sequence[float] 
     weights = [1.0] * len(first) if weights is None else weights
     total = sum(weights)
     if total <= 0:
-        return Kappa(1.0, 1.0, 1.0, 0.0)
+        return Kappa(1.0, 1.0, 1.0, 0.0, 0)
     own: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     observed = 0.0
     for a, b, weight in zip(first, second, weights, strict=True):
@@ -39,7 +42,7 @@ def kappa(first: Sequence[str], second: Sequence[str], weights: Sequence[float] 
     observed /= total
     expected = sum(own[0][code] * own[1][code] for code in own[0]) / total**2
     value = 1.0 if expected == 1 else (observed - expected) / (1 - expected)
-    return Kappa(value, observed, expected, total)
+    return Kappa(value, observed, expected, total, len({*first, *second}))
 
 
 def name_of(item: GroundTruth, *, modifiers: bool) -> str:
@@ -62,21 +65,22 @@ def time_units(
     that they do nothing is the same.
     """
     codes: tuple[list[str], list[str]] = ([], [])
-    times = _times(pair, interval)
+    times = units_of(pair, interval)
     for subject in subjects:
         for bouts, found in zip(pair, codes, strict=True):
             own = [item for item in bouts if item.subject == subject]
-            found += _held(own, times, interval, modifiers=modifiers)
+            found += held(own, times, interval, modifiers=modifiers)
     return codes
 
 
 def joint_units(pair: tuple[Bouts, Bouts], interval: float, *, modifiers: bool = False) -> tuple[list[str], list[str]]:
     """What all subjects do in each time unit; see `time_units`."""
-    first, second = (_held(bouts, _times(pair, interval), interval, modifiers=modifiers) for bouts in pair)
+    first, second = (held(bouts, units_of(pair, interval), interval, modifiers=modifiers) for bouts in pair)
     return first, second
 
 
-def _times(pair: tuple[Bouts, Bouts], interval: float) -> list[float]:
+def units_of(pair: tuple[Bouts, Bouts], interval: float) -> list[float]:
+    """Times of the units from the first start to the last end of the two, seconds."""
     everything = [item for bouts in pair for item in bouts]
     if not everything:
         return []
@@ -89,8 +93,9 @@ def _steps(start: float, end: float, interval: float) -> list[float]:
     return [round(start + n * interval, 6) for n in range(count + 1)]
 
 
-def _held(bouts: Bouts, times: Sequence[float], interval: float, *, modifiers: bool) -> list[str]:
-    held: list[set[str]] = [set() for _ in times]
+def held(bouts: Bouts, times: Sequence[float], interval: float, *, modifiers: bool) -> list[str]:
+    """What holds at each of the times, of all subjects; see `time_units`."""
+    found: list[set[str]] = [set() for _ in times]
     grid = np.asarray(times)
     for item in bouts:
         name = f"{item.subject or ''}|{name_of(item, modifiers=modifiers)}"
@@ -98,8 +103,8 @@ def _held(bouts: Bouts, times: Sequence[float], interval: float, *, modifiers: b
         first = int(np.searchsorted(grid, item.start - reach - 1e-9))
         last = int(np.searchsorted(grid, item.end + reach + 1e-9))
         for unit in range(first, last):
-            held[unit].add(name)
-    return ["+".join(sorted(names)) for names in held]
+            found[unit].add(name)
+    return ["+".join(sorted(names)) for names in found]
 
 
 def needleman_wunsch(first: Sequence[str], second: Sequence[str]) -> float:
@@ -155,28 +160,32 @@ def elementary_units(
     moments = sorted({
         start for items in rounded for item, start, end in items if item.kind == POINT or start == end
     })  # fmt: skip
-    codes: tuple[list[str], list[str]] = ([], [])
     weights = [round(end - start, 9) for start, end in itertools.pairwise(edges)]
     weights += [point_weight] * len(moments)
-    for items, found in zip(rounded, codes, strict=True):
-        spans = [
-            (
-                f"{item.subject or ''}|{name_of(item, modifiers=modifiers)}",
-                start,
-                end,
-                item.kind == POINT or start == end,
-            )
-            for item, start, end in items
-        ]
-        for time in edges[:-1]:
-            found.append("+".join(sorted(n for n, start, end, point in spans if not point and start <= time < end)))
-        for time in moments:
-            found.append(
-                "+".join(
-                    sorted(n for n, start, end, point in spans if (start == time if point else start <= time < end))
-                )
-            )
-    return codes[0], codes[1], weights
+    first, second = (
+        _coded(items, edges[:-1], modifiers=modifiers) + _coded(items, moments, modifiers=modifiers, with_moments=True)
+        for items in rounded
+    )
+    return first, second, weights
+
+
+def _coded(
+    items: Iterable[tuple[GroundTruth, float, float]],
+    times: Sequence[float],
+    *,
+    modifiers: bool,
+    with_moments: bool = False,
+) -> list[str]:
+    """The codes that hold at each of the rising times, of states with start <= time < end, and of moments there."""
+    codes: list[list[str]] = [[] for _ in times]
+    for item, start, end in items:
+        is_moment = item.kind == POINT or start == end
+        if is_moment and not with_moments:
+            continue
+        last = bisect_right(times, start) if is_moment else bisect_left(times, end)
+        for unit in range(bisect_left(times, start), last):
+            codes[unit].append(f"{item.subject or ''}|{name_of(item, modifiers=modifiers)}")
+    return ["+".join(sorted(names)) for names in codes]
 
 
 def _round(time: float, decimals: int) -> float:

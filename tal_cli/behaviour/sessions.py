@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth, Ranges, VideoAnnotation
+from tal_cli.datasets.annotations import Annotations, GroundTruth, Ranges, VideoAnnotation, common
 from tal_cli.datasets.formats.boris.timeline import joined
 from tal_cli.datasets.formats.values import last_end
 
@@ -19,7 +19,9 @@ class Session:
         video: name of its video; of the observation, if it has several.
         length: seconds that were watched; the end of the last instance where nothing else is known.
         bouts: states and points.
-        watched: what was watched, on the session's clock; None: all from 0 to `length`.
+        watched: what was watched, on the session's clock; None: all of `length` from `start` on.
+        start: where it begins on its clock.
+        observed: what the source says was to be observed, on the session's clock; None: all of it.
     """
 
     name: str
@@ -27,25 +29,33 @@ class Session:
     length: float
     bouts: tuple[GroundTruth, ...]
     watched: Ranges | None = None
+    start: float = 0.0
+    observed: tuple[float, float] | None = None
 
     @property
     def end(self) -> float:
         """Where the last watched second ends, on the session's clock."""
-        return self.length if self.watched is None else max((end for _, end in self.watched), default=0.0)
+        return max((end for _, end in self._watched), default=self.start)
+
+    @property
+    def _watched(self) -> Ranges:
+        return ((self.start, self.start + self.length),) if self.watched is None else self.watched
 
     def watched_in(self, start: float, end: float) -> float:
         """Seconds of an interval that were watched."""
-        parts = ((0.0, self.length),) if self.watched is None else self.watched
-        return sum(max(0.0, min(last, end) - max(first, start)) for first, last in parts)
+        return sum(max(0.0, min(last, end) - max(first, start)) for first, last in self._watched)
 
     def within(self, start: float, end: float) -> Session:
-        """What lies in an interval, cut at its ends; the clock stays."""
+        """What lies in an interval, cut at its ends; the clock stays. All of it counts as watched, except what the
+        source says was not."""
         bouts = (
             replace(item, start=max(item.start, start), end=min(item.end, end))
             for item in self.bouts
-            if item.start <= end and item.end >= start and (item.kind == POINT or overlap(item, start, end) > 0)
+            if item.start <= end and item.end >= start and (item.start == item.end or overlap(item, start, end) > 0)
         )
-        return replace(self, length=end - start, bouts=tuple(bouts), watched=None)
+        watched = None if self.watched is None else common(self.watched, ((start, end),))
+        length = end - start if watched is None else self.watched_in(start, end)
+        return replace(self, length=length, bouts=tuple(bouts), watched=watched, start=start)
 
 
 def overlap(item: GroundTruth, start: float, end: float) -> float:
@@ -66,7 +76,8 @@ def sessions_of(annotations: Annotations) -> list[Session]:
         length = sum(end - start for start, end in watched) or max((item.end for item in bouts), default=0.0)
         everything = all(video.reviewed is None for video in videos) or not watched
         media = videos[0].name if len(videos) == 1 else name
-        found.append(Session(name, media, length, bouts, None if everything else watched))
+        observed = next((video.interval for video in videos if video.interval), None)
+        found.append(Session(name, media, length, bouts, None if everything else watched, observed=observed))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -90,7 +91,7 @@ class Latency:
 def latencies(bouts: Iterable[GroundTruth]) -> Iterator[Latency]:
     """Of each bout of a subject, the latency after each other label that was seen before."""
     latest: dict[str, float] = {}
-    for item in sorted(bouts, key=lambda item: item.start):
+    for item in sorted(bouts, key=lambda item: (item.start, item.end, item.label)):
         for label, stop in latest.items():
             if label != item.label:
                 yield Latency(label, item.label, stop, item.start)
@@ -102,12 +103,13 @@ def after_markers(
 ) -> list[tuple[GroundTruth, dict[tuple[str, str | None], list[float]]]]:
     """From each start of a marker until the next: seconds to each start of the labels, by label and subject."""
     ordered = sorted(bouts, key=lambda item: item.start)
+    starts = [item.start for item in ordered]
     found = []
     marks = [item for item in ordered if item.label in markers]
     for mark, following in zip(marks, [*(item.start for item in marks[1:]), float("inf")], strict=True):
         times: dict[tuple[str, str | None], list[float]] = {}
-        for item in ordered:
-            if item.label in labels and mark.start <= item.start < following and item is not mark:
+        for item in ordered[bisect_left(starts, mark.start) : bisect_left(starts, following)]:
+            if item.label in labels and item is not mark:
                 times.setdefault((item.label, item.subject), []).append(item.start - mark.start)
         found.append((mark, times))
     return found

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from tal_cli.commands.options import Format, MinScore, Quiet, finite
+from tal_cli.commands.options import Format, LabelNames, MinScore, Quiet, SubjectNames, finite
 from tal_cli.commands.printing import print_facts, print_json, print_table
-from tal_cli.extractors.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    from tal_cli.behaviour.comparison import Pair
-    from tal_cli.datasets.annotations import Annotations
+from tal_cli.extractors.errors import InputError
 
 EXAMPLE = "Example: tal agree first.json second.json --window 0.5"
 
@@ -29,12 +25,27 @@ def agree(
     ] = 1.0,
     tiou: Annotated[str, typer.Option(metavar="X,...", help="tIoU from which segments are the same.")] = "0.3,0.5,0.7",
     observations: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Observations of A and of B, where files have several.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Observations of A and of B, where files have several; given twice, names may hold commas.",
+        ),
     ] = None,
+    subject: SubjectNames = None,
+    label: LabelNames = None,
     modifiers: Annotated[bool, typer.Option("--modifiers", help="Modifiers have to be the same.")] = False,
     decimals: Annotated[
         int, typer.Option(min=0, max=6, metavar="N", help="Decimals of times in the kappa of bouts.")
     ] = 3,
+    point_weight: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            callback=finite,
+            help="Weight of a point in the kappa of bouts that is weighted by duration.",
+        ),
+    ] = 1.0,
     min_score: MinScore = None,
     format: Format = "table",
     quiet: Quiet = False,
@@ -43,43 +54,28 @@ def agree(
 
     Videos are those of both files; of partly reviewed ones, what both have reviewed. F1 is of B against A.
     """
-    from tal_cli.behaviour.comparison import agreement, pairs_of
-    from tal_cli.commands.stats import keep_scores
+    from tal_cli.behaviour.comparison import Pair, Rules, agreement, pairs_of
+    from tal_cli.behaviour.selection import Selection, keep_scores, observations_of, two_names
     from tal_cli.datasets.convert import merge
     from tal_cli.datasets.formats.values import How
     from tal_cli.evaluation.average_precision import parse_tiou
 
-    names = observations.split(",") if observations else [None, None]
-    if len(names) != 2:
-        raise UsageError(f"--observations {observations}: expected two names, of A and of B")
-    sides = [
-        _of(path, keep_scores(merge([path], How()), min_score or 0.0), name)
-        for path, name in zip((first, second), names, strict=True)
-    ]
-    pairs: list[Pair] = pairs_of(*sides)
+    sides = [keep_scores(merge([path], How()), min_score or 0.0) for path in (first, second)]
+    names = two_names(observations, *sides) if observations else None
+    for number, name in enumerate(names or ()):
+        sides[number] = observations_of(sides[number], [name])
+    selection = Selection.named(sides, subject or (), label or ())
+    pairs: list[Pair] = [pair.of(selection) for pair in pairs_of(*sides)]
     if not pairs:
         remedy = "name the videos alike, or choose one of each with --observations A,B"
         raise InputError(second, f"no video is also in {first}", remedy)
-    found = agreement(pairs, window, parse_tiou(tiou), modifiers=modifiers, decimals=decimals)
+    without_sets = frozenset(item.name for side in sides for item in side.definitions if not item.modifiers)
+    rules = Rules(window, parse_tiou(tiou), modifiers, decimals, point_weight, selection.subjects, without_sets)
+    found = agreement(pairs, rules)
     if format == "json":
         print_json(found)
         return
     _print(found)
-
-
-def _of(path: Path, annotations: Annotations, observation: str | None) -> Annotations:
-    """The videos of one observation; all where none is named. Raises InputError."""
-    from dataclasses import replace
-
-    if observation is None:
-        return annotations
-    videos = {
-        name: video for name, video in annotations.videos.items() if observation in (video.observation, video.name)
-    }
-    if not videos:
-        known = dict.fromkeys(video.observation or name for name, video in annotations.videos.items())
-        raise InputError(path, f"no observation {observation}", f"it has {', '.join(known)}")
-    return replace(annotations, videos=videos)
 
 
 def _print(found: dict[str, Any]) -> None:

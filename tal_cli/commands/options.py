@@ -101,6 +101,13 @@ FeaturesPath = Annotated[
         help="Folder of feature files, or one file with all. Default: beside the annotations.",
     ),
 ]
+SubjectNames = Annotated[
+    list[str] | None,
+    typer.Option("--subject", metavar="NAME", help="Subject that counts; '' is nobody (repeatable)."),
+]
+LabelNames = Annotated[
+    list[str] | None, typer.Option("--label", metavar="LABEL", help="Label that counts (repeatable).")
+]
 MinScore = Annotated[
     float | None,
     typer.Option(

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tal_cli import console
-from tal_cli.commands.options import MinScore, Quiet
+from tal_cli.commands.options import LabelNames, MinScore, Quiet, SubjectNames
 from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table, table_text
 from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import printable
 
 if TYPE_CHECKING:
-    from tal_cli.behaviour.budget import Budget
+    from tal_cli.behaviour.selection import Interval
     from tal_cli.behaviour.sessions import Session
-    from tal_cli.datasets.annotations import Annotations
 
 EXAMPLE = "Example: tal stats labels.boris --by label,subject --bins 60"
-FIELDS = ("video", "subject", "label", "category", "group", "modifiers")
 FORMATS = {".csv": "csv", ".json": "json", ".svg": "svg", ".png": "png"}
 CLOSED = "closed"
 NAMED = 3  # videos that a warning names
-DIGITS = 9  # of seconds and shares: sums of times have no sensible more
 
 Row = dict[str, Any]
 
@@ -36,7 +34,11 @@ def stats(
         list[Path], typer.Argument(metavar="FILE...", help="Annotations in any format, or results of `tal detect`.")
     ],
     by: Annotated[
-        str, typer.Option(metavar="FIELD,...", help=f"What to tell apart: {', '.join(FIELDS)}.")
+        str,
+        typer.Option(
+            metavar="FIELD,...",
+            help="What to tell apart: video, observation, subject, label, category, group, modifiers.",
+        ),
     ] = "video,subject,label",
     bins: Annotated[
         list[str] | None,
@@ -44,11 +46,36 @@ def stats(
             metavar="SECONDS|closed", help="Length of time bins; `closed` as well: closed at both ends, as in BORIS."
         ),
     ] = None,
-    transitions: Annotated[bool, typer.Option("--transitions", help="Also what follows what.")] = False,
+    transitions: Annotated[
+        bool, typer.Option("--transitions", help="Also what follows what; with modifiers, if --by names them.")
+    ] = False,
+    latencies: Annotated[
+        bool, typer.Option("--latencies", help="Also seconds from the end of each label to the start of others.")
+    ] = False,
+    after: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL", help="Also seconds from each start of LABEL to what follows (repeatable)."),
+    ] = None,
+    observation: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Observation or video that counts (repeatable).")
+    ] = None,
+    subject: SubjectNames = None,
+    label: LabelNames = None,
+    interval: Annotated[
+        str,
+        typer.Option(
+            metavar="all|events|observation|subject|FROM:TO",
+            help="Time that counts: all; from the first to the last event; what the source says was observed; from the "
+            "first to the last event of each subject; or seconds.",
+        ),
+    ] = "all",
     exclude: Annotated[
         list[str] | None,
         typer.Option(metavar="LABEL", help="Label whose time does not count as watched (repeatable)."),
     ] = None,
+    absent: Annotated[
+        bool, typer.Option("--absent", help="Also rows of subjects and labels that do not occur.")
+    ] = False,
     min_score: MinScore = None,
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Video files, for lengths that the annotations do not tell.")
@@ -69,7 +96,10 @@ def stats(
     Shares are of the time that was watched. In bins, a bout counts where it starts, and its seconds where it passes.
     svg and png are ethograms.
     """
+    from tal_cli.behaviour.budget import Watch
+    from tal_cli.behaviour.selection import Selection, in_interval, keep_scores, observations_of, parse_interval
     from tal_cli.behaviour.sessions import sessions_of
+    from tal_cli.behaviour.tables import FIELDS, latency_tables, marker_rows, stat_rows, transition_tables
     from tal_cli.datasets.convert import VideoFacts, merge, with_lengths
     from tal_cli.datasets.formats.values import How
     from tal_cli.inputs import find_videos
@@ -78,25 +108,37 @@ def stats(
     if unknown := [field for field in fields if field not in FIELDS]:
         raise UsageError(f"--by {by}: no such field: {unknown[0]}", f"use some of {', '.join(FIELDS)}")
     step, is_closed = bin_options(bins or ())
+    span = parse_interval(interval)
     chosen = format or form_for(output, FORMATS)
     facts = VideoFacts([] if videos is None else find_videos(videos))
-    merged, untold = with_lengths(merge(files, How(facts=facts), Path()), facts)
+    annotations = observations_of(merge(files, How(facts=facts), Path()), observation or ())
+    annotations, untold = with_lengths(keep_scores(annotations, min_score or 0.0), facts)
+    selection = Selection.named([annotations], subject or (), label or ())
+    for option, names in (("--exclude", exclude), ("--after", after)):
+        Selection.named([annotations], (), names or (), option)
     if untold:
         console.warn(
             f"nothing tells the length of {_named(untold)}: taken to end with the last instance, so shares may be too "
             "large; --videos DIR names the folder of the videos"
         )
-    annotations = keep_scores(merged, min_score or 0.0)
-    sessions = sessions_of(annotations)
+    whole = sessions_of(annotations)
+    _warn_of_ends(whole, span)
+    sessions = [selection.of_subjects(in_interval(session, span)) for session in whole]
+    counted = [replace(session, bouts=selection.of(session.bouts)) for session in sessions]
     if chosen in ("svg", "png"):
         from tal_cli.behaviour.ethogram import ethogram
 
-        print_or_write(ethogram(sessions, "svg" if chosen == "svg" else "png"), output)
+        print_or_write(ethogram(counted, "svg" if chosen == "svg" else "png"), output)
         return
-    rows = stat_rows(sessions, annotations, fields, step, exclude or (), is_closed=is_closed)
+    watch = Watch(frozenset(exclude or ()), of_subject=span == "subject")
+    rows = stat_rows(sessions, annotations, fields, selection, watch, step, is_closed=is_closed, with_absent=absent)
     document: dict[str, Any] = {"rows": rows}
     if transitions or chosen == "json":
-        document["transitions"] = transition_tables(sessions)
+        document["transitions"] = transition_tables(counted, modifiers="modifiers" in fields)
+    if latencies:
+        document["latencies"] = latency_tables(counted)
+    if after:
+        document["after"] = marker_rows(sessions, after, selection)
     if chosen == "json" and output is None:
         print_json(document)
     elif chosen == "json":
@@ -104,11 +146,19 @@ def stats(
 
         print_or_write((json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode(), output)
     elif chosen == "csv":
-        print_or_write(_csv(rows).encode(), output)
+        print_or_write("\n".join(map(_csv, _tables(document, fields, step, is_whole=True))).encode(), output)
     else:
-        _print(_tables(rows, fields, step, document.get("transitions", {}) if transitions else {}), output)
+        _print(_tables(document, fields, step), output)
     if not rows:
         console.note("nothing is labelled")
+
+
+def _warn_of_ends(sessions: Iterable[Session], interval: Interval) -> None:
+    late = [session for session in sessions if isinstance(interval, tuple) and interval[1] > session.end + 1e-6]
+    if late:
+        console.warn(
+            f"the interval ends after {_named([session.name for session in late])}; shares are of the whole interval"
+        )
 
 
 def _named(names: Sequence[str]) -> str:
@@ -130,101 +180,50 @@ def bin_options(told: Sequence[str]) -> tuple[float | None, bool]:
     return (steps[0] if steps else None), CLOSED in parts
 
 
-def keep_scores(annotations: Annotations, least: float) -> Annotations:
-    """The annotations without instances of lower scores; those without a score stay."""
-    from dataclasses import replace
+@dataclass(frozen=True)
+class _Table:
+    """A header, and rows of values."""
 
-    videos = {
-        name: replace(video, segments=tuple(i for i in video.segments if i.score is None or i.score >= least))
-        for name, video in annotations.videos.items()
-    }
-    return replace(annotations, videos=videos)
-
-
-def stat_rows(
-    sessions: Sequence[Session],
-    annotations: Annotations,
-    fields: Sequence[str],
-    step: float | None,
-    outside: Sequence[str],
-    *,
-    is_closed: bool,
-) -> list[Row]:
-    """Rows of statistics, one for each combination of the fields that occurs."""
-    from tal_cli.behaviour.agreement import modifier_text
-    from tal_cli.behaviour.budget import bin_budgets, budgets, closed_bins
-
-    about = {item.name: item for item in annotations.definitions}
-
-    def key(session: Session, item: Any) -> tuple[object, ...]:
-        known = about.get(item.label)
-        told = {
-            "video": session.video,
-            "subject": item.subject,
-            "label": item.label,
-            "category": known.category if known else "",
-            "group": known.group if known else "",
-            "modifiers": modifier_text(item),
-        }
-        return tuple(told[field] for field in fields)
-
-    apart = [[session] for session in sessions] if "video" in fields or step is not None else [sessions]
-    rows: list[Row] = []
-    for part in apart:
-        if step is None:
-            rows += [_row(fields, name, found) for name, found in budgets(part, key, outside=outside).items()]
-            continue
-        (session,) = part
-        parts = (
-            ((span, budgets([each], key)) for span, each in closed_bins(session, step, key))
-            if is_closed
-            else bin_budgets(session, step, key)
-        )
-        for span, found_in in parts:
-            for name, found in found_in.items():
-                rows.append({**_row(fields, name, found), "video": session.video, "bin": list(span)})
-    return rows
-
-
-def _row(fields: Sequence[str], name: Any, found: Budget) -> Row:
-    from dataclasses import asdict
-
-    told: Row = {"video": None, "subject": None, "label": None}
-    numbers = {key: round(v, DIGITS) if isinstance(v, float) else v for key, v in asdict(found).items()}
-    return {**told, **dict(zip(fields, name, strict=True)), **numbers}
-
-
-def transition_tables(sessions: Sequence[Session]) -> dict[str, Any]:
-    """Numbers of transitions over all sessions and subjects, and shares of those from the same entry."""
-    from tal_cli.behaviour.transitions import sequence, transitions
-
-    sequences = [
-        sequence([item for item in session.bouts if item.subject == subject])
-        for session in sessions
-        for subject in dict.fromkeys(item.subject for item in session.bouts)
-    ]
-    number, after = (transitions(sequences, mode) for mode in ("number", "frequencies_after_behaviors"))
-    return {"names": list(number.names), "number": number.table.tolist(), "share": after.table.tolist()}
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
 
 
 def _tables(
-    rows: Sequence[Row], fields: Sequence[str], step: float | None, transitions: dict[str, Any]
-) -> Iterator[list[Sequence[str]]]:
-    """The table of statistics, and that of transitions, each with its header."""
-    numbers = ("count", "seconds", "share", "mean", "sd", "interval_mean", "interval_sd", "latency")
-    named = ([*(["video"] if "video" not in fields else []), "bin"] if step is not None else []) + list(fields)
-    yield [(*named, *numbers), *([_text(row[name]) for name in (*named, *numbers)] for row in rows)]
-    if transitions:
-        names = transitions["names"]
-        lines = zip(names, transitions["number"], strict=True)
-        yield [("then", *names), *([name, *(f"{value:g}" for value in row)] for name, row in lines)]
+    document: dict[str, Any], fields: Sequence[str], step: float | None, *, is_whole: bool = False
+) -> list[_Table]:
+    """What was counted, as tables; `is_whole` with columns that are for computing rather than reading."""
+    rows = document["rows"]
+    if is_whole:
+        names = list(dict.fromkeys(name for row in rows for name in row)) or ["video", "subject", "label"]
+    else:
+        numbers = ("count", "seconds", "share", "mean", "sd", "interval_mean", "interval_sd", "latency")
+        names = [*(["video"] if step is not None and "video" not in fields else []), *(["bin"] if step else [])]
+        names += [*fields, *numbers]
+    found = [_Table(names, [[row.get(name) for name in names] for row in rows])]
+    if told := document.get("transitions"):
+        lines = zip(told["names"], told["number"], strict=True)
+        found.append(_Table(("then", *told["names"]), [(name, *map(_number, row)) for name, row in lines]))
+    if told := document.get("latencies"):
+        found += [_of_rows(told["summary"]), _of_rows(told["pairs"])]
+    if told := document.get("after"):
+        found.append(_of_rows(told))
+    return [table for table in found if table.header]
 
 
-def _print(tables: Iterable[Sequence[Sequence[str]]], output: Path | None) -> None:
+def _of_rows(rows: Sequence[Row]) -> _Table:
+    return _Table(list(rows[0]) if rows else (), [list(row.values()) for row in rows])
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"
+
+
+def _print(tables: Sequence[_Table], output: Path | None) -> None:
+    texts = [[table.header, *([_text(value) for value in row] for row in table.rows)] for table in tables]
     if output is not None:
-        print_or_write("\n".join(map(table_text, tables)).encode(), output)
+        print_or_write("\n".join(map(table_text, texts)).encode(), output)
         return
-    for number, (header, *rows) in enumerate(tables):
+    for number, (header, *rows) in enumerate(texts):
         if number:
             print()
         print_table(header, rows)
@@ -234,14 +233,17 @@ def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, list):
-        return f"{value[0]:g}-{value[1]:g}"
+        return _bin(value)
     return f"{value:.3f}" if isinstance(value, float) else printable(str(value))
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _bin(edges: Sequence[float]) -> str:
+    return "-".join(f"{edge:.10g}" for edge in edges)
+
+
+def _csv(table: _Table) -> str:
     text = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row)) or ["video", "subject", "label"]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _text(v) if isinstance(v, list) else v for name, v in row.items()} for row in rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.header)
+    writer.writerows([_bin(value) if isinstance(value, list) else value for value in row] for row in table.rows)
     return text.getvalue()

@@ -81,6 +81,8 @@ class VideoAnnotation:
         path: the video file as the annotation file names it.
         observation: name of the session in the source; one video may have several, which have names of their own.
         suggestions: what a model proposed and nobody has accepted.
+        interval: what was to be observed, seconds on the clock of the observation, of which an end of 0 is the last;
+            None: all.
         edges: finds when each frame is shown, where the video file is at hand.
     """
 
@@ -95,6 +97,7 @@ class VideoAnnotation:
     path: str = ""
     observation: str = ""
     suggestions: tuple[GroundTruth, ...] = ()
+    interval: tuple[float, float] | None = None
     edges: Edges | None = field(default=None, compare=False, repr=False)
 
     def reviewed_of(self, label: str) -> Ranges | None:
@@ -308,7 +311,7 @@ def split_names(annotations: Annotations, path: str | Path) -> tuple[str, str | 
 def _video_json(video: VideoAnnotation, ids: dict[str, int]) -> dict[str, Any]:
     entry: dict[str, Any] = {"path": video.path} if video.path else {}
     entry |= {"subset": video.subset, "duration": video.duration}
-    for key in ("fps", "frames", "observation", "reviewed"):
+    for key in ("fps", "frames", "observation", "interval", "reviewed"):
         if (value := getattr(video, key)) not in (None, ""):
             entry[key] = value
     if video.reviewed_labels:

@@ -8,9 +8,9 @@ order of the labels.
 
 Files of `tal label` and `tal datasets convert` say more, by the names of the attributes in
 `tal_cli.datasets.annotations`: `labels` is then a list of objects, `subjects` one of names; a video may have `path`,
-`frames`, `observation`, `reviewed` (absent: all of it), `reviewed_labels` and `suggestions`; an annotation `kind`,
-`subject`, `modifiers` and so on. A key that is absent has the attribute's default. Annotations that are `pending` or
-`rejected` are read as suggestions.
+`frames`, `observation`, `interval`, `reviewed` (absent: all of it), `reviewed_labels` and `suggestions`; an annotation
+`kind`, `subject`, `modifiers` and so on. A key that is absent has the attribute's default. Annotations that are
+`pending` or `rejected` are read as suggestions.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ class _Reader:
             self._text(name, "path", entry.get("path")),
             self._text(name, "observation", entry.get("observation")),
             (*(item for item in told if item.status in UNDECIDED), *offered),
+            self._interval(name, entry.get("interval")),
         )
 
     def _list(self, video: str, entry: dict[str, Any], key: str) -> list[Any]:
@@ -193,6 +194,14 @@ class _Reader:
             raise self._error(video, f"{where} is not [first, last]")
         first, last = (None if number is None else int(self._number(video, where, number)) for number in pair)
         return first, last
+
+    def _interval(self, video: str, pair: Any) -> tuple[float, float] | None:
+        if pair is None:
+            return None
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise self._error(video, "interval is not [start, end]")
+        start, end = (self._number(video, "interval", bound) for bound in pair)
+        return start, end
 
     def _modifiers(self, video: str, where: str, sets: Any) -> tuple[tuple[str, ...], ...]:
         if not isinstance(sets, list):

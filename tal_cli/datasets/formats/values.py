@@ -143,6 +143,7 @@ def framed(label: str, first: int, last: int, facts: Facts, subject: str | None 
 def video_of(
     name: str, segments: Iterable[GroundTruth], facts: Facts | None = None, *, path: str = "", subset: str = "",
     observation: str = "", reviewed: Ranges | None = None, suggestions: Iterable[GroundTruth] = (),
+    interval: tuple[float, float] | None = None,
 ) -> VideoAnnotation:  # fmt: skip
     """A video with its instances in order of time. What is not known of it follows from the rest."""
     facts = facts or Facts()
@@ -150,7 +151,7 @@ def video_of(
     duration = facts.duration or (facts.frames / facts.fps if facts.frames and facts.fps else last_end(ordered))
     return VideoAnnotation(
         name, subset or DEFAULT_SUBSET, duration, facts.fps, ordered, reviewed=reviewed, frames=facts.frames,
-        path=path, observation=observation, suggestions=tuple(suggestions),
+        path=path, observation=observation, suggestions=tuple(suggestions), interval=interval,
     )  # fmt: skip
 
 

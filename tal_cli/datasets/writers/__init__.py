@@ -41,7 +41,7 @@ class Target:
 BORIS = ("kind", "subject", "modifiers", "comment", "comment_end", "part", "frames")
 TARGETS = {
     "activitynet": Target(".json", "", ()),
-    "boris": Target(".boris", "tal_cli.datasets.writers.boris:write_project", BORIS),
+    "boris": Target(".boris", "tal_cli.datasets.writers.boris:write_project", (*BORIS, "interval")),
     "boris-aggregated": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_aggregated", BORIS),
     "boris-tabular": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_tabular", BORIS),
     "frames": Target(".csv", "tal_cli.datasets.writers.tables:write_frames", ("reviewed", "frames")),
@@ -73,6 +73,7 @@ WORDS = {
     "subject": "subjects", "modifiers": "modifiers", "comment": "comments", "score": "scores", "id": "identifiers",
     "by": "authors", "at": "times of writing", "kind": "points as such", "status": "statuses", "source": "sources",
     "reviewed": "what was reviewed", "suggestions": "suggestions", "comment_end": "comments at the end",
+    "interval": "intervals of observation",
 }  # fmt: skip
 
 
@@ -134,7 +135,9 @@ def write_annotations(annotations: Annotations, out: Path, name: str) -> int:
 def untimed(annotations: Annotations, target: Target) -> int:
     """Number of instances that a format cannot hold, as they have no times; those of BORIS have numbers of images."""
     videos = annotations.videos.values()
-    return 0 if target.holds == BORIS else sum(math.isnan(item.start) for video in videos for item in video.segments)
+    return (
+        0 if {*BORIS} <= {*target.holds} else sum(math.isnan(item.start) for video in videos for item in video.segments)
+    )
 
 
 def left_out(annotations: Annotations, target: Target) -> list[str]:
@@ -147,6 +150,7 @@ def left_out(annotations: Annotations, target: Target) -> list[str]:
         if hasattr(usual, name)
     }
     said["reviewed"] = any(video.reviewed is not None or video.reviewed_labels for video in videos)
+    said["interval"] = any(video.interval for video in videos)
     said["suggestions"] = any(video.suggestions for video in videos)
     without = untimed(annotations, target)
     lost = [f"{counted(without, 'instance')} without times"] if without else []

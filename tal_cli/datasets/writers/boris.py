@@ -29,6 +29,7 @@ class Session:
     media: tuple[VideoAnnotation, ...]
     cameras: tuple[VideoAnnotation, ...]
     bouts: tuple[GroundTruth, ...]
+    interval: tuple[float, float] | None = None
 
     @property
     def has_times(self) -> bool:
@@ -49,7 +50,9 @@ def sessions(annotations: Annotations) -> list[Session]:
         items = [_coded(item, kinds) for item in joined(media)]
         is_file = any(video.path or not video.observation for video in media)
         bouts = _without_overlap(name, items)
-        found.append(Session(name, media if is_file else (), tuple(c for c in cameras if c not in media), bouts))
+        others = tuple(c for c in cameras if c not in media)
+        interval = next((video.interval for video in videos if video.interval), None)
+        found.append(Session(name, media if is_file else (), others, bouts, interval))
     return found
 
 
@@ -145,7 +148,7 @@ def _observation(session: Session, now: str) -> dict[str, Any]:
         "date": now,
         "description": "",
         "time offset": 0.0,
-        "observation time interval": [0, 0],
+        "observation time interval": list(session.interval or (0, 0)),
         "independent_variables": {},
         "visualize_spectrogram": False,
         "visualize_waveform": False,

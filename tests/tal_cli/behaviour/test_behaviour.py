@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from numbered_videos import write_numbered_video
@@ -13,8 +15,8 @@ from numbered_videos import write_numbered_video
 from tal_cli import app
 from tal_cli.behaviour.agreement import aligned, elementary_units, kappa, needleman_wunsch, time_units
 from tal_cli.behaviour.bouts import Bout, Counts, match
-from tal_cli.behaviour.budget import bin_budgets, bins, budgets, closed_bins
-from tal_cli.behaviour.comparison import agreement, pairs_of
+from tal_cli.behaviour.budget import Watch, bin_budgets, bins, budgets, closed_bins
+from tal_cli.behaviour.comparison import Rules, agreement, pairs_of
 from tal_cli.behaviour.frames import frame_span, frame_times
 from tal_cli.behaviour.sessions import Session, sessions_of
 from tal_cli.behaviour.transitions import latencies, sequence, transitions
@@ -44,19 +46,41 @@ def test_a_budget_counts_and_times() -> None:
     pooled = budgets([Session("day", "day", 20.0, (*RUN, *other))], key)["run"]
     assert pooled.count == 4 and pooled.interval_mean == pytest.approx(2.5), "intervals are a subject's own"
     less = budgets(
-        [Session("day", "day", 20.0, (*RUN, GroundTruth("rest", 12.0, 17.0, subject="Rex")))], key, outside=["rest"]
+        [Session("day", "day", 20.0, (*RUN, GroundTruth("rest", 12.0, 17.0, subject="Rex")))],
+        key,
+        watch=Watch(frozenset({"rest"})),
     )
     assert less["run"].share == pytest.approx(6 / 15)
 
 
 def test_bins_add_up_unless_they_are_closed() -> None:
-    assert bins(20.0, 8.0) == [(0.0, 8.0), (8.0, 16.0), (16.0, 20.0)]
+    assert bins(SESSION, 8.0) == [(0.0, 8.0), (8.0, 16.0), (16.0, 20.0)]
     parts = [found.get("run") for _, found in bin_budgets(SESSION, 10.0, key)]
     assert [(part.count, part.seconds) for part in parts if part] == [(3, 4.0), (0, 2.0)]
     points = [found["bark"].count for _, found in bin_budgets(SESSION, 10.0, key)]
     assert points == [1, 1]
     twice = [budgets([part], key)["bark"].count for _, part in closed_bins(SESSION, 10.0, key)]
     assert twice == [2, 1], "a point at the edge counts on both sides"
+
+
+def test_closed_bins_hold_what_begins_at_their_end_but_not_what_ends_at_their_start() -> None:
+    bouts = (GroundTruth("run", 5.0, 10.0), GroundTruth("dig", 10.0, 12.0), GroundTruth("sit", 10.0, 10.0))
+    parts = [budgets([part], key) for _, part in closed_bins(Session("day", "day", 20.0, bouts), 10.0, key)]
+    assert [{name: (told.count, told.seconds) for name, told in part.items()} for part in parts] == [
+        {"run": (1, 5.0), "dig": (1, 0.0), "sit": (1, 0.0)}, {"dig": (1, 2.0), "sit": (1, 0.0)}
+    ]  # fmt: skip
+
+
+def test_time_that_does_not_count_is_a_subjects_own_and_a_bins_own() -> None:
+    rests = (GroundTruth("rest", 12.0, 17.0, subject="Rex"), GroundTruth("rest", 0.0, 9.0, subject="Tim"))
+    day = Session("day", "day", 20.0, (*RUN, *rests, GroundTruth("nap", 17.0, 18.0, subject="Rex")))
+    watch = Watch(frozenset({"rest", "nap"}))
+    watched = {label: told.watched for label, told in budgets([day], key, watch=watch).items()}
+    assert watched == {"run": 14.0, "rest": 20.0, "nap": 20.0}, "labels that do not count have all of the time"
+    both = replace(day, bouts=(*day.bouts, GroundTruth("run", 0.0, 1.0, subject="Tim")))
+    assert budgets([both], key, watch=watch)["run"].watched == 20.0 - (6 + 9) / 2
+    in_bins = [found["run"].watched for _, found in bin_budgets(day, 10.0, key, watch) if "run" in found]
+    assert in_bins == [10.0, 4.0]
 
 
 def test_bins_list_labels_in_one_order() -> None:
@@ -136,8 +160,8 @@ def test_frames_of_an_instance() -> None:
 def test_agreement_is_on_what_both_reviewed() -> None:
     first = annotations(*RUN, *BARK, reviewed=((0.0, 8.0),))
     second = annotations(*RUN[:2], BARK[0])
-    assert agreement(pairs_of(first, second), 1.0, [0.5])["kappa"]["time"] == 1.0
-    whole = agreement(pairs_of(annotations(*RUN, *BARK), second), 1.0, [0.5])
+    assert agreement(pairs_of(first, second), Rules())["kappa"]["time"] == 1.0
+    whole = agreement(pairs_of(annotations(*RUN, *BARK), second), Rules())
     assert whole["kappa"]["time"] < 1.0 and whole["f1"]["0.5"] == pytest.approx(6 / 8)
     assert whole["per_label"]["run"]["units"] == {"both": 5, "only_a": 4, "only_b": 0, "neither": 3}
     assert pairs_of(first, Annotations("", {}, ())) == []
@@ -166,7 +190,85 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (
         app.run(["stats", str(one), "--by", "weather"]) == 2 and app.run(["stats", str(one), "--bins", "closed"]) == 2
     )
-    assert app.run(["agree", str(one), str(other), "--observations", "x,y"]) == 3
+    assert app.run(["agree", str(one), str(other), "--observations", "x,y"]) == 2
+
+
+def boris(*observations: tuple[str, list[list[Any]], list[float]]) -> str:
+    """A project of a mouse that can run, bite and dig, filmed for 20 s."""
+    kinds = {"run": "State event", "bite": "Point event", "run+dig": "State event"}
+    entries = {}
+    for name, events, span in observations:
+        media = {"length": {f"{name}.mp4": 20.0}, "fps": {f"{name}.mp4": 25.0}}
+        entries[name] = {
+            "type": "MEDIA", "file": {"1": [f"{name}.mp4"]}, "media_info": media, "events": events,
+            "observation time interval": span,
+        }  # fmt: skip
+    return json.dumps(
+        {
+            "project_format_version": "7.0",
+            "behaviors_conf": {str(n): {"code": c, "type": kind} for n, (c, kind) in enumerate(kinds.items())},
+            "subjects_conf": {"0": {"name": "m1"}},
+            "observations": entries,
+        }
+    )
+
+
+def test_what_counts_of_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = [[2.0, "m1", "run", "", ""], [6.0, "m1", "run", "", ""], [7.0, "", "bite", "", ""]]
+    dug = [[1.0, "m1", "run+dig", "", ""], [3.0, "m1", "run+dig", "", ""]]
+    (tmp_path / "x.boris").write_text(boris(("day 1, a", ran, [4, 0]), ("day 2", dug, [0, 0])))
+
+    def rows(*options: str) -> list[tuple[Any, ...]]:
+        assert app.run(["stats", str(tmp_path / "x.boris"), "-f", "json", *options]) == 0
+        found = json.loads(capsys.readouterr().out)["rows"]
+        return [(row["subject"], row["label"], row["count"], row["seconds"], row["share"]) for row in found]
+
+    assert rows("--observation", "day 1, a", "--subject", "m1") == [("m1", "run", 1, 4.0, 0.2)]
+    assert rows("--label", "bite") == rows("--subject", "") == [(None, "bite", 1, None, None)]
+    assert rows("--interval", "observation")[0] == ("m1", "run", 1, 2.0, 2 / 16)
+    assert rows("--interval", "events")[0] == ("m1", "run", 1, 4.0, 4 / 5)
+    assert rows("--interval", "3:5")[0] == ("m1", "run", 1, 2.0, 1.0)
+    assert rows("--by", "label", "--interval", "0:30")[0][-1] == round(4 / 60, 9)
+    absent = rows("--by", "subject,label", "--absent")
+    assert absent[3:] == [(None, "run", 0, 0.0, 0.0), (None, "run+dig", 0, 0.0, 0.0), ("m1", "bite", 0, None, None)]
+    for option in ("--label", "--subject", "--observation", "--exclude", "--after"):
+        assert app.run(["stats", str(tmp_path / "x.boris"), option, "sleep"]) == 2
+        assert "sleep" in capsys.readouterr().err
+    assert app.run(["stats", str(tmp_path / "x.boris"), "--interval", "5:3"]) == 2
+    back = str(tmp_path / "back.boris")
+    assert app.run(["datasets", "convert", str(tmp_path / "x.boris"), back]) == 0
+    told = json.loads(Path(back).read_text())["observations"]
+    assert [told[name]["observation time interval"] for name in told] == [[4, 0], [0, 0]]
+
+
+def test_tables_follow_one_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csv").write_text("video,label,start,end,duration\na,run,1,2,9\na,dig,3,4,9\na,run,5,6,9\n")
+    run = ["stats", str(tmp_path / "x.csv"), "--transitions", "--latencies", "--after", "dig"]
+    assert app.run([*run, "-f", "csv"]) == 0
+    _, matrix, summary, pairs, after = (
+        list(csv.reader(io.StringIO(part))) for part in capsys.readouterr().out.split("\n\n")
+    )
+    assert matrix == [["then", "dig", "run"], ["dig", "0", "1"], ["run", "1", "0"]]
+    assert summary[1:] == [["", "run", "dig", "1", *["1.0"] * 4, ""], ["", "dig", "run", "1", *["1.0"] * 4, ""]]
+    assert pairs[1] == ["a", "a", "", "run", "dig", "2.0", "3.0", "1.0"]
+    assert (
+        after[1:]
+        == [["a", "a", "dig", "", "3.0", "dig", "", "0.0"], ["a", "a", "dig", "", "3.0", "run", "", "2.0"]][1:]
+    )
+    assert app.run(run) == 0 and capsys.readouterr().out.count("\n\n") == 4
+
+
+def test_agreement_on_a_label_whose_name_ends_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of observations whose names hold commas."""
+    run, dug = ([[1.0, "", label, "", ""], [3.0, "", label, "", ""]] for label in ("run", "run+dig"))
+    (tmp_path / "x.boris").write_text(boris(("a, 1", run, [0, 0]), ("b, 2", dug, [0, 0]), ("c", run, [0, 0])))
+    agree = ["agree", *[str(tmp_path / "x.boris")] * 2, "-f", "json"]
+    for told in (["--observations", "a, 1,b, 2"], ["--observations", "a, 1", "--observations", "b, 2"]):
+        assert app.run([*agree, *told]) == 0
+        found = json.loads(capsys.readouterr().out)["per_label"]
+        assert found["run"]["units"] == {"both": 0, "only_a": 3, "only_b": 0, "neither": 0}
+    assert app.run([*agree, "--observations", "a, 1,c", "--label", "run"]) == 0
+    assert json.loads(capsys.readouterr().out)["kappa"] == {"time": 1.0, "bouts": 1.0, "bouts_by_duration": 1.0}
 
 
 def test_lengths_that_nothing_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ FULL = Annotations(
                 GroundTruth("bite", 20.0, 20.0, "point", modifiers=((),)),
             ),
             reviewed=((0.0, 84.2), (120.0, 130.0)), reviewed_labels=(("rear", ()), ("bite", None)), frames=7501,
-            path="cam1.mp4", observation="day 1",
+            path="cam1.mp4", observation="day 1", interval=(10.0, 0.0),
             suggestions=(GroundTruth("rear", 40.0, 41.2, score=0.41, status="rejected"),),
         ),
         "stills": VideoAnnotation("stills", "training", 0.0, None, (STILL,)),

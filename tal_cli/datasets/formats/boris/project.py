@@ -170,7 +170,8 @@ def _observation(
             )
         )
     events.sort(key=lambda event: (moment(event), event.subject or "", event.label))
-    return Observation(name, tuple(media), tuple(cameras), pair(path, name, events))
+    interval = (begun, ended) if begun or ended else None
+    return Observation(name, tuple(media), tuple(cameras), pair(path, name, events), interval)
 
 
 def _files(entry: dict[str, Any], player: str) -> list[str]:

@@ -57,12 +57,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Observation:
-    """Instances on the clock of the media of player 1; `cameras` are those of the other players."""
+    """Instances on the clock of the media of player 1; `cameras` are those of the other players; `interval` as in
+    `VideoAnnotation`."""
 
     name: str
     media: tuple[Media, ...]
     cameras: tuple[Media, ...]
     bouts: tuple[GroundTruth, ...]
+    interval: tuple[float, float] | None = None
 
 
 def modifiers_of(sets: Sequence[str]) -> Modifiers:
@@ -138,9 +140,9 @@ def videos_of(path: Path, observations: Iterable[Observation], how: How) -> dict
 
 
 def _videos(path: Path, observation: Observation, how: How) -> Iterator[VideoAnnotation]:
-    name = observation.name
+    name, interval = observation.name, observation.interval
     if not observation.media:
-        yield video_of(name, observation.bouts, observation=name)
+        yield video_of(name, observation.bouts, observation=name, interval=interval)
         return
     media = [_known(each, how) for each in observation.media]
     for each in media[:-1]:
@@ -156,8 +158,9 @@ def _videos(path: Path, observation: Observation, how: How) -> Iterator[VideoAnn
         console.warn(f"{path}: {name}: {late} of its instances end after its media, which last {total:g} s")
     for each, segments in zip(media, pieces, strict=True):
         yield video_of(
-            stem(each.path), segments, Facts(each.fps, None, each.duration), path=each.path, observation=name
-        )
+            stem(each.path), segments, Facts(each.fps, None, each.duration), path=each.path, observation=name,
+            interval=interval,
+        )  # fmt: skip
     for each in (_known(camera, how) for camera in observation.cameras):
         console.note(
             f"{path}: {name}: {each.path} is a further camera; times are those of player 1, so it gets no labels"
