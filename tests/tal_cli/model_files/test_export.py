@@ -43,9 +43,12 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gmg": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1}",)),
     "gmg, paper": (
         "thumos-i3d",
-        ("model.encoder={name: gmg, stem_blocks: 1, windows: 3}", "model.variant=paper", "model.head_layers=2"),
+        (
+            "model.encoder={name: gmg, stem_blocks: 1, windows: 3, global_branch: attention}",
+            "model.variant=paper",
+            "model.head_layers=2",
+        ),
     ),
-    "gmg, attention": ("thumos-i3d", ("model.encoder={name: gmg, stem_blocks: 1, global_branch: attention}",)),
     "sgp": ("tridet-thumos-i3d", ("model.encoder={name: sgp, stem_blocks: 1, windows: 3}",)),
     "transformer": (
         "actionformer-thumos-i3d",
@@ -59,13 +62,11 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "dyfadet-thumos-videomae",
         ("model.encoder={name: dynamic_sgp, stem_blocks: 1, windows: 3}", "model.head_layers=2"),
     ),
-    "cascade": ("transgmc-thumos-i3d", ("model.encoder={name: cascade, stem_blocks: 1, windows: [5, -1]}",)),
-    "cascade, streams": (
+    "cascade": (
         "transgmc-ego4d",
-        ("model.encoder={name: cascade, stem_blocks: 1, windows: 3}", "model.streams=[[3, 12], [5, 20]]"),
+        ("model.encoder={name: cascade, stem_blocks: 1, windows: [5, -1]}", "model.streams=[[3, 12], [5, 20]]"),
     ),
-    "wavelet": ("tfformer-thumos-i3d", ("model.encoder={name: wavelet, stem_blocks: 1}",)),
-    "wavelet, table": (
+    "wavelet": (
         "tfformer-activitynet-i3d",
         ("model.encoder={name: wavelet, stem_blocks: 1}", "model.resample=false"),
     ),
@@ -90,7 +91,6 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
             "model.decoder={name: points, layers: 2, queries: 7, ffn_width: 16, query_points: 6}",
         ),
     ),
-    "position table": ("activitynet-tsp", ("model.encoder={name: gmg, stem_blocks: 1}",)),
 }
 
 
@@ -196,7 +196,7 @@ def test_a_scan_by_doubling_is_the_scan(cells: int) -> None:
 
 @pytest.mark.slow
 def test_a_recipe_of_one_length_is_exported_with_it(tmp_path: Path) -> None:
-    model = small("position table", "model.resample=true")
+    model = small("wavelet", "model.resample=true")
     exportable = of_detector(model)
     export(exportable, "onnx", tmp_path / "m.onnx")
     check(model, run_onnx(tmp_path / "m.onnx"), 64, [64])
