@@ -22,7 +22,7 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
   let seek = null; // { frame, how, tries, isSeeked, begun, resolve }
   let aim = 0; // the element's time that a seek asked for
   let waiting = null; // the newest one asked for meanwhile
-  let log = []; // { moment, frame }: frames, and when they were put on screen
+  let log = []; // { moment, frame, count }: frames as they were put on screen
   let timer = 0;
   let newest = 0; // the time of the frame presented last
   let isTold = false; // whether `held` is known to tell the frame
@@ -49,27 +49,27 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
   // The frame on screen at a moment (of `performance.now`); `early` ms are taken off while it plays.
   //
   // The callback of a frame comes up to a picture after the frame: a key pressed in between would count for the frame
-  // before. So the element is asked which frame it holds, as long as the key is told at once. Where the page was busy
-  // meanwhile, what counts is when frames were presented; those without their callback yet follow from the last one.
+  // before. So the element is asked which frame it holds, as long as the key is told at once.
   function frameOnScreen(moment, early = 0) {
     const { frames } = player;
     if (!frames) return 0;
     const now = held();
     if (element.paused) return stills?.shown ?? now ?? presented;
-    let frame = now;
-    if (now === null || performance.now() - moment > PROMPT) {
-      const place = log.findLastIndex((entry) => entry.moment <= moment);
-      if (place < 0) frame = now ?? presented;
-      else if (place < log.length - 1) frame = log[place].frame;
-      else {
-        const last = log[place].frame;
-        const begun = frames.edges[last], wide = frames.edges[last + 1] - begun;
-        const since = ((moment - log[place].moment) / 1000) * player.speed;
-        if (now !== null) frame = Math.min(frames.at(begun + since + 1e-6), now);
-        else frame = frames.clamp(since > (1 + OVERDUE) * wide ? last + 1 : last);
-      }
-    }
+    const frame = now !== null && performance.now() - moment <= PROMPT ? now : playedAt(moment, now);
     return early ? frames.at(Math.max(0, frames.edges[frame] - (early / 1000) * player.speed + 1e-6)) : frame;
+  }
+  // Where the page was busy meanwhile, what counts is when frames were presented. If there were more between two that it
+  // was told of, or since the last one up to the one that the element holds now, the clock says which it was.
+  function playedAt(moment, now) {
+    const { edges } = player.frames;
+    const place = log.findLastIndex((entry) => entry.moment <= moment);
+    if (place < 0) return now ?? presented;
+    const { frame, moment: since, count } = log[place], next = log[place + 1];
+    if (next?.count === count + 1) return frame;
+    const most = next ? next.frame - 1 : (now ?? frame + 1);
+    const unsure = now === null ? OVERDUE * (edges[frame + 1] - edges[frame]) : -1e-6;
+    const clocked = player.frames.at(edges[frame] + ((moment - since) / 1000) * player.speed - unsure);
+    return player.frames.clamp(Math.max(frame, Math.min(most, clocked)));
   }
   // The frame that the element holds, by its own time stamp; null where the browser does not tell.
   function held() {
@@ -87,23 +87,27 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
       return null;
     }
   }
-  // Firefox stamps what it holds with other numbers: believed is what has agreed with a presented frame.
+  // Firefox stamps what it holds with other numbers: believed is what has agreed with a presented frame, or with one after
+  // it, as the callback may come late.
   function compare(mediaTime) {
-    const time = isTold || doubts === 0 || mediaTime < 1e-3 ? null : heldTime();
+    const { frames, offset } = player;
+    const time = isTold || doubts === 0 || !frames || mediaTime < 1e-3 ? null : heldTime();
     if (time === null) return;
-    isTold = Math.abs(time - mediaTime) < 1e-3;
+    const isLater = time > mediaTime && Math.abs(time - offset - frames.edges[frames.told(time - offset)]) < 5e-5;
+    isTold = isLater || Math.abs(time - mediaTime) < 1e-3;
     doubts -= 1;
     if (doubts === 0 && !isTold) onInexact();
   }
 
   // ---- frames as they come
 
-  function present(now, mediaTime, moment = now) {
+  // moment: when it was presented; count: of those presented so far.
+  function present(now, mediaTime, moment = now, count = 0) {
     if (!player.frames) return;
     newest = mediaTime;
     compare(mediaTime);
     const frame = player.frames.told(mediaTime - player.offset);
-    log.push({ moment, frame });
+    log.push({ moment, frame, count });
     if (log.length > REMEMBERED) log = log.slice(-REMEMBERED / 2);
     presented = frame;
     if (!seek) arrive(frame, "play");
@@ -121,9 +125,9 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
     if (isTold && stills && player.frames && element.paused && !seek && !waiting && !player.part) stills.prepare(presented, player.frames, player.offset);
   }
   if (hasCallback) {
-    const each = (now, { mediaTime, presentationTime }) => {
+    const each = (now, { mediaTime, presentationTime, presentedFrames }) => {
       element.requestVideoFrameCallback(each);
-      present(now, mediaTime, presentationTime);
+      present(now, mediaTime, presentationTime, presentedFrames);
     };
     element.requestVideoFrameCallback(each);
   } else {

@@ -73,6 +73,40 @@ def test_a_robot_labels_while_it_plays(browser: Any, tmp_path: Path, speed: floa
     assert [(edge, frames) for edge, frames in zip(edges, seen, strict=True) if edge not in frames] == []
 
 
+def test_a_key_while_the_page_is_busy(page: LabelPage) -> None:
+    """Of the frames that the page is not told of meanwhile, it is the one of the key's moment."""
+    page.page.evaluate(WATCH.replace("RATE", "25"))
+    page.play(until=10)
+    page.page.evaluate("""setTimeout(() => {
+        window.begun = presented.at(-1);
+        const until = performance.now() + 600;
+        while (performance.now() < until);
+        window.busy = presented.length;
+    })""")
+    page.until("window.busy && presented.length > busy + 2")
+    asked = "import('/static/video.js').then(({ player }) => player.frameOnScreen(begun[0] + 300))"
+    marked, before, after = page.page.evaluate(f"{asked}.then((marked) => [marked, begun[1], presented[busy][1]])")
+    assert before + 5 <= marked <= min(before + 9, after)  # 40 ms each
+
+
+def test_keys_where_the_browser_tells_of_frames_late(page: LabelPage) -> None:
+    page.page.add_init_script("""
+        const { prototype } = HTMLVideoElement;
+        const soon = prototype.requestVideoFrameCallback;
+        prototype.requestVideoFrameCallback = function (act) {
+            return soon.call(this, (...all) => setTimeout(act, 100, ...all));
+        };
+    """)
+    page.reload()
+    page.play(until=5)
+    for _ in range(4):
+        page.press("b")
+        page.page.wait_for_timeout(130)
+    page.press("Space")
+    marked = [first for _, first, _ in frames_of(page)]
+    assert all(mark - seen in (0, 1) for mark, seen in zip(marked, page.keys("keydown", "b"), strict=True))
+
+
 def test_what_is_marked_while_it_plays(browser: Any, tmp_path: Path) -> None:
     write_numbered_video(tmp_path / "v.mp4", 120, fps=12, size=(352, 96), sound=None)
     with labelling(tmp_path, home=tmp_path) as client:
