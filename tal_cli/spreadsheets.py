@@ -6,8 +6,12 @@ import re
 from collections.abc import Iterator
 
 SEPARATORS = ",;\t"
+MOST_JOINED = 50  # lines
 SEPARATOR_LINE = re.compile(r"\s*sep=[,;\t]\s*", re.IGNORECASE)
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+CELL = re.compile(r'(?:(?<=[,;\t])|^)"(?:[^"]|"")*"(?=[,;\t\r\n]|$)')  # a whole quoted cell
+OPEN = re.compile(r'(?:^|[,;\t])"[^"]*(?:""[^"]*)*$')
+QUOTED = re.compile(r'"(?:[^"]|"")*"?')
 THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+")
 
 
@@ -30,8 +34,25 @@ def header(text: str) -> str:
 
 
 def separator(line: str) -> str:
-    """The separator of a line's cells."""
-    return max(SEPARATORS, key=line.count)
+    """The separator of a line's cells; what is quoted belongs to a cell."""
+    return max(SEPARATORS, key=QUOTED.sub("", line).count)
+
+
+def records(text: str) -> Iterator[str]:
+    """Lines with their endings; one that ends inside a quoted cell is joined with those up to the end of the cell,
+    unless that is far away."""
+    waiting: list[str] = []
+    for line in lines(text):
+        waiting.append(line)
+        is_open = ('"' in line or len(waiting) > 1) and OPEN.search(CELL.sub("", "".join(waiting))) is not None
+        if is_open and len(waiting) <= MOST_JOINED:
+            continue
+        if is_open:
+            yield from waiting
+        else:
+            yield "".join(waiting)
+        waiting = []
+    yield from waiting
 
 
 def with_point(cell: str, separator: str) -> str:

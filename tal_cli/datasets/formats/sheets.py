@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tal_cli.datasets.formats.values import finite, seconds
 from tal_cli.extractors.errors import AnnotationError
-from tal_cli.spreadsheets import lines, separator, with_point
+from tal_cli.spreadsheets import lines, records, separator, with_point
 
 MOST_ABOVE = 200  # lines above a header
 ABSENT = ("", "NA", "NaN", "nan", "None")
@@ -53,7 +53,7 @@ class Sheet:
 
 def header_in(head: str, needed: Collection[str]) -> tuple[str, ...] | None:
     """The first row among the first lines that has all these columns (in lower case); None if there is none."""
-    for number, line in enumerate(lines(head)):
+    for number, line in enumerate(records(head)):
         if number > MOST_ABOVE:
             break
         if line.strip() and not line.startswith("#"):
@@ -65,7 +65,7 @@ def header_in(head: str, needed: Collection[str]) -> tuple[str, ...] | None:
 
 def first_row(head: str) -> tuple[str, ...]:
     """The cells of the first line that is neither empty nor a comment."""
-    return next((_split(line) for line in lines(head) if line.strip() and not line.startswith("#")), ())
+    return next((_split(line) for line in records(head) if line.strip() and not line.startswith("#")), ())
 
 
 def read_sheet(path: Path, text: str, needed: Collection[str]) -> Sheet:
@@ -77,7 +77,7 @@ def read_sheet(path: Path, text: str, needed: Collection[str]) -> Sheet:
     header = header_in(text, needed)
     if header is None:
         raise AnnotationError(path, f"no line has the columns {', '.join(sorted(needed))}")
-    delimiter = separator(next(line for line in lines(text) if not line.startswith("#") and _split(line) == header))
+    delimiter = separator(next(line for line in records(text) if not line.startswith("#") and _split(line) == header))
     comments: list[str] = []
     table = csv.reader(_without_comments(text, header, comments), delimiter=delimiter)
     above: list[tuple[str, ...]] = []
@@ -99,18 +99,18 @@ def read_sheet(path: Path, text: str, needed: Collection[str]) -> Sheet:
 def _without_comments(text: str, header: tuple[str, ...], comments: list[str]) -> Iterator[str]:
     """Lines of a text; those above the header that begin with # are collected, and empty, so that line numbers stay."""
     begun = False
-    for line in lines(text):
+    for line in records(text):
         if not begun and line.startswith("#"):
             comments.append(line[1:].strip())
             yield "\n"
         else:
             begun = begun or _split(line) == header
-            yield line
+            yield from lines(line)
 
 
 def _split(line: str) -> tuple[str, ...]:
     try:
-        row: Sequence[str] = next(csv.reader([line], delimiter=separator(line)), [])
+        row: Sequence[str] = next(csv.reader(lines(line), delimiter=separator(line)), [])
     except csv.Error:
         return ()
     return tuple(cell.strip() for cell in row)

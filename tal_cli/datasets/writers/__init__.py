@@ -30,20 +30,22 @@ class Target:
         function: "module:function" of its writer; empty for tal's own.
         holds: what it has a place for, besides label, start and end: attributes of an instance and of a video.
         single: whether a file holds one video.
+        events: whether it has rows of events alone, so that videos without instances are not in it.
     """
 
     suffix: str
     function: str
     holds: tuple[str, ...]
     single: bool = False
+    events: bool = False
 
 
 BORIS = ("kind", "subject", "modifiers", "comment", "comment_end", "part", "frames")
 TARGETS = {
     "activitynet": Target(".json", "", ()),
     "boris": Target(".boris", "tal_cli.datasets.writers.boris:write_project", (*BORIS, "interval")),
-    "boris-aggregated": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_aggregated", BORIS),
-    "boris-tabular": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_tabular", BORIS),
+    "boris-aggregated": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_aggregated", BORIS, events=True),
+    "boris-tabular": Target(".csv", "tal_cli.datasets.writers.boris_tables:write_tabular", BORIS, events=True),
     "frames": Target(".csv", "tal_cli.datasets.writers.tables:write_frames", ("reviewed", "frames")),
     "elan": Target(".eaf", "tal_cli.datasets.writers.tables:write_elan", ("kind", "score"), single=True),
     "textgrid": Target(
@@ -154,4 +156,7 @@ def left_out(annotations: Annotations, target: Target) -> list[str]:
     said["suggestions"] = any(video.suggestions for video in videos)
     without = untimed(annotations, target)
     lost = [f"{counted(without, 'instance')} without times"] if without else []
+    empty = sum(not video.segments and not video.is_unseen for video in videos)
+    if target.events and empty:
+        lost.append(f"{counted(empty, 'video')} without instances")
     return [*lost, *(words for name, words in WORDS.items() if said[name] and name not in target.holds)]

@@ -13,12 +13,13 @@ from typing import Any
 from tal_cli import console
 from tal_cli.behaviour.frames import SLACK
 from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth, LabelDefinition, VideoAnnotation
-from tal_cli.datasets.formats.boris.timeline import Modifiers, joined
+from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, Modifiers, joined
 
 PLAYERS = 8
 MODIFIER_TYPES = {"one": 0, "several": 1, "number": 2, "external": 3}
 KINDS = {STATE: "State event", POINT: "Point event"}
 NO_TIME = "NaN"
+SEPARATORS, NOTHING = ",|", ("", "None")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def sessions(annotations: Annotations) -> list[Session]:
         cameras = tuple(video for video in videos if video.is_unseen and not video.segments)
         media = tuple(video for video in videos if video not in cameras) or cameras[:1]
         items = [_coded(item, kinds) for item in joined(media)]
+        _warn_of_names(name, items)
         is_file = any(video.path or not video.observation for video in media)
         bouts = _without_overlap(name, items)
         others = tuple(c for c in cameras if c not in media)
@@ -71,6 +73,18 @@ def kinds_of(annotations: Annotations) -> dict[str, str]:
 def _coded(item: GroundTruth, kinds: dict[str, str]) -> GroundTruth:
     """A point of a label that is a state, as a state of no length: BORIS knows one kind per label."""
     return replace(item, kind=kinds[item.label])
+
+
+def _warn_of_names(observation: str, items: Iterable[GroundTruth]) -> None:
+    """Say what BORIS would read otherwise."""
+    values = dict.fromkeys(value for item in items for values in item.modifiers for value in values)
+    if wrong := [value for value in values if value in NOTHING or set(value) & set(SEPARATORS)]:
+        console.warn(
+            f"{observation}: modifiers {', '.join(map(repr, wrong))}: BORIS separates values by , and sets by |, and "
+            "reads None as nothing, so they are read otherwise"
+        )
+    if any(item.subject == NO_SUBJECT for item in items):
+        console.warn(f"{observation}: a subject named {NO_SUBJECT} is nobody to BORIS")
 
 
 def _without_overlap(name: str, items: Iterable[GroundTruth]) -> tuple[GroundTruth, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli import __version__
+from tal_cli import __version__, console
 from tal_cli.behaviour.frames import frame_labels, frame_span, frame_times
 from tal_cli.datasets.annotations import POINT, UNDECIDED, Annotations, GroundTruth, VideoAnnotation
 from tal_cli.datasets.formats.values import last_end
@@ -49,8 +49,7 @@ def write_frames(annotations: Annotations) -> bytes:
     rows: list[Sequence[Any]] = [(*FRAME_COLUMNS, *annotations.labels)]
     for video in annotations.videos.values():
         times = times_of(video)
-        items = [(item.label, item.start, item.end) for item in _timed(video)]
-        states = frame_labels(items, annotations.labels, times).astype(int)
+        states = _states(video, annotations.labels, times)
         for place, label in enumerate(annotations.labels):
             ranges = video.reviewed_of(label)
             if ranges is not None:
@@ -58,6 +57,19 @@ def write_frames(annotations: Annotations) -> bytes:
                 states[~np.broadcast_to(seen, len(times)), place] = UNSEEN
         rows += frame_rows(video.name, states)
     return csv_bytes(rows)
+
+
+def _states(video: VideoAnnotation, labels: Sequence[str], times: NDArray[np.float64]) -> NDArray[np.int64]:
+    """0 and 1 of each frame, [frames, labels]; says which instances become one."""
+    items = _timed(video)
+    states = frame_labels(((item.label, item.start, item.end) for item in items), labels, times).astype(np.int64)
+    left = int((np.diff(states, axis=0, prepend=0) == 1).sum())
+    if left < len(items):
+        console.warn(
+            f"{video.name}: {len(items)} instances become {left}: frames do not tell apart those of a "
+            "label that overlap, touch, or lie in one frame"
+        )
+    return states
 
 
 def frame_rows(video: str, states: NDArray[Any]) -> list[tuple[Any, ...]]:
@@ -139,9 +151,7 @@ def write_feral(annotations: Annotations) -> bytes:
     paths = Counter(video.path for video in annotations.videos.values())  # one video may have several observations
     for video in annotations.videos.values():
         file = video.path.replace("\\", "/") if video.path and paths[video.path] == 1 else video.name
-        items = [(item.label, item.start, item.end) for item in _timed(video)]
-        states = frame_labels(items, annotations.labels, times_of(video)).astype(int)
-        labels[file] = states.tolist()
+        labels[file] = _states(video, annotations.labels, times_of(video)).tolist()
         splits.setdefault({"training": "train", "validation": "val"}.get(video.subset, video.subset), []).append(file)
     document = {
         "class_names": {str(number): name for number, name in enumerate(annotations.labels)},

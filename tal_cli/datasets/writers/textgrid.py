@@ -13,6 +13,7 @@ from itertools import count
 
 from tal_cli import console
 from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth
+from tal_cli.datasets.formats.behaviour.textgrid import GAPS, PART_OF_TIER
 from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT
 
 SHORTEST = 0.001  # seconds
@@ -45,6 +46,7 @@ def _write(annotations: Annotations, tier_of: Callable[[GroundTruth], str]) -> b
                 f"{video.name}: {item.label} at {item.start:g} s is shorter than {SHORTEST:g} s; it gets that length"
             )
         name = tier_of(item)
+        _warn_of_names(video.name, name, item)
         entry = (item.start, end, item.label if name != item.label else item.subject or item.label)
         _into(tiers, name, item.kind, entry)
     if not tiers:
@@ -55,6 +57,21 @@ def _write(annotations: Annotations, tier_of: Callable[[GroundTruth], str]) -> b
     for number, (tier, entries) in enumerate(tiers.items(), start=1):
         lines += [f"    item [{number}]:", *(f"        {line}" for line in _tier(tier, entries, begun, ended))]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _warn_of_names(video: str, tier: str, item: GroundTruth) -> None:
+    """Say what would be read otherwise."""
+    text = item.label if tier != item.label else item.subject or item.label
+    if text.strip() in GAPS:
+        console.warn(f"{video}: {item.label} at {item.start:g} s: the text {text!r} is that of a gap, so it is lost")
+    elif item.subject == item.label == tier:
+        console.warn(
+            f"{video}: {item.label} at {item.start:g} s: a subject of that name is nobody where tiers are labels"
+        )
+    elif PART_OF_TIER.search(tier):
+        console.warn(
+            f"{video}: {item.label} at {item.start:g} s: the end of {tier!r} is lost, as it is that of a further tier"
+        )
 
 
 def _into(tiers: dict[Tier, list[Entry]], name: str, kind: str, entry: Entry) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import other_reader
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, ModifierSet, VideoAnnotation
 from tal_cli.datasets.formats import read_annotations
@@ -70,38 +72,42 @@ def test_boris_opens_a_project(tmp_path: Path) -> None:
     ])  # fmt: skip
 
 
-def on_the_grid(rng: random.Random, subject: str | None) -> list[GroundTruth]:
-    """Bouts of two labels with edges at half seconds; those of one label do not touch."""
+@st.composite
+def on_the_grid(draw: st.DrawFn, name: str = "a") -> VideoAnnotation:
+    """Ten seconds with bouts of two labels, of somebody and of nobody, with edges at half seconds; those of one label
+    and subject do not touch."""
     found = []
-    for label, sides in (("dig", ("left", "right")), ('run "fast"', ())):
-        edges = sorted(rng.sample(range(1, 20), 2 * rng.randint(0, 4)))
-        for start, end in zip(edges[::2], edges[1::2], strict=True):
-            modifiers = ((rng.choice(sides),), ()) if sides else ()
-            found.append(GroundTruth(label, start / 2, end / 2, "state", subject, modifiers))
-    return found
+    for subject in ("Rex", None):
+        for label, sides in (("dig", ("left", "right")), ('run "fast"', ())):
+            edges = sorted(draw(st.lists(st.integers(1, 19), max_size=8, unique=True)))
+            for start, end in zip(edges[::2], edges[1::2], strict=False):
+                modifiers = ((draw(st.sampled_from(sides)),), ()) if sides else ()
+                found.append(GroundTruth(label, start / 2, end / 2, "state", subject, modifiers))
+    return VideoAnnotation(name, "training", 10.0, FPS, tuple(found), frames=250)
+
+
+# The programs take seconds to start, so each looks at many videos at once.
+MANY = st.tuples(*(on_the_grid(f"v{n}") for n in range(30)))
 
 
 @pytest.mark.slow
-def test_binary_tables_of_boris_hold_what_was_written(tmp_path: Path) -> None:
-    rng = random.Random(0)
-    videos = {
-        f"v{n}": VideoAnnotation(
-            f"v{n}", "training", 10.0, FPS, (*on_the_grid(rng, "Rex"), *on_the_grid(rng, None)), frames=250
-        )
-        for n in range(30)
-    }
-    write_annotations(replace(ANNOTATIONS, videos=videos), tmp_path / "x.boris", "boris")
-    tables = by_its_program("boris-binary", tmp_path / "x.boris")
-    assert tables.keys() == videos.keys()
-    for name, by_subject in tables.items():
-        for who, table in by_subject.items():
-            file = tmp_path / f"{name}_binary_{who}.csv"
-            file.write_text(table)
-            (read,) = read_annotations(file, How()).videos.values()
-            told = [i for i in videos[name].segments if (i.subject or "No focal subject") == who]
-            assert sorted((i.label, i.start, i.end, i.modifiers) for i in read.segments) == sorted(
-                (i.label, i.start, i.end, i.modifiers) for i in told
-            )
+@settings(max_examples=2)  # the first is the simplest: nothing in it
+@given(videos=MANY)
+def test_binary_tables_of_boris_hold_what_was_written(videos: tuple[VideoAnnotation, ...]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "x.boris"
+        write_annotations(replace(ANNOTATIONS, videos={video.name: video for video in videos}), project, "boris")
+        tables = by_its_program("boris-binary", project)
+        assert tables.keys() == {video.name for video in videos}
+        for video in videos:
+            for who, table in tables[video.name].items():
+                file = Path(folder) / f"{video.name}_binary_{who}.csv"
+                file.write_text(table)
+                (read,) = read_annotations(file, How()).videos.values()
+                told = [i for i in video.segments if (i.subject or "No focal subject") == who]
+                assert sorted((i.label, i.start, i.end, i.modifiers) for i in read.segments) == sorted(
+                    (i.label, i.start, i.end, i.modifiers) for i in told
+                )
 
 
 @pytest.mark.slow
@@ -116,9 +122,14 @@ def test_vtrace_reads_its_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_feral_takes_the_labels(tmp_path: Path) -> None:
-    write_annotations(ANNOTATIONS, tmp_path / "x.json", "feral")
-    assert by_its_program("feral", tmp_path / "x.json") is None
+@settings(max_examples=2)  # the first is the simplest: nothing in it
+@given(videos=MANY)
+def test_feral_takes_the_labels(videos: tuple[VideoAnnotation, ...]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "x.json"
+        known = {video.name: video for video in videos} | ANNOTATIONS.videos
+        write_annotations(replace(ANNOTATIONS, videos=known), file, "feral")
+        assert by_its_program("feral", file) is None
 
 
 @pytest.mark.slow
@@ -159,17 +170,16 @@ def test_praatio_reads_textgrids(tmp_path: Path, name: str, capsys: pytest.Captu
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_praatio_finds_each_bout_of_a_label(tmp_path: Path, seed: int) -> None:
+@given(day=on_the_grid())
+def test_praatio_finds_each_bout_of_a_label(day: VideoAnnotation) -> None:
     textgrid = pytest.importorskip("praatio.textgrid")
-    rng = random.Random(seed)
-    bouts = [*on_the_grid(rng, "Rex"), *on_the_grid(rng, None)]
-    day = VideoAnnotation("a", "training", 10.0, FPS, tuple(bouts), frames=250)
-    write_annotations(replace(ANNOTATIONS, videos={"a": day}), tmp_path / "a.TextGrid", "textgrid")
-    tiers = textgrid.openTextgrid(str(tmp_path / "a.TextGrid"), False, reportingMode="error").tiers
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.TextGrid"
+        write_annotations(replace(ANNOTATIONS, videos={"a": day}), file, "textgrid")
+        tiers = textgrid.openTextgrid(str(file), False, reportingMode="error").tiers
     found = [(tier.name.partition(" (")[0], *entry) for tier in tiers for entry in tier.entries]
     assert sorted(found) == sorted(
-        (item.subject or "No focal subject", item.start, item.end, item.label) for item in bouts
+        (item.subject or "No focal subject", item.start, item.end, item.label) for item in day.segments
     )
 
 
