@@ -33,9 +33,12 @@ def header(text: str) -> str:
     return next((line.rstrip("\r\n") for line in lines(text) if line.strip()), "")
 
 
-def separator(line: str) -> str:
-    """The separator of a line's cells; what is quoted belongs to a cell."""
-    return max(SEPARATORS, key=QUOTED.sub("", line).count)
+def separator(line: str, following: str = "") -> str:
+    """The separator of a line's cells: what the following line has as often, else the commonest; what is quoted belongs
+    to a cell."""
+    plain, other = QUOTED.sub("", line), QUOTED.sub("", following)
+    same = [sign for sign in SEPARATORS if plain.count(sign) == other.count(sign) > 0]
+    return max(same or SEPARATORS, key=plain.count)
 
 
 def records(text: str) -> Iterator[str]:

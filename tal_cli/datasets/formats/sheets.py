@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 from tal_cli.datasets.formats.values import finite, seconds
@@ -53,19 +54,27 @@ class Sheet:
 
 def header_in(head: str, needed: Collection[str]) -> tuple[str, ...] | None:
     """The first row among the first lines that has all these columns (in lower case); None if there is none."""
-    for number, line in enumerate(records(head)):
-        if number > MOST_ABOVE:
-            break
-        if line.strip() and not line.startswith("#"):
-            names = _split(line)
-            if set(needed) <= {name.lower() for name in names}:
-                return names
-    return None
+    found = _header(head, needed)
+    return found and found[1]
 
 
 def first_row(head: str) -> tuple[str, ...]:
     """The cells of the first line that is neither empty nor a comment."""
-    return next((_split(line) for line in records(head) if line.strip() and not line.startswith("#")), ())
+    return next((names for _, names in _rows(head)), ())
+
+
+def _header(head: str, needed: Collection[str]) -> tuple[str, tuple[str, ...]] | None:
+    """The separator, and the cells of the first row among the first lines that has all these columns."""
+    rows = islice(_rows(head), MOST_ABOVE)
+    return next((found for found in rows if set(needed) <= {name.lower() for name in found[1]}), None)
+
+
+def _rows(head: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Separator and cells of the lines that are neither empty nor a comment."""
+    told = (line for line in records(head) if line.strip() and not line.startswith("#"))
+    for line, following in pairwise(chain(told, [""])):
+        between = separator(line, following)
+        yield between, _split(line, between)
 
 
 def read_sheet(path: Path, text: str, needed: Collection[str]) -> Sheet:
@@ -74,12 +83,12 @@ def read_sheet(path: Path, text: str, needed: Collection[str]) -> Sheet:
     Raises:
         AnnotationError: there is no such header, or a row is damaged.
     """
-    header = header_in(text, needed)
-    if header is None:
+    found = _header(text, needed)
+    if found is None:
         raise AnnotationError(path, f"no line has the columns {', '.join(sorted(needed))}")
-    delimiter = separator(next(line for line in records(text) if not line.startswith("#") and _split(line) == header))
+    delimiter, header = found
     comments: list[str] = []
-    table = csv.reader(_without_comments(text, header, comments), delimiter=delimiter)
+    table = csv.reader(_without_comments(text, header, delimiter, comments), delimiter=delimiter)
     above: list[tuple[str, ...]] = []
     rows: list[tuple[int, tuple[str, ...]]] = []
     begun = False
@@ -96,7 +105,7 @@ def read_sheet(path: Path, text: str, needed: Collection[str]) -> Sheet:
     return Sheet(path, delimiter, tuple(comments), tuple(above), header, tuple(rows))
 
 
-def _without_comments(text: str, header: tuple[str, ...], comments: list[str]) -> Iterator[str]:
+def _without_comments(text: str, header: tuple[str, ...], delimiter: str, comments: list[str]) -> Iterator[str]:
     """Lines of a text; those above the header that begin with # are collected, and empty, so that line numbers stay."""
     begun = False
     for line in records(text):
@@ -104,13 +113,13 @@ def _without_comments(text: str, header: tuple[str, ...], comments: list[str]) -
             comments.append(line[1:].strip())
             yield "\n"
         else:
-            begun = begun or _split(line) == header
+            begun = begun or _split(line, delimiter) == header
             yield from lines(line)
 
 
-def _split(line: str) -> tuple[str, ...]:
+def _split(line: str, delimiter: str) -> tuple[str, ...]:
     try:
-        row: Sequence[str] = next(csv.reader(lines(line), delimiter=separator(line)), [])
+        row: Sequence[str] = next(csv.reader(lines(line), delimiter=delimiter), [])
     except csv.Error:
         return ()
     return tuple(cell.strip() for cell in row)

@@ -45,7 +45,7 @@ CLOCKS = (TIME, "timestamp", "seconds")  # of each frame, beside its number
 PROBABILITY = "Probability_"
 TRUTH = {"true": 1.0, "false": 0.0}
 UNNAMED = ("", "unnamed: 0")  # the latter where pandas read and wrote it again
-WITH_MODIFIERS = re.compile(r"(.+?) \((.*)\)")
+WITH_MODIFIERS = re.compile(r"(.+?) \((.*)\)", re.DOTALL)
 ENDINGS = (".gz", ".csv", ".tsv", "_labels")
 BINARY_OF_BORIS = re.compile(r".*_binary_(.+)")
 
