@@ -25,12 +25,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
-def same_chance() -> None:
-    """Every test draws the same random numbers, whichever tests came before it."""
+def same_start() -> None:
+    """Every test draws the same random numbers and begins without --quiet, whichever tests came before it."""
     random.seed(0)
     np.random.seed(0)
     if "torch" in sys.modules:  # loaded later, it begins with a seed of its own
         sys.modules["torch"].manual_seed(0)
+    if "tal_cli.console" in sys.modules:
+        sys.modules["tal_cli.console"].set_quiet(False)
 
 
 @pytest.fixture(scope="session")
