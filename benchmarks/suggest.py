@@ -3,7 +3,7 @@
 One set after another: a part of the training videos is "labelled" stretch by stretch (the truth is read where a person
 would look; a stretch is extended to the ends of instances that cross its edges), in rounds, with a small detector
 trained after each. Label time is the video time that was looked at. Prints, for each share of it, mAP relative to that
-of a detector trained on everything, in the order of `tal suggest`, in random order, and in one that nobody can have:
+of a detector trained on everything, in the order of `tal suggest`, in random order, and in one that cannot be known:
 instance by instance, the labels with the fewest first, with a margin on either side (`informed`).
 
     python benchmarks/suggest.py --set camera data/camera/annotations.json data/camera/features --seeds 2

@@ -19,7 +19,7 @@ NAMED: tuple[Literal["all", "events", "observation", "subject"], ...] = ("all", 
 
 @dataclass(frozen=True)
 class Selection:
-    """Subjects (None: nobody) and labels that count; empty: all of them."""
+    """Subjects (None: without subject) and labels that count; empty: all of them."""
 
     subjects: tuple[str | None, ...] = ()
     labels: tuple[str, ...] = ()

@@ -180,7 +180,7 @@ def random_timeline(rng: np.random.Generator) -> Timeline:
 def people_timeline(rng: np.random.Generator) -> Timeline:
     """A video of people, mostly before a camera that keeps still, with few joins, in any light.
 
-    Frames freeze only where something moves: nobody can tell a frozen frame from a room in which nothing happens.
+    Frames freeze only where something moves: a frozen frame looks like a room in which nothing happens.
     """
     fps = int(rng.choice([15, 24, 25, 30], p=[0.1, 0.2, 0.4, 0.3]))
     frames = int(np.exp(rng.uniform(np.log(20), np.log(85))) * fps)

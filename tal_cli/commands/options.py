@@ -103,7 +103,7 @@ FeaturesPath = Annotated[
 ]
 SubjectNames = Annotated[
     list[str] | None,
-    typer.Option("--subject", metavar="NAME", help="Subject that counts; '' is nobody (repeatable)."),
+    typer.Option("--subject", metavar="NAME", help="Subject that counts; '' is no subject (repeatable)."),
 ]
 LabelNames = Annotated[
     list[str] | None, typer.Option("--label", metavar="LABEL", help="Label that counts (repeatable).")

@@ -40,7 +40,7 @@ class GroundTruth:
     Attributes:
         label, start, end: times are nan where the file has image numbers only.
         kind: `state`, or `point`, whose end is its start.
-        subject: who does it; None where nobody was chosen.
+        subject: who does it; None where none was chosen.
         modifiers: the values chosen of each of the label's sets of modifiers, in the order of the sets.
         comment, comment_end: at the start and at the end.
         source: `person`, `model`, or what the file says.
@@ -80,7 +80,7 @@ class VideoAnnotation:
         frames: number of frames.
         path: the video file as the annotation file names it.
         observation: name of the session in the source; one video may have several, which have names of their own.
-        suggestions: what a model proposed and nobody has accepted.
+        suggestions: what a model proposed and is not accepted yet.
         interval: what was to be observed, seconds on the clock of the observation, of which an end of 0 is the last;
             None: all.
         edges: finds when each frame is shown, where the video file is at hand.

@@ -13,7 +13,7 @@ from tal_cli.safe_text import counted
 
 THRESHOLD = 0.3  # of a score, where nothing better is known
 APART = 2.0  # seconds: items nearer to each other are one
-LOOK = 10.0  # seconds of a video nobody has looked at that an item shows
+LOOK = 10.0  # seconds of an unseen video that an item shows
 MOST = 200
 
 
@@ -79,7 +79,7 @@ def next_up(
 
 
 def unreviewed(entry: VideoEntry, duration: float) -> Ranges:
-    """The parts of a video that nobody has reviewed."""
+    """The parts of a video that are not reviewed."""
     return () if entry.reviewed is None else without(((0.0, duration),), entry.reviewed)
 
 

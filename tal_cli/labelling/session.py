@@ -34,7 +34,7 @@ class Events:
         self._lock = threading.Lock()
 
     def tell(self, event: Json) -> None:
-        """Send an event to all listeners; one that does not keep up is told to read everything anew."""
+        """Send an event to all listeners; one that does not keep up is told to read everything again."""
         with self._lock:
             for listener in self._listeners:
                 try:

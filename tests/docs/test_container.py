@@ -29,7 +29,7 @@ def test_the_base_is_pinned_by_name() -> None:
     assert all(rest.split()[0] == "${BASE}" for name, rest in instructions() if name == "FROM")
 
 
-def test_it_runs_as_nobody_special_and_needs_no_programs() -> None:
+def test_it_runs_as_a_plain_user_and_needs_no_programs() -> None:
     names = [name for name, _ in instructions()]
     last = len(names) - 1 - names[::-1].index("FROM")
     assert ("USER", "1000") in instructions()[last:]

@@ -84,7 +84,7 @@ def _warn_of_names(observation: str, items: Iterable[GroundTruth]) -> None:
             "reads None as nothing, so they are read otherwise"
         )
     if any(item.subject == NO_SUBJECT for item in items):
-        console.warn(f"{observation}: a subject named {NO_SUBJECT} is nobody to BORIS")
+        console.warn(f"{observation}: a subject named {NO_SUBJECT} means no subject to BORIS")
 
 
 def _without_overlap(name: str, items: Iterable[GroundTruth]) -> tuple[GroundTruth, ...]:

@@ -66,7 +66,7 @@ def _warn_of_names(video: str, tier: str, item: GroundTruth) -> None:
         console.warn(f"{video}: {item.label} at {item.start:g} s: the text {text!r} is that of a gap, so it is lost")
     elif item.subject == item.label == tier:
         console.warn(
-            f"{video}: {item.label} at {item.start:g} s: a subject of that name is nobody where tiers are labels"
+            f"{video}: {item.label} at {item.start:g} s: a subject of that name means none where tiers are labels"
         )
     elif PART_OF_TIER.search(tier):
         console.warn(

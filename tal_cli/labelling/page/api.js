@@ -133,7 +133,7 @@ export function listen(receive) {
     };
     source.onerror = () => receive({ event: "silent" });
   }
-  // Browsers allow few connections to one server: a page that nobody sees gives its own up.
+  // Browsers allow few connections to one server: a hidden page gives its own up.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) source.close();
     else open();

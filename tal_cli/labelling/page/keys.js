@@ -21,7 +21,7 @@ export const COMMANDS = {
   faster: { name: "faster", keys: ["+", "=", "Shift++", "NumpadAdd"], run: () => player.changeSpeed(1) },
   normal: { name: "speed ×1", keys: ["Shift+-", "Shift+NumpadSubtract", "Shift+NumpadAdd", "Shift+_", "_"], run: () => player.setSpeed(1) },
   subject: { name: "active subject, by place", keys: ["Shift+1 … 9"], fixed: true },
-  nobody: { name: "no subject", keys: ["Shift+0"], fixed: true },
+  noSubject: { name: "no subject", keys: ["Shift+0"], fixed: true },
   next: { name: "next segment", keys: ["ArrowDown"], run: () => commands.nextSegment(1) },
   previous: { name: "previous segment", keys: ["ArrowUp"], run: () => commands.nextSegment(-1) },
   extend: { name: "one segment more, after those selected", keys: ["Mod+Shift+ArrowDown"], run: () => commands.extend(1) },

@@ -50,7 +50,7 @@ export function select(ids) {
   changed();
 }
 
-// All segments in order of time: annotations, and suggestions that nobody has decided on.
+// All segments in order of time: annotations, and undecided suggestions.
 let ordered = null;
 export function segments() {
   if (!ordered) {
@@ -162,7 +162,7 @@ export async function readProject() {
   return project;
 }
 
-// Read the current video's annotations anew.
+// Read the current video's annotations again.
 export async function reload() {
   const video = state.video;
   let contents;

@@ -163,7 +163,7 @@ class VideoEntry:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody has done anything here yet."""
+        """Whether nothing has been done here yet."""
         return not self.annotations and not self.suggestions and self.reviewed == ()
 
 

@@ -124,7 +124,7 @@ def _back(document: Document, edit: Edit) -> Edit | None:
         elif edit.what == REVIEWED:
             wanted = _ranges_back(now, edit.before, edit.after)
         elif edit.what in (ANNOTATION, SUGGESTION):
-            return None  # somebody has deleted it, or made it anew
+            return None  # deleted meanwhile, or made again
     return None if now == wanted else Edit(edit.what, edit.video, edit.id, now, wanted)
 
 

@@ -210,13 +210,13 @@ class Store:
             return answer | {"step": described(step)}
 
     def put_suggestions(self, make: Callable[[Document], list[Edit]]) -> None:
-        """Make edits that are nobody's step: a model's new suggestions. Raises NotSaved."""
+        """Make edits that undo leaves alone: a model's new suggestions. Raises NotSaved."""
         with self._lock:
             made = tuple(make(self.document))
             self._make(made)
 
     def _make(self, edits: tuple[Edit, ...]) -> None:
-        """Make edits that are nobody's step, or none of them. Raises NotSaved."""
+        """Make edits that undo leaves alone, or none of them. Raises NotSaved."""
         for edit in edits:
             put(self.document, edit)
         try:

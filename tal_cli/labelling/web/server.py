@@ -1,4 +1,4 @@
-"""A small HTTP server for one browser on this machine: it listens on the loopback addresses and answers nobody else.
+"""A small HTTP server for one browser on this machine: it listens on the loopback addresses only.
 
 Requests without the right Host, Origin and cookie, and those that are too large or too slow, are rejected here; what
 the others get, `api.py` says.

@@ -100,7 +100,7 @@ def test_a_moving_camera_is_told_from_something_that_moves_before_it() -> None:
     assert moved.agreement[8:].mean(0).min() > 0.5  # all blocks move along
     assert moved.long_kept[14:].mean() < 0.5
     assert passed.agreement[8:].mean(0).median() < 0.2
-    assert passed.long_kept[14:, ::4].min() > 1.9  # the left side, where nobody was, is where it was
+    assert passed.long_kept[14:, ::4].min() > 1.9  # the left side, which was empty, is where it was
 
 
 def test_light_does_not_move_edges() -> None:

@@ -131,5 +131,5 @@ def test_scratch_folders_of_killed_runs_are_removed_by_the_next(
     assert killed.returncode == -signal.SIGKILL and len(os.listdir(tmp_path)) == 2
     with scratch_folder() as first, scratch_folder() as second:
         assert sorted(tmp_path.iterdir()) == sorted([others, first, second])
-        assert first.stat().st_mode & 0o77 == 0  # nobody else's to read
+        assert first.stat().st_mode & 0o77 == 0  # for its owner alone to read
     assert os.listdir(tmp_path) == [others.name]

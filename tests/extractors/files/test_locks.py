@@ -62,7 +62,7 @@ def test_a_lock_whose_file_was_removed_meanwhile_does_not_count(
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def none(file: int, how: int) -> None:
         raise OSError(code, os.strerror(code))
 

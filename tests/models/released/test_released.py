@@ -189,7 +189,7 @@ def test_a_norm_that_all_levels_share_must_be_the_same() -> None:
         to_ours(tensors, recipe, "file")
 
 
-def test_a_combination_that_nobody_released_has_no_released_form() -> None:
+def test_a_combination_that_was_not_released_has_no_released_form() -> None:
     recipe = small_recipe("own", {"encoder": {"name": "gmg", "mlp_width": 48}, "decoder": "trident"})
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"variant": "paper"})})
     with pytest.raises(CheckpointError, match="no released code has encoder gmg with decoder trident"):

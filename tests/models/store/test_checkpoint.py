@@ -114,9 +114,7 @@ def test_names_resolve_to_folders(folder: Path, tmp_path: Path, monkeypatch: pyt
     assert not entries["thumos-i3d"].runnable_now
 
 
-def test_a_broken_model_stands_in_nobody_elses_way(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_model_does_not_hide_others(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAL_HOME", str(tmp_path / "home"))
     (tmp_path / "home" / "models").mkdir(parents=True)
     folder.rename(tmp_path / "home" / "models" / "broken")

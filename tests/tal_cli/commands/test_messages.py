@@ -241,7 +241,7 @@ class Command:
         return os.mkdir, ("/nowhere/at/all",)
 
 
-def test_nobody_is_advised_to_load_a_file_unsafely(tmp_path: Path) -> None:
+def test_no_message_advises_to_load_a_file_unsafely(tmp_path: Path) -> None:
     torch.save({"weight": Command()}, tmp_path / "w.pt")
     (tmp_path / "w.bin").write_bytes(b"no weights")
     np.save(tmp_path / "a.npy", np.array([Command()], dtype=object), allow_pickle=True)

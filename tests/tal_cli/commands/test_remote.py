@@ -101,10 +101,10 @@ def test_videos_and_features_may_live_in_a_store(tal: Tal, access: dict[str, str
 @pytest.mark.slow
 def test_what_is_wrong_with_a_store_is_one_line(tal: Tal, access: dict[str, str], tmp_path: Path) -> None:
     clip = render_clip(tmp_path / "clip.mp4")
-    done = tal("extract-features", clip, "--out", "s3://nobody/out", env=access)
+    done = tal("extract-features", clip, "--out", "s3://missing/out", env=access)
     assert done.code == 3
     assert [line.split(": ")[0] for line in done.err.splitlines()] == ["error", "note"]
-    for url in ("s3://nobody/in", "strange://x/y"):
+    for url in ("s3://missing/in", "strange://x/y"):
         done = tal("extract-features", url, env=access)
         assert done.code == 3, done.err
         assert done.err.startswith(f"error: {url}: ")

@@ -216,7 +216,7 @@ def test_evaluation_of_a_window_is_that_of_a_video_of_the_window() -> None:
     assert unseen.average < 1.0
 
 
-def test_evaluation_leaves_out_what_nobody_looked_at() -> None:
+def test_evaluation_leaves_out_what_was_not_looked_at() -> None:
     videos = {
         "v": VideoAnnotation("v", "test", 60.0, None, (GroundTruth("a", 1.0, 2.0),)),
         "w": VideoAnnotation("w", "test", 60.0, None, (), ()),

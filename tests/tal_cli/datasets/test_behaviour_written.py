@@ -198,7 +198,7 @@ def test_two_observations_of_one_video_are_both_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["fiftyone", "vtrace"])
 def test_the_last_point_stays_where_it_is(tmp_path: Path, name: str) -> None:
-    """Where nobody knows how long the video is, in any number of conversions."""
+    """Where the length of the video is unknown, in any number of conversions."""
     items = (GroundTruth("run", 0.4, 1.0), GroundTruth("bark", 20.4, 20.4, "point"))
     told = Annotations("", {"a": VideoAnnotation("a", "training", 0.0, FPS, items)}, ("run", "bark"))
     out = tmp_path / f"a{TARGETS[name].suffix}"

@@ -314,7 +314,7 @@ def test_label_studio(tmp_path: Path) -> None:
     assert read(tmp_path, export(data, {"result": []})).videos["my clip"].segments == ()
 
 
-def test_a_task_that_nobody_annotated_is_no_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_without_annotations_is_no_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def task(number: int, *annotations: dict[str, Any]) -> dict[str, Any]:
         return {"id": number, "data": {"video": f"v{number}.mp4", "fps": 25}, "annotations": list(annotations)}
 

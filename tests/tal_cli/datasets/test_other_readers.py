@@ -74,7 +74,7 @@ def test_boris_opens_a_project(tmp_path: Path) -> None:
 
 @st.composite
 def on_the_grid(draw: st.DrawFn, name: str = "a") -> VideoAnnotation:
-    """Ten seconds with bouts of two labels, of somebody and of nobody, with edges at half seconds; those of one label
+    """Ten seconds with bouts of two labels, with and without a subject, with edges at half seconds; those of one label
     and subject do not touch."""
     found = []
     for subject in ("Rex", None):

@@ -209,5 +209,5 @@ def test_what_cannot_be_held_is_said(tmp_path: Path, capsys: pytest.CaptureFixtu
         said[name] = capsys.readouterr().err
     assert "day: 4 instances become 3" in said["frames"] and "day: 4 instances become 3" in said["feral"]
     assert "'null' is that of a gap" in said["textgrid"]
-    assert all("'a,b', 'x|y', 'None'" in said[name] and "is nobody" in said[name] for name in said if "boris" in name)
+    assert all("'a,b', 'x|y', 'None'" in said[name] and "means no" in said[name] for name in said if "boris" in name)
     assert "1 video without instances" in said["boris-aggregated"] and "without" not in said["boris"]

@@ -56,7 +56,7 @@ BAD_OPS: list[Any] = [
         [0], [0, 1, 2], "01", {"0": 1}, [None, 1], ["0", "1"], [True, 1], [1, 0], [1, 1], [-1, 1], [0, 1e9],
         [0, 1e300], [10**400, 1])),
     *({"op": "add", "id": "b", "label": "groom", "segment": [0, 1], **more} for more in (
-        {"kind": "x"}, {"kind": ["state"]}, {"subject": "nobody"}, {"subject": 5}, {"modifiers": "x"},
+        {"kind": "x"}, {"kind": ["state"]}, {"subject": "stranger"}, {"subject": 5}, {"modifiers": "x"},
         {"modifiers": {"a": 1}}, {"score": "x"}, {"label": ["groom"]})),
     {"op": "add", "id": "b", "annotation": {"label": "groom"}},
     {"op": "update"}, {"op": "update", "id": "none", "segment": [0, 1]}, {"op": "update", "id": ["a"]},

@@ -51,7 +51,7 @@ def render(path: Path, seed: int) -> Truth:
 
 
 def suggest(client: Client) -> None:
-    """Let the newest run look at what nobody has reviewed."""
+    """Let the newest run look at what is not reviewed."""
     job = client.json("POST", "/api/jobs", {"kind": "suggest"})
     while (job := client.json("GET", f"/api/jobs/{job['id']}"))["state"] in ("waiting", "running"):
         time.sleep(0.2)
@@ -75,7 +75,7 @@ def add(video: str, place: int, truth: tuple[str, float, float]) -> dict[str, An
 
 
 def average_precision(tal: Tal, run: Path, folder: Path, truth: dict[str, Truth]) -> float:
-    """Mean AP of a run on the videos that nobody has labelled."""
+    """Mean AP of a run on the videos that are not labelled."""
     entries = {
         name: {
             "duration": SECONDS,

@@ -84,7 +84,7 @@ def test_edges_are_snapped_to_frames_and_said(open_store: Open) -> None:
         {"op": "add", "id": "x", "label": "groom", "segment": [0.5, 0.4]},
         {"op": "add", "id": "x", "label": "groom", "segment": [0.5, float("nan")]},
         {"op": "add", "id": "x", "label": "unknown", "segment": [0, 0.5]},
-        {"op": "add", "id": "x", "label": "groom", "segment": [0, 0.5], "subject": "nobody we know"},
+        {"op": "add", "id": "x", "label": "groom", "segment": [0, 0.5], "subject": "a stranger"},
         {"op": "add", "label": "groom", "segment": [0, 0.5]},
         {"op": "update", "id": "missing", "label": "walk"},
         {"op": "update", "id": "a", "by": "somebody else"},

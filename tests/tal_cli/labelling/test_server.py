@@ -132,7 +132,7 @@ def test_bodies_and_heads_have_limits(client: Client) -> None:
     assert client.videos()
 
 
-def test_slow_clients_stop_nobody(client: Client) -> None:
+def test_slow_clients_stop_no_other(client: Client) -> None:
     slow = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(100)]
     for one in slow:
         one.sendall(b"GET / HTTP/1.1\r\n")

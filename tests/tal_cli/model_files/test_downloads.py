@@ -177,7 +177,7 @@ MALFORMED = {
     "a truncated chunk": answer(CHUNKED, body=b"ff\r\nabc"),
     "no last chunk": answer(CHUNKED, body=b"3\r\nabc\r\n"),
     "a part of nothing": answer(LENGTH, status=b"206 Partial Content"),
-    "a part nobody asked for": answer(LENGTH, b"Content-Range: bytes 0-999/1000", status=b"206 Partial Content"),
+    "a part that was not asked for": answer(LENGTH, b"Content-Range: bytes 0-999/1000", status=b"206 Partial Content"),
     "the end of no range": answer(b"Content-Length: 0", b"Content-Range: bytes */0", status=b"416 Range", body=b""),
     "compressed": answer(LENGTH, b"Content-Encoding: gzip"),
     "a header of a megabyte": answer(LENGTH, b"X: " + b"a" * (1 << 20)),
@@ -326,7 +326,7 @@ def test_two_at_once_download_once(server: FileServer) -> None:
 
 
 @pytest.mark.parametrize("variable", ["TAL_OFFLINE", "HF_HUB_OFFLINE"])
-def test_offline_nobody_is_asked(server: FileServer, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_offline_no_server_is_asked(server: FileServer, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "1")
     with pytest.raises(DownloadError, match="offline") as caught:
         pull(source(server, "whole"))

@@ -208,7 +208,7 @@ def test_wrong_pages_are_one_line_and_exit_4(index: Index, configured: Configure
     assert "\n" not in f"{caught.value}{caught.value.remedy}" and "PIP_FIND_LINKS" in caught.value.remedy
 
 
-@pytest.mark.parametrize("place", ["http://[bad/simple", "~nobody-of-this-name/wheels", "http://127.0.0.1:x/simple"])
+@pytest.mark.parametrize("place", ["http://[bad/simple", "~no-such-user/wheels", "http://127.0.0.1:x/simple"])
 def test_places_that_are_none_do_not_hide_others(tmp_path: Path, configured: Configure, place: str) -> None:
     (tmp_path / "some-1.0.tar.gz").write_bytes(ARCHIVE)
     configured(IndexSettings(indexes=(place,), links=(place, str(tmp_path))))

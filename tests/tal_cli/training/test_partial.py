@@ -35,7 +35,7 @@ def partly(video: VideoAnnotation, outside: str | None) -> VideoAnnotation:
 
 
 @pytest.mark.slow
-def test_what_nobody_looked_at_changes_no_bit(tmp_path: Path) -> None:
+def test_what_was_not_looked_at_changes_no_bit(tmp_path: Path) -> None:
     weights = []
     for outside in (None, "jump"):
         data = labelled(tmp_path / str(outside), outside=outside)

@@ -73,7 +73,7 @@ def modifiers_of(sets: Sequence[str]) -> Modifiers:
 
 
 def subject_of(text: str | None) -> str | None:
-    """A subject, None where nobody was chosen."""
+    """A subject, None where none was chosen."""
     return None if text is None or text in ("", NO_SUBJECT) else text
 
 
