@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.models.inference.nms import ScoredSegments
+from tal_cli.models.inference.tiou import tiou
 from tal_cli.models.recipe.inference import Boundary, InferenceConfig
 
 SHORTEST = 1e-4  # seconds: anything shorter, far below one frame, is a rounding artefact
@@ -76,17 +76,11 @@ def end_at(boundary: Boundary, segments: Sequence[TimedSegment]) -> list[TimedSe
             if inside := times[bisect_right(times, segment.start) : bisect_left(times, segment.end)]:
                 parts = pairwise([segment.start, *inside, segment.end])
                 start, end = max(parts, key=lambda part: part[1] - part[0])
-                if end - start < SHORTEST or (_overlaps(start, end, there[segment.label]) > SAME).any():
+                others = there[segment.label].T
+                if end - start < SHORTEST or (tiou(start, end, others[0], others[1]) > SAME).any():
                     continue
                 segment = segment._replace(start=start, end=end)
             free[segment.label] -= 1
             there[segment.label][free[segment.label]] = segment.start, segment.end
         kept.append(segment)
     return kept
-
-
-def _overlaps(start: float, end: float, others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Temporal intersection over union with each of ``others`` [N, 2]; of those without a length 0 or less."""
-    common = np.minimum(end, others[:, 1]) - np.maximum(start, others[:, 0])
-    overlaps: NDArray[np.float64] = common / (end - start + others[:, 1] - others[:, 0] - common)
-    return overlaps

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tal_cli.models.inference.tiou import tiou
+
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Bout:
@@ -46,38 +53,34 @@ class Counts:
         return {**found, "tp": self.tp, "fp": self.fp, "fn": self.fn}
 
 
-def tiou(first: Bout, second: Bout) -> float:
-    """Temporal intersection over union; that of two points at the same time is 1."""
-    if first.start == first.end == second.start == second.end:
-        return 1.0
-    inter = max(0.0, min(first.end, second.end) - max(first.start, second.start))
-    union = (first.end - first.start) + (second.end - second.start) - inter
-    return inter / union if union > 0 else 0.0
-
-
 def match(truth: Sequence[Bout], predicted: Sequence[Bout], least: float, tolerance: float = 0.0) -> Counts:
     """Matches by falling score: each prediction takes the free true bout with the largest tIoU, if that is `least`.
 
     Points, which have no length, are matched with the nearest free point within `tolerance` seconds.
     """
-    free: dict[Hashable, list[Bout]] = {}
+    by_key: dict[Hashable, list[tuple[float, float]]] = {}
     for bout in truth:
-        free.setdefault(bout.key, []).append(bout)
+        by_key.setdefault(bout.key, []).append((bout.start, bout.end))
+    others = {key: np.asarray(bounds) for key, bounds in by_key.items()}
+    free = {key: np.ones(len(bounds), dtype=bool) for key, bounds in by_key.items()}
     hits = 0
     for bout in sorted(predicted, key=lambda bout: -bout.score):
-        others = free.get(bout.key, [])
-        fitting = [(_fit(bout, other, least, tolerance), -n) for n, other in enumerate(others)]
-        best, place = max(fitting, default=(-1.0, 0))
-        if best >= 0:
-            others.pop(-place)
-            hits += 1
+        if bout.key in others:
+            fit = np.where(free[bout.key], _fit(bout, others[bout.key], least, tolerance), -1.0)
+            best = int(np.argmax(fit))
+            if fit[best] >= 0:
+                free[bout.key][best] = False
+                hits += 1
     return Counts(hits, len(predicted) - hits, len(truth) - hits)
 
 
-def _fit(bout: Bout, other: Bout, least: float, tolerance: float) -> float:
-    """How well two bouts fit; negative if they do not."""
-    if bout.start == bout.end and other.start == other.end:
-        distance = abs(bout.start - other.start)
-        return 1 / (1 + distance) if distance <= tolerance + 1e-9 else -1.0
-    overlap = tiou(bout, other)
-    return overlap if overlap >= least else -1.0
+def _fit(bout: Bout, others: Floats, least: float, tolerance: float) -> Floats:
+    """How well a bout fits others, [N, 2], in [0, 1]; negative if it does not."""
+    starts, ends = others.T
+    overlap = np.nan_to_num(tiou(bout.start, bout.end, starts, ends))
+    fit = np.where(overlap >= least, overlap, -1.0)
+    if bout.start == bout.end:
+        distance = np.abs(bout.start - starts)
+        near = np.where(distance <= tolerance + 1e-9, 1 / (1 + distance), -1.0)
+        fit = np.where(starts == ends, near, fit)
+    return fit

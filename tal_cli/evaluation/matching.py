@@ -14,24 +14,12 @@ from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import VideoAnnotation
 from tal_cli.evaluation.predictions import Predictions
+from tal_cli.models.inference.tiou import tiou
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CHUNK = 1 << 22  # pairs whose tIoU is computed at once
-
-
-def overlaps(starts: Floats, ends: Floats, other_starts: Floats, other_ends: Floats) -> Floats:
-    """Temporal intersection over union of segments, elementwise; 0/0 is nan.
-
-    The intersection is clipped at zero; the union is the sum of lengths minus the intersection, even for segments that
-    end before they start, exactly as in ActivityNet's `segment_iou`.
-    """
-    intersection = np.clip(np.minimum(ends, other_ends) - np.maximum(starts, other_starts), 0, None)
-    union = (other_ends - other_starts) + (ends - starts) - intersection
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio: Floats = intersection / union
-    return ratio
 
 
 @dataclass(frozen=True)
@@ -193,7 +181,7 @@ class _Instances:
         position = np.arange(len(prediction)) - np.repeat(np.cumsum(count) - count, count)
         instance = self.first[group[prediction]] + position
         pieces = [
-            overlaps(starts[p], ends[p], self.starts[i], self.ends[i])
+            tiou(starts[p], ends[p], self.starts[i], self.ends[i])
             for p, i in zip(_chunks(prediction), _chunks(instance), strict=True)
         ]
         overlap = np.concatenate(pieces) if pieces else np.empty(0)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.evaluation.matching import overlaps
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.models.inference.nms import ScoredSegments, suppress
+from tal_cli.models.inference.tiou import tiou
 from tal_cli.models.recipe.inference import InferenceConfig
 
 Ints = NDArray[np.int64]
@@ -53,7 +53,7 @@ def combine_actions(
 def _of_video(
     video: str, verbs: Predictions, v: Ints, nouns: Predictions, n: Ints, minimum_overlap: float, most: int
 ) -> Iterator[Action]:
-    overlap = overlaps(verbs.starts[v, None], verbs.ends[v, None], nouns.starts[n], nouns.ends[n])
+    overlap = tiou(verbs.starts[v, None], verbs.ends[v, None], nouns.starts[n], nouns.ends[n])
     first, second = np.nonzero(overlap >= minimum_overlap)
     first, second = v[first], n[second]
     scores = np.sqrt(np.maximum(verbs.scores[first] * nouns.scores[second], 0))

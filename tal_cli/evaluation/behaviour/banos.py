@@ -8,6 +8,7 @@ import numpy as np
 
 from tal_cli.behaviour.bouts import Counts
 from tal_cli.evaluation.behaviour.frame_scores import Flags, runs
+from tal_cli.models.inference.tiou import tiou
 
 MEASURES = ("precision", "recall", "f1", "so", "tp", "ic")
 
@@ -36,7 +37,7 @@ def banos(true: Flags, found: Flags, *, optimal: bool = False) -> dict[str, floa
         "precision": counts.precision if guesses else float("nan"),
         "recall": counts.recall,
         "f1": counts.f1 if hits else float("nan"),
-        "so": _mean([_tiou(*pair) for pair in pairs]),
+        "so": _mean([float(tiou(a, b + 1, c, d + 1)) for (a, b), (c, d) in pairs]),
         "tp": _mean([1 / (1 + abs(one[0] - other[0]) + abs(one[1] - other[1])) for one, other in pairs]),
         "ic": _mean(whole),
     }
@@ -53,11 +54,6 @@ def _mean(values: Sequence[float]) -> float:
 
 def _overlap(one: Bout, other: Bout) -> bool:
     return other[1] >= one[0] and other[0] <= one[1]
-
-
-def _tiou(one: Bout, other: Bout) -> float:
-    common = min(one[1], other[1]) - max(one[0], other[0]) + 1
-    return common / (one[1] - one[0] + other[1] - other[0] + 2 - common)
 
 
 def _in_order(truth: Sequence[Bout], guesses: Sequence[Bout]) -> int:

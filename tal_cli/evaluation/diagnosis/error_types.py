@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import VideoAnnotation
-from tal_cli.evaluation.matching import CHUNK, Floats, Ints, overlaps
+from tal_cli.evaluation.matching import CHUNK, Floats, Ints
 from tal_cli.evaluation.predictions import Predictions
+from tal_cli.models.inference.tiou import tiou
 
 LOCALIZATION_FLOOR = 0.1  # a lower tIoU with every segment means background
 
@@ -85,7 +86,7 @@ def _nearest(
         ground_truth = np.asarray([numbers.get(item.label, -1) for item in video.segments], dtype=np.int64)
         for part in np.array_split(positions, -(-len(positions) * len(ground_truth) // CHUNK)):
             row = rows[part]
-            ratio = overlaps(predictions.starts[row, None], predictions.ends[row, None], starts, ends)
+            ratio = tiou(predictions.starts[row, None], predictions.ends[row, None], starts, ends)
             ratio[np.isnan(ratio)] = 0
             best = ratio.argmax(axis=1)
             overlap[part] = ratio[np.arange(len(part)), best]

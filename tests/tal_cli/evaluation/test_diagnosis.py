@@ -21,9 +21,9 @@ from tal_cli.evaluation.diagnosis.analysis import Diagnosis, diagnose
 from tal_cli.evaluation.diagnosis.characteristics import SCALES, characterise, usable
 from tal_cli.evaluation.diagnosis.document import as_json
 from tal_cli.evaluation.diagnosis.error_types import ERRORS, Kind
-from tal_cli.evaluation.matching import overlaps
 from tal_cli.evaluation.predictions import Predictions, Row, load_predictions
 from tal_cli.extractors.errors import UsageError
+from tal_cli.models.inference.tiou import tiou
 
 PUBLISHED = "evaluation/expected/thumos_test.detad.json"
 
@@ -117,7 +117,7 @@ def plain_kinds(rows: list[Row], truth: dict[str, list[tuple[str, Span]]], thres
     kinds = []
     for video, label, start, end, _ in rows:
         near = [
-            (float(overlaps(*(np.asarray(x) for x in (start, end, *span)))), number, other)
+            (float(tiou(*(np.asarray(x) for x in (start, end, *span)))), number, other)
             for number, (other, span) in enumerate(truth.get(video, []))
         ]
         free = [(o, n) for o, n, other in near if other == label and o >= threshold and (video, n) not in taken]
@@ -201,7 +201,7 @@ def test_scores_against_overlaps_of_one_video(shared: Path) -> None:
     assert sorted(scatter.scores) == sorted(found.scores[rows])
     only = truth.videos[name].segments[0]
     mine = [row for row in rows if found.labels[row] == only.label]
-    wanted = overlaps(found.starts[mine], found.ends[mine], np.asarray(only.start), np.asarray(only.end))
+    wanted = tiou(found.starts[mine], found.ends[mine], np.asarray(only.start), np.asarray(only.end))
     assert sorted(scatter.overlaps[scatter.overlaps > 0]) == pytest.approx(sorted(wanted[wanted > 0]))
     assert scatter.true.sum() == 1 and len(truth.videos[name].segments) == 1
 
