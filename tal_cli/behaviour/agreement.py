@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import POINT, STATE, GroundTruth
 
 Bouts = Sequence[GroundTruth]
+Codes = NDArray[np.int64]
+MATCH, MISMATCH = np.int32(1), np.int32(-1)
 
 
 @dataclass(frozen=True)
@@ -120,28 +124,39 @@ def aligned(first: Sequence[str], second: Sequence[str]) -> tuple[int, int]:
     """
     numbers = {code: index for index, code in enumerate(dict.fromkeys((*first, *second)))}
     a, b = (np.asarray([numbers[code] for code in codes], dtype=np.int64) for codes in (first, second))
-    score = np.zeros((len(a) + 1, len(b) + 1), dtype=np.int64)
-    score[:, 0], score[0] = -np.arange(len(a) + 1), -np.arange(len(b) + 1)
-    columns = np.arange(1, len(b) + 1)
-    for row in range(1, len(a) + 1):
-        best = np.maximum(score[row - 1, :-1] + np.where(b == a[row - 1], 1, -1), score[row - 1, 1:] - 1)
-        # Gaps in the row itself: the best of all cells before, less their distance.
-        best = np.maximum.accumulate(np.concatenate([[score[row, 0]], best + columns]))
-        score[row, 1:] = best[1:] - columns
-    row, column, equal, length = len(a), len(b), 0, 0
-    while row or column:
-        length += 1
-        if row and column:
-            same = a[row - 1] == b[column - 1]
-            if score[row, column] == score[row - 1, column - 1] + (1 if same else -1):
+    size = max(1, math.isqrt(len(a)))
+    kept = [-np.arange(len(b) + 1, dtype=np.int32)]  # every size-th row of scores: all would not fit into memory
+    for begin in range(0, len(a), size):
+        kept.append(_scores(a[begin : begin + size], b, kept[-1])[-1].copy())
+    column, equal, length = len(b), 0, 0
+    for number in range(len(kept) - 2, -1, -1):
+        part = a[number * size : (number + 1) * size]
+        score = _scores(part, b, kept[number])
+        row = len(part)
+        while row:
+            length += 1
+            same = column > 0 and part[row - 1] == b[column - 1]
+            if column and score[row, column] == score[row - 1, column - 1] + (1 if same else -1):
                 equal += bool(same)
                 row, column = row - 1, column - 1
-                continue
-        if row and score[row, column] == score[row - 1, column] - 1:
-            row -= 1
-        else:
-            column -= 1
-    return equal, length
+            elif score[row, column] == score[row - 1, column] - 1:
+                row -= 1
+            else:
+                column -= 1
+    return equal, length + column
+
+
+def _scores(part: Codes, b: Codes, before: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The scores of alignments up to some rows and all columns, after the row before, [rows + 1, columns + 1]."""
+    score = np.empty((len(part) + 1, len(b) + 1), dtype=np.int32)
+    score[0] = before
+    columns = np.arange(len(b) + 1, dtype=np.int32)
+    for row, code in enumerate(part, start=1):
+        score[row, 0] = score[row - 1, 0] - 1
+        score[row, 1:] = np.maximum(score[row - 1, :-1] + np.where(b == code, MATCH, MISMATCH), score[row - 1, 1:] - 1)
+        # Gaps in the row itself: the best of all cells before, less their distance.
+        score[row] = np.maximum.accumulate(score[row] + columns) - columns
+    return score
 
 
 def elementary_units(

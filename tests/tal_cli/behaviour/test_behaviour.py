@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numbered_videos import write_numbered_video
 
 from tal_cli import app
@@ -138,6 +141,26 @@ def test_units_of_time_and_of_bouts() -> None:
 def test_alignment() -> None:
     assert needleman_wunsch(list("abcd"), list("abcd")) == 1.0
     assert aligned(list("abcd"), list("bcd")) == (3, 4) and aligned([], list("ab")) == (0, 2)
+
+
+@given(*[st.text("abc", max_size=12)] * 2)
+def test_alignment_by_its_definition(first: str, second: str) -> None:
+    score: dict[tuple[int, int], int] = {}
+    for i, j in itertools.product(range(len(first) + 1), range(len(second) + 1)):
+        ways = [score[i - 1, j - 1] + (1 if first[i - 1] == second[j - 1] else -1)] if i and j else []
+        ways += [score[place] - 1 for place in ((i - 1, j), (i, j - 1)) if place in score]
+        score[i, j] = max(ways, default=0)
+    i, j = len(first), len(second)
+    columns = []
+    while i or j:
+        same = bool(i and j) and first[i - 1] == second[j - 1]
+        columns.append(same)
+        if i and j and score[i, j] == score[i - 1, j - 1] + (1 if same else -1):
+            i, j = i - 1, j - 1
+            continue
+        columns[-1] = False
+        i, j = (i - 1, j) if i and score[i, j] == score[i - 1, j] - 1 else (i, j - 1)
+    assert aligned(first, second) == (sum(columns), len(columns))
 
 
 def test_bouts_are_matched_once_by_score() -> None:
