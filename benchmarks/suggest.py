@@ -31,8 +31,7 @@ from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, Ranges, VideoAnnotation
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.training_data import FeatureVideo, load_videos
-from tal_cli.evaluation.behaviour.frame_scores import runs
-from tal_cli.evaluation.behaviour.frames import average_precision
+from tal_cli.evaluation.behaviour.frame_scores import average_precision, runs
 from tal_cli.evaluation.extractor_ranking import labels_at
 from tal_cli.extractors.features.lookup import find_features
 from tal_cli.labelling.ranking import Stretch

@@ -43,6 +43,9 @@ def evaluate(
         typer.Option(metavar="verb|noun|action|all", help="Labels that the EPIC protocol evaluates."),
     ] = "all",
     min_score: MinScore = None,
+    smooth: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Frames over which scores of frames are averaged first.")
+    ] = 1,
     format: Format = "table",
     quiet: Quiet = False,
 ) -> None:
@@ -50,21 +53,24 @@ def evaluate(
 
     The results equal those of the official evaluators to the last digit. Files may be gzipped. The actionformer
     protocol ignores duplicate and empty annotations. The epic protocol reads EPIC-KITCHENS submissions (verb, noun,
-    action) and class numbers. The frames protocol compares frame by frame, and bouts. Labels that are points are
-    evaluated with SoccerNet's tolerances.
+    action) and class numbers. The frames protocol compares frame by frame, and bouts; it also reads scores of frames:
+    a table with a row per frame, a folder of such tables, or FERAL's predictions. Labels that are points are evaluated
+    with SoccerNet's tolerances.
     """
     from tal_cli.evaluation.protocols import EPIC_TASKS, EPIC_TIOU, evaluate_files, evaluate_frame_files
 
     is_epic = protocol == "epic"
     if task != "all" and not is_epic:
         raise UsageError(f"--task {task} requires --protocol epic")
+    if smooth > 1 and protocol != "frames":
+        raise UsageError(f"--smooth {smooth} requires --protocol frames")
     ground_truth = find_ground_truth(dataset, annotations, subset, None)
     tasks = EPIC_TASKS if is_epic else {"": replace(ground_truth.task, counts_repeats=protocol != "actionformer")}
     chosen = {name: entry for name, entry in tasks.items() if task in ("all", name)}
     thresholds = ground_truth.thresholds(tiou or (EPIC_TIOU if is_epic else None))
     if protocol == "frames":
         found = evaluate_frame_files(
-            predictions, ground_truth.path, ground_truth.task, ground_truth.subset, thresholds, min_score
+            predictions, ground_truth.path, ground_truth.task, ground_truth.subset, thresholds, min_score, smooth
         )
         _report_frames(found, format)
         return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tal_cli.evaluation.behaviour.frames import average_precision
+from tal_cli.evaluation.behaviour.frame_scores import average_precision
 
 Floats = NDArray[np.float64]
 

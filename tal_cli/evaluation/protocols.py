@@ -19,16 +19,18 @@ from tal_cli.datasets.splits import HELD_OUT
 from tal_cli.evaluation.average_precision import Evaluation, evaluate
 from tal_cli.evaluation.behaviour.bouts import shown
 from tal_cli.evaluation.behaviour.frames import FrameEvaluation, evaluate_frames
+from tal_cli.evaluation.behaviour.score_tables import load_score_tables
 from tal_cli.evaluation.held_out import keep_held_out, warn_of_training
 from tal_cli.evaluation.names import unmatched
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 from tal_cli.evaluation.reviewed import on_reviewed
-from tal_cli.extractors.errors import InputError
+from tal_cli.extractors.errors import InputError, UsageError
 from tal_cli.safe_text import counted
 
 EPIC_TIOU = "0.1:0.1:0.5"
 EPIC_NOUNS = 300
 SAME_SECONDS = 1e-3
+SHOWN_FRAMES = 0.5  # above which scores of frames count
 THRESHOLDED = 0.1  # the lowest score of results from which weaker segments were left out
 
 
@@ -132,12 +134,26 @@ def evaluate_frame_files(
     subset: str | None,
     tiou: Sequence[float],
     min_score: float | None = None,
+    smooth: int = 1,
 ) -> FrameEvaluation:
-    """Evaluate a file on another by frames; see `evaluate_files`."""
-    (predicted,), ground_truth, chosen = load_files([predictions], annotations, task, subset, all_times=True)
-    labels = {item.label for video in ground_truth.of(chosen) for item in video.segments}
-    score = {label: predicted.shown_from(label) if min_score is None else min_score for label in labels}
-    return evaluate_frames(predicted, ground_truth, chosen, tiou, score)
+    """Evaluate a file on another by frames; see `evaluate_files`. The file may hold scores of frames instead of
+    segments, of which those above 0.5 count by default; they are averaged over `smooth` frames first."""
+    tables = load_score_tables(predictions)
+    if tables is None:
+        if smooth > 1:
+            raise UsageError("--smooth is for scores of frames, not for segments")
+        (predicted,), ground_truth, chosen = load_files([predictions], annotations, task, subset, all_times=True)
+        labels = {item.label for video in ground_truth.of(chosen) for item in video.segments}
+        score = {label: predicted.shown_from(label) if min_score is None else min_score for label in labels}
+        return evaluate_frames(predicted, ground_truth, chosen, tiou, score)
+    ground_truth = task.ground_truth(annotations)
+    there = tables.annotated(list(ground_truth.videos.values()))
+    if not there:
+        raise InputError(predictions, f"it has no video of {annotations}", f"its videos are {', '.join(tables.videos)}")
+    subsets = {video.subset for video in there}
+    chosen = subset or (next(iter(subsets)) if len(subsets) == 1 else ALL_SUBSETS)
+    score = dict.fromkeys(ground_truth.labels, SHOWN_FRAMES if min_score is None else min_score)
+    return evaluate_frames(tables.named(ground_truth.labels), ground_truth, chosen, tiou, score, smooth)
 
 
 def load_files(

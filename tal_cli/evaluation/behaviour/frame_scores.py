@@ -5,7 +5,9 @@ Shapes: F frames, of all videos one after another, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +71,109 @@ def smoothed(scores: Floats, frames: int) -> Floats:
 def with_other(scores: Floats) -> Floats:
     """The scores with a first column for none of the labels: what the best of them leaves, [F, 1 + L]."""
     return np.column_stack([1 - scores.max(axis=1), scores])
+
+
+@dataclass(frozen=True)
+class OneLabel:
+    """What is found where each frame has the label of the largest score, or none.
+
+    Attributes:
+        labels: the first is for none of them.
+        table: frames by true (rows) and found label (columns).
+        average_precision: of the scores of each label but the first.
+    """
+
+    labels: tuple[str, ...]
+    table: NDArray[np.int64]
+    average_precision: tuple[float, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Confusion, accuracy, kappa and F1; `macro` and `micro` are of the labels, `weighted` with none of them."""
+        total, rows, columns = self.table.sum(), self.table.sum(axis=1), self.table.sum(axis=0)
+        hits = np.diag(self.table)
+        agreed, chance = hits.sum() / total, float(rows @ columns) / float(total) ** 2
+        f1 = 2 * hits / np.maximum(rows + columns, 1)
+        precision, recall = hits / np.maximum(columns, 1), hits / np.maximum(rows, 1)
+        return {
+            "labels": list(self.labels),
+            "confusion": self.table.tolist(),
+            "accuracy": float(agreed),
+            "kappa": 1.0 if chance == 1 else float((agreed - chance) / (1 - chance)),
+            "mAP": float(np.mean(self.average_precision)),
+            "precision": float(precision[1:].mean()),
+            "recall": float(recall[1:].mean()),
+            "f1": dict(zip(self.labels, f1.tolist(), strict=True)),
+            "macro_f1": float(f1[1:].mean()),
+            "macro_f1_with_none": float(f1.mean()),
+            "micro_f1": float(2 * hits[1:].sum() / max((rows + columns)[1:].sum(), 1)),
+            "weighted_f1_with_none": float((f1 * rows).sum() / total),
+        }
+
+
+def one_label(true: Flags, scores: Floats, labels: Sequence[str], none: str) -> OneLabel:
+    """Frames of which only the best label counts, or none where the best leaves more than half; [F, L]."""
+    first = true & (np.cumsum(true, axis=1) == 1)
+    precision = tuple(average_precision(*pair) for pair in zip(first.T, scores.T, strict=True))
+    return OneLabel((none, *labels), confusion(true, with_other(scores).argmax(axis=1)), precision)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """DeepEthogram's figures: at the threshold of the largest F1 of each label, on a grid; labels with `background`."""
+
+    thresholds: Mapping[str, float]
+    f1: Mapping[str, float]
+    precision: Mapping[str, float]
+    overall: float
+    accuracy: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures, and means over labels with and without background."""
+        values = list(self.f1.values())
+        return {
+            "thresholds": dict(self.thresholds),
+            "f1": dict(self.f1),
+            "ap": dict(self.precision),
+            "mean_f1_with_background": float(np.mean(values)),
+            "mean_f1": float(np.mean(values[1:])),
+            "overall_f1": self.overall,
+            "accuracy": self.accuracy,
+        }
+
+
+GRID = np.linspace(1e-4, 1, 200).tolist()
+USUAL, LEAST_F1, LEAST = 0.5, 0.05, 0.01  # threshold where the best one is none
+
+
+def tuned(true: Flags, scores: Floats, labels: Sequence[str]) -> Tuned:
+    """DeepEthogram's figures; background is where none of the others is; [F, L]."""
+    true, scores = np.column_stack([~true.any(axis=1), true]), with_other(scores)
+    best = [best_threshold(is_true, told, GRID) for is_true, told in zip(true.T, scores.T, strict=True)]
+    thresholds = [level if f1 >= LEAST_F1 and level >= LEAST else USUAL for level, f1 in best]
+    found = scores > thresholds
+    found[:, 0] = ~found[:, 1:].any(axis=1)
+    names = ("background", *labels)
+    pairs = list(zip(true.T, found.T, strict=True))
+    return Tuned(
+        dict(zip(names, thresholds, strict=True)),
+        {name: counts_of(*pair).f1 for name, pair in zip(names, pairs, strict=True)},
+        {name: average_precision(*pair) for name, pair in zip(names, zip(true.T, scores.T, strict=True), strict=True)},
+        counts_of(true.ravel(), found.ravel()).f1,
+        float((found == true).mean()),
+    )
+
+
+def average_precision(true: Flags, scores: Floats) -> float:
+    """Area under the steps of precision over recall; 0 where nothing is true."""
+    total = int(true.sum())
+    if not total:
+        return 0.0
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(true[order])
+    # Frames of one score are one step.
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    recall = hits[ends] / total
+    return float((np.diff(recall, prepend=0.0) * hits[ends] / (ends + 1)).sum())
 
 
 def runs(held: Flags) -> list[tuple[int, int]]:

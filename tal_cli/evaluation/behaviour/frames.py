@@ -17,10 +17,22 @@ from numpy.typing import NDArray
 from tal_cli.behaviour.bouts import Counts
 from tal_cli.behaviour.frames import SLACK, frame_span
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
+from tal_cli.datasets.formats.behaviour.feral import BACKGROUND
 from tal_cli.datasets.formats.values import last_end
 from tal_cli.evaluation.behaviour.banos import banos, means
 from tal_cli.evaluation.behaviour.bouts import bout_counts
-from tal_cli.evaluation.behaviour.frame_scores import best_threshold, counts_of, shared_threshold
+from tal_cli.evaluation.behaviour.frame_scores import (
+    OneLabel,
+    Tuned,
+    average_precision,
+    best_threshold,
+    counts_of,
+    one_label,
+    shared_threshold,
+    smoothed,
+    tuned,
+)
+from tal_cli.evaluation.behaviour.score_tables import ScoreTables
 from tal_cli.evaluation.matching import Floats
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.evaluation.reviewed import on_reviewed
@@ -39,9 +51,12 @@ class FrameEvaluation:
         precision: average precision of frames, by label.
         best: the score from which F1 of frames is largest, and that F1, by label.
         shared: the one score from which the mean F1 of all labels is largest, and that mean.
-        banos: the behaviour annotation score of what is shown, by label; nan where there is nothing to measure.
+        accuracy: share of frames of which all labels are right.
+        banos, banos_optimal: the behaviour annotation score of what is shown, by label, with bouts matched in order of
+            time and as many as possible; nan where there is nothing to measure.
         bouts: by tIoU threshold, and by label.
         ignored: number of predictions of other labels.
+        one_label, tuned: figures of FERAL and DeepEthogram, where the predictions are scores of frames.
     """
 
     subset: str
@@ -51,9 +66,13 @@ class FrameEvaluation:
     precision: Mapping[str, float]
     best: Mapping[str, tuple[float, float]]
     shared: tuple[float, float]
+    accuracy: float
     banos: Mapping[str, Mapping[str, float]]
+    banos_optimal: Mapping[str, Mapping[str, float]]
     bouts: Mapping[float, Mapping[str, Counts]]
     ignored: int
+    one_label: OneLabel | None = None
+    tuned: Tuned | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The document that `tal eval --protocol frames --format json` prints."""
@@ -64,7 +83,8 @@ class FrameEvaluation:
                 "score": self.score[label],
                 "best_score": self.best[label][0],
                 "best_f1": self.best[label][1],
-                "banos": {name: None if np.isnan(value) else value for name, value in self.banos[label].items()},
+                "banos": _told(self.banos[label]),
+                "banos_optimal": _told(self.banos_optimal[label]),
                 "bout_f1": {f"{level:.6g}": found[label].f1 for level, found in self.bouts.items()},
             }
             for label, counts in self.counts.items()
@@ -74,6 +94,9 @@ class FrameEvaluation:
             "mAP": _mean(self.precision.values()),
             "best_score": self.shared[0],
             "best_f1": self.shared[1],
+            "accuracy": self.accuracy,
+            "banos": _told(means(list(self.banos.values()))),
+            "banos_optimal": _told(means(list(self.banos_optimal.values()))),
             "bout_f1": {
                 f"{level:.6g}": _mean(each.f1 for each in found.values()) for level, found in self.bouts.items()
             },
@@ -85,7 +108,13 @@ class FrameEvaluation:
             "frames": self.frames,
             "subset": self.subset,
             "ignored": self.ignored,
+            **({} if self.one_label is None else {"one_label": self.one_label.as_json()}),
+            **({} if self.tuned is None else {"tuned": self.tuned.as_json()}),
         }
+
+
+def _told(measures: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else value for name, value in measures.items()}
 
 
 def _mean(values: Any) -> float:
@@ -93,15 +122,17 @@ def _mean(values: Any) -> float:
 
 
 def evaluate_frames(
-    predictions: Predictions,
+    predictions: Predictions | ScoreTables,
     annotations: Annotations,
     subset: str,
     tiou: Sequence[float],
     score: Mapping[str, float],
+    smooth: int = 1,
 ) -> FrameEvaluation:
     """Evaluate predictions by frames on one subset.
 
-    score: from which segments count, by label; others count from 0.
+    score: from which segments count, by label; others count from 0. Scores of frames count above it.
+    smooth: frames over which scores of frames are averaged.
 
     Raises:
         UsageError: the subset has no instance, or a video's frame rate is not known.
@@ -110,8 +141,12 @@ def evaluate_frames(
     labels = sorted({item.label for video in videos for item in video.settled})
     if not labels:
         raise UsageError(f"no instance in subset {subset!r}")
+    segments = predictions
+    if isinstance(predictions, ScoreTables):
+        segments = predictions.segments(videos, {label: score.get(label, 0.0) for label in labels}, smooth)
+    assert isinstance(segments, Predictions)
     by_video: dict[str, list[int]] = {}
-    for row, name in enumerate(predictions.videos):
+    for row, name in enumerate(segments.videos):
         by_video.setdefault(name, []).append(row)
     true: list[NDArray[np.bool_]] = []
     found: list[Floats] = []
@@ -120,35 +155,55 @@ def evaluate_frames(
         times = frame_clock(video)
         items = [(item.label, item.start, item.end, 1.0) for item in video.settled]
         rows = [
-            (predictions.labels[row], predictions.starts[row], predictions.ends[row], predictions.scores[row])
+            (segments.labels[row], segments.starts[row], segments.ends[row], segments.scores[row])
             for row in by_video.get(video.name, ())
         ]
         true.append(frame_scores(items, labels, times) > 0)
-        found.append(frame_scores(rows, labels, times))
+        if isinstance(predictions, ScoreTables):
+            told = predictions.of(video, labels, len(times))
+            found.append(smoothed(told, smooth) if smooth > 1 else told)
+        else:
+            found.append(frame_scores(rows, labels, times))
         known.append(np.stack([_seen(video, label, times) for label in labels], axis=1))
     truth, scores, seen = np.concatenate(true), np.concatenate(found), np.concatenate(known)
     counts, precision, best = {}, {}, {}
     least = np.asarray([score.get(label, 0.0) for label in labels])
-    listed = [(each > 0) & (each >= least) for each in found]
-    both = zip(true, listed, known, strict=True)
-    judged = [
-        [banos(one[seen_in[:, n], n], other[seen_in[:, n], n]) for n in range(len(labels))]
-        for one, other, seen_in in both
-    ]
+    is_above = np.greater if isinstance(predictions, ScoreTables) else np.greater_equal
+    listed = [(each > 0) & is_above(each, least) for each in found]
+    judged, best_judged = (
+        [
+            [banos(one[seen_in[:, n], n], other[seen_in[:, n], n], optimal=optimal) for n in range(len(labels))]
+            for one, other, seen_in in zip(true, listed, known, strict=True)
+        ]
+        for optimal in (False, True)
+    )
     for place, label in enumerate(labels):
         mine = seen[:, place]
         is_true, told = truth[mine, place], scores[mine, place]
-        counts[label] = counts_of(is_true, (told > 0) & (told >= score.get(label, 0.0)))
+        counts[label] = counts_of(is_true, np.concatenate(listed)[mine, place])
         best[label] = best_threshold(is_true, told) if is_true.any() else (0.0, 0.0)
         precision[label] = average_precision(is_true, told)
-    moved = on_reviewed(predictions, annotations)
+    moved = on_reviewed(segments, annotations)
     bouts = bout_counts(*moved, subset, tiou, score)
-    ignored = sum(label not in counts for label in predictions.labels)
+    ignored = sum(label not in counts for label in segments.labels)
     thresholds = {label: score.get(label, 0.0) for label in labels}
     frames = int(seen.any(axis=1).sum())
-    scores_of = {label: means([video[place] for video in judged]) for place, label in enumerate(labels)}
+    by_label, by_label_best = (
+        {label: means([video[place] for video in each]) for place, label in enumerate(labels)}
+        for each in (judged, best_judged)
+    )
     shared = shared_threshold(truth & seen, np.where(seen, scores, 0.0))
-    return FrameEvaluation(subset, thresholds, frames, counts, precision, best, shared, scores_of, bouts, ignored)
+    whole = seen.all(axis=1)
+    one = all_tuned = None
+    if isinstance(predictions, ScoreTables) and whole.any():
+        one = one_label(truth[whole], scores[whole], labels, BACKGROUND)
+        all_tuned = tuned(truth[whole], scores[whole], labels)
+    right = (np.concatenate(listed) == truth)[whole].all(axis=1)
+    accuracy = float(right.mean()) if len(right) else 0.0
+    return FrameEvaluation(
+        subset, thresholds, frames, counts, precision, best, shared, accuracy, by_label, by_label_best, bouts, ignored,
+        one, all_tuned,
+    )  # fmt: skip
 
 
 def frame_clock(video: VideoAnnotation) -> Floats:
@@ -182,16 +237,3 @@ def _seen(video: VideoAnnotation, label: str, times: Floats) -> NDArray[np.bool_
     for start, end in ranges:
         inside |= (times >= start - SLACK) & (times < end - SLACK)
     return inside
-
-
-def average_precision(true: NDArray[np.bool_], scores: Floats) -> float:
-    """Area under the steps of precision over recall; 0 where nothing is true."""
-    total = int(true.sum())
-    if not total:
-        return 0.0
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(true[order])
-    # Frames of one score are one step.
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    recall = hits[ends] / total
-    return float((np.diff(recall, prepend=0.0) * hits[ends] / (ends + 1)).sum())

@@ -13,23 +13,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tal_cli import app
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.datasets.formats import load_annotations
-from tal_cli.evaluation.behaviour.banos import banos, means
+from tal_cli.evaluation.behaviour.banos import banos
 from tal_cli.evaluation.behaviour.frame_scores import (
+    average_precision,
     best_threshold,
-    confusion,
     counts_of,
     runs,
     shared_threshold,
     smoothed,
-    with_other,
 )
-from tal_cli.evaluation.behaviour.frames import average_precision, evaluate_frames, frame_scores
+from tal_cli.evaluation.behaviour.frames import frame_scores
 from tal_cli.evaluation.predictions import load_predictions
 
 FOLDER = Path(os.environ.get("TAL_SHARED", Path(__file__).resolve().parents[4] / "shared")) / "behaviour"
 samples = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the shared folder is absent: {FOLDER} (set TAL_SHARED)")
 Floats = NDArray[np.float64]
+Output = pytest.CaptureFixture[str]
 
 
 @cache
@@ -56,101 +58,117 @@ def everything() -> tuple[NDArray[np.bool_], Floats]:
     return np.concatenate(true), np.concatenate(scores)
 
 
-def feral(true: NDArray[np.bool_], scores: Floats, threshold: float) -> dict[str, float]:
-    counts = [counts_of(true[:, place], scores[:, place] > threshold) for place in range(true.shape[1])]
-    named = {f"f1_{label}": each.f1 for label, each in zip(expected()["labels"], counts, strict=True)}
-    return named | {
-        "precision": float(np.mean([each.precision for each in counts])),
-        "recall": float(np.mean([each.recall for each in counts])),
-        "f1": float(np.mean([each.f1 for each in counts])),
-        "accuracy": float(((scores > threshold) == true).all(axis=1).mean()),
-    }
+def evaluated(output: Output, *options: str, scores: str = "metrics", truth: Path | None = None) -> dict[str, Any]:
+    """What `tal eval --protocol frames` says of the samples, by default of scores of frames."""
+    command = ["eval", str(FOLDER / scores), "--annotations", str(truth or FOLDER / "metrics" / "truth.json")]
+    assert app.run([*command, "--protocol", "frames", "--format", "json", *options]) == 0
+    found: dict[str, Any] = json.loads(output.readouterr().out)
+    return found
+
+
+def as_feral(found: dict[str, Any]) -> dict[str, float]:
+    named = {f"f1_{label}": found["per_label"][label]["f1"] for label in expected()["labels"]}
+    return named | {name: found[name] for name in ("precision", "recall", "f1", "accuracy")}
 
 
 @samples
 @pytest.mark.parametrize("threshold", ["0.3", "0.5", "0.7"])
-def test_thresholds_of_feral(threshold: str) -> None:
-    table = expected()["feral_multilabel"][f"at_{threshold}"]
-    assert feral(*everything(), float(threshold)) == pytest.approx(table, abs=1e-9)
+def test_feral_at_thresholds(threshold: str, capsys: Output) -> None:
+    table = expected()["feral_multilabel"]
+    found = evaluated(capsys, "--min-score", threshold)
+    assert as_feral(found) == pytest.approx(table[f"at_{threshold}"], abs=1e-9)
+    assert found["mAP"] == pytest.approx(table["frame_mAP"], abs=1e-9)
+    for label in expected()["labels"]:
+        row = found["per_label"][label]
+        told = (table["per_label_AP"][label], *(table["best"][f"best_{name}_{label}"] for name in ("thr", "f1")))
+        assert (row["ap"], row["best_score"], row["best_f1"]) == pytest.approx(told, abs=1e-9)
 
 
 @samples
-def test_best_thresholds_of_feral() -> None:
-    true, scores = everything()
-    table = expected()["feral_multilabel"]["best"]
-    found = [best_threshold(true[:, place], scores[:, place]) for place in range(true.shape[1])]
-    for label, (threshold, f1) in zip(expected()["labels"], found, strict=True):
-        assert (threshold, f1) == pytest.approx((table[f"best_thr_{label}"], table[f"best_f1_{label}"]), abs=1e-9)
-    assert np.mean([f1 for _, f1 in found]) == pytest.approx(table["best_f1"], abs=1e-9)
-
-
-@samples
-def test_smoothing_of_feral() -> None:
+def test_feral_smoothed(capsys: Output) -> None:
     table = expected()["feral_multilabel"]["smoothed_9"]
-    parts = {name: smoothed(scores, 9) for name, (_, scores) in videos().items()}
-    np.testing.assert_allclose(parts["a.mp4"][:3], table["first_rows"]["a.mp4"], atol=1e-9)
-    true, scores = everything()[0], np.concatenate(list(parts.values()))
-    assert feral(true, scores, 0.5) == pytest.approx(table["at_0.5"], abs=1e-9)
-    precision = [average_precision(true[:, place], scores[:, place]) for place in range(true.shape[1])]
-    assert np.mean(precision) == pytest.approx(table["frame_mAP"], abs=1e-8)  # ties of means
+    np.testing.assert_allclose(smoothed(videos()["a.mp4"][1], 9)[:3], table["first_rows"]["a.mp4"], atol=1e-9)
+    found = evaluated(capsys, "--smooth", "9")
+    assert as_feral(found) == pytest.approx(table["at_0.5"], abs=1e-9)
+    assert found["mAP"] == pytest.approx(table["frame_mAP"], abs=1e-8)  # ties of means
 
 
 @samples
-def test_one_label_at_a_time() -> None:
-    true, scores = everything()
-    table, told = expected()["frames_single_label"], expected()["feral_single_label"]
-    found = with_other(scores).argmax(axis=1)
-    counts = confusion(true, found)
-    assert counts.tolist() == table["confusion_rows_truth"]
-    total, rows, columns = counts.sum(), counts.sum(axis=1), counts.sum(axis=0)
-    agreed, chance = np.trace(counts) / total, (rows * columns).sum() / total**2
-    assert agreed == pytest.approx(table["accuracy"]) and (agreed - chance) / (1 - chance) == pytest.approx(
-        table["cohen_kappa"], abs=1e-9
+def test_one_label_at_a_time(capsys: Output) -> None:
+    found, table, told = (
+        evaluated(capsys)["one_label"],
+        expected()["frames_single_label"],
+        expected()["feral_single_label"],
     )
-    f1 = 2 * np.diag(counts) / (rows + columns)
-    assert f1.mean() == pytest.approx(table["f1_macro_with_other"], abs=1e-9)
-    assert f1[1:].mean() == pytest.approx(table["f1_macro_without_other"], abs=1e-9)
-    assert (f1 * rows).sum() / total == pytest.approx(table["f1_weighted_with_other"], abs=1e-9)
-    assert [told[f"f1_{label}"] for label in expected()["labels"]] == pytest.approx(f1[1:].tolist(), abs=1e-9)
-    micro = 2 * np.diag(counts)[1:].sum() / (rows[1:].sum() + columns[1:].sum())
-    assert micro == pytest.approx(table["f1_micro_without_other"], abs=1e-9)
+    assert (found["labels"], found["confusion"]) == (table["order"], table["confusion_rows_truth"])
+    names = {
+        "accuracy": "accuracy", "kappa": "cohen_kappa", "macro_f1_with_none": "f1_macro_with_other",
+        "macro_f1": "f1_macro_without_other", "micro_f1": "f1_micro_without_other",
+        "weighted_f1_with_none": "f1_weighted_with_other",
+    }  # fmt: skip
+    assert {name: found[own] for own, name in names.items()} == pytest.approx({n: table[n] for n in names.values()})
+    assert {f"f1_{label}": found["f1"][label] for label in expected()["labels"]} | {
+        "frame_mAP": found["mAP"], "f1": found["macro_f1"],
+        **{name: found[name] for name in ("precision", "recall", "accuracy")},
+    } == pytest.approx(told, abs=1e-9)  # fmt: skip
 
 
 @samples
-def test_deepethogram() -> None:
-    true, scores = everything()
-    table = expected()["deepethogram_definition"]
-    true, scores = np.column_stack([~true.any(axis=1), true]), with_other(scores)
-    grid = np.linspace(1e-4, 1, 200).tolist()
-    chosen = []
-    for place, label in enumerate(["background", *expected()["labels"]]):
-        threshold, f1 = best_threshold(true[:, place], scores[:, place], grid)
-        chosen.append(threshold if f1 >= 0.05 and threshold >= 0.01 else 0.5)
-        assert chosen[-1] == pytest.approx(table["thresholds"][label], abs=1e-9)
-        exact = average_precision(true[:, place], scores[:, place])
-        assert exact == pytest.approx(table["AP_by_label_exact"][label], abs=1e-9)
-    found = scores > chosen
-    found[:, 0] = ~found[:, 1:].any(axis=1)
-    f1s = [counts_of(true[:, place], found[:, place]).f1 for place in range(4)]
-    assert f1s == pytest.approx(list(table["f1_by_label"].values()), abs=1e-9)
-    assert (found == true).mean() == pytest.approx(table["accuracy_overall"], abs=1e-9)
-    assert counts_of(true.ravel(), found.ravel()).f1 == pytest.approx(table["f1_overall"], abs=1e-9)
+def test_deepethogram(capsys: Output) -> None:
+    found, table = evaluated(capsys)["tuned"], expected()["deepethogram_definition"]
+    for own, name in (("thresholds", "thresholds"), ("f1", "f1_by_label"), ("ap", "AP_by_label_exact")):
+        assert found[own] == pytest.approx(table[name], abs=1e-9)
+    names = {
+        "mean_f1_with_background": "f1_class_mean", "mean_f1": "f1_class_mean_nobg", "overall_f1": "f1_overall",
+        "accuracy": "accuracy_overall",
+    }  # fmt: skip
+    assert {name: found[own] for own, name in names.items()} == pytest.approx({n: table[n] for n in names.values()})
 
 
 @samples
-def test_frames_that_were_not_looked_at() -> None:
+def test_frames_that_were_not_looked_at(tmp_path: Path, capsys: Output) -> None:
     table = expected()["deepethogram_definition"]["unlabelled_frames"]
-    parts = [
-        [np.delete(each, np.r_[slice(*table["not_looked_at_frames"])], axis=0) for each in pair]
-        if name == table["video"] else pair
-        for name, pair in videos().items()
-    ]  # fmt: skip
-    true, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
-    for place, label in enumerate(expected()["labels"]):
-        found = average_precision(true[:, place], scores[:, place])
-        assert found == pytest.approx(table["per_label_AP"][label], abs=1e-9)
-        f1 = counts_of(true[:, place], scores[:, place] > 0.5).f1
-        assert f1 == pytest.approx(table["f1_at_0.5"][label], abs=1e-9)
+    document = json.loads((FOLDER / "metrics" / "truth.json").read_text())
+    first, last = table["not_looked_at_frames"]
+    video = document["database"][table["video"]]
+    video["reviewed"] = [[0, first / video["fps"]], [last / video["fps"], video["duration"]]]
+    (tmp_path / "truth.json").write_text(json.dumps(document))
+    found = evaluated(capsys, truth=tmp_path / "truth.json")
+    assert found["frames"] == 1950 - (last - first)
+    for label in expected()["labels"]:
+        row = found["per_label"][label]
+        told = (table["per_label_AP"][label], table["f1_at_0.5"][label])
+        assert (row["ap"], row["f1"]) == pytest.approx(told, abs=1e-9)
+
+
+@samples
+@pytest.mark.parametrize("matching", ["greedy", "optimal"])
+def test_banos(matching: str, capsys: Output) -> None:
+    table = expected()["banos"][matching]
+    name = "banos" if matching == "greedy" else "banos_optimal"
+    found = evaluated(capsys)
+    for label in expected()["labels"]:
+        assert as_banos(found["per_label"][label][name]) == pytest.approx(table["by_label"][label], abs=1e-9)
+    assert as_banos(found[name]) == pytest.approx(table["overall"], abs=1e-9)
+    for video, (true, scores) in videos().items():
+        for place, label in enumerate(expected()["labels"]):
+            own = banos(true[:, place], scores[:, place] > 0.5, optimal=matching == "optimal")
+            assert as_banos(own) == pytest.approx(table["by_video"][video][label], abs=1e-9)
+
+
+def as_banos(measures: dict[str, float]) -> dict[str, float]:
+    return {"f1_score" if name == "f1" else name: value for name, value in measures.items()}
+
+
+@samples
+def test_banos_of_segments(capsys: Output) -> None:
+    table = expected()["banos"]["segments_at_0.3_greedy"]
+    found = evaluated(capsys, "--min-score", "0.3", scores="metrics/predictions.json")
+    for label in expected()["labels"]:
+        row = found["per_label"][label]
+        assert as_banos(row["banos"]) == pytest.approx(table["by_label"][label], abs=1e-9)
+        assert row["best_f1"] >= row["f1"]
+    assert as_banos(found["banos"]) == pytest.approx(table["overall"], abs=1e-9)
 
 
 @samples
@@ -203,23 +221,6 @@ def test_one_score_for_all_labels() -> None:
     assert shared_threshold(true, scores * 0) == (0.0, 0.0)
 
 
-@samples
-@pytest.mark.parametrize("matching", ["greedy", "optimal"])
-def test_banos(matching: str) -> None:
-    table = expected()["banos"][matching]
-    names = {"f1": "f1_score"}
-    by_label: dict[str, list[dict[str, float]]] = {label: [] for label in expected()["labels"]}
-    for video, (true, scores) in videos().items():
-        for place, label in enumerate(expected()["labels"]):
-            found = banos(true[:, place], scores[:, place] > 0.5, optimal=matching == "optimal")
-            told = table["by_video"][video][label]
-            assert {names.get(name, name): value for name, value in found.items()} == pytest.approx(told, abs=1e-9)
-            by_label[label].append(found)
-    for label, found_in in by_label.items():
-        told = table["by_label"][label]
-        assert {names.get(n, n): value for n, value in means(found_in).items()} == pytest.approx(told, abs=1e-9)
-
-
 def test_runs_and_what_is_absent() -> None:
     held = np.asarray([True, True, False, True])
     assert runs(held) == [(0, 1), (3, 3)] and runs(~held) == [(2, 2)] and runs(held & False) == []
@@ -236,18 +237,58 @@ def test_the_most_bouts_are_matched_where_order_finds_fewer() -> None:
     assert best_threshold(true, np.linspace(0, 1, 8)) == (pytest.approx(1 / 7), pytest.approx(0.6))
 
 
-@samples
-def test_the_frames_protocol_tells_best_scores_and_banos() -> None:
-    told = expected()
-    table = told["banos"]["segments_at_0.3_greedy"]["by_label"]
-    pair = (
-        load_predictions(FOLDER / "metrics" / "predictions.json"),
-        load_annotations(FOLDER / "metrics" / "truth.json"),
-    )
-    found = evaluate_frames(*pair, "test", [0.5], dict.fromkeys(told["labels"], 0.3)).as_json()["per_label"]
-    for label in told["labels"]:
-        own = found[label]["banos"]
-        assert {"f1_score" if name == "f1" else name: own[name] for name in own} == pytest.approx(
-            table[label], abs=1e-9
-        )
-        assert found[label]["best_f1"] >= found[label]["f1"]
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    """A second of two videos at ten frames per second; run holds from 0.2 to 0.5 s, dig from 0.5 s on."""
+    items = (GroundTruth("run", 0.2, 0.5), GroundTruth("dig", 0.5, 1.0))
+    known = {n: VideoAnnotation(n, "test", 1.0, 10.0, items, frames=10) for n in ("a", "b")}
+    save_annotations(Annotations("", known, ("run", "dig")), tmp_path / "truth.json")
+    return tmp_path / "truth.json"
+
+
+RUN = np.asarray([0.2, 0.2, 0.9, 0.9, 0.5, 0, 0, 0, 0, 0])
+
+
+def table_of(folder: Path, name: str, text: str) -> str:
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def test_forms_of_scores(tmp_path: Path, truth: Path, capsys: Output) -> None:
+    rows = [f"{frame},{score:g},0.1" for frame, score in enumerate(RUN)]
+    forms = [
+        table_of(tmp_path, "a.csv", "\n".join(["frame,run,dig", *rows])),
+        table_of(
+            tmp_path, "all.tsv", "\n".join(["video,frame,run,dig", *(f"a,{row}" for row in rows)]).replace(",", "\t")
+        ),
+        table_of(tmp_path, "x.json", json.dumps({"preds": {"a.mp4": [[0.1, each, 0.1][1:] for each in RUN]}})),
+        table_of(tmp_path, "y.json", json.dumps({"preds": {"v/a.mp4": [[0.9, each, 0.1] for each in RUN]}})),
+    ]
+    for form in forms:
+        found = evaluated(capsys, scores=form, truth=truth)
+        assert found["per_label"]["run"]["tp"] == 2, "0.5 is not above 0.5"
+        assert found["bouts"]["0.5"]["run"]["tp"] == 1 and found["per_label"]["dig"]["tp"] == 0
+        assert found["one_label"]["labels"] == ["other", "dig", "run"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("frame,run,dig\n0,1,0\n", "a: scores of 1 frames, but the video has 10"),
+        ("frame,run,dig\n0,1,x\n", "line 2: expected a score for each of 2 labels"),
+        ('{"preds": {"a": [[0.1]]}}', "scores of 1 classes, but the annotations have 2 labels"),
+        ('{"preds": {"a": [0.1]}}', "expected a list of probabilities"),
+        ('{"preds": {"c": [[0.1, 0.1]]}}', "it has no video of"),
+    ],
+)
+def test_scores_that_are_none(tmp_path: Path, truth: Path, text: str, reason: str, capsys: Output) -> None:
+    file = table_of(tmp_path, "a.csv", text)
+    assert app.run(["eval", file, "--annotations", str(truth), "--protocol", "frames"]) == 3
+    assert reason in capsys.readouterr().err
+
+
+def test_only_scores_of_frames_are_smoothed(tmp_path: Path, truth: Path, capsys: Output) -> None:
+    file = table_of(tmp_path, "a.csv", "video,label,start,end,score\na,run,0.2,0.5,1\n")
+    for more in (["--protocol", "frames"], []):
+        assert app.run(["eval", file, "--annotations", str(truth), "--smooth", "3", *more]) == 2
+        assert "smooth" in capsys.readouterr().err

@@ -18,7 +18,8 @@ from tal_cli.datasets.checks import Expected, check_annotations
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.average_precision import evaluate
 from tal_cli.evaluation.behaviour.bouts import bout_counts, shown
-from tal_cli.evaluation.behaviour.frames import average_precision, evaluate_frames, frame_scores
+from tal_cli.evaluation.behaviour.frame_scores import average_precision
+from tal_cli.evaluation.behaviour.frames import evaluate_frames, frame_scores
 from tal_cli.evaluation.behaviour.points import evaluate_points
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 from tal_cli.evaluation.protocols import without_repeats
