@@ -7,7 +7,8 @@ const SPEEDS = [0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 8, 16];
 const REMEMBERED = 400; // presented frames
 const PROMPT = 25; // ms after a key up to which the frame that the player holds is the one of the key
 const TRIES = 3;
-const OVERDUE = 0.2; // frames after which the next one counts as on screen, though its callback has not come
+const TICK = 0.05; // seconds of the video after which Firefox has told its clock again
+const LOOKS = 20; // at that clock
 const STOPPING = 0.06; // seconds that a player takes to pause
 const PATIENCE = 400; // ms to wait for a presented frame after a seek
 
@@ -23,6 +24,7 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
   let aim = 0; // the element's time that a seek asked for
   let waiting = null; // the newest one asked for meanwhile
   let log = []; // { moment, frame, count }: frames as they were put on screen
+  let begun = []; // when the element's time was 0, as it seemed whenever its clock was looked at
   let timer = 0;
   let newest = 0; // the time of the frame presented last
   let isTold = false; // whether `held` is known to tell the frame
@@ -55,7 +57,8 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
     if (!frames) return 0;
     const now = held();
     if (element.paused) return stills?.shown ?? now ?? presented;
-    const frame = now !== null && performance.now() - moment <= PROMPT ? now : playedAt(moment, now);
+    const late = performance.now() - moment;
+    const frame = now === null ? clockedAt(late > PROMPT ? late : 0) : late > PROMPT ? playedAt(moment, now) : now;
     return early ? frames.at(Math.max(0, frames.edges[frame] - (early / 1000) * player.speed + 1e-6)) : frame;
   }
   // Where the page was busy meanwhile, what counts is when frames were presented. If there were more between two that it
@@ -63,14 +66,33 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
   function playedAt(moment, now) {
     const { edges } = player.frames;
     const place = log.findLastIndex((entry) => entry.moment <= moment);
-    if (place < 0) return now ?? presented;
+    if (place < 0) return now;
     const { frame, moment: since, count } = log[place], next = log[place + 1];
     if (next?.count === count + 1) return frame;
-    const most = next ? next.frame - 1 : (now ?? frame + 1);
-    const unsure = now === null ? OVERDUE * (edges[frame + 1] - edges[frame]) : -1e-6;
-    const clocked = player.frames.at(edges[frame] + ((moment - since) / 1000) * player.speed - unsure);
-    return player.frames.clamp(Math.max(frame, Math.min(most, clocked)));
+    const clocked = player.frames.at(edges[frame] + ((moment - since) / 1000) * player.speed + 1e-6);
+    return Math.max(frame, Math.min(next ? next.frame - 1 : now, clocked));
   }
+  // Where the element does not tell which frame it holds: Firefox, which draws the one of its clock, and tells of it up to
+  // a frame earlier or later. What it tells of its clock is up to TICK old, so the newest of several looks counts.
+  function clockedAt(late) {
+    const told = element.currentTime;
+    lookAtClock();
+    const time = ((performance.now() - Math.min(...begun)) / 1000) * player.speed;
+    return player.frames.at(Math.min(told + TICK, Math.max(told, time)) - (late / 1000) * player.speed - player.offset);
+  }
+  function lookAtClock() {
+    begun.push(performance.now() - (1000 * element.currentTime) / player.speed);
+    if (begun.length > LOOKS) begun.shift();
+  }
+  function keepLooking() {
+    if (isTold || element.paused || begun.length === LOOKS) return;
+    lookAtClock();
+    requestAnimationFrame(keepLooking);
+  }
+  for (const event of ["play", "seeking", "ratechange"]) element.addEventListener(event, () => {
+    begun = [];
+    keepLooking();
+  });
   // The frame that the element holds, by its own time stamp; null where the browser does not tell.
   function held() {
     const time = isTold ? heldTime() : null;
@@ -106,6 +128,7 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
     if (!player.frames) return;
     newest = mediaTime;
     compare(mediaTime);
+    if (!isTold && !element.paused) lookAtClock();
     const frame = player.frames.told(mediaTime - player.offset);
     log.push({ moment, frame, count });
     if (log.length > REMEMBERED) log = log.slice(-REMEMBERED / 2);

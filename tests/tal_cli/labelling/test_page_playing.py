@@ -68,9 +68,11 @@ def test_a_robot_labels_while_it_plays(browser: Any, tmp_path: Path, speed: floa
     assert len(made) == segments and len(presses) == 2 * segments
     edges = [frame for bout in made for frame in bout[1:]]
     seen = [on_screen(press, presented) for press in presses]
-    if browser.browser_type.name == "firefox":  # its callbacks and its pixels are up to a frame apart, as the page says
-        seen = [range(frames.start - 1, frames.stop + 1) for frames in seen]
-    assert [(edge, frames) for edge, frames in zip(edges, seen, strict=True) if edge not in frames] == []
+    wrong = [(edge, frames) for edge, frames in zip(edges, seen, strict=True) if edge not in frames]
+    if browser.browser_type.name == "firefox":  # it tells milliseconds: a key may fall on the other side of an edge
+        assert len(wrong) <= len(edges) / 10
+        wrong = [(edge, frames) for edge, frames in wrong if edge + 1 not in frames and edge - 1 not in frames]
+    assert wrong == []
 
 
 def test_a_key_while_the_page_is_busy(page: LabelPage) -> None:
