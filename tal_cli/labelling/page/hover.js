@@ -11,20 +11,28 @@ const MOST = 40; // requests whose pictures are kept
 const tip = find("#tip");
 const canvas = find("canvas", tip);
 const blocks = new Map(); // "video step block" -> promise of pictures
+let wanted = ""; // the newest of these keys
+let asked = Promise.resolve(); // the newest of these promises
 let timer = 0;
 
-// Pictures lie `step` apart, a power of two of seconds: so they serve for neighbouring views as well.
-function pictureAt(time, span) {
+// Pictures lie `step` apart, a power of two of seconds: so they serve for neighbouring views as well. One request at a
+// time, as each takes a process of the server; of those that wait for it only the newest is made.
+async function pictureAt(time, span) {
   const video = state.video.id;
   const step = 2 ** Math.ceil(Math.log2(span / AT_ONCE));
   const length = step * AT_ONCE, block = Math.floor(time / length), from = block * length;
   const key = `${video} ${step} ${block}`;
+  wanted = key;
+  if (!blocks.has(key)) await asked.catch(() => {});
+  if (wanted !== key) return null;
   if (!blocks.has(key)) {
     const count = Math.max(2, Math.min(AT_ONCE, Math.ceil((total() - from) / step)));
-    blocks.set(key, pictures(`/api/videos/${video}/thumbnails?from=${from}&to=${from + count * step}&count=${count}`));
+    asked = pictures(`/api/videos/${video}/thumbnails?from=${from}&to=${from + count * step}&count=${count}`);
+    blocks.set(key, asked);
     if (blocks.size > MOST) forget(blocks.keys().next().value);
   }
-  return blocks.get(key).then((all) => all[Math.min(all.length - 1, Math.floor((time - from) / step))] ?? null);
+  const all = await blocks.get(key);
+  return all[Math.min(all.length - 1, Math.floor((time - from) / step))] ?? null;
 }
 async function pictures(address) {
   const { thumbnails } = await get(address);

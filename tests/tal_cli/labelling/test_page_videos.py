@@ -160,3 +160,21 @@ def test_pictures_on_hovering(page: LabelPage) -> None:
     assert page.page.evaluate("document.querySelector('#tip canvas').width") == 160
     page.page.mouse.move(500, 100)
     page.until("document.querySelector('#tip').hidden")
+
+
+def test_pictures_are_asked_for_one_after_the_other(page: LabelPage) -> None:
+    asked: list[str] = []
+    held: list[Any] = []
+    page.page.on("request", lambda request: asked.append(request.url) if "/thumbnails" in request.url else None)
+    page.page.route("**/thumbnails*", lambda route: held.append(route), times=1)
+    canvas = page.page.locator("#lanes").bounding_box()
+    for number in range(4):
+        page.page.mouse.move(canvas["x"] + 300 + 10 * number, canvas["y"] + 40)
+        page.page.wait_for_timeout(200)
+        page.press(".")  # half as much in view: other pictures
+        page.page.wait_for_timeout(50)
+    assert len(asked) == 1
+    with page.page.expect_request("**/thumbnails*"):
+        held[0].continue_()
+    page.until("!document.querySelector('#tip canvas').hidden")
+    assert len(asked) == 2
