@@ -43,9 +43,12 @@ def separator(line: str, following: str = "") -> str:
 
 def records(text: str) -> Iterator[str]:
     """Lines with their endings; one that ends inside a quoted cell is joined with those up to the end of the cell,
-    unless that is far away."""
+    unless that is far away, or it is a comment."""
     waiting: list[str] = []
     for line in lines(text):
+        if not waiting and line.lstrip().startswith("#"):
+            yield line
+            continue
         waiting.append(line)
         is_open = ('"' in line or len(waiting) > 1) and OPEN.search(CELL.sub("", "".join(waiting))) is not None
         if is_open and len(waiting) <= MOST_JOINED:

@@ -111,7 +111,9 @@ def write_vtrace(annotations: Annotations) -> bytes:
         rows.append(
             (item.label, item.start, item.end, item.subject, item.kind, first, last, item.score, source, item.status)
         )
-    return f"# trace-meta: {json.dumps(meta)}\n".encode() + csv_bytes(rows)
+    # V-TRACE takes lines that begin with # for comments.
+    is_like_one = any(str(row[0]).startswith("#") for row in rows)
+    return f"# trace-meta: {json.dumps(meta)}\n".encode() + csv_bytes(rows, quoted=is_like_one)
 
 
 def write_fiftyone(annotations: Annotations) -> bytes:
@@ -185,8 +187,11 @@ def write_elan(annotations: Annotations) -> bytes:
     return document_of(found, RunInfo(__version__, "", ""))
 
 
-def csv_bytes(rows: Iterable[Sequence[Any]]) -> bytes:
-    """Rows as CSV."""
+def csv_bytes(rows: Iterable[Sequence[Any]], *, quoted: bool = False) -> bytes:
+    """Rows as CSV; `quoted`: all texts in quotation marks, not only where they have to be."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    if quoted:
+        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
+    else:
+        csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()

@@ -145,6 +145,17 @@ def test_textgrids(name: str, annotations: Annotations) -> None:
     assert facts(found, "kind", "subject") == facts(annotations.videos["day"], "kind", "subject")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("csv", ("kind", "subject", "comment")), ("vtrace", ("kind", "subject")), ("elan", ("kind",))],
+)
+@given(annotations=days())
+def test_other_tables(name: str, told: tuple[str, ...], annotations: Annotations) -> None:
+    assume(annotations.videos["day"].segments or name != "elan")
+    found = there_and_back(annotations, name, How(fps=FPS))
+    assert facts(found, *told) == facts(annotations.videos["day"], *told)
+
+
 @given(annotations=days(), kept=st.lists(st.integers(0, FRAMES), min_size=2, max_size=8, unique=True).map(sorted))
 def test_frames_that_were_not_reviewed(annotations: Annotations, kept: list[int]) -> None:
     annotations = apart(annotations)
@@ -187,7 +198,7 @@ def column(item: GroundTruth) -> str:
 
 
 def test_separators_in_names_of_columns(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text('# about; this; table\nframe,run; jump; sit,"dig,\nfast"\n0,1,0\n1,0,1\n')
+    (tmp_path / "x.csv").write_text('# about; this, "table\nframe,run; jump; sit,"dig,\nfast"\n0,1,0\n1,0,1\n')
     (found,) = read_annotations(tmp_path / "x.csv", How(fps=10.0)).videos.values()
     assert facts(found) == [("dig,\nfast", 0.1, 0.2), ("run; jump; sit", 0.0, 0.1)]
 

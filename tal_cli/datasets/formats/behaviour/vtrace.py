@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tal_cli.datasets.formats.sheets import Sheet, header_in, read_sheet
 from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, Facts, How, finite, sorted_labels, video_of
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
+from tal_cli.spreadsheets import records
 
 NAME = "V-TRACE"
 NEEDED = ("labelid", "timestamp", "endtimestamp")
@@ -51,7 +52,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     """
     if text.lstrip().startswith("{"):
         return _from_json(path, text, how)
-    sheet = read_sheet(path, text, NEEDED)
+    sheet = read_sheet(path, "".join(_without_comments(text)), NEEDED)
     name = path.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".pred")
     told, keys = _meta(sheet.comments)
     facts = how.facts_of(name)
@@ -61,8 +62,6 @@ def read(path: Path, text: str, how: How) -> Annotations:
     is_suggested = "predictionid" in {column.lower() for column in sheet.header}
     items = []
     for line, cells in sheet.cells():
-        if next(iter(cells.values())).lstrip().startswith("#"):
-            continue
         _fill(cells, known)
         needed = NEEDED[:2] if _kind(cells) == POINT else NEEDED
         if missing := next((name for name in needed if not cells[name].strip()), None):
@@ -73,6 +72,13 @@ def read(path: Path, text: str, how: How) -> Annotations:
     videos = {name: video}
     definitions = tuple(LabelDefinition(label, key=key) for label, key in keys.items())
     return Annotations(BEHAVIOUR_VERSION, videos, sorted_labels(videos), definitions=definitions)
+
+
+def _without_comments(text: str) -> Iterator[str]:
+    """Lines of a text, of which comments but the program's own are empty, also below the header."""
+    for record in records(text):
+        is_comment = record.lstrip().startswith("#") and META.search(record) is None
+        yield "\n" if is_comment else record
 
 
 def _split(name: str, items: Iterable[GroundTruth], facts: Facts, subset: str) -> VideoAnnotation:
