@@ -48,12 +48,15 @@ def shown_times(path: Path, frames: int) -> NDArray[np.float64]:
     return np.array([*edges, *(edges[-1] + step * (n + 1) for n in range(missing))])[:frames]
 
 
-def frame_span(start: float, end: float, times: NDArray[np.float64]) -> tuple[int, int]:
-    """The frames [first, after) of an instance: those with start <= time < end.
-
-    One that is too short for that, or a point, has the frame that is shown at its start. `times`: rising, [frames].
-    """
+def frames_within(start: float, end: float, times: NDArray[np.float64]) -> tuple[int, int]:
+    """The frames [first, after) with start <= time < end, which may be none. `times`: rising, [frames]."""
     first, after = np.searchsorted(times, [start - SLACK, end - SLACK], side="left").tolist()
+    return first, after
+
+
+def frame_span(start: float, end: float, times: NDArray[np.float64]) -> tuple[int, int]:
+    """The frames [first, after) of an instance: those within it, else, as of a point, the one shown at its start."""
+    first, after = frames_within(start, end, times)
     if after <= first:
         first = min(max(int(np.searchsorted(times, start + SLACK, side="right")) - 1, 0), len(times) - 1)
         after = first + 1

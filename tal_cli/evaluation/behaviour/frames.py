@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.behaviour.bouts import Counts
-from tal_cli.behaviour.frames import SLACK, frame_span
+from tal_cli.behaviour.frames import SLACK, frame_span, frames_within
 from tal_cli.datasets.annotations import Annotations, VideoAnnotation
 from tal_cli.datasets.formats.behaviour.feral import BACKGROUND
 from tal_cli.datasets.formats.values import last_end
@@ -218,12 +218,15 @@ def frame_clock(video: VideoAnnotation) -> Floats:
 
 
 def frame_scores(items: Sequence[tuple[str, float, float, float]], labels: Sequence[str], times: Floats) -> Floats:
-    """The score of each frame, [frames, labels]: the largest of those segments (label, start, end, score) around it."""
+    """The score of each frame, [frames, labels]: the largest of those segments (label, start, end, score) around it.
+
+    A segment between two frames has none; a point has the frame that is shown then.
+    """
     places = {label: index for index, label in enumerate(labels)}
     scores = np.zeros((len(times), len(labels)))
     for label, start, end, score in items:
         if label in places:
-            first, after = frame_span(start, end, times)
+            first, after = (frame_span if start == end else frames_within)(start, end, times)
             part = scores[first:after, places[label]]
             np.maximum(part, score, out=part)
     return scores

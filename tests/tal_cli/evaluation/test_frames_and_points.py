@@ -102,6 +102,12 @@ def test_frames_that_were_not_reviewed_do_not_count() -> None:
         evaluate_frames(guesses, unknown, "test", [0.3], {})
 
 
+def test_a_segment_between_two_frames_has_none_and_a_point_has_one() -> None:
+    items = [("walk", 0.11, 0.19, 0.5), ("walk", 0.4, 0.4, 0.7), ("walk", 0.75, 0.8, 0.9)]
+    times = np.arange(10) / 10
+    assert np.flatnonzero(frame_scores(items, ["walk"], times)[:, 0]).tolist() == [4]
+
+
 def test_average_precision_is_of_distinct_scores() -> None:
     true = np.asarray([True, False, True, False])
     assert average_precision(true, np.asarray([0.9, 0.8, 0.7, 0.1])) == pytest.approx(0.5 + 0.5 * 2 / 3)
