@@ -152,6 +152,10 @@ def evaluate_frame_files(
         raise InputError(predictions, f"it has no video of {annotations}", f"its videos are {', '.join(tables.videos)}")
     subsets = {video.subset for video in there}
     chosen = subset or (next(iter(subsets)) if len(subsets) == 1 else ALL_SUBSETS)
+    evaluated = ground_truth.of(chosen)
+    if absent := len(evaluated) - len(tables.annotated(evaluated)):
+        about = f"{absent} of {counted(len(evaluated), 'evaluated video')}"
+        console.note(f"{predictions}: no scores of {about}; frames there count as 0")
     score = dict.fromkeys(ground_truth.labels, SHOWN_FRAMES if min_score is None else min_score)
     return evaluate_frames(tables.named(ground_truth.labels), ground_truth, chosen, tiou, score, smooth)
 

@@ -14,7 +14,7 @@ from tal_cli.datasets.formats.behaviour.frames import BACKGROUND as NONE_OF_THEM
 from tal_cli.datasets.formats.behaviour.frames import FRAMES, UNNAMED
 from tal_cli.datasets.formats.sheets import first_row, read_sheet
 from tal_cli.datasets.formats.values import finite, stem
-from tal_cli.evaluation.behaviour.frame_scores import runs
+from tal_cli.evaluation.behaviour.frame_scores import runs, smoothed
 from tal_cli.evaluation.matching import Floats
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.extractors.errors import InputError
@@ -73,8 +73,6 @@ class ScoreTables:
 
     def segments(self, videos: Sequence[VideoAnnotation], least: Mapping[str, float], smooth: int) -> Predictions:
         """Runs of frames whose scores are above `least`, with their means as scores."""
-        from tal_cli.evaluation.behaviour.frame_scores import smoothed
-
         rows = []
         labels = sorted(least)
         for video in self.annotated(videos):

@@ -287,6 +287,12 @@ def test_scores_that_are_none(tmp_path: Path, truth: Path, text: str, reason: st
     assert reason in capsys.readouterr().err
 
 
+def test_videos_without_scores_are_told(tmp_path: Path, truth: Path, capsys: Output) -> None:
+    file = table_of(tmp_path, "a.csv", "\n".join(["frame,run,dig", *(f"{n},{x},0" for n, x in enumerate(RUN))]))
+    assert app.run(["eval", file, "--annotations", str(truth), "--protocol", "frames"]) == 0
+    assert "no scores of 1 of 2 evaluated videos; frames there count as 0" in capsys.readouterr().err
+
+
 def test_only_scores_of_frames_are_smoothed(tmp_path: Path, truth: Path, capsys: Output) -> None:
     file = table_of(tmp_path, "a.csv", "video,label,start,end,score\na,run,0.2,0.5,1\n")
     for more in (["--protocol", "frames"], []):
