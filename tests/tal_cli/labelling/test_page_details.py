@@ -46,7 +46,7 @@ def test_the_form_of_a_segment_keeps_what_was_typed(page: LabelPage) -> None:
     labels = page.client.json("GET", "/api/project")["labels"]
     speed = [{"name": "speed", "kind": "one", "values": ["slow", "fast"]}]
     set_labels(page, [{**label, "modifiers": speed if label["name"] == "walk" else []} for label in labels])
-    page.until("import('/static/state.js').then(({ labelOf }) => labelOf('walk').modifiers.length === 1)")
+    page.until("import('/static/state.js').then(({ labelOf }) => labelOf('walk').modifiers?.length === 1)")
     page.press("g")
     page.step(to=1)
     page.press("g", "ArrowUp", "F4")
