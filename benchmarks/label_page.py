@@ -66,7 +66,7 @@ def material(folder: Path) -> tuple[list[Path], Path]:
     videos = [folder / "long.mp4", folder / "short.mp4"]
     rng = random.Random(0)
     frames = HOURS * 3600 * RATE
-    if not videos[0].exists():
+    if not all(video.exists() for video in videos):
         make_video(videos[1], frames=600, fps=RATE, size=(640, 360))
         repeat_video(videos[1], videos[0], frames)
 
