@@ -79,7 +79,8 @@ def time_units(
 
 def joint_units(pair: tuple[Bouts, Bouts], interval: float, *, modifiers: bool = False) -> tuple[list[str], list[str]]:
     """What all subjects do in each time unit; see `time_units`."""
-    first, second = (held(bouts, units_of(pair, interval), interval, modifiers=modifiers) for bouts in pair)
+    times = units_of(pair, interval)
+    first, second = (held(bouts, times, interval, modifiers=modifiers) for bouts in pair)
     return first, second
 
 

@@ -157,7 +157,9 @@ def evaluate_frame_files(
         about = f"{absent} of {counted(len(evaluated), 'evaluated video')}"
         console.note(f"{predictions}: no scores of {about}; frames there count as 0")
     score = dict.fromkeys(ground_truth.labels, SHOWN_FRAMES if min_score is None else min_score)
-    return evaluate_frames(tables.named(ground_truth.labels), ground_truth, chosen, tiou, score, smooth)
+    tables = tables.named(ground_truth.labels)
+    tables = tables.smoothed(smooth) if smooth > 1 else tables
+    return evaluate_frames(tables, ground_truth, chosen, tiou, score)
 
 
 def load_files(

@@ -29,7 +29,6 @@ from tal_cli.evaluation.behaviour.frame_scores import (
     counts_of,
     one_label,
     shared_threshold,
-    smoothed,
     tuned,
 )
 from tal_cli.evaluation.behaviour.score_tables import ScoreTables
@@ -127,12 +126,10 @@ def evaluate_frames(
     subset: str,
     tiou: Sequence[float],
     score: Mapping[str, float],
-    smooth: int = 1,
 ) -> FrameEvaluation:
     """Evaluate predictions by frames on one subset.
 
     score: from which segments count, by label; others count from 0. Scores of frames count above it.
-    smooth: frames over which scores of frames are averaged.
 
     Raises:
         UsageError: the subset has no instance, or a video's frame rate is not known.
@@ -143,7 +140,7 @@ def evaluate_frames(
         raise UsageError(f"no instance in subset {subset!r}")
     segments = predictions
     if isinstance(predictions, ScoreTables):
-        segments = predictions.segments(videos, {label: score.get(label, 0.0) for label in labels}, smooth)
+        segments = predictions.segments(videos, {label: score.get(label, 0.0) for label in labels})
     assert isinstance(segments, Predictions)
     by_video: dict[str, list[int]] = {}
     for row, name in enumerate(segments.videos):
@@ -160,8 +157,7 @@ def evaluate_frames(
         ]
         true.append(frame_scores(items, labels, times) > 0)
         if isinstance(predictions, ScoreTables):
-            told = predictions.of(video, labels, len(times))
-            found.append(smoothed(told, smooth) if smooth > 1 else told)
+            found.append(predictions.of(video, labels, len(times)))
         else:
             found.append(frame_scores(rows, labels, times))
         known.append(np.stack([_seen(video, label, times) for label in labels], axis=1))
@@ -177,10 +173,11 @@ def evaluate_frames(
         ]
         for optimal in (False, True)
     )
+    is_listed = np.concatenate(listed)
     for place, label in enumerate(labels):
         mine = seen[:, place]
         is_true, told = truth[mine, place], scores[mine, place]
-        counts[label] = counts_of(is_true, np.concatenate(listed)[mine, place])
+        counts[label] = counts_of(is_true, is_listed[mine, place])
         best[label] = best_threshold(is_true, told) if is_true.any() else (0.0, 0.0)
         precision[label] = average_precision(is_true, told)
     moved = on_reviewed(segments, annotations)
@@ -198,7 +195,7 @@ def evaluate_frames(
     if isinstance(predictions, ScoreTables) and whole.any():
         one = one_label(truth[whole], scores[whole], labels, BACKGROUND)
         all_tuned = tuned(truth[whole], scores[whole], labels)
-    right = (np.concatenate(listed) == truth)[whole].all(axis=1)
+    right = (is_listed == truth)[whole].all(axis=1)
     accuracy = float(right.mean()) if len(right) else 0.0
     return FrameEvaluation(
         subset, thresholds, frames, counts, precision, best, shared, accuracy, by_label, by_label_best, bouts, ignored,

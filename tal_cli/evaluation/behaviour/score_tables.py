@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tal_cli.datasets.annotations import VideoAnnotation
 from tal_cli.datasets.formats.behaviour.feral import BACKGROUND
-from tal_cli.datasets.formats.behaviour.frames import BACKGROUND as NONE_OF_THEM
 from tal_cli.datasets.formats.behaviour.frames import FRAMES, UNNAMED
 from tal_cli.datasets.formats.sheets import first_row, read_sheet
 from tal_cli.datasets.formats.values import finite, stem
@@ -20,7 +19,6 @@ from tal_cli.evaluation.predictions import Predictions
 from tal_cli.extractors.errors import InputError
 from tal_cli.extractors.files.json_files import parse_json, read_text
 
-NO_LABEL = (BACKGROUND, NONE_OF_THEM)  # columns for none of the labels
 TABLES = ("*.csv", "*.tsv", "*.csv.gz")
 PREDICTED = '"preds"'
 
@@ -58,7 +56,7 @@ class ScoreTables:
         names = (BACKGROUND, *labels) if columns == len(labels) + 1 else tuple(labels)
         if len(names) != columns:
             raise InputError(self.path, f"scores of {columns} classes, but the annotations have {len(labels)} labels")
-        return ScoreTables(self.path, names, self.videos)
+        return replace(self, labels=names)
 
     def _name_of(self, video: VideoAnnotation) -> str | None:
         """The table of a video: of its name, that of its file, or one that ends or begins with it."""
@@ -71,13 +69,16 @@ class ScoreTables:
         """Those of the videos that have scores."""
         return [video for video in videos if self._name_of(video) is not None]
 
-    def segments(self, videos: Sequence[VideoAnnotation], least: Mapping[str, float], smooth: int) -> Predictions:
+    def smoothed(self, frames: int) -> ScoreTables:
+        """With means over `frames` frames around each."""
+        return replace(self, videos={name: smoothed(scores, frames) for name, scores in self.videos.items()})
+
+    def segments(self, videos: Sequence[VideoAnnotation], least: Mapping[str, float]) -> Predictions:
         """Runs of frames whose scores are above `least`, with their means as scores."""
         rows = []
         labels = sorted(least)
         for video in self.annotated(videos):
             scores = self.of(video, labels, len(self.videos[self._name_of(video) or ""]))
-            scores = smoothed(scores, smooth) if smooth > 1 else scores
             fps = video.fps or 1.0
             rows += [
                 (video.name, label, first / fps, (last + 1) / fps, float(scores[first : last + 1, place].mean()))
