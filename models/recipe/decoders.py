@@ -143,7 +143,9 @@ class RelationalSettings(QueriesSettings):
 
     relation_threshold: of overlap, above which, and of likeness, up to which two queries do not attend to each other.
     quality_weight, again_weight: of the loss of both predictions, and of the class loss of layers that are told the
-    matched segments.
+    matched segments. class_warmup: first steps in which classes have no loss.
+    contrast_epochs: first ones, in which the embedding alone learns to tell instances of its classes apart, each also
+    from contrast_parts of itself; contrast_weight: of that loss.
     """
 
     network = "tal_cli.models.decoders.query.relational:RelationalDecoder"
@@ -155,6 +157,10 @@ class RelationalSettings(QueriesSettings):
     quality_weight: NonNegative = 1.0
     again_weight: NonNegative = 1.0
     relation_threshold: NonNegative = 0.2
+    class_warmup: Annotated[int, Field(ge=0, le=1 << 20)] = 0
+    contrast_epochs: Annotated[int, Field(ge=0, le=1 << 20)] = 0
+    contrast_weight: NonNegative = 0.1
+    contrast_parts: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class PointSettings(QueriesSettings):

@@ -43,6 +43,8 @@ REACT_DECODER = {
     "iou_weight": "coef_iou",
     "quality_weight": "coef_quality",
     "again_weight": "coef_acedec",
+    "contrast_weight": "coef_aceenc",
+    "contrast_parts": "K",
 }
 POINTTAD_DECODER = {
     "queries": "num_queries",
@@ -112,7 +114,7 @@ def translate_tadtr(options: Options, classes: int) -> tuple[ModelConfig, Traini
 
 
 def translate_react(options: Options) -> tuple[ModelConfig, TrainingConfig, InferenceConfig]:
-    """ReAct's options as our settings, but for its contrastive stage, which is not built."""
+    """ReAct's options as our settings."""
     size = options["clip_len"]
     model = ModelConfig(
         classes=options["num_class"],
@@ -122,7 +124,7 @@ def translate_react(options: Options) -> tuple[ModelConfig, TrainingConfig, Infe
         embedding="linear",
         encoder=DeformableSettings(positions=False, aligned=True, last_norm=False, **_read(options, REACT_ENCODER)),
         neck=IdentityNeck(norm="none"),
-        decoder=RelationalSettings(**_read(options, REACT_DECODER)),
+        decoder=RelationalSettings(class_warmup=25, contrast_epochs=6, **_read(options, REACT_DECODER)),
     )
     training = TrainingConfig(
         epochs=20,

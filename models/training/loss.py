@@ -79,19 +79,21 @@ def batch_loss(
     training: TrainingConfig,
     tally: Tally | None = None,
     reviewed_BTK: Tensor | None = None,
+    step: int | None = None,
 ) -> Losses:
     """Forward pass and loss of a padded batch, or of a part of one.
 
     Features [B, T, C]; mask bool [B, T]; per video segments float [n, 2] in grid cells and labels int64 [n]; reviewed
     bool [B, T, 1], or [B, T, C] for C classes: where the truth is known, so that it is learned (None: everywhere).
     While the detector trains, features are `disturbed`. Updates `normalizer`. `tally` returns the counts of the whole
-    batch for those of this part; the losses of all parts then add up to the batch's.
+    batch for those of this part; the losses of all parts then add up to the batch's. `step`: of training, from 0 (None:
+    after any warm-up of losses).
     """
     if detector.training:
         rows_BTC = disturbed(rows_BTC, training, detector.part)
     predictions = detector(rows_BTC, mask_BT)
     if predictions.queries is not None:
-        return query_loss(predictions.queries, detector.config, segments, labels, tally, reviewed_BTK)
+        return query_loss(predictions.queries, detector.config, segments, labels, tally, reviewed_BTK, step)
     known = None
     if reviewed_BTK is not None:
         known = at_points(reviewed_BTK, predictions.layout)

@@ -209,6 +209,7 @@ def query_loss(
     labels: Sequence[Tensor],
     tally: Tally | None,
     reviewed_BTK: Tensor | None,
+    step: int | None = None,
 ) -> Losses:
     """Loss of queries against segments [n, 2] in grid cells and labels [n] of every video, see `batch_loss`.
 
@@ -230,7 +231,7 @@ def query_loss(
             terms = point_terms(queries, layer, matches, settings, totals, known)
         else:
             terms = layer_terms(queries, layer, matches, known)
-        classes.append(settings.class_weight * terms.classes / totals.segments)
+        classes.append(class_weight(settings, step) * terms.classes / totals.segments)
         boundary = settings.segment_weight * terms.segments + settings.iou_weight * terms.overlap
         boundaries.append(boundary / totals.segments)
         if isinstance(settings, RelationalSettings):
@@ -257,6 +258,12 @@ def query_loss(
         coarse_regression=regression - boundaries[-1],
         positives=len(matches.query),
     )
+
+
+def class_weight(settings: QueriesSettings, step: int | None) -> float:
+    """The weight of the classes' loss in a step (None: one after the decoder's `class_warmup`)."""
+    begun = step is None or not isinstance(settings, RelationalSettings) or step >= settings.class_warmup
+    return settings.class_weight if begun else 0.0
 
 
 def query_counts(settings: QueriesSettings, labels: Sequence[Tensor]) -> Tensor:

@@ -82,6 +82,11 @@ def prepare(options: TrainingOptions) -> TrainingRun:
         recipe = derive(options, out.resolve().name, data, spec, videos, speak=processes.leads)
     if points := point_labels([video.annotation for video in videos]):
         recipe = override(recipe, {"inference.points": points, **options.recipe_overrides})
+    if recipe.contrast_epochs and processes.count > 1:
+        raise UsageError(
+            "model.decoder.contrast_epochs compares all videos of a batch, which several processes share",
+            "train in one process, or --set model.decoder.contrast_epochs=0",
+        )
     recipe = tuning_recipe(recipe, options)
     paths = videos_to_tune_on(recipe, [*videos, *validation], options)
     if recipe.model.resample:

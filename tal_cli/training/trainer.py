@@ -26,6 +26,7 @@ from tal_cli.models.detector import TemporalDetector
 from tal_cli.models.recipe.loading import override
 from tal_cli.models.recipe.training import CenterAssignment
 from tal_cli.models.store.checkpoint import save_model
+from tal_cli.models.training.contrast import contrast_loss
 from tal_cli.models.training.loss import LossNormalizer, batch_loss, count_points, parameter_groups
 from tal_cli.models.training.loss_terms import Losses, Tally
 from tal_cli.safe_text import rough_time
@@ -97,6 +98,7 @@ class Trainer:
         self.blend = get_ema_multi_avg_fn(config.ema_decay)
         self.fingerprint = fingerprint(run.recipe, run.labels, run.videos, run.precision)
         self.step = 0
+        self.contrast_steps = run.recipe.contrast_epochs * self.batches.per_epoch
         self.end = min(self.schedule.steps, self.batches.per_epoch * (run.stop or self.schedule.steps))
         self.evaluated: float | None = None  # average mAP of the last evaluation in this process
         self.result = TrainingResult(0, None)
@@ -177,7 +179,11 @@ class Trainer:
                 rows = moved.rows if self.tuner is None else self.tuner.rows(moved, (config.seed, self.step))
                 torch.manual_seed(seed)
                 inputs = (rows, moved.mask, moved.segments, moved.labels)
-                losses = batch_loss(self.detector, *inputs, normalizer, config, tally, moved.reviewed)
+                if self.step < self.contrast_steps:
+                    losses = contrast_loss(self.detector, *inputs, moved.reviewed)
+                else:
+                    step = self.step - self.contrast_steps
+                    losses = batch_loss(self.detector, *inputs, normalizer, config, tally, moved.reviewed, step)
             losses.total.backward()
             sums += loss_terms(losses)
         self.normalizer = normalizer

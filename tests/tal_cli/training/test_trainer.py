@@ -109,6 +109,22 @@ def step(moving: Trainer) -> None:
     moving.learn(moving.batches.parts(moving.step, moving.ranges))
 
 
+def test_the_embedding_learns_alone_in_the_epochs_of_contrast(small_data: Path, tmp_path: Path) -> None:
+    decoder = "{name: relational, queries: 5, layers: 1, heads: 2, ffn_width: 16, contrast_epochs: 1}"
+    settings = (f"model.decoder={decoder}", "model.embedding=linear", "training.weight_decay=0")
+    moving = Trainer(short_run(small_data, tmp_path, *settings))
+    epochs = []
+    for _ in range(2):
+        start = {name: value.clone() for name, value in moving.detector.state_dict().items()}
+        for _ in range(moving.batches.per_epoch):
+            step(moving)
+        after = moving.detector.state_dict()
+        epochs.append({name.partition(".")[0] for name, value in start.items() if not torch.equal(value, after[name])})
+    moving.close()
+    assert epochs[0] == {"embedding"}
+    assert {"embedding", "encoder", "decoder"} <= epochs[1]
+
+
 def test_average_starts_as_a_copy_and_follows(small_data: Path, tmp_path: Path) -> None:
     moving = Trainer(short_run(small_data, tmp_path, "training.warmup_epochs=0", "training.ema_decay=0.9"))
     start = {name: value.clone() for name, value in moving.detector.state_dict().items()}

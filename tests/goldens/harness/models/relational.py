@@ -23,6 +23,7 @@ from tal_cli.models.recipe.schema import Recipe
 from tal_cli.models.released.code_bases import FAMILIES
 from tal_cli.models.released.query_options import translate_react
 from tal_cli.models.store.checkpoint import build_detector
+from tal_cli.models.training.contrast import Contrasts, contrast, pooled
 from tal_cli.models.training.loss import LossNormalizer, batch_loss
 from tal_cli.models.training.query_loss import again_loss, relational_terms
 from tal_cli.models.training.query_matching import (
@@ -33,7 +34,7 @@ from tal_cli.models.training.query_matching import (
 
 
 def check_react(description: dict[str, Any], recorder: Recorder, device: torch.device) -> None:
-    """Compare all that the case records, but for the contrastive stage."""
+    """Compare all that the case records."""
     options = description["config"]
     model, training, inference = translate_react(options)
     spec = FeatureSpec(extractor="recorded", channels=options["input_feat_dim"], window=16, stride=4)
@@ -45,6 +46,7 @@ def check_react(description: dict[str, Any], recorder: Recorder, device: torch.d
     _check_videos(recorder, detector, recipe)
     _check_training(recorder, detector, recipe)
     check_gradients(description, recorder, detector, table)
+    _check_contrast(recorder, detector)
 
 
 def _check_stages(recorder: Recorder, detector: TemporalDetector) -> None:
@@ -118,7 +120,29 @@ def _check_training(recorder: Recorder, detector: TemporalDetector, recipe: Reci
         _check_layer(recorder, queries, layer, targets, settings)
     losses = batch_loss(detector, rows, mask, segments, labels, LossNormalizer(1.0), recipe.training)
     recorder.compare("train/loss/total", losses.total)
+    for step, name in ((settings.class_warmup - 1, "loss_warmup"), (settings.class_warmup, "loss")):
+        inputs = (rows, mask, segments, labels, LossNormalizer(1.0), recipe.training)
+        recorder.compare(f"train/{name}/total", batch_loss(detector, *inputs, step=step).total)
     losses.total.backward()
+
+
+def _check_contrast(recorder: Recorder, detector: TemporalDetector) -> None:
+    """The first stage. Recorded are an instance, its parts, its partner and the other one; here the parts come last."""
+    recorded = recorder["contrast/segments"]
+    parts = recorded.shape[1] - 3
+    order, clip = [0, parts + 1, parts + 2, *range(1, parts + 1)], [0, 1, 2, *[0] * parts]
+    rows = torch.cat([recorder[f"contrast/{name}"] for name in ("own", "partner", "other")])
+    first = torch.arange(len(recorded))[:, None]
+    chosen = Contrasts(first + torch.tensor(clip) * len(recorded), recorded[:, order].float() * rows.shape[1])
+    detector.zero_grad()
+    found = pooled(detector.embedding(rows, None), chosen)
+    recorder.compare_with("contrast/roi_features_mean", found, recorder["contrast/roi_features_mean"][:, order])
+    loss = cast(RelationalSettings, detector.config.decoder).contrast_weight * contrast(found)
+    recorder.compare("contrast/loss_aceenc", loss)
+    loss.backward()
+    for name, parameter in cast(nn.Module, detector.embedding.linear).named_parameters():
+        assert parameter.grad is not None
+        recorder.compare(f"contrast/grad/input_proj.layers.0.{name}", parameter.grad)
 
 
 def _check_layer(
