@@ -121,7 +121,7 @@ def test_instances_of_a_class_come_together(recipe: Recipe) -> None:
         loss = contrast_loss(detector, rows, mask, SEGMENTS, LABELS).total
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 
