@@ -27,8 +27,8 @@ SCENE = 16  # length of a crop relative to the longest usual instance, up to LON
 WHOLE, MOST_CELLS = 2, 16_384  # minimum of that ratio, so that a crop contains the instance, up to MOST_CELLS
 SHORTEST_CROP = 128
 VIEWS = 40  # times that a run sees all of the data
-FEWEST_STEPS, MOST_STEPS = 1200, 15_000
-LEAST_STEPS = 300  # where little of the videos was reviewed: the fewest steps shrink with it, or it is learned by heart
+FEWEST_STEPS, MOST_STEPS = (300, 1200), 15_000
+STEPS_EACH = 10  # per instance, within FEWEST_STEPS: longer runs overfit few instances
 EPOCHS, FEWEST_EPOCHS = 40, 8  # including warm-up
 RARE = 0.02  # smaller fractions of instances are not reported
 POSITIVES = 4  # approximate number of positive points per instance
@@ -126,7 +126,8 @@ def visits_for(shape: DataShape, length: int) -> Visits:
     """
     videos = len(shape.lengths)
     batch = min(videos, next(size for size, fewer in ((2, 16), (4, 64), (8, 1000), (16, math.inf)) if videos < fewer))
-    fewest = max(FEWEST_STEPS * shape.share, LEAST_STEPS)
+    low, high = FEWEST_STEPS
+    fewest = min(max(STEPS_EACH * len(shape.durations), low), high)
     steps = min(max(VIEWS * shape.views(length) / batch, fewest), MOST_STEPS)
     crops = max(1, round(steps * batch / (EPOCHS * videos)))
     epochs = max(FEWEST_EPOCHS, round(steps / max(videos * crops // batch, 1)))

@@ -2,7 +2,7 @@
 
 A query attends to queries alike whose segments lie elsewhere: neither to duplicates of itself nor to what has nothing
 to do with it. Its position only predicts the first reference. As released, relational attention returns its input as
-well, which the layer then adds once more, and deformable attention is asked with that sum, before its norm.
+well, which the layer then adds again, and deformable attention is asked with that sum, before its norm.
 """
 
 from __future__ import annotations

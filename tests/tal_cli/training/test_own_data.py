@@ -105,7 +105,7 @@ def test_any_data_gives_a_recipe(videos: int, length: float, duration: float, in
     assert training.max_length >= min(2 * longest, float(np.quantile(data.lengths, 0.95)), 16_384)
     assert recipe.model.level_ranges[-1][0] <= 256 and 0.9 <= training.ema_decay <= 0.999
     steps = (training.epochs + training.warmup_epochs) * (videos * training.crops // min(training.batch_size, videos))
-    assert 1000 <= steps <= 30_000
+    assert 250 <= steps <= 30_000
     assert training.epochs >= training.warmup_epochs >= 1
     lines = summary(recipe, data)
     assert f"{steps} steps" in "\n".join(lines) and (instances == 0 or len(lines) >= 3)
@@ -113,7 +113,7 @@ def test_any_data_gives_a_recipe(videos: int, length: float, duration: float, in
 
 def test_what_is_derived_follows_the_data() -> None:
     few, thousands = visits_for(shape(5, 200, 20, 4), 200), visits_for(shape(5000, 200, 20, 4), 200)
-    assert (few.batch, thousands.batch) == (2, 16) and few.crops > 5 and thousands.crops == 1
+    assert (few.batch, thousands.batch) == (2, 16) and few.crops > 1 == thousands.crops
     assert few.steps(5) < thousands.steps(5000)
     hours = shape(8, 30_000, 10, 50)
     assert length_for(hours, 4) == 240, "crops of long videos follow the instances, not the videos"
@@ -136,10 +136,14 @@ def test_visits_and_notes_count_what_was_reviewed() -> None:
     whole, part = (DataShape((5.0,) * 40, (30_000,) * 8, known=known) for known in ((), (3000,) * 8))
     assert part.views(240) == pytest.approx(whole.views(240) / 10)
     assert visits_for(part, 240).steps(8) < visits_for(whole, 240).steps(8)
-    few = DataShape((5.0,) * 40, (400,) * 8, known=(120,) * 8)
-    assert 340 <= visits_for(few, 400).steps(8) <= 380 < 1100 < visits_for(replace(few, known=()), 400).steps(8)
     assert "10% of them reviewed" in summary(derive_recipe("mine", SPEC, part, 1), part)[0]
     assert "reviewed" not in summary(derive_recipe("mine", SPEC, whole, 1), whole)[0]
+
+
+@pytest.mark.parametrize(("instances", "steps"), [(0, 300), (20, 300), (60, 600), (500, 1200)])
+def test_steps_follow_the_instances_where_there_is_little_video(instances: int, steps: int) -> None:
+    few = DataShape((5.0,) * instances, (100,) * 8)
+    assert visits_for(few, 100).steps(8) == pytest.approx(steps, rel=0.1)
 
 
 def test_levels_follow_the_longest_instances() -> None:
