@@ -32,7 +32,8 @@ STEPS_EACH = 10  # per instance, within FEWEST_STEPS: longer runs overfit few in
 EPOCHS, FEWEST_EPOCHS = 40, 8  # including warm-up
 RARE = 0.02  # smaller fractions of instances are not reported
 POSITIVES = 4  # approximate number of positive points per instance
-DROPPED = 0.5  # share of channels dropped where they outnumber instances: then chance tells any two of these apart
+# Where channels outnumber instances, chance tells any two of these apart: so many are dropped that about KEPT are left.
+DROPPED, KEPT = (0.5, 0.75), 256
 SHOWN_RIGHT = 0.5  # share of the segments that a person is shown that should be right, where it can be measured
 NARROW, WIDE, WIDE_FROM = 128, 256, 2000  # model widths; WIDE_FROM instances and more use the wide one
 
@@ -135,6 +136,12 @@ def visits_for(shape: DataShape, length: int) -> Visits:
     return Visits(batch, crops, warmup, epochs - warmup)
 
 
+def dropped_for(channels: int, instances: int) -> float:
+    """The share of a video's channels that training drops."""
+    low, high = DROPPED
+    return round(min(max(1 - KEPT / channels, low), high), 2) if channels > instances else 0.0
+
+
 def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) -> Recipe:
     """A CLTDR-GMG recipe (released variant) for the durations, lengths and size of the data."""
     levels = levels_for(shape.durations)
@@ -166,7 +173,7 @@ def derive_recipe(name: str, spec: FeatureSpec, shape: DataShape, classes: int) 
             # Averages over the last tenth of the run; at most the published decay.
             ema_decay=round(min(max(1 - 10 / max(visits.steps(len(shape.lengths)), 1), 0.9), 0.999), 4),
             initial_loss_norm=max(1.0, round(positives)),
-            input_dropout=DROPPED if spec.channels > len(shape.durations) else 0.0,
+            input_dropout=dropped_for(spec.channels, len(shape.durations)),
             class_loss="focal",
             iou_weight_power=0.2,
             select="best-test",

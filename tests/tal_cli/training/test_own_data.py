@@ -24,6 +24,7 @@ from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, pa
 from tal_cli.training.auto_recipe import (
     DataShape,
     derive_recipe,
+    dropped_for,
     length_for,
     levels_for,
     summary,
@@ -144,6 +145,22 @@ def test_visits_and_notes_count_what_was_reviewed() -> None:
 def test_steps_follow_the_instances_where_there_is_little_video(instances: int, steps: int) -> None:
     few = DataShape((5.0,) * instances, (100,) * 8)
     assert visits_for(few, 100).steps(8) == pytest.approx(steps, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "instances", "share"),
+    [
+        (100, 100, 0.0),
+        (101, 100, 0.5),
+        (512, 100, 0.5),
+        (768, 100, 0.67),
+        (1024, 100, 0.75),
+        (2048, 100, 0.75),
+        (2048, 3000, 0.0),
+    ],
+)
+def test_channels_are_dropped_where_they_outnumber_instances(channels: int, instances: int, share: float) -> None:
+    assert dropped_for(channels, instances) == share
 
 
 def test_levels_follow_the_longest_instances() -> None:
