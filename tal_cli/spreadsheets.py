@@ -1,9 +1,12 @@
-"""Tables as saved by spreadsheets: comma, semicolon or tab; any line ending; a first line `sep=;`; decimal commas."""
+"""Tables as saved by spreadsheets: comma, semicolon or tab; any line ending; a first line `sep=;`; decimal commas. And
+tables with commas, to write."""
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
 
 SEPARATORS = ",;\t"
 MOST_JOINED = 50  # lines
@@ -65,3 +68,16 @@ def with_point(cell: str, separator: str) -> str:
     """Replace a decimal comma by a point. If commas separate columns, `1,234` may be a thousands separator; it is kept,
     and fails to parse as a number."""
     return cell if separator == "," and THOUSANDS.fullmatch(cell) else cell.replace(",", ".")
+
+
+def csv_bytes(rows: Iterable[Sequence[object]], *, quoted: bool = False) -> bytes:
+    """Rows as CSV; `quoted`: all texts in quotation marks, not only where they have to be."""
+    found: list[str] = []
+    # Only with this line ending are cells that hold a carriage return put in quotation marks.
+    writer = csv.writer(
+        SimpleNamespace(write=found.append),
+        lineterminator="\r\n",
+        quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL,
+    )
+    writer.writerows(rows)
+    return "".join(line.removesuffix("\r\n") + "\n" for line in found).encode("utf-8", "backslashreplace")

@@ -209,7 +209,9 @@ def convert(
             result = with_videos(result, facts, videos, progress)
     written = write_annotations(with_validation(result, validation), out, target)
     instances = counted(written, "instance")
-    console.note(f"{counted(len(result.videos), 'video')}, {instances} of {counted(len(result.labels), 'label')}")
+    offered = sum(len(video.suggestions) for video in result.videos.values())
+    more = f"; {counted(offered, 'suggestion')}" if offered else ""
+    console.note(f"{counted(len(result.videos), 'video')}, {instances} of {counted(len(result.labels), 'label')}{more}")
     print_path(out)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from tal_cli.commands.options import LabelNames, MinScore, Quiet, SubjectNames
 from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table, table_text
 from tal_cli.extractors.errors import UsageError
 from tal_cli.safe_text import printable
+from tal_cli.spreadsheets import csv_bytes
 
 if TYPE_CHECKING:
     from tal_cli.behaviour.selection import Interval
@@ -146,7 +145,7 @@ def stats(
 
         print_or_write((json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode(), output)
     elif chosen == "csv":
-        print_or_write("\n".join(map(_csv, _tables(document, fields, step, is_whole=True))).encode(), output)
+        print_or_write(b"\n".join(map(_csv, _tables(document, fields, step, is_whole=True))), output)
     else:
         _print(_tables(document, fields, step), output)
     if not rows:
@@ -241,9 +240,6 @@ def _bin(edges: Sequence[float]) -> str:
     return "-".join(f"{edge:.10g}" for edge in edges)
 
 
-def _csv(table: _Table) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.header)
-    writer.writerows([_bin(value) if isinstance(value, list) else value for value in row] for row in table.rows)
-    return text.getvalue()
+def _csv(table: _Table) -> bytes:
+    rows = [[_bin(value) if isinstance(value, list) else value for value in row] for row in table.rows]
+    return csv_bytes([table.header, *rows])

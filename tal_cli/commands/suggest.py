@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
@@ -19,6 +17,7 @@ from tal_cli.commands.options import Device, InputPaths, Quiet, finite
 from tal_cli.commands.printing import form_for, print_json, print_or_write, print_table, table_text
 from tal_cli.extractors.errors import UsageError
 from tal_cli.inputs import Source, gather
+from tal_cli.spreadsheets import csv_bytes
 
 if TYPE_CHECKING:
     from tal_cli.api import VideoDetector
@@ -189,13 +188,9 @@ def _print(items: Sequence[Item], form: str, output: Path | None) -> None:
         print_table(COLUMNS, cells)
     elif form == "json" and output is None:
         print_json(documents)
+    elif form == "csv":
+        print_or_write(csv_bytes([COLUMNS, *map(astuple, rows)]), output)
+    elif form == "json":
+        print_or_write((json.dumps(documents, ensure_ascii=False, indent=1) + "\n").encode(), output)
     else:
-        text = io.StringIO()
-        if form == "json":
-            json.dump(documents, text, ensure_ascii=False, indent=1)
-            text.write("\n")
-        elif form == "table":
-            text.write(table_text([COLUMNS, *cells]))
-        else:
-            csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(astuple, rows)])
-        print_or_write(text.getvalue().encode(), output)
+        print_or_write(table_text([COLUMNS, *cells]).encode(), output)

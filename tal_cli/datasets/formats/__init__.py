@@ -103,7 +103,7 @@ def read_annotations(path: str | Path, how: How) -> Annotations:
             raise
         console.note(f"{path}: not UTF-8; read in the code page of Western Windows")
     head = text[:HEAD].lstrip()
-    if not head:
+    if not head.strip("\0"):  # a crash can leave a file's length, filled with zeros
         raise AnnotationError(path, "the file is empty")
     if head.startswith("{"):
         head += text[HEAD:][-HEAD:]  # keys of an object may come in any order

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from tal_cli.datasets.annotations import POINT, STATE, Annotations
-from tal_cli.datasets.formats.values import Entry, How, finite, gather, is_video, sorted_labels
+from tal_cli.datasets.formats.values import Entry, How, finite, gather, is_video, named_after, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 
 NAME = "ELAN"
@@ -106,7 +106,7 @@ def parse(path: Path, text: str) -> Document:
         raise AnnotationError(path, f"not an ELAN document: its root is {root.tag}"[:200])
     about = {item.get("NAME", ""): item.text or "" for item in root.iterfind("HEADER/PROPERTY")}
     media, video, origin = _video(root)
-    video = _stored(about, VIDEO) or video or path.name.removesuffix(".gz").removesuffix(".eaf")
+    video = _stored(about, VIDEO) or video or named_after(path)
     spans = _spans(root, _times(root, origin - (finite(about.get(OFFSET)) or 0.0) / 1000))
     items = []
     labels = {}

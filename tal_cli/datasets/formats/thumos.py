@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tal_cli.datasets.annotations import Annotations
-from tal_cli.datasets.formats.values import Entry, How, finite, gather, sorted_labels
+from tal_cli.datasets.formats.values import Entry, How, finite, gather, named_after, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 
 NAME = "THUMOS14's text files"
@@ -32,7 +32,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     Raises:
         AnnotationError: an invalid line; the message names it.
     """
-    label = OF_SUBSET.sub("", path.name.removesuffix(".gz").removesuffix(".txt"))
+    label = OF_SUBSET.sub("", named_after(path))
     videos = gather(_entries(path, text, label))
     return Annotations("", videos, sorted_labels(videos))
 

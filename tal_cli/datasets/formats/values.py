@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, pairwise
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tal_cli import console
@@ -113,6 +113,15 @@ def is_video(name: str) -> bool:
 def stem(path: str) -> str:
     """A video's name without folder and suffix, as in features and predictions."""
     return without_suffix(path).rsplit("/", 1)[-1]
+
+
+def named_after(path: Path, *endings: str) -> str:
+    """The name that a file gives to its video: its own without `.gz`, suffix and these endings, in Unicode."""
+    name = path.name.encode("utf-8", "backslashreplace").decode().removesuffix(".gz")
+    name = name.rpartition(".")[0] or name
+    for ending in endings:
+        name = name.removesuffix(ending)
+    return name
 
 
 def without_suffix(path: str) -> str:

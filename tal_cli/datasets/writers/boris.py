@@ -18,7 +18,7 @@ from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, Modifiers, joine
 PLAYERS = 8
 MODIFIER_TYPES = {"one": 0, "several": 1, "number": 2, "external": 3}
 KINDS = {STATE: "State event", POINT: "Point event"}
-NO_TIME = "NaN"
+NO_FRAME = "NA"
 SEPARATORS, NOTHING = ",|", ("", "None")
 
 
@@ -201,9 +201,9 @@ def _path(video: VideoAnnotation) -> str:
 
 def _events(session: Session, bout: GroundTruth) -> list[list[Any]]:
     text = modifier_text(bout.modifiers)
-    frames = bout.frames or (None, None)
+    frames = bout.frames or (_frame(session.media, bout.start), _frame(session.media, bout.end))
     rows = [
-        [time, bout.subject or "", bout.label, text, comment, _frame(session.media, time, frame)]
+        [time, bout.subject or "", bout.label, text, comment, NO_FRAME if frame is None else frame]
         for time, comment, frame in (
             (bout.start, bout.comment, frames[0]),
             (bout.end, bout.comment_end, frames[1]),
@@ -212,18 +212,16 @@ def _events(session: Session, bout: GroundTruth) -> list[list[Any]]:
     return rows[:1] if bout.kind == POINT else rows
 
 
-def _frame(media: Sequence[VideoAnnotation], time: float, told: int | None) -> int | str:
-    """Frame index within its own file, or `NA`."""
-    if told is not None:
-        return told
+def _frame(media: Sequence[VideoAnnotation], time: float) -> int | None:
+    """Frame index within its own file; None where there is no frame, or none is known."""
     for video in media:
         if time < video.duration or video is media[-1]:
-            if not video.fps or math.isnan(time):
-                return "NA"
+            if not video.fps or math.isnan(time) or time < 0:
+                return None
             edges = video.edges() if video.edges is not None else ()
             return bisect_right(edges, time + SLACK) - 1 if edges else int(time * video.fps + SLACK)
         time -= video.duration
-    return "NA"
+    return None
 
 
 def modifier_text(modifiers: Modifiers) -> str:

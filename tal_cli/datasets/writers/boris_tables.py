@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 
 from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth
 from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, START, STOP
 from tal_cli.datasets.writers.boris import Session, sessions
+from tal_cli.spreadsheets import csv_bytes
 
 NA = "NA"
 Cell = str | float | int
@@ -42,7 +41,7 @@ def write_aggregated(annotations: Annotations) -> bytes:
                 NA if is_point else _number(item.end - item.start), _file(session, item.start), _frame(first),
                 _frame(last), "", "", item.comment, item.comment_end,
             ])  # fmt: skip
-    return _table(header, rows)
+    return csv_bytes([header, *rows])
 
 
 def write_tabular(annotations: Annotations) -> bytes:
@@ -73,7 +72,7 @@ def write_tabular(annotations: Annotations) -> bytes:
             ]
             for time, what, item, comment, frame in events
         ]  # fmt: skip
-    return _table(header, rows)
+    return csv_bytes([header, *rows])
 
 
 def _events(item: GroundTruth) -> Iterator[tuple[float, str, GroundTruth, str, int | None]]:
@@ -131,9 +130,3 @@ def _number(value: float) -> Cell:
 
 def _frame(frame: int | None) -> Cell:
     return NA if frame is None else frame
-
-
-def _table(header: list[str], rows: list[list[Cell]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue().encode()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from tal_cli.extractors.errors import UsageError
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import RunInfo
 from tal_cli.results.writers.elan import document_of
+from tal_cli.spreadsheets import csv_bytes
 
 UNSEEN = -1  # as in DeepEthogram
 FRAME_COLUMNS = ("video", "frame")
@@ -185,13 +184,3 @@ def write_elan(annotations: Annotations) -> bytes:
         video.name, video.path or video.name, video.duration, video.fps or 0.0, video.frames or 0, segments
     )
     return document_of(found, RunInfo(__version__, "", ""))
-
-
-def csv_bytes(rows: Iterable[Sequence[Any]], *, quoted: bool = False) -> bytes:
-    """Rows as CSV; `quoted`: all texts in quotation marks, not only where they have to be."""
-    text = io.StringIO()
-    if quoted:
-        csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
-    else:
-        csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()

@@ -12,7 +12,7 @@ from tal_cli.datasets.annotations import VideoAnnotation
 from tal_cli.datasets.formats.behaviour.feral import BACKGROUND
 from tal_cli.datasets.formats.behaviour.frames import FRAMES, UNNAMED
 from tal_cli.datasets.formats.sheets import first_row, read_sheet
-from tal_cli.datasets.formats.values import finite, stem
+from tal_cli.datasets.formats.values import named_after, stem
 from tal_cli.evaluation.behaviour.frame_scores import runs, smoothed
 from tal_cli.evaluation.matching import Floats
 from tal_cli.evaluation.predictions import Predictions
@@ -113,10 +113,10 @@ def load_score_tables(path: Path) -> ScoreTables | None:
     first = 2 if has_videos else 1
     videos: dict[str, list[list[float]]] = {}
     for line, row in sheet.rows:
-        numbers = [finite(cell) for cell in row[first:]]
+        numbers = [sheet.number(cell) for cell in row[first:]]
         if None in numbers or len(row) != len(names):
             raise InputError(path, f"line {line}: expected a score for each of {len(names) - first} labels")
-        name = row[0] if has_videos else path.name.removesuffix(".gz").rpartition(".")[0]
+        name = row[0] if has_videos else named_after(path)
         videos.setdefault(name, []).append([number for number in numbers if number is not None])
     return ScoreTables(path, sheet.header[first:], {name: np.asarray(rows) for name, rows in videos.items()})
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +17,7 @@ from tal_cli.datasets.formats.values import is_video
 from tal_cli.extractors.errors import InputError
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
+from tal_cli.spreadsheets import csv_bytes
 
 HEADER = ("video", "label", "start", "end", "score")
 KIND = ("kind",)
@@ -30,7 +29,7 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
 
     With frames (`RunInfo.frames`), each row ends with its first frame and the one after its last.
     """
-    file.write(_lines([HEADER + (KIND if run.points else ()) + (FRAMES if run.frames else ())]))
+    file.write(csv_bytes([HEADER + (KIND if run.points else ()) + (FRAMES if run.frames else ())]))
     for found in detections:
         rows = [
             (found.video, s.label, *(round(value, DECIMALS) for value in (s.start, s.end, s.score)))
@@ -42,7 +41,7 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
             times = times_of(found)
             spans = (frame_span(s.start, s.end, times) if len(times) else ("", "") for s in found.in_time())
             rows = [(*row, *span) for row, span in zip(rows, spans, strict=True)]
-        file.write(_lines(rows))
+        file.write(csv_bytes(rows))
 
 
 def times_of(found: Detections) -> NDArray[np.float64]:
@@ -55,9 +54,3 @@ def times_of(found: Detections) -> NDArray[np.float64]:
         except InputError as error:
             console.warn(f"{error}; its frames are taken as evenly spaced")
     return frame_times(frames, frames / found.duration if found.duration > 0 else found.fps or 1.0)
-
-
-def _lines(rows: Iterable[tuple[object, ...]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()

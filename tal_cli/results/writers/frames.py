@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.behaviour.frames import frame_labels
-from tal_cli.datasets.writers.tables import FRAME_COLUMNS, csv_bytes, frame_rows
+from tal_cli.datasets.writers.tables import FRAME_COLUMNS, frame_rows
 from tal_cli.results.segments import Detections
 from tal_cli.results.writers import RunInfo
 from tal_cli.results.writers.csv import times_of
+from tal_cli.spreadsheets import csv_bytes
 
 Row = tuple[str, NDArray[np.float64], list[tuple[str, float, float]]]
 

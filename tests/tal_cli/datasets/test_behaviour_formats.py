@@ -257,3 +257,74 @@ def test_other_encodings(tmp_path: Path) -> None:
     assert found.labels == ("schläft",)
     with pytest.raises(InputError, match="not UTF-8 text"):
         read(tmp_path, "b.csv", "video,label,start,end\na,schläft,1,2\n", encoding="cp1252")
+
+
+def test_times_hold_the_date_of_the_file_that_was_playing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """BORIS adds it to the time on the clock of all files, and the time offset besides."""
+    dates = {"a.mp4": 1_700_000_000.5, "b.mp4": 1_700_100_000.0}
+    events = [
+        [time + 5 + dates[file], "", code, "", ""]
+        for time, file, code in (
+            (2.0, "a.mp4", "run"), (9.5, "a.mp4", "run"), (8.0, "a.mp4", "bark"), (10.0, "b.mp4", "dig"),
+            (14.25, "b.mp4", "dig"), (12.0, "b.mp4", "swim"),
+        )
+    ]  # fmt: skip
+    day = media({"a.mp4": 10.0, "b.mp4": 20.0}, events, media_creation_date_as_offset=True)
+    day |= {"time offset": 5.0, "media_info": {**day["media_info"], "media_creation_time": dates}}
+    (tmp_path / "x.boris").write_text(project(day=day))
+    found = read_annotations(tmp_path / "x.boris", How())
+    assert [(v.name, i.label, i.start, i.end) for v in found.videos.values() for i in v.segments] == [
+        ("a", "run", 2.0, 9.5), ("a", "bark", 8.0, 8.0), ("b", "dig", 0.0, 4.25)
+    ]  # fmt: skip
+    assert "day, 12 s: swim is not in the ethogram" in capsys.readouterr().err
+
+
+def test_pictures_without_times_are_told_of_by_their_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [[math.nan, "", code, "", "", number, f"d/{number}.png"] for code, number in (("run", 3), ("swim", 7))]
+    (tmp_path / "x.boris").write_text(project(day={"type": "IMAGES", "file": [], "events": events}))
+    read_annotations(tmp_path / "x.boris", How())
+    said = capsys.readouterr().err
+    assert "run at image 3 has no stop" in said and "day, image 7: swim is not in the ethogram" in said
+
+
+def test_files_that_hold_zeros_are_empty(tmp_path: Path) -> None:
+    (tmp_path / "x.boris").write_bytes(bytes(5000))
+    with pytest.raises(AnnotationError, match="the file is empty"):
+        read_annotations(tmp_path / "x.boris", How())
+
+
+def test_labels_that_exclude_one_another_are_parted_by_commas_and_blanks(tmp_path: Path) -> None:
+    behaviours = {"0": {**BEHAVIOURS["0"], "excluded": "run, bark,"}}
+    (tmp_path / "x.boris").write_text(json.dumps({"behaviors_conf": behaviours, "observations": {}}))
+    (definition,) = read_annotations(tmp_path / "x.boris", How()).definitions
+    assert definition.excludes == ("run", "bark")
+
+
+def test_tracks_without_the_attribute_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    boxes = '<box frame="1" outside="0">{}</box><box frame="4" outside="1">{}</box>'
+    value = '<attribute name="does">dig</attribute>'
+    tracks = [
+        f'<track id="{n}" label="{label}">{boxes.format(told, told)}</track>'
+        for n, (label, told) in enumerate({"mouse": value, "nest": ""}.items())
+    ]
+    (tmp_path / "a.xml").write_text(f"<annotations>{''.join(tracks)}</annotations>")
+    found = read_annotations(tmp_path / "a.xml", How(fps=10.0, label_attribute="does"))
+    assert [(i.label, i.start, i.end) for i in found.videos["a"].segments] == [("dig", 0.1, 0.4)]
+    assert "track 1 (nest) has no attribute does, so it is left out" in capsys.readouterr().err
+
+
+def test_rows_of_frames_with_decimal_commas(tmp_path: Path) -> None:
+    for text in (";background;dig\n0;1,0;0,0\n1;0,0;1,0\n", "time;dig\n0,0;0,0\n0,1;1,0\n"):
+        (tmp_path / "a.csv").write_text(text)
+        found = read_annotations(tmp_path / "a.csv", How(fps=10.0))
+        assert [(i.label, i.start, i.end) for i in found.videos["a"].segments] == [("dig", 0.1, 0.2)]
+
+
+def test_a_table_with_none_of_the_labels_of_its_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "project_config.ini").write_text("[SML settings]\ntarget_name_1 = run\n")
+    (tmp_path / "a.csv").write_text(",nose,dig\n0,2.5,0\n1,1.5,1\n")
+    found = read_annotations(tmp_path / "a.csv", How(fps=10.0))
+    assert [(i.label, i.start, i.end) for i in found.videos["a"].segments] == [("dig", 0.1, 0.2)]
+    assert "taken as labels: dig" in capsys.readouterr().err

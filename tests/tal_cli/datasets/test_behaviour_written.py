@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tal_cli.extractors.errors import UsageError
 
 FOLDER = Path(os.environ.get("TAL_SHARED", Path(__file__).resolve().parents[4] / "shared")) / "behaviour"
 FPS = 25.0
+TEN = How(fps=10.0)
 ANNOTATIONS = Annotations(
     "tal 1",
     {
@@ -269,3 +271,31 @@ def test_points_come_back_from_elan(tmp_path: Path) -> None:
     text = (tmp_path / "a.eaf").read_text().replace('TIER_ID="bark"', 'TIER_ID="bark" PARTICIPANT="Rex"')
     (tmp_path / "a.eaf").write_text(text)
     assert {i.subject for i in back(tmp_path / "a.eaf").videos["a"].segments if i.label == "bark"} == {"Rex"}
+
+
+def test_frames_of_boris_are_those_of_the_source_and_none_before_the_video(tmp_path: Path) -> None:
+    items = (
+        GroundTruth("dig", -0.5, 1.0), GroundTruth("run", 2.0, 3.0, frames=(None, 76)), GroundTruth("bark", 4.0, 4.0),
+    )  # fmt: skip
+    video = VideoAnnotation("a", "training", 5.0, FPS, items, path="a.mp4")
+    write_annotations(Annotations("tal 1", {"a": video}, ("dig", "run", "bark")), tmp_path / "x.boris", "boris")
+    (observation,) = json.loads((tmp_path / "x.boris").read_text())["observations"].values()
+    assert [event[5] for event in observation["events"]] == ["NA", 25, "NA", 76, 100, 100]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems of other systems hold Unicode alone")
+@pytest.mark.parametrize("name", TARGETS)
+def test_files_whose_names_are_not_unicode(tmp_path: Path, name: str) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/k\xe4fer_labels.CSV"))
+    path.write_text(",background,dig\n0,1,0\n1,0,1\n")
+    out = tmp_path / f"x{TARGETS[name].suffix}"
+    assert app.run(["datasets", "convert", str(path), str(out), "--to", name, "--fps", "10"]) == 0
+    assert [(i.label, i.start, i.end) for v in back(out, TEN).videos.values() for i in v.segments] == [
+        ("dig", 0.1, 0.2)
+    ]
+
+
+def test_suggestions_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.pred.csv").write_text("labelId,timestamp,endTimestamp,score,predictionId\ndig,1,2,0.9,a::0\n")
+    assert app.run(["datasets", "convert", str(tmp_path / "a.pred.csv"), str(tmp_path / "x.json")]) == 0
+    assert "1 video, 0 instances of 0 labels; 1 suggestion\n" in capsys.readouterr().err

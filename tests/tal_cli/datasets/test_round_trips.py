@@ -17,10 +17,10 @@ from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth,
 from tal_cli.datasets.formats import read_annotations
 from tal_cli.datasets.formats.values import How
 from tal_cli.datasets.writers import TARGETS, write_annotations
-from tal_cli.datasets.writers.tables import csv_bytes
+from tal_cli.spreadsheets import csv_bytes
 
 FPS, FRAMES = 25.0, 50
-ALPHABET = "ab,;|+&:#(/\"'\n\t äß漢0"
+ALPHABET = "ab,;|+&:#(/\"'\n\r\t äß漢0"
 NAMES = st.text(ALPHABET, min_size=1, max_size=5).map(str.strip).filter(bool)
 TEXTS = st.text(ALPHABET, max_size=5).map(str.strip)
 VALUES = st.text("ab (ä漢\"'+&;0", min_size=1, max_size=4).filter(str.strip)

@@ -24,6 +24,7 @@ from tal_cli.datasets.formats.values import (
     finite,
     framed,
     is_video,
+    named_after,
     runs,
     stem,
     video_of,
@@ -62,7 +63,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     titled = meta.findtext("name") or ""
     file = next((found.text or "" for found in root.iterfind("meta//source") if found.text), "")
     file = file or (titled if is_video(titled) else "")
-    name = stem(file or path.name.removesuffix(".gz").removesuffix(".xml"))
+    name = stem(file or named_after(path))
     facts = how.facts_of(file or name)
     if facts.fps is None:
         warn_of_no_rate(path)
@@ -75,7 +76,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     try:
         last = int(meta.findtext("stop_frame") or max((int(shape.get("frame", 0)) for shape in root.iter()), default=0))
         segments = [
-            *_tracks(root, last, facts, how.label_attribute, sets),
+            *_tracks(path, root, last, facts, how.label_attribute, sets),
             *_tags(root, _step(meta), facts, sets),
         ]
     except ValueError as error:
@@ -145,12 +146,20 @@ def _undeclared(
 
 
 def _tracks(
-    root: Element, last: int, facts: Facts, attribute: str | None, declared: dict[str, tuple[ModifierSet, ...]]
+    path: Path,
+    root: Element,
+    last: int,
+    facts: Facts,
+    attribute: str | None,
+    declared: dict[str, tuple[ModifierSet, ...]],
 ) -> Iterator[GroundTruth]:
     for track in root.findall("track"):
         framed_shapes = ((int(shape.get("frame", "")), shape) for shape in track if shape.get("frame") is not None)
         shapes = sorted(framed_shapes, key=lambda item: item[0])
         told = [_told(shape) for _, shape in shapes]
+        if attribute is not None and not any(attribute in values for values in told):
+            where = f"{path}: track {track.get('id', '')} ({track.get('label', '')})"
+            console.warn(f"{where} has no attribute {attribute}, so it is left out")
         sets = _undeclared(declared.get(track.get("label", ""), ()), told, attribute)
         states: list[tuple[str, str | None] | None] = []
         for (_, shape), values in zip(shapes, told, strict=True):

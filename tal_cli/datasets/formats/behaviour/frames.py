@@ -27,8 +27,8 @@ from tal_cli.datasets.formats.values import (
     BEHAVIOUR_VERSION,
     Facts,
     How,
-    finite,
     framed,
+    named_after,
     runs,
     stem,
     video_of,
@@ -46,7 +46,6 @@ PROBABILITY = "Probability_"
 TRUTH = {"true": 1.0, "false": 0.0}
 UNNAMED = ("", "unnamed: 0")  # the latter where pandas read and wrote it again
 WITH_MODIFIERS = re.compile(r"(.+?) \((.*)\)", re.DOTALL)
-ENDINGS = (".gz", ".csv", ".tsv", "_labels")
 BINARY_OF_BORIS = re.compile(r".*_binary_(.+)")
 
 Columns = dict[str, list[int]]  # label -> 0, 1 or -1 of each row
@@ -68,9 +67,9 @@ def recognises(head: str) -> bool:
     if BACKGROUND in names or (complete and _predicted(names)):
         return True
     if names[0] == TIME:
-        return bool(complete) and all(_state(cell) is not None for row in complete for cell in row[1:])
+        return bool(complete) and all(_state(sheet, cell) is not None for row in complete for cell in row[1:])
     last = next((n for n in range(len(names) - 1, 0, -1) if not names[n].startswith(PROBABILITY.lower())), 0)
-    return bool(complete and last) and all(_state(row[last]) is not None for row in complete)
+    return bool(complete and last) and all(_state(sheet, row[last]) is not None for row in complete)
 
 
 def read(path: Path, text: str, how: How) -> Annotations:
@@ -80,9 +79,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
         AnnotationError: a cell of a label is not 0, 1 or -1; the message names the line.
     """
     sheet = read_sheet(path, text, [name.lower() for name in first_row(text)])
-    name = path.name
-    for ending in ENDINGS:
-        name = name.removesuffix(ending)
+    name = named_after(path, "_labels")
     if sheet.header[0].lower() == TIME:
         return _timed(sheet, name)
     if sheet.header[0].lower() == VIDEO:
@@ -135,7 +132,7 @@ def _video(sheet: Sheet, name: str, labels: Sequence[str], facts: Facts) -> Vide
 def _first_frame(sheet: Sheet) -> int:
     """The number of the first row's frame. Raises AnnotationError where numbers do not go on by one."""
     place = 1 if sheet.header[0].lower() == VIDEO else 0
-    numbers = [finite(row[place]) if place < len(row) else None for _, row in sheet.rows]
+    numbers = [sheet.number(row[place]) if place < len(row) else None for _, row in sheet.rows]
     for (line, _), before, number in zip(sheet.rows[1:], numbers, numbers[1:], strict=False):
         if before is not None and number is not None and number != before + 1:
             raise AnnotationError(sheet.path, f"line {line}: frame {number:g} after frame {before:g}: a row is missing")
@@ -150,13 +147,11 @@ def _labels(sheet: Sheet, project: Path | None) -> list[str]:
     if sheet.header[0].lower() not in UNNAMED:
         return names
     targets = _simba_targets(project) if project else []
-    if targets:
-        return [name for name in names if name in targets]
-    if predicted := _predicted(names):
-        return predicted
+    if known := [name for name in names if name in targets] or _predicted(names):
+        return known
     found: list[str] = []
     for index in range(len(sheet.header) - 1, 0, -1):
-        if any(finite(row[index]) not in (0, 1, -1) for _, row in sheet.rows if index < len(row)):
+        if any(sheet.number(row[index]) not in (0, 1, -1) for _, row in sheet.rows if index < len(row)):
             break
         found.insert(0, sheet.header[index])
     if found:
@@ -183,7 +178,7 @@ def _columns(sheet: Sheet, labels: Sequence[str]) -> Columns:
     places = [(label, sheet.header.index(label)) for label in labels]
     for line, row in sheet.rows:
         for label, place in places:
-            state = _state(row[place]) if place < len(row) else None
+            state = _state(sheet, row[place]) if place < len(row) else None
             if state is None:
                 raise AnnotationError(sheet.path, f"line {line}, {label}: expected 0, 1 or -1")
             columns[label].append(state)
@@ -193,7 +188,7 @@ def _columns(sheet: Sheet, labels: Sequence[str]) -> Columns:
 def _probabilities(sheet: Sheet, label: str) -> list[float | None]:
     """SimBA's probability of a label in each row, None where there is none."""
     place = sheet.header.index(PROBABILITY + label) if PROBABILITY + label in sheet.header else len(sheet.header)
-    return [finite(row[place]) if place < len(row) else None for _, row in sheet.rows]
+    return [sheet.number(row[place]) if place < len(row) else None for _, row in sheet.rows]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -201,9 +196,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return round(math.fsum(known) / len(known), DECIMALS) if known else None
 
 
-def _state(cell: str) -> int | None:
+def _state(sheet: Sheet, cell: str) -> int | None:
     """0, 1 or -1 from text such as `1` and `1.0`; counts of points are 1."""
-    number = TRUTH.get(cell.strip().lower(), finite(cell))
+    number = TRUTH.get(cell.strip().lower(), sheet.number(cell))
     if number is None or number != int(number) or number < -1:
         return None
     return min(int(number), 1)
@@ -261,7 +256,7 @@ def _timed(sheet: Sheet, name: str) -> Annotations:
         console.warn(f"{sheet.path}: one row does not tell how long it holds; what it has ends where it starts")
     states: Columns = {}
     for place, column in enumerate(sheet.header[1:], start=1):
-        values = [_state(row[place]) if place < len(row) else None for _, row in sheet.rows]
+        values = [_state(sheet, row[place]) if place < len(row) else None for _, row in sheet.rows]
         if None in values:
             line = sheet.rows[values.index(None)][0]
             raise AnnotationError(sheet.path, f"line {line}, {column}: expected 0, 1 or a number of events")

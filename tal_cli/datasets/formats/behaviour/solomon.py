@@ -11,6 +11,7 @@ from tal_cli.datasets.formats.values import (
     BEHAVIOUR_VERSION,
     Facts,
     How,
+    named_after,
     runs,
     seconds,
     sorted_labels,
@@ -50,7 +51,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
                 start, end = round(times[first], DECIMALS), round(end, DECIMALS)
                 segments.append(GroundTruth(str(label), start, end, frames=(first, last)))
                 channels.setdefault(str(label), channel)
-    name = path.name.removesuffix(".gz").removesuffix(".csv")
+    name = named_after(path)
     duration = round(times[-1] + step, DECIMALS) if times else None
     videos = {name: video_of(name, segments, Facts(duration=duration))}
     labels = sorted_labels(videos)

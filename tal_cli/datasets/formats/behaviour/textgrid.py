@@ -18,6 +18,7 @@ from tal_cli.datasets.formats.values import (
     LABELS,
     Facts,
     How,
+    named_after,
     sorted_labels,
     video_of,
 )
@@ -46,8 +47,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     tokens = list(_tokens(text))
     start = next((n for n, token in enumerate(tokens) if token == "TextGrid"), 0) + 1
     segments: list[GroundTruth] = []
-    name = path.name.removesuffix(".gz")
-    name = name[: -len(".textgrid")] if name.lower().endswith(".textgrid") else name
+    name = named_after(path)
     try:
         duration = float(tokens[start + 1])
         at = next((n for n, token in enumerate(tokens) if token in KINDS), len(tokens))

@@ -27,7 +27,7 @@ from tal_cli.datasets.annotations import (
 )
 from tal_cli.datasets.formats import activitynet
 from tal_cli.datasets.formats.sheets import Sheet, header_in, read_sheet
-from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, Facts, How, finite, sorted_labels, video_of
+from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, Facts, How, finite, named_after, sorted_labels, video_of
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.extractors.files.json_files import parse_json
 from tal_cli.spreadsheets import records
@@ -53,7 +53,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     if text.lstrip().startswith("{"):
         return _from_json(path, text, how)
     sheet = read_sheet(path, "".join(_without_comments(text)), NEEDED)
-    name = path.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".pred")
+    name = named_after(path, ".pred")
     told, keys = _meta(sheet.comments)
     facts = how.facts_of(name)
     fps, duration, frame, frames = (finite(told.get(key)) for key in ("fps", "duration", "frame", "frames"))

@@ -23,6 +23,7 @@ from tal_cli.datasets.formats.boris.timeline import (
     pair,
     subject_of,
     videos_of,
+    when,
 )
 from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, How, facts_in, finite, sorted_labels
 from tal_cli.extractors.errors import AnnotationError, InputError
@@ -100,7 +101,7 @@ def _subject(item: Any) -> str:
 def _definition(path: Path, item: Any) -> LabelDefinition:
     if not isinstance(item, dict) or not item.get("code"):
         raise AnnotationError(path, "not a BORIS project: a behaviour has no code")
-    excluded = tuple(code for code in str(item.get("excluded") or "").split(",") if code)
+    excluded = tuple(filter(None, map(str.strip, str(item.get("excluded") or "").split(","))))
     kind = POINT if str(item.get("type", "")).lower().startswith("point") else STATE
     category, color = (str(item.get(key) or "") for key in ("category", "color"))
     modifiers = tuple(_modifier_sets(item.get("modifiers")))
@@ -134,9 +135,9 @@ def _observation(
     first = len(_files(entry, "1"))
     media, cameras = files[:first], files[first:]
     offset = finite(entry.get("time offset")) or 0.0
-    if entry.get("media_creation_date_as_offset") and media:
-        created = (entry.get("media_info") or {}).get("media_creation_time") or {}
-        offset += finite(created.get(media[0].path)) or 0.0
+    is_dated = entry.get("media_creation_date_as_offset")
+    told = (entry.get("media_info") or {}).get("media_creation_time") or {} if is_dated else {}
+    created = [finite(told.get(each.path)) or 0.0 for each in media]
     begun, ended = (finite(bound) or 0.0 for bound in entry.get("observation time interval") or [0, 0])
     if begun or ended:
         console.note(f"{path}: {name}: observed from {begun:g} to {ended:g} s; instances outside are read, too")
@@ -149,14 +150,15 @@ def _observation(
             time = math.nan
         elif finite(time) is None:
             raise ValueError(f"event {number}: not a time: {time!r}")
-        where = f"{path}: {name}, {float(time):g} s"
+        seconds = round(_without_date(float(time) - offset, created, media), DECIMALS)
+        number_of = finite(more[0]) if more else None
+        frame = None if number_of is None else int(number_of)
+        where = f"{path}: {name}, {when(seconds, frame)}"
         if label not in kinds:
             console.warn(f"{where}: {label} is not in the ethogram, so it is left out")
             continue
         if subject_of(subject) and subject not in subjects:
             console.warn(f"{where}: {subject} is not in the list of subjects")
-        frame = finite(more[0]) if more else None
-        seconds = round(float(time) - offset, DECIMALS)
         sets = str(modifiers).split("|") if modifiers else []
         events.append(
             Event(
@@ -166,12 +168,23 @@ def _observation(
                 modifiers_of(sets),
                 str(comment or ""),
                 "POINT" if kinds[label] == POINT else "",
-                None if frame is None else int(frame),
+                frame,
             )
         )
     events.sort(key=lambda event: (moment(event), event.subject or "", event.label))
     interval = (begun, ended) if begun or ended else None
     return Observation(name, tuple(media), tuple(cameras), pair(path, name, events), interval)
+
+
+def _without_date(time: float, created: Sequence[float], media: Sequence[Media]) -> float:
+    """A time on the clock of all files, from one to which the date of the file that was playing has been added."""
+    begun = 0.0
+    for date, each in zip(created, media, strict=True):
+        ended = begun + (each.duration or math.inf)
+        if begun <= time - date <= ended:
+            return time - date
+        begun = ended
+    return time - created[0] if created else time
 
 
 def _files(entry: dict[str, Any], player: str) -> list[str]:

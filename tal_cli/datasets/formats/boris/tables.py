@@ -27,7 +27,7 @@ from tal_cli.datasets.formats.boris.timeline import (
     videos_of,
 )
 from tal_cli.datasets.formats.sheets import Sheet, header_in, read_sheet
-from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, How, facts_in, sorted_labels
+from tal_cli.datasets.formats.values import BEHAVIOUR_VERSION, How, facts_in, named_after, sorted_labels
 from tal_cli.extractors.errors import AnnotationError
 
 NAME = "BORIS's aggregated and tabular events"
@@ -65,7 +65,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     by_observation: dict[str, list[tuple[int, Cells]]] = {}
     above = _above(sheet)
     is_old = needed is OLD or "player #1" in above
-    untitled = above.get("observation id") or path.name.removesuffix(".gz").rsplit(".", 1)[0]
+    untitled = above.get("observation id") or named_after(path)
     for line, cells in sheet.cells():
         by_observation.setdefault(cells.get("observation id") or untitled, []).append((line, cells))
     unknown = [name for name in sheet.header if name and name.lower() not in KNOWN and not MODIFIER.match(name.lower())]

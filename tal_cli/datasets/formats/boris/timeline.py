@@ -82,6 +82,11 @@ def moment(event: Event) -> float:
     return float(event.frame or 0) if math.isnan(event.time) else event.time
 
 
+def when(time: float, frame: int | None) -> str:
+    """A time as messages tell it; of pictures without times, the number of the image."""
+    return f"image {frame}" if math.isnan(time) else f"{time:g} s"
+
+
 def pair(path: Path, observation: str, events: Iterable[Event]) -> tuple[GroundTruth, ...]:
     """Instances from events in order of time. State events without a partner are warned of, and left out."""
     bouts: list[GroundTruth] = []
@@ -103,7 +108,8 @@ def pair(path: Path, observation: str, events: Iterable[Event]) -> tuple[GroundT
         who = "" if event.subject is None else f" of {event.subject}"
         with_ = f" ({_text(event.modifiers)})" if any(event.modifiers) else ""
         where = f"{path}: line {event.line}: {observation}" if event.line else f"{path}: {observation}"
-        console.warn(f"{where}: {event.label}{with_}{who} at {event.time:g} s has no {missing}, so it is left out")
+        at = when(event.time, event.frame)
+        console.warn(f"{where}: {event.label}{with_}{who} at {at} has no {missing}, so it is left out")
     return tuple(bouts)
 
 
