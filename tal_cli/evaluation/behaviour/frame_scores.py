@@ -40,12 +40,14 @@ def best_threshold(true: Flags, scores: Floats, thresholds: Iterable[float] | No
     return float(scores[order][ends[best]]), float(f1[best])
 
 
-def shared_threshold(true: Flags, scores: Floats) -> tuple[float, float]:
+def shared_threshold(true: Flags, scores: Floats, quantiles: int | None = None) -> tuple[float, float]:
     """The one score from which the mean of the labels' F1 is largest, and that mean; scores of 0 never count; [F, L].
 
-    V-TRACE's `tuned_global`, of all scores there are instead of 512 quantiles of them.
+    quantiles: how many quantiles of the scores to choose from; None: all of the scores.
     """
     levels = np.unique(scores[scores > 0])
+    if quantiles is not None and len(levels):
+        levels = np.unique(np.quantile(scores[scores > 0], np.linspace(0, 1, quantiles)))
     if not len(levels):
         return 0.0, 0.0
     f1 = np.zeros(len(levels))

@@ -32,6 +32,7 @@ from tal_cli.evaluation.behaviour.frame_scores import (
     tuned,
 )
 from tal_cli.evaluation.behaviour.score_tables import ScoreTables
+from tal_cli.evaluation.behaviour.vtrace import Vtrace, cut_scores, vtrace
 from tal_cli.evaluation.matching import Floats
 from tal_cli.evaluation.predictions import Predictions
 from tal_cli.evaluation.reviewed import on_reviewed
@@ -56,6 +57,7 @@ class FrameEvaluation:
         bouts: by tIoU threshold, and by label.
         ignored: number of predictions of other labels.
         one_label, tuned: figures of FERAL and DeepEthogram, where the predictions are scores of frames.
+        vtrace: V-TRACE's figures, where they are segments.
     """
 
     subset: str
@@ -72,6 +74,7 @@ class FrameEvaluation:
     ignored: int
     one_label: OneLabel | None = None
     tuned: Tuned | None = None
+    vtrace: Vtrace | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The document that `tal eval --protocol frames --format json` prints."""
@@ -109,6 +112,7 @@ class FrameEvaluation:
             "ignored": self.ignored,
             **({} if self.one_label is None else {"one_label": self.one_label.as_json()}),
             **({} if self.tuned is None else {"tuned": self.tuned.as_json()}),
+            **({} if self.vtrace is None else {"vtrace": self.vtrace.as_json()}),
         }
 
 
@@ -142,24 +146,23 @@ def evaluate_frames(
     if isinstance(predictions, ScoreTables):
         segments = predictions.segments(videos, {label: score.get(label, 0.0) for label in labels})
     assert isinstance(segments, Predictions)
-    by_video: dict[str, list[int]] = {}
-    for row, name in enumerate(segments.videos):
-        by_video.setdefault(name, []).append(row)
+    by_video: dict[str, list[tuple[str, float, float, float]]] = {}
+    columns = (segments.starts.tolist(), segments.ends.tolist(), segments.scores.tolist())
+    for name, label, start, end, told in zip(segments.videos, segments.labels, *columns, strict=True):
+        by_video.setdefault(name, []).append((label, start, end, told))
     true: list[NDArray[np.bool_]] = []
     found: list[Floats] = []
+    cut: list[Floats] = []
     known: list[NDArray[np.bool_]] = []
     for video in videos:
-        times = frame_clock(video)
+        times, rows = frame_clock(video), by_video.get(video.name, [])
         items = [(item.label, item.start, item.end, 1.0) for item in video.settled]
-        rows = [
-            (segments.labels[row], segments.starts[row], segments.ends[row], segments.scores[row])
-            for row in by_video.get(video.name, ())
-        ]
         true.append(frame_scores(items, labels, times) > 0)
         if isinstance(predictions, ScoreTables):
             found.append(predictions.of(video, labels, len(times)))
         else:
             found.append(frame_scores(rows, labels, times))
+            cut.append(cut_scores(rows, labels, video.fps or 0.0, len(times)))
         known.append(np.stack([_seen(video, label, times) for label in labels], axis=1))
     truth, scores, seen = np.concatenate(true), np.concatenate(found), np.concatenate(known)
     counts, precision, best = {}, {}, {}
@@ -176,10 +179,10 @@ def evaluate_frames(
     is_listed = np.concatenate(listed)
     for place, label in enumerate(labels):
         mine = seen[:, place]
-        is_true, told = truth[mine, place], scores[mine, place]
+        is_true, scored = truth[mine, place], scores[mine, place]
         counts[label] = counts_of(is_true, is_listed[mine, place])
-        best[label] = best_threshold(is_true, told) if is_true.any() else (0.0, 0.0)
-        precision[label] = average_precision(is_true, told)
+        best[label] = best_threshold(is_true, scored) if is_true.any() else (0.0, 0.0)
+        precision[label] = average_precision(is_true, scored)
     moved = on_reviewed(segments, annotations)
     bouts = bout_counts(*moved, subset, tiou, score)
     ignored = sum(label not in counts for label in segments.labels)
@@ -191,15 +194,17 @@ def evaluate_frames(
     )
     shared = shared_threshold(truth & seen, np.where(seen, scores, 0.0))
     whole = seen.all(axis=1)
-    one = all_tuned = None
-    if isinstance(predictions, ScoreTables) and whole.any():
+    one = all_tuned = as_vtrace = None
+    if cut:
+        as_vtrace = vtrace(truth, np.concatenate(cut), seen, labels, thresholds)
+    elif whole.any():
         one = one_label(truth[whole], scores[whole], labels, BACKGROUND)
         all_tuned = tuned(truth[whole], scores[whole], labels)
     right = (is_listed == truth)[whole].all(axis=1)
     accuracy = float(right.mean()) if len(right) else 0.0
     return FrameEvaluation(
         subset, thresholds, frames, counts, precision, best, shared, accuracy, by_label, by_label_best, bouts, ignored,
-        one, all_tuned,
+        one, all_tuned, as_vtrace,
     )  # fmt: skip
 
 

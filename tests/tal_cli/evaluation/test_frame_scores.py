@@ -18,15 +18,13 @@ from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotati
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.behaviour.banos import banos
 from tal_cli.evaluation.behaviour.frame_scores import (
-    average_precision,
     best_threshold,
-    counts_of,
     runs,
     shared_threshold,
     smoothed,
 )
 from tal_cli.evaluation.behaviour.frames import frame_scores
-from tal_cli.evaluation.predictions import load_predictions
+from tal_cli.evaluation.behaviour.vtrace import cut_scores, vtrace
 
 FOLDER = Path(os.environ.get("TAL_SHARED", Path(__file__).resolve().parents[4] / "shared")) / "behaviour"
 samples = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the shared folder is absent: {FOLDER} (set TAL_SHARED)")
@@ -51,11 +49,6 @@ def videos() -> dict[str, tuple[NDArray[np.bool_], Floats]]:
             scores = [[float(row[label]) for label in told["labels"]] for row in csv.DictReader(file)]
         found[name] = frame_scores(items, told["labels"], np.arange(count) / told["fps"]) > 0, np.asarray(scores)
     return found
-
-
-def everything() -> tuple[NDArray[np.bool_], Floats]:
-    true, scores = zip(*videos().values(), strict=True)
-    return np.concatenate(true), np.concatenate(scores)
 
 
 def evaluated(output: Output, *options: str, scores: str = "metrics", truth: Path | None = None) -> dict[str, Any]:
@@ -172,45 +165,37 @@ def test_banos_of_segments(capsys: Output) -> None:
 
 
 @samples
-def test_vtrace() -> None:
-    told, predictions = expected(), load_predictions(FOLDER / "metrics" / "predictions.json")
-    true = everything()[0]
-    parts = []
-    for name, count in told["frames"].items():
-        scores = np.zeros((count, len(told["labels"])))
-        rows = zip(predictions.videos, predictions.labels, predictions.starts, predictions.ends, strict=True)
-        for (video, label, start, end), score in zip(rows, predictions.scores, strict=True):
-            if video == name and score >= 0.001:
-                part = scores[int(start * told["fps"]) : int(end * told["fps"]), told["labels"].index(label)]
-                np.maximum(part, score, out=part)
-        parts.append(scores)
-    scores = np.concatenate(parts)
-    table = told["vtrace"]["default"]
-    for place, label in enumerate(told["labels"]):
-        found = average_precision(true[:, place], scores[:, place])
-        assert found == pytest.approx(table["per_label_AP"][label], abs=1e-6)
-        tuned = table["tuned_per_label"][label]
-        assert best_threshold(true[:, place], scores[:, place]) == pytest.approx(
-            (tuned["threshold"], tuned["f1"]), abs=1e-6
-        )
-        counts = counts_of(true[:, place], scores[:, place] >= table["threshold"] - 1e-6)
-        said = [table[name][place] for name in ("precision", "recall", "f1")]
-        assert [counts.precision, counts.recall, counts.f1] == pytest.approx(said, abs=1e-6)
-        at_half = counts_of(true[:, place], scores[:, place] >= 0.5)
-        pinned = [told["vtrace"]["score_threshold_0.5"][name][place] for name in ("precision", "recall", "f1")]
-        assert [at_half.precision, at_half.recall, at_half.f1] == pytest.approx(pinned, abs=1e-6)
-        smooth = told["vtrace"]["interpolated"]["per_label_AP"][label]
-        assert interpolated(true[:, place], scores[:, place]) == pytest.approx(smooth, abs=1e-6)
-    shared = table["tuned_global"]
-    assert shared_threshold(true, scores) == pytest.approx((shared["threshold"], shared["mean_f1"]), abs=1e-6)
+def test_vtrace(capsys: Output) -> None:
+    """V-TRACE computes with float32."""
+    told = expected()["vtrace"]
+    found = evaluated(capsys, "--min-score", "0.5", scores="metrics/predictions.json")["vtrace"]
+    table, shared = told["default"], told["default"]["tuned_global"]
+    assert found["mAP"] == pytest.approx(table["mAP"], abs=1e-6)
+    assert (found["best_score"], found["best_f1"]) == pytest.approx((shared["threshold"], shared["mean_f1"]), abs=1e-6)
+    for place, label in enumerate(table["labels"]):
+        row, tuned = found["per_label"][label], table["tuned_per_label"][label]
+        assert row["ap"] == pytest.approx(table["per_label_AP"][label], abs=1e-6)
+        assert (row["best_score"], row["best_f1"]) == pytest.approx((tuned["threshold"], tuned["f1"]), abs=1e-6)
+        names = ("precision", "recall", "f1")
+        assert [row[name] for name in names] == pytest.approx([table[name][place] for name in names], abs=1e-6)
+        at_half = [told["score_threshold_0.5"][name][place] for name in names]
+        assert [row["from_score"][name] for name in names] == pytest.approx(at_half, abs=1e-6)
 
 
-def interpolated(true: NDArray[np.bool_], scores: Floats) -> float:
-    """V-TRACE's other average precision: precision never rises with recall, and each frame is a step. Which of the
-    frames of one score comes first is what NumPy's unstable sort makes of it, so this is no measure of `tal`."""
-    hits = np.cumsum(true[np.argsort(-scores)])
-    precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
-    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+def test_vtrace_cuts_off_and_leaves_out_what_tells_nothing() -> None:
+    items = [("dig", 0.19, 0.5, 0.4), ("dig", 0.3, 0.41, 0.9), ("dig", 0.6, 0.7, 0.0009), ("run", 0.15, 0.19, 0.8)]
+    scores = cut_scores([*items, ("fly", 0, 1, 1)], ["dig", "run"], 10.0, 8)
+    assert scores.T.tolist() == [[0, 0.4, 0.4, 0.9, 0.4, 0, 0, 0], [0] * 8]  # frames 1 to 4; 1 to 1 holds none
+    true, seen = np.ones((8, 2), dtype=bool), np.ones((8, 2), dtype=bool)
+    true[:, 1] = False
+    found = vtrace(true, scores, seen, ["dig", "run"], {}).as_json()
+    assert found["per_label"]["dig"]["ap"] is None and found["per_label"]["run"]["ap"] == found["mAP"] == 0.0
+    # Frames without a score never count, though all of them hold the label.
+    assert (found["per_label"]["dig"]["best_score"], found["per_label"]["dig"]["best_f1"]) == (0.4, 8 / 12)
+    true[4:, 0] = seen[6, 0] = False
+    found = vtrace(true, scores, seen, ["dig", "run"], {"dig": 0.5}).as_json()["per_label"]["dig"]
+    assert (found["tp"], found["fp"], found["fn"]) == (3, 1, 1) and found["from_score"]["tp"] == 1
+    assert found["ap"] == pytest.approx(1 / 4 + 2 / 4 * 3 / 4 + 1 / 4 * 4 / 7)
 
 
 def test_one_score_for_all_labels() -> None:
@@ -219,6 +204,8 @@ def test_one_score_for_all_labels() -> None:
     # From 0.2: F1 of 1 and 2 / (1 + 3); from 0.4: 1 and 2 / (1 + 2); from 0.8: 2 / (2 + 1) and 0.
     assert shared_threshold(true, scores) == (0.4, pytest.approx((1 + 2 / 3) / 2))
     assert shared_threshold(true, scores * 0) == (0.0, 0.0)
+    # Of all scores in order, 0.2, 0.4, 0.4, 0.8, 0.9, the two outer quantiles are the ends.
+    assert shared_threshold(true, scores, 2) == (0.2, pytest.approx((1 + 2 / 4) / 2))
 
 
 def test_runs_and_what_is_absent() -> None:
