@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tal_cli.datasets.annotations import POINT, GroundTruth
 
 Mode = Literal["number", "frequency", "frequencies_after_behaviors"]
-STOP, MOMENT, START = range(3)  # order of events of one instant
+STOP, MOMENT, START, STOP_AT_ONCE = range(4)  # order of events of one instant
 
 
 def with_modifiers(item: GroundTruth) -> str:
@@ -27,7 +27,7 @@ def sequence(bouts: Iterable[GroundTruth], *, modifiers: bool = False) -> list[s
     """What one subject does, one entry per event: the states that hold, in order of their names, joined by `+`.
 
     A start gives the states that hold after it, a stop those that still hold (none: no entry), a point its name after
-    them.
+    them, which are then in the order in which they began, as BORIS has them.
     """
     events: list[tuple[float, int, str]] = []
     for item in bouts:
@@ -35,15 +35,15 @@ def sequence(bouts: Iterable[GroundTruth], *, modifiers: bool = False) -> list[s
         if item.kind == POINT:
             events.append((item.start, MOMENT, name))
         else:
-            events += [(item.start, START, name), (item.end, STOP, name)]
+            events += [(item.start, START, name), (item.end, STOP if item.end > item.start else STOP_AT_ONCE, name)]
     held: list[str] = []
     found = []
     for _, what, name in sorted(events):
         if what == START:
-            held = sorted([*held, name])
-        elif what == STOP and name in held:
+            held.append(name)
+        elif what != MOMENT:
             held.remove(name)
-        shown = [*held, name] if what == MOMENT else held
+        shown = [*held, name] if what == MOMENT else sorted(held)
         if shown:
             found.append("+".join(shown))
     return found

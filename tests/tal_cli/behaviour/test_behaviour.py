@@ -114,6 +114,15 @@ def test_sequences_and_transitions() -> None:
     ]  # fmt: skip
 
 
+def test_states_at_a_point_are_in_the_order_in_which_they_began() -> None:
+    """As BORIS has it; and a state that ends where it starts does not go on for ever."""
+    bouts = [GroundTruth("run", 1.0, 5.0), GroundTruth("dig", 2.0, 4.0), GroundTruth("bark", 3.0, 3.0, "point")]
+    assert sequence(bouts) == ["run", "dig+run", "run+dig+bark", "run"]
+    assert sequence([*bouts, GroundTruth("eat", 3.0, 3.0)]) == [
+        "run", "dig+run", "run+dig+bark", "dig+eat+run", "dig+run", "run"
+    ]  # fmt: skip
+
+
 def test_sessions_are_what_was_reviewed() -> None:
     (session,) = sessions_of(annotations(*RUN, *BARK, reviewed=((0.0, 4.0), (8.0, 11.0))))
     assert session.length == 7.0 and [item.start for item in session.bouts] == [1.0, 2.0, 9.0, 10.0]
