@@ -74,6 +74,7 @@ def label(
             console.hint(problem.remedy)
     if not sources:
         raise typer.Exit(EXIT_INPUT)
+    from tal_cli.datasets.convert import VideoFacts
     from tal_cli.labelling.model_work import ModelWork
     from tal_cli.labelling.project.document import parse_labels
     from tal_cli.labelling.project.files import Lock, free_name
@@ -97,7 +98,7 @@ def label(
         videos = [Video(source.name, real, events.tell) for source, real in sources]
         document = None
         if file != path and not file.exists():
-            document = imported(path)
+            document = imported(path, VideoFacts([real for _, real in sources]))
             console.note(f"{path} is imported; the labels are kept in {file} from now on")
         session = Session(videos, file, person or user_name(), order, events, document)
         session.store.look(lambda document: with_labels(document, added, names_of(subjects)))

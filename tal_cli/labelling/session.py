@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tal_cli import console
+from tal_cli.datasets.convert import VideoFacts
 from tal_cli.datasets.writers import TARGETS
 from tal_cli.labelling.evidence import keep_evidence, load_evidence
 from tal_cli.labelling.jobs import Jobs
@@ -71,7 +72,7 @@ class Session:
         self.events = events
         self.order = order
         self.file = AnnotationFile(path)
-        document = begin or open_document(self.file)
+        document = begin or open_document(self.file, VideoFacts([video.path for video in videos]))
         self.store = Store(self.file, Journal(path), document, person, events.tell)
         replayed = self.store.replay()
         if replayed:

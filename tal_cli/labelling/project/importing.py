@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -12,7 +10,9 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.datasets.annotations import Annotations, LabelDefinition, annotations_json
-from tal_cli.datasets.formats import load_annotations
+from tal_cli.datasets.formats import read_annotations
+from tal_cli.datasets.formats.behaviour import vtrace
+from tal_cli.datasets.formats.values import Facts, How
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.extractors.files.json_files import read_text
 from tal_cli.labelling.project.document import (
@@ -33,13 +33,13 @@ from tal_cli.labelling.project.files import AnnotationFile, parsed
 from tal_cli.labelling.project.ops import ORIGINAL
 from tal_cli.results.readers import read_results
 
+NOTHING_KNOWN: Mapping[str, Facts] = {}
 SAME_PLACE = 0.5  # temporal IoU from which on two segments count as one place
-PREDICTIONS = "predictionid"  # a column of V-TRACE's files of predictions
 
 
-def open_document(file: AnnotationFile) -> Document:
+def open_document(file: AnnotationFile, facts: Mapping[str, Facts] = NOTHING_KNOWN) -> Document:
     """The document of an annotation file; a new one if there is none. A JSON file of another form is imported, and
-    stays among the backups.
+    stays among the backups. facts: of the videos, for frames whose rate the file does not tell.
 
     Raises:
         AnnotationError: the file cannot be parsed.
@@ -56,14 +56,14 @@ def open_document(file: AnnotationFile) -> Document:
         return document_from(file.path, found)
     if not content.strip():
         raise AnnotationError(file.path, "the file is empty", f"look into {file.backups}, or delete it to begin again")
-    document = imported(file.path)
+    document = imported(file.path, facts)
     file.back_up(note="-before-import")
     return document
 
 
-def imported(path: Path) -> Document:
+def imported(path: Path, facts: Mapping[str, Facts] = NOTHING_KNOWN) -> Document:
     """The document of an annotation file of any form. Raises AnnotationError, InputError."""
-    found = load_annotations(path)
+    found = read_annotations(path, How(facts=facts))
     videos = {}
     for name, video in found.videos.items():
         timed = tuple(item for item in video.segments if not math.isnan(item.start + item.end))
@@ -122,32 +122,40 @@ def read_suggestions(path: Path, stems: Mapping[str, str]) -> Offered:
     Raises:
         InputError: the file cannot be read or is neither.
     """
-    name = path.name.removesuffix(".gz")
     found: dict[str, list[Annotation]] = {}
-    if name.endswith(".pred.csv"):
-        text = read_text(path)
-        rows = csv.DictReader(io.StringIO("\n".join(line for line in text.splitlines() if not line.startswith("#"))))
-        video = stems.get(name.removesuffix(".pred.csv"), name.removesuffix(".pred.csv"))
-        for number, row in enumerate(rows, start=2):
-            try:
-                label, start, end = row["labelId"].strip(), float(row["timestamp"]), float(row["endTimestamp"])
-                found.setdefault(video, []).append(suggestion(video, label, start, end, float(row.get("score") or 0)))
-            except (KeyError, ValueError, AttributeError, TypeError):
-                raise InputError(path, f"line {number}: expected labelId, timestamp, endTimestamp and score") from None
+    if (predicted := _of_vtrace(path)) is not None:
+        for told in predicted.videos.values():
+            video = stems.get(told.name, told.name)
+            found[video] = [
+                suggestion(video, item.label, item.start, item.end, item.score or 0.0, item.kind)
+                for item in (*told.segments, *told.suggestions)
+                if item.status != REJECTED
+            ]
         return Offered(found, {})
     results = read_results(path)
     for detections in results.detections():
         video = stems.get(detections.video, detections.video)
-        found[video] = [suggestion(video, item.label, item.start, item.end, item.score) for item in detections.segments]
+        found[video] = [
+            suggestion(video, item.label, item.start, item.end, item.score, item.kind) for item in detections.segments
+        ]
     score = results.display_score
     labels = {item.label for segments in found.values() for item in segments}
     return Offered(found, dict.fromkeys(labels, score) if isinstance(score, float) else score or {})
 
 
-def suggestion(video: str, label: str, start: float, end: float, score: float) -> Annotation:
+def _of_vtrace(path: Path) -> Annotations | None:
+    """V-TRACE's predictions; None if the file holds something else. Raises AnnotationError for an invalid row."""
+    try:
+        text = read_text(path)
+    except InputError:  # no text, as Parquet
+        return None
+    return vtrace.read(path, text, How()) if vtrace.recognises(text) else None
+
+
+def suggestion(video: str, label: str, start: float, end: float, score: float, kind: str = STATE) -> Annotation:
     """A suggestion, whose id follows from what it is."""
     identity = identity_of("suggestion", video, label, round(start, 3), round(end, 3))
-    return Annotation(identity, label, start, end, source="model", score=score, status=PENDING)
+    return Annotation(identity, label, start, end, kind, source="model", score=score, status=PENDING)
 
 
 def suggested(document: Document, video: str, found: Iterable[Annotation]) -> list[Edit]:
@@ -164,7 +172,7 @@ def suggested(document: Document, video: str, found: Iterable[Annotation]) -> li
     wanted = {}
     for item in found:
         label = document.label(item.label)
-        item = replace(item, kind=label.kind if label else STATE)
+        item = replace(item, kind=label.kind if label else item.kind)
         inside = any(start <= item.start and item.end <= end for start, end in ranges)
         again = any(other.label == item.label and same_place(other, item) for other in settled)
         if not inside and not again and item.id not in entry.annotations:
@@ -184,4 +192,6 @@ def same_place(one: Annotation, other: Annotation) -> bool:
 def unknown_labels(document: Document, found: Iterable[Annotation]) -> tuple[Label, ...]:
     """Definitions for labels of suggestions that the document lacks."""
     known = {label.name for label in document.labels}
-    return tuple(Label(name) for name in dict.fromkeys(item.label for item in found) if name not in known)
+    return tuple(
+        Label(name, kind) for name, kind in {item.label: item.kind for item in found}.items() if name not in known
+    )

@@ -9,13 +9,16 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from numbered_videos import write_numbered_video
 
 from tal_cli.datasets.annotations import STATE, Annotations, GroundTruth, VideoAnnotation
+from tal_cli.datasets.convert import VideoFacts
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.writers import write_annotations
 from tal_cli.labelling.frames import FrameTimes
+from tal_cli.labelling.project.document import Document
 from tal_cli.labelling.project.files import AnnotationFile, Journal
-from tal_cli.labelling.project.importing import imported
+from tal_cli.labelling.project.importing import imported, read_suggestions, unknown_labels
 from tal_cli.labelling.project.store import Store
 
 FOLDER = Path(os.environ.get("TAL_SHARED", Path(__file__).resolve().parents[4] / "shared")) / "behaviour"
@@ -106,3 +109,25 @@ def test_what_the_page_has_no_place_for_stays(tmp_path: Path) -> None:
     assert document.videos["a"].facts["observation"] == "day"
     (found,) = document.videos["a"].annotations.values()
     assert dict(found.extra) == {"comment_end": "ends", "frames": [25, 49], "part": [1, 2]}
+
+
+def test_frames_have_the_times_of_the_videos_at_hand(tmp_path: Path) -> None:
+    write_numbered_video(tmp_path / "m.mp4", 5, stamps=[0, 40, 80, 500, 1000], sound=None)
+    (tmp_path / "m_labels.csv").write_text(",background,dig\n0,1,0\n1,0,1\n2,0,1\n3,0,1\n4,1,0\n")
+    assert not imported(tmp_path / "m_labels.csv").videos["m"].annotations
+    document = imported(tmp_path / "m_labels.csv", VideoFacts([tmp_path / "m.mp4"]))
+    assert [(i.label, i.start, i.end) for i in document.videos["m"].annotations.values()] == [("dig", 0.04, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["labelId, timestamp ,endTimestamp,score,predictionId,type", "labelId,timestamp,endTimestamp,score,note,type"],
+)
+def test_predictions_of_vtrace_are_suggestions(tmp_path: Path, head: str) -> None:
+    rows = '\ufeff# trace-meta: {{"fps": 25}}\r\n{}\r\n"dig, deep",1,2,0.9,a::0,\r\ncall,3,,0.4,a::1,point\r\nshort\r\n'
+    (tmp_path / "a.pred.csv").write_text(rows.format(head))
+    found = read_suggestions(tmp_path / "a.pred.csv", {"a": "day/a"}).segments["day/a"]
+    assert [(i.label, i.start, i.end, i.score, i.kind, i.status) for i in found] == [
+        ("dig, deep", 1.0, 2.0, 0.9, "state", "pending"), ("call", 3.0, 3.0, 0.4, "point", "pending")
+    ]  # fmt: skip
+    assert [(i.name, i.kind) for i in unknown_labels(Document(), found)] == [("dig, deep", "state"), ("call", "point")]

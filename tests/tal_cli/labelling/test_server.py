@@ -287,6 +287,10 @@ def test_a_file_of_another_form_is_imported(videos: Path, tmp_path: Path) -> Non
     found = json.loads((tmp_path / "old.json").read_text())["database"]
     assert [item["segment"] for item in found["one"]["annotations"]] == [[0.4, 0.88]]
     assert [item["segment"] for item in found["elsewhere"]["annotations"]] == [[1.0, 2.0]]
+    (tmp_path / "one_labels.csv").write_text(",background,dig\n0,1,0\n1,0,1\n2,0,1\n3,1,0\n")
+    with labelling(videos / "one.mp4", "--annotations", tmp_path / "one_labels.csv", home=tmp_path) as client:
+        (item,) = client.contents(client.videos()["one"])["annotations"]
+        assert (item["label"], item["segment"]) == ("dig", [0.04, 0.12])
 
 
 def test_help_is_quick_and_complete() -> None:
