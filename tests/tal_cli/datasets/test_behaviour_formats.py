@@ -328,3 +328,24 @@ def test_a_table_with_none_of_the_labels_of_its_project(tmp_path: Path, capsys: 
     found = read_annotations(tmp_path / "a.csv", How(fps=10.0))
     assert [(i.label, i.start, i.end) for i in found.videos["a"].segments] == [("dig", 0.1, 0.2)]
     assert "taken as labels: dig" in capsys.readouterr().err
+
+
+def test_behaviours_and_modifiers_of_a_project_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    sets = {"1": {"name": "how", "type": 1, "values": ["fast"]}, "0": {"name": "where", "type": 0, "values": ["left"]}}
+    codes = {"10": "bark", "2": "dig", "0": "run"}
+    behaviours = {
+        number: {"code": code, "type": "State event", "modifiers": sets if code == "dig" else {}}
+        for number, code in codes.items()
+    }
+    (tmp_path / "x.boris").write_text(json.dumps({"behaviors_conf": behaviours, "observations": {}}))
+    found = read_annotations(tmp_path / "x.boris", How()).definitions
+    assert [item.name for item in found] == ["run", "dig", "bark"]
+    assert [each.name for each in found[1].modifiers] == ["where", "how"]
+
+
+def test_videos_of_via_have_the_last_parts_of_their_addresses(tmp_path: Path) -> None:
+    header = "# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata\n"
+    for file, name in (("http://h/v/run%20two.mp4?key=1", "run two"), ("v/50%25.mp4", "50%25")):
+        row = f'"1","[""{file}""]",0,"[1,2]","[]","{{""1"":""dig""}}"\n'
+        (tmp_path / "a.csv").write_text(header + row)
+        assert list(read_annotations(tmp_path / "a.csv", How()).videos) == [name]

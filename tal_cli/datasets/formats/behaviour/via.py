@@ -120,8 +120,12 @@ def _views(content: dict[str, Any]) -> dict[str, str]:
 
 
 def _file(entry: dict[str, Any]) -> str:
-    address = unquote(urlsplit(str(entry.get("src", ""))).path)
-    return str(entry.get("fname") or address.rsplit("/", 1)[-1])
+    return str(entry.get("fname") or _at(str(entry.get("src", ""))))
+
+
+def _at(address: str) -> str:
+    """The name of the file at an address."""
+    return unquote(urlsplit(address).path).rsplit("/", 1)[-1]
 
 
 def _of_project(content: dict[str, Any]) -> Iterator[Mark]:
@@ -145,7 +149,8 @@ def _of_table(path: Path, text: str) -> tuple[dict[str, Any], list[Mark]]:
             attributes = json.loads(told.partition("=")[2])
         elif told and not told.startswith("#"):
             cells = dict(zip(header, next(csv.reader([line])), strict=False))
-            file = str(json.loads(cells["file_list"])[0]).rsplit("/", 1)[-1]
+            place = str(json.loads(cells["file_list"])[0])
+            file = _at(place) if "://" in place else place.rsplit("/", 1)[-1]
             if "temporal_coordinates" in cells:
                 times = tuple(map(float, json.loads(cells["temporal_coordinates"])))
             else:

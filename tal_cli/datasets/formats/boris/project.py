@@ -91,7 +91,9 @@ def _depth(text: str) -> int:
 
 
 def _rows(table: Any) -> list[Any]:
-    return list(table.values()) if isinstance(table, dict) else []
+    """The entries of an object whose keys are numbers, in their order."""
+    entries = table.items() if isinstance(table, dict) else ()
+    return [entry for _, entry in sorted(entries, key=lambda item: finite(item[0]) or 0.0)]
 
 
 def _subject(item: Any) -> str:
