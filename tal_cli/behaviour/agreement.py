@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import POINT, STATE, GroundTruth
+from tal_cli.datasets.formats.boris.timeline import modifier_text
 
 Bouts = Sequence[GroundTruth]
 Codes = NDArray[np.int64]
@@ -51,13 +52,8 @@ def kappa(first: Sequence[str], second: Sequence[str], weights: Sequence[float] 
 
 def name_of(item: GroundTruth, *, modifiers: bool) -> str:
     """A label, with its modifiers if they count."""
-    text = modifier_text(item) if modifiers else ""
+    text = modifier_text(item.modifiers) if modifiers else ""
     return f"{item.label}|{text}" if text else item.label
-
-
-def modifier_text(item: GroundTruth) -> str:
-    """Modifiers in one text: sets joined by bars, values by commas."""
-    return "|".join(",".join(values) or "None" for values in item.modifiers)
 
 
 def time_units(

@@ -8,7 +8,6 @@ from typing import Literal
 
 from tal_cli.behaviour.sessions import Session
 from tal_cli.datasets.annotations import POINT, GroundTruth
-from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT
 from tal_cli.extractors.errors import MissingError
 from tal_cli.results.colours import colours
 
@@ -62,8 +61,3 @@ def _rows(session: Session) -> dict[tuple[str, str | None], list[GroundTruth]]:
 
 def _title(label: str, subject: str | None) -> str:
     return label if subject is None else f"{label} ({subject})"
-
-
-def subject_name(subject: str | None) -> str:
-    """A subject's name, also where none was chosen."""
-    return subject or NO_SUBJECT

@@ -8,12 +8,12 @@ from itertools import product
 from statistics import median
 from typing import Any
 
-from tal_cli.behaviour.agreement import modifier_text
 from tal_cli.behaviour.budget import Budget, Key, Watch, bin_budgets, budget, budgets, closed_bins, deviation, mean
 from tal_cli.behaviour.selection import Selection
 from tal_cli.behaviour.sessions import Session
 from tal_cli.behaviour.transitions import after_markers, latencies, sequence, transitions
 from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth
+from tal_cli.datasets.formats.boris.timeline import modifier_text
 
 FIELDS = ("video", "observation", "subject", "label", "category", "group", "modifiers")
 WHERE = ("video", "observation")  # fields that tell sessions apart
@@ -68,7 +68,7 @@ def _key(annotations: Annotations, fields: Sequence[str], selection: Selection) 
             "label": item.label,
             "category": known.category if known else "",
             "group": known.group if known else "",
-            "modifiers": modifier_text(item),
+            "modifiers": modifier_text(item.modifiers),
         }
         return tuple(told[field] for field in fields)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal_cli.datasets.annotations import POINT, GroundTruth
+from tal_cli.datasets.formats.boris.timeline import set_text
 
 Mode = Literal["number", "frequency", "frequencies_after_behaviors"]
 STOP, MOMENT, START, STOP_AT_ONCE = range(4)  # order of events of one instant
@@ -19,7 +20,7 @@ STOP, MOMENT, START, STOP_AT_ONCE = range(4)  # order of events of one instant
 
 def with_modifiers(item: GroundTruth) -> str:
     """A label with its modifiers, as in `rear&left;slow`; points always have the sign."""
-    text = ";".join(",".join(values) or "None" for values in item.modifiers)
+    text = ";".join(map(set_text, item.modifiers))
     return f"{item.label}&{text}" if text or item.kind == POINT else item.label
 
 

@@ -19,13 +19,12 @@ from tal_cli.spreadsheets import csv_bytes
 if TYPE_CHECKING:
     from tal_cli.behaviour.selection import Interval
     from tal_cli.behaviour.sessions import Session
+    from tal_cli.behaviour.tables import Row
 
 EXAMPLE = "Example: tal stats labels.boris --by label,subject --bins 60"
 FORMATS = {".csv": "csv", ".json": "json", ".svg": "svg", ".png": "png"}
 CLOSED = "closed"
 NAMED = 3  # videos that a warning names
-
-Row = dict[str, Any]
 
 
 def stats(

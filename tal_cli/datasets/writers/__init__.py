@@ -18,7 +18,6 @@ from tal_cli.extractors.plugins import load_object
 from tal_cli.safe_text import counted
 
 Write = Callable[[Annotations], bytes]
-ALWAYS = ("label", "start", "end")
 
 
 @dataclass(frozen=True)

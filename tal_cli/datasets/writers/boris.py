@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from tal_cli import console
 from tal_cli.behaviour.frames import SLACK
 from tal_cli.datasets.annotations import POINT, STATE, Annotations, GroundTruth, LabelDefinition, VideoAnnotation
-from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, Modifiers, joined
+from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, Modifiers, joined, modifier_text
 
 PLAYERS = 8
 MODIFIER_TYPES = {"one": 0, "several": 1, "number": 2, "external": 3}
@@ -31,6 +31,19 @@ class Session:
     cameras: tuple[VideoAnnotation, ...]
     bouts: tuple[GroundTruth, ...]
     interval: tuple[float, float] | None = None
+
+    @property
+    def players(self) -> tuple[tuple[VideoAnnotation, ...], ...]:
+        """The media files of each player; none without media."""
+        return tuple(files for files in (self.media, *((camera,) for camera in self.cameras)) if files)
+
+    def at(self, time: float) -> tuple[VideoAnnotation, float] | None:
+        """The media file that is shown at a time, and the time on its clock; the last file goes on. None without."""
+        for video in self.media:
+            if time < video.duration or video is self.media[-1]:
+                return video, time
+            time -= video.duration
+        return None
 
     @property
     def has_times(self) -> bool:
@@ -181,27 +194,28 @@ def _observation(session: Session, now: str) -> dict[str, Any]:
             "substract_first_exif_date": True,
         }
         return {"file": {}, "type": "IMAGES", **common, **more, "events": [[*event, ""] for event in events]}
-    players = [session.media, *((camera,) for camera in session.cameras)][:PLAYERS]
-    files = {str(n + 1): [_path(v) for v in players[n]] if n < len(players) else [] for n in range(PLAYERS)}
+    players = session.players[:PLAYERS]
+    files = {str(n + 1): [path_of(v) for v in players[n]] if n < len(players) else [] for n in range(PLAYERS)}
     videos = [video for player in players for video in player]
     info: dict[str, Any] = {
-        "length": {_path(video): video.duration for video in videos},
-        "fps": {_path(video): video.fps or 0.0 for video in videos},
-        "hasVideo": {_path(video): True for video in videos},
-        "hasAudio": {_path(video): False for video in videos},
+        "length": {path_of(video): video.duration for video in videos},
+        "fps": {path_of(video): video.fps or 0.0 for video in videos},
+        "hasVideo": {path_of(video): True for video in videos},
+        "hasAudio": {path_of(video): False for video in videos},
         "offset": {str(n + 1): 0.0 for n in range(PLAYERS)},
     }
     more = {"media_creation_date_as_offset": False, "media_scan_sampling_duration": 0, "image_display_duration": 1}
     return {"file": files, "type": "MEDIA", **common, "media_info": info, **more, "events": events}
 
 
-def _path(video: VideoAnnotation) -> str:
+def path_of(video: VideoAnnotation) -> str:
+    """The path of a media file, or its name where no path is known."""
     return video.path or video.name
 
 
 def _events(session: Session, bout: GroundTruth) -> list[list[Any]]:
     text = modifier_text(bout.modifiers)
-    frames = bout.frames or (_frame(session.media, bout.start), _frame(session.media, bout.end))
+    frames = bout.frames or (_frame(session, bout.start), _frame(session, bout.end))
     rows = [
         [time, bout.subject or "", bout.label, text, comment, NO_FRAME if frame is None else frame]
         for time, comment, frame in (
@@ -212,18 +226,12 @@ def _events(session: Session, bout: GroundTruth) -> list[list[Any]]:
     return rows[:1] if bout.kind == POINT else rows
 
 
-def _frame(media: Sequence[VideoAnnotation], time: float) -> int | None:
+def _frame(session: Session, time: float) -> int | None:
     """Frame index within its own file; None where there is no frame, or none is known."""
-    for video in media:
-        if time < video.duration or video is media[-1]:
-            if not video.fps or math.isnan(time) or time < 0:
-                return None
-            edges = video.edges() if video.edges is not None else ()
-            return bisect_right(edges, time + SLACK) - 1 if edges else int(time * video.fps + SLACK)
-        time -= video.duration
-    return None
-
-
-def modifier_text(modifiers: Modifiers) -> str:
-    """Modifiers as BORIS stores them: sets joined by bars, values by commas."""
-    return "|".join(",".join(values) or "None" for values in modifiers)
+    if math.isnan(time) or time < 0 or (shown := session.at(time)) is None:
+        return None
+    video, own = shown
+    edges = video.edges() if video.edges is not None else ()
+    if edges:
+        return bisect_right(edges, own + SLACK) - 1
+    return int(own * video.fps + SLACK) if video.fps else None

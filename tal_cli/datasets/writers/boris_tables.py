@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from tal_cli.datasets.annotations import POINT, Annotations, GroundTruth
-from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, START, STOP
-from tal_cli.datasets.writers.boris import Session, sessions
+from tal_cli.datasets.formats.boris.timeline import NO_SUBJECT, START, STOP, set_text
+from tal_cli.datasets.writers.boris import Session, path_of, sessions
 from tal_cli.spreadsheets import csv_bytes
 
 NA = "NA"
@@ -89,8 +89,7 @@ def _sets(found: Sequence[Session]) -> int:
 
 
 def _modifiers(item: GroundTruth, sets: int) -> list[str]:
-    told = [",".join(values) or "None" for values in item.modifiers]
-    return told + [""] * (sets - len(told))
+    return [*map(set_text, item.modifiers), *[""] * (sets - len(item.modifiers))]
 
 
 def _type(session: Session) -> str:
@@ -100,28 +99,20 @@ def _type(session: Session) -> str:
 
 
 def _source(session: Session) -> str:
-    players = [session.media, *((camera,) for camera in session.cameras)]
-    return "|".join(
-        f"player #{n}:{';'.join(video.path or video.name for video in player)}"
-        for n, player in enumerate(players, start=1)
-        if player
-    )
+    files = (";".join(map(path_of, player)) for player in session.players)
+    return "|".join(f"player #{n}:{names}" for n, names in enumerate(files, start=1))
 
 
 def _told(session: Session) -> tuple[str, str]:
     """Durations and frame rates of the media, as in `120.04;90|150`."""
-    players = [player for player in (session.media, *((camera,) for camera in session.cameras)) if player]
-    durations = "|".join(";".join(str(_number(video.duration)) for video in player) for player in players)
-    rates = "|".join(";".join(str(_number(video.fps or math.nan)) for video in player) for player in players)
+    durations = "|".join(";".join(str(_number(video.duration)) for video in player) for player in session.players)
+    rates = "|".join(";".join(str(_number(video.fps or math.nan)) for video in player) for player in session.players)
     return durations or NA, rates or NA
 
 
 def _file(session: Session, time: float) -> str:
-    for video in session.media:
-        if time < video.duration or video is session.media[-1]:
-            return video.path or video.name
-        time -= video.duration
-    return NA
+    shown = session.at(time)
+    return NA if shown is None else path_of(shown[0])
 
 
 def _number(value: float) -> Cell:

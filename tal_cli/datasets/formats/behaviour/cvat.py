@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from tal_cli import console
@@ -30,6 +29,7 @@ from tal_cli.datasets.formats.values import (
     video_of,
     warn_of_no_rate,
 )
+from tal_cli.datasets.formats.xml_files import parse_xml
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.safe_text import counted
 
@@ -50,12 +50,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     Raises:
         AnnotationError: invalid content. XML with a document type declaration is rejected.
     """
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise AnnotationError(path, "XML with a document type declaration is not read")
-    try:
-        root = ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text).encode())
-    except (ElementTree.ParseError, RecursionError, ValueError) as error:
-        raise AnnotationError(path, f"not XML: {error}") from error
+    root = parse_xml(path, text)
     task = root.find("meta/task")
     if task is None:
         task = root.find("meta/job")

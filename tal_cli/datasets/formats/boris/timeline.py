@@ -72,6 +72,16 @@ def modifiers_of(sets: Sequence[str]) -> Modifiers:
     return tuple(() if text in ("", "None") else tuple(text.split(",")) for text in sets)
 
 
+def modifier_text(modifiers: Modifiers) -> str:
+    """Modifiers as BORIS stores them: sets joined by bars, values by commas."""
+    return "|".join(map(set_text, modifiers))
+
+
+def set_text(values: Sequence[str]) -> str:
+    """The values chosen of one set of modifiers."""
+    return ",".join(values) or "None"
+
+
 def subject_of(text: str | None) -> str | None:
     """A subject, None where none was chosen."""
     return None if text is None or text in ("", NO_SUBJECT) else text
@@ -106,15 +116,11 @@ def pair(path: Path, observation: str, events: Iterable[Event]) -> tuple[GroundT
     lost += [(event, "stop") for events in begun.values() for event in events]
     for event, missing in sorted(lost, key=lambda item: item[0].time):
         who = "" if event.subject is None else f" of {event.subject}"
-        with_ = f" ({_text(event.modifiers)})" if any(event.modifiers) else ""
+        with_ = f" ({modifier_text(event.modifiers)})" if any(event.modifiers) else ""
         where = f"{path}: line {event.line}: {observation}" if event.line else f"{path}: {observation}"
         at = when(event.time, event.frame)
         console.warn(f"{where}: {event.label}{with_}{who} at {at} has no {missing}, so it is left out")
     return tuple(bouts)
-
-
-def _text(modifiers: Modifiers) -> str:
-    return "|".join(",".join(values) for values in modifiers)
 
 
 def _bout(first: Event, last: Event) -> GroundTruth:
