@@ -38,6 +38,7 @@ from tal_cli.extractors.files.json_files import NotText, read_text
 from tal_cli.extractors.plugins import Registry
 
 FOLDER = "a folder, not an annotation file"
+LONGEST, FASTEST = 1e10, 1e6  # seconds (BORIS may count from 1970), frames per second
 HEAD = 1 << 16  # characters by which a format is detected, of JSON as many at the end
 
 
@@ -108,9 +109,20 @@ def read_annotations(path: str | Path, how: How) -> Annotations:
     if head.startswith("{"):
         head += text[HEAD:][-HEAD:]  # keys of an object may come in any order
     found = reader_for(path, head).read(Path(path), text, how)
+    _check_numbers(path, found)
     for names in look_alikes(found.labels):
         console.warn(f"{path}: similar labels: {', '.join(map(repr, names))}; are they the same?")
     return found
+
+
+def _check_numbers(path: str | Path, annotations: Annotations) -> None:
+    """Raise AnnotationError for times and rates that no video has, infinite ones among them."""
+    for video in annotations.videos.values():
+        times = [time for item in (*video.segments, *video.suggestions) for time in (item.start, item.end)]
+        if wrong := next((time for time in (*times, video.duration) if abs(time) > LONGEST), None):
+            raise AnnotationError(path, f"video {video.name}: {wrong:g} s is no time of a video")
+        if (video.fps or 0.0) > FASTEST:
+            raise AnnotationError(path, f"video {video.name}: {video.fps:g} frames per second is no rate of a video")
 
 
 def files_of(folder: Path) -> str:

@@ -23,6 +23,7 @@ from tal_cli.spreadsheets import csv_bytes
 
 UNSEEN = -1  # as in DeepEthogram
 FRAME_COLUMNS = ("video", "frame")
+MOST_FRAMES = 100_000_000
 
 
 def write_csv(annotations: Annotations) -> bytes:
@@ -87,12 +88,13 @@ def times_of(video: VideoAnnotation) -> NDArray[np.float64]:
         return np.array(edges[:-1])
     if not video.fps:
         raise UsageError(f"video {video.name}: its frame rate is not known", "give --videos DIR, or --fps X")
-    if video.frames:
-        return frame_times(video.frames, video.fps)
     # As many as hold all instances: a point is within a frame.
     points = (math.floor(item.start * video.fps + 1e-6) + 1 for item in _timed(video) if item.start == item.end)
     duration = video.duration or last_end(video.segments)
-    return frame_times(max((1, round(duration * video.fps), *points)), video.fps)
+    frames = video.frames or max((1, round(duration * video.fps), *points))
+    if frames > MOST_FRAMES:
+        raise UsageError(f"video {video.name}: {frames} frames are too many for a table", "check its length and times")
+    return frame_times(frames, video.fps)
 
 
 def write_vtrace(annotations: Annotations) -> bytes:

@@ -320,6 +320,16 @@ def test_forms_that_people_have(tmp_path: Path, name: str, text: str, expected: 
     [
         (",background,dig\n0,0.9,0.1\n", "line 2, dig: expected 0, 1 or -1"),
         (",background,dig,dig\n0,1,0,1\n", "two columns are named dig"),
+        ("labelId,timestamp,endTimestamp\ndig,1e308,1e309\n", "expected a label, a start and an end"),
+        ("labelId,timestamp,endTimestamp\ndig,1,1e308\n", r"video a: 1e\+308 s is no time of a video"),
+        ('# trace-meta: {"fps": 1e308}\nlabelId,timestamp,endTimestamp\ndig,1,2\n', r"1e\+308 frames per second"),
+        (TIER.replace("9\n<", "1e400\n<"), "inf s is no time"),
+        (TIER.replace("\n9\n2\n", "\n9\n1e400\n"), "not a TextGrid, or cut off"),
+        (
+            json.dumps({"labels": {"a": [{"label": "x", "support": [1, 2]}]}}).replace("2]", "1e400]"),
+            "expected a label",
+        ),
+        (json.dumps({"labels": {"a": [0]}, "class_names": ["x"], "splits": {"train": 5}}), "splits: expected a list"),
     ],
 )
 def test_tables_that_are_none_say_why(tmp_path: Path, text: str, reason: str) -> None:

@@ -299,3 +299,10 @@ def test_suggestions_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "a.pred.csv").write_text("labelId,timestamp,endTimestamp,score,predictionId\ndig,1,2,0.9,a::0\n")
     assert app.run(["datasets", "convert", str(tmp_path / "a.pred.csv"), str(tmp_path / "x.json")]) == 0
     assert "1 video, 0 instances of 0 labels; 1 suggestion\n" in capsys.readouterr().err
+
+
+def test_tables_of_frames_have_an_end(tmp_path: Path) -> None:
+    """BORIS may count from 1970."""
+    video = VideoAnnotation("a", "training", 0.0, FPS, (GroundTruth("dig", 1.7e9, 1.7e9 + 2),))
+    with pytest.raises(UsageError, match="video a: 42500000050 frames are too many for a table"):
+        write_annotations(Annotations("tal 1", {"a": video}, ("dig",)), tmp_path / "x.csv", "frames")

@@ -46,7 +46,10 @@ def read(path: Path, text: str, how: How) -> Annotations:
         raise AnnotationError(path, f"not labels of FERAL: {reason}")
     names = {str(number): str(name) for number, name in classes.items()}
     splits = content.get("splits") if isinstance(content.get("splits"), dict) else {}
-    subsets = {video: SUBSETS.get(split, split) for split, videos in splits.items() for video in videos}
+    try:
+        subsets = {video: SUBSETS.get(split, split) for split, videos in splits.items() for video in videos}
+    except TypeError as error:
+        raise AnnotationError(path, "splits: expected a list of videos for each") from error
     videos = {}
     for name, (file, rows) in zip(names_of(list(labels)), labels.items(), strict=True):
         facts = how.facts_of(file)

@@ -53,7 +53,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
                 told = (key for key in item.get("attributes") or {} if key not in OWN)
                 sets.setdefault(str(item["label"]), {}).update(dict.fromkeys(told))
             segments = [_segment(item, facts, tuple(sets[str(item["label"])])) for item in items or ()]
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise AnnotationError(path, f"video {name}: expected a label with support or timestamps") from error
         if any(math.isnan(item.start) or item.frames is None for item in segments):
             console.warn(f"{path}: {name}: its frames are not known exactly; give --videos DIR")

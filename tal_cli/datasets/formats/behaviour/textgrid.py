@@ -67,7 +67,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
                     subject = None if who == label and how.tiers == LABELS else subject_of(who)
                     segments.append(GroundTruth(label, first, last, kind, subject))
             at += 5 + width * count
-    except (LookupError, ValueError) as error:
+    except (LookupError, ValueError, OverflowError) as error:
         raise AnnotationError(path, "not a TextGrid, or cut off") from error
     videos = {name: video_of(name, segments, Facts(duration=duration))}
     subjects = dict.fromkeys(item.subject for item in segments if item.subject)
