@@ -7,7 +7,7 @@ were not reviewed are left out. Bouts are matched by falling score, each with th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,70 +142,96 @@ def evaluate_frames(
     labels = sorted({item.label for video in videos for item in video.settled})
     if not labels:
         raise UsageError(f"no instance in subset {subset!r}")
-    segments = predictions
-    if isinstance(predictions, ScoreTables):
-        segments = predictions.segments(videos, {label: score.get(label, 0.0) for label in labels})
-    assert isinstance(segments, Predictions)
-    by_video: dict[str, list[tuple[str, float, float, float]]] = {}
-    columns = (segments.starts.tolist(), segments.ends.tolist(), segments.scores.tolist())
-    for name, label, start, end, told in zip(segments.videos, segments.labels, *columns, strict=True):
-        by_video.setdefault(name, []).append((label, start, end, told))
-    true: list[NDArray[np.bool_]] = []
-    found: list[Floats] = []
-    cut: list[Floats] = []
-    known: list[NDArray[np.bool_]] = []
-    for video in videos:
-        times, rows = frame_clock(video), by_video.get(video.name, [])
-        items = [(item.label, item.start, item.end, 1.0) for item in video.settled]
-        true.append(frame_scores(items, labels, times) > 0)
-        if isinstance(predictions, ScoreTables):
-            found.append(predictions.of(video, labels, len(times)))
-        else:
-            found.append(frame_scores(rows, labels, times))
-            cut.append(cut_scores(rows, labels, video.fps or 0.0, len(times)))
-        known.append(np.stack([_seen(video, label, times) for label in labels], axis=1))
-    truth, scores, seen = np.concatenate(true), np.concatenate(found), np.concatenate(known)
-    counts, precision, best = {}, {}, {}
-    least = np.asarray([score.get(label, 0.0) for label in labels])
-    is_above = np.greater if isinstance(predictions, ScoreTables) else np.greater_equal
-    listed = [(each > 0) & is_above(each, least) for each in found]
-    judged, best_judged = (
-        [
-            [banos(one[seen_in[:, n], n], other[seen_in[:, n], n], optimal=optimal) for n in range(len(labels))]
-            for one, other, seen_in in zip(true, listed, known, strict=True)
-        ]
-        for optimal in (False, True)
+    thresholds = {label: score.get(label, 0.0) for label in labels}
+    segments = predictions.segments(videos, thresholds) if isinstance(predictions, ScoreTables) else predictions
+    parts = list(_parts(videos, labels, predictions, segments))
+    truth, scores, seen = (
+        np.concatenate([getattr(part, what) for part in parts]) for what in ("true", "scores", "seen")
     )
+    is_above = np.greater if isinstance(predictions, ScoreTables) else np.greater_equal
+    least = np.asarray(list(thresholds.values()))
+    listed = [(part.scores > 0) & is_above(part.scores, least) for part in parts]
     is_listed = np.concatenate(listed)
+    counts, precision, best = {}, {}, {}
     for place, label in enumerate(labels):
         mine = seen[:, place]
         is_true, scored = truth[mine, place], scores[mine, place]
         counts[label] = counts_of(is_true, is_listed[mine, place])
         best[label] = best_threshold(is_true, scored) if is_true.any() else (0.0, 0.0)
         precision[label] = average_precision(is_true, scored)
-    moved = on_reviewed(segments, annotations)
-    bouts = bout_counts(*moved, subset, tiou, score)
-    ignored = sum(label not in counts for label in segments.labels)
-    thresholds = {label: score.get(label, 0.0) for label in labels}
-    frames = int(seen.any(axis=1).sum())
-    by_label, by_label_best = (
-        {label: means([video[place] for video in each]) for place, label in enumerate(labels)}
-        for each in (judged, best_judged)
-    )
-    shared = shared_threshold(truth & seen, np.where(seen, scores, 0.0))
     whole = seen.all(axis=1)
     one = all_tuned = as_vtrace = None
-    if cut:
-        as_vtrace = vtrace(truth, np.concatenate(cut), seen, labels, thresholds)
+    if isinstance(predictions, Predictions):
+        as_vtrace = vtrace(truth, np.concatenate([part.cut for part in parts]), seen, labels, thresholds)
     elif whole.any():
         one = one_label(truth[whole], scores[whole], labels, BACKGROUND)
         all_tuned = tuned(truth[whole], scores[whole], labels)
     right = (is_listed == truth)[whole].all(axis=1)
-    accuracy = float(right.mean()) if len(right) else 0.0
     return FrameEvaluation(
-        subset, thresholds, frames, counts, precision, best, shared, accuracy, by_label, by_label_best, bouts, ignored,
-        one, all_tuned, as_vtrace,
-    )  # fmt: skip
+        subset,
+        thresholds,
+        int(seen.any(axis=1).sum()),
+        counts,
+        precision,
+        best,
+        shared_threshold(truth & seen, np.where(seen, scores, 0.0)),
+        float(right.mean()) if len(right) else 0.0,
+        _judged(parts, listed, labels, optimal=False),
+        _judged(parts, listed, labels, optimal=True),
+        bout_counts(*on_reviewed(segments, annotations), subset, tiou, score),
+        sum(label not in counts for label in segments.labels),
+        one,
+        all_tuned,
+        as_vtrace,
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One video, [frames, labels] each: what holds, its scores, those of segments as V-TRACE cuts them, and what was
+    reviewed."""
+
+    true: NDArray[np.bool_]
+    scores: Floats
+    cut: Floats
+    seen: NDArray[np.bool_]
+
+
+def _parts(
+    videos: Iterable[VideoAnnotation],
+    labels: Sequence[str],
+    predictions: Predictions | ScoreTables,
+    segments: Predictions,
+) -> Iterator[_Part]:
+    by_video: dict[str, list[tuple[str, float, float, float]]] = {}
+    columns = (segments.starts.tolist(), segments.ends.tolist(), segments.scores.tolist())
+    for name, label, start, end, score in zip(segments.videos, segments.labels, *columns, strict=True):
+        by_video.setdefault(name, []).append((label, start, end, score))
+    for video in videos:
+        times, rows = frame_clock(video), by_video.get(video.name, [])
+        items = [(item.label, item.start, item.end, 1.0) for item in video.settled]
+        yield _Part(
+            frame_scores(items, labels, times) > 0,
+            predictions.of(video, labels, len(times))
+            if isinstance(predictions, ScoreTables)
+            else frame_scores(rows, labels, times),
+            cut_scores(rows, labels, video.fps or 0.0, len(times)),
+            np.stack([_seen(video, label, times) for label in labels], axis=1),
+        )
+
+
+def _judged(
+    parts: Sequence[_Part], listed: Sequence[NDArray[np.bool_]], labels: Sequence[str], *, optimal: bool
+) -> dict[str, dict[str, float]]:
+    """The behaviour annotation score of each label, of frames that were reviewed."""
+    by_video = [
+        [
+            banos(part.true[part.seen[:, place], place], found[part.seen[:, place], place], optimal=optimal)
+            for place in range(len(labels))
+        ]
+        for part, found in zip(parts, listed, strict=True)
+    ]
+    return {label: means([video[place] for video in by_video]) for place, label in enumerate(labels)}
 
 
 def frame_clock(video: VideoAnnotation) -> Floats:

@@ -349,3 +349,14 @@ def test_videos_of_via_have_the_last_parts_of_their_addresses(tmp_path: Path) ->
         row = f'"1","[""{file}""]",0,"[1,2]","[]","{{""1"":""dig""}}"\n'
         (tmp_path / "a.csv").write_text(header + row)
         assert list(read_annotations(tmp_path / "a.csv", How()).videos) == [name]
+
+
+def test_a_project_of_cvat_with_one_task(tmp_path: Path) -> None:
+    task = "<task><name>t</name><size>60</size><stop_frame>59</stop_frame><source>v/a.mp4</source></task>"
+    labels = "<labels><label><name>run</name></label><label><name>dig</name></label></labels>"
+    meta = f"<meta><project><tasks>{task}</tasks>{labels}</project></meta>"
+    track = '<track id="0" label="dig"><box frame="10" outside="0"/></track>'
+    (tmp_path / "x.xml").write_text(f"<annotations>{meta}{track}</annotations>")
+    found = read_annotations(tmp_path / "x.xml", How(fps=10.0))
+    assert [(i.label, i.start, i.end) for i in found.videos["a"].segments] == [("dig", 1.0, 6.0)]
+    assert found.videos["a"].frames == 60 and [item.name for item in found.definitions] == ["run", "dig"]

@@ -36,6 +36,7 @@ from tal_cli.safe_text import counted
 NAME = "CVAT"
 BACKGROUND = ("none", "background", "")
 KINDS = {"number": "number"}
+TASKS = ("meta/task", "meta/job", "meta/project/tasks/task")
 SUBJECTS = ("subject", "animal", "individual")
 
 
@@ -51,23 +52,19 @@ def read(path: Path, text: str, how: How) -> Annotations:
         AnnotationError: invalid content. XML with a document type declaration is rejected.
     """
     root = parse_xml(path, text)
-    task = root.find("meta/task")
-    if task is None:
-        task = root.find("meta/job")
-    meta = task if task is not None else root
-    titled = meta.findtext("name") or ""
-    file = next((found.text or "" for found in root.iterfind("meta//source") if found.text), "")
-    file = file or (titled if is_video(titled) else "")
-    name = stem(file or named_after(path))
-    facts = how.facts_of(file or name)
-    if facts.fps is None:
-        warn_of_no_rate(path)
-    tasks = root.findall("meta/project/tasks/task")
+    tasks = [task for place in TASKS for task in root.iterfind(place)]
     if len(tasks) > 1:
         raise AnnotationError(
             path, f"it holds {len(tasks)} tasks, whose frames are numbered alike", "export each alone"
         )
-    sets = {item.findtext("name") or "": _sets(item, how.label_attribute) for item in meta.iterfind("labels/label")}
+    meta = tasks[0] if tasks else root
+    file = _source(root, meta)
+    name = stem(file or named_after(path))
+    facts = how.facts_of(file or name)
+    if facts.fps is None:
+        warn_of_no_rate(path)
+    labels = root.findall("meta//labels/label")
+    sets = {item.findtext("name") or "": _sets(item, how.label_attribute) for item in labels}
     try:
         last = int(meta.findtext("stop_frame") or max((int(shape.get("frame", 0)) for shape in root.iter()), default=0))
         segments = [
@@ -84,8 +81,7 @@ def read(path: Path, text: str, how: How) -> Annotations:
     whole = not (meta.findtext("frame_filter") or "").strip() and (meta.findtext("start_frame") or "0") == "0"
     frames = facts.frames or (int(finite(meta.findtext("size")) or 0) if whole else None) or None
     video = video_of(name, segments, replace(facts, frames=frames), path=file)
-    parents = [item for item in meta.iterfind("labels/label") if item.find("parent") is None]
-    listed = [item.findtext("name") or "" for item in parents]
+    listed = [item.findtext("name") or "" for item in labels if item.find("parent") is None]
     found = dict.fromkeys(item.label for item in segments)
     ordered = [*(label for label in listed if label in found), *(label for label in found if label not in listed)]
     definitions = (
@@ -97,6 +93,13 @@ def read(path: Path, text: str, how: How) -> Annotations:
     return Annotations(
         BEHAVIOUR_VERSION, {name: video}, tuple(ordered), definitions=definitions, subjects=tuple(subjects)
     )
+
+
+def _source(root: Element, meta: Element) -> str:
+    """The video file, also where only the task is named after it; empty if nothing tells."""
+    titled = meta.findtext("name") or ""
+    told = next((found.text or "" for found in root.iterfind("meta//source") if found.text), "")
+    return told or (titled if is_video(titled) else "")
 
 
 def _step(meta: Element) -> int:

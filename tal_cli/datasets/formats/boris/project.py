@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,21 @@ def _observation(
     begun, ended = (finite(bound) or 0.0 for bound in entry.get("observation time interval") or [0, 0])
     if begun or ended:
         console.note(f"{path}: {name}: observed from {begun:g} to {ended:g} s; instances outside are read, too")
-    events = []
+    events = _events(path, name, entry, kinds, subjects, lambda time: _without_date(time - offset, created, media))
+    ordered = sorted(events, key=lambda event: (moment(event), event.subject or "", event.label))
+    interval = (begun, ended) if begun or ended else None
+    return Observation(name, tuple(media), tuple(cameras), pair(path, name, ordered), interval)
+
+
+def _events(
+    path: Path,
+    name: str,
+    entry: Any,
+    kinds: dict[str, str],
+    subjects: tuple[str, ...],
+    on_clock: Callable[[float], float],
+) -> Iterator[Event]:
+    """The events of an observation in the order of the file; on_clock: from stored times to those of all media."""
     for number, row in enumerate(entry.get("events") or (), start=1):
         if not isinstance(row, list) or len(row) < EVENT:
             raise ValueError(f"event {number}: expected at least {EVENT} values")
@@ -152,30 +166,18 @@ def _observation(
             time = math.nan
         elif finite(time) is None:
             raise ValueError(f"event {number}: not a time: {time!r}")
-        seconds = round(_without_date(float(time) - offset, created, media), DECIMALS)
-        number_of = finite(more[0]) if more else None
-        frame = None if number_of is None else int(number_of)
+        seconds = round(on_clock(float(time)), DECIMALS)
+        told = finite(more[0]) if more else None
+        frame = None if told is None else int(told)
         where = f"{path}: {name}, {when(seconds, frame)}"
         if label not in kinds:
             console.warn(f"{where}: {label} is not in the ethogram, so it is left out")
             continue
         if subject_of(subject) and subject not in subjects:
             console.warn(f"{where}: {subject} is not in the list of subjects")
-        sets = str(modifiers).split("|") if modifiers else []
-        events.append(
-            Event(
-                seconds,
-                subject_of(subject),
-                label,
-                modifiers_of(sets),
-                str(comment or ""),
-                "POINT" if kinds[label] == POINT else "",
-                frame,
-            )
-        )
-    events.sort(key=lambda event: (moment(event), event.subject or "", event.label))
-    interval = (begun, ended) if begun or ended else None
-    return Observation(name, tuple(media), tuple(cameras), pair(path, name, events), interval)
+        sets = modifiers_of(str(modifiers).split("|") if modifiers else [])
+        what = "POINT" if kinds[label] == POINT else ""
+        yield Event(seconds, subject_of(subject), label, sets, str(comment or ""), what, frame)
 
 
 def _without_date(time: float, created: Sequence[float], media: Sequence[Media]) -> float:
