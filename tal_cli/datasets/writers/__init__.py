@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.datasets.annotations import Annotations, GroundTruth, save_annotations
+from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.extractors.errors import UsageError
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.extractors.plugins import load_object
+from tal_cli.results.output_paths import file_for
 from tal_cli.safe_text import counted
 
 Write = Callable[[Annotations], bytes]
@@ -103,7 +104,8 @@ def write_annotations(annotations: Annotations, out: Path, name: str) -> int:
         The number of instances that were written.
 
     Raises:
-        UsageError: the format cannot hold them, as it needs times, a frame rate or a folder.
+        UsageError: the format cannot hold them, as it needs times, a frame rate or a folder; or two videos have names
+            that make one file.
     """
     target = TARGETS[name]
     annotations = annotations.rounded()
@@ -126,8 +128,14 @@ def write_annotations(annotations: Annotations, out: Path, name: str) -> int:
             f"{out}: a file of the format {name} holds one video, and there are {len(annotations.videos)}",
             "name a folder",
         )
+    files: dict[Path, VideoAnnotation] = {}
     for video in annotations.videos.values():
-        file = out / f"{video.name}{target.suffix}"
+        other = files.setdefault(file_for(out, video.name, target.suffix), video)
+        if other is not video:
+            raise UsageError(
+                f"{out}: videos {other.name} and {video.name} would have one file there", "convert them one at a time"
+            )
+    for file, video in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, write(replace(annotations, videos={video.name: video})))
     return count - without

@@ -306,3 +306,19 @@ def test_tables_of_frames_have_an_end(tmp_path: Path) -> None:
     video = VideoAnnotation("a", "training", 0.0, FPS, (GroundTruth("dig", 1.7e9, 1.7e9 + 2),))
     with pytest.raises(UsageError, match="video a: 42500000050 frames are too many for a table"):
         write_annotations(Annotations("tal 1", {"a": video}, ("dig",)), tmp_path / "x.csv", "frames")
+
+
+@pytest.mark.parametrize("name", ["../../other", "/other", "../day/../other"])
+def test_no_name_of_a_video_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    videos = {n: VideoAnnotation(n, "training", 9.0, FPS, (GroundTruth("dig", 1.0, 2.0),)) for n in (name, "a")}
+    out = tmp_path / "in" / "out"
+    write_annotations(Annotations("tal 1", videos, ("dig",)), out, "vtrace")
+    made = {path for path in tmp_path.rglob("*.csv")}
+    assert len(made) == 2 and all(path.is_relative_to(out) for path in made)
+
+
+def test_videos_whose_names_make_one_file_are_told_of(tmp_path: Path) -> None:
+    videos = {n: VideoAnnotation(n, "training", 9.0, FPS, (GroundTruth("dig", 1.0, 2.0),)) for n in ("../a", "a")}
+    with pytest.raises(UsageError, match=r"videos \.\./a and a would have one file"):
+        write_annotations(Annotations("tal 1", videos, ("dig",)), tmp_path / "out", "vtrace")
+    assert not (tmp_path / "out").exists()
