@@ -29,7 +29,7 @@ WHOLE = 64 << 20  # up to this size all of a file is hashed
 PREVIEW = "preview.mp4"  # see tal_cli.media.proxy
 PIECE = 256 << 10  # bytes
 GROWS = 0.2  # seconds between looks at a file that grows
-PICTURE_WIDTH, PICTURE_QUALITY, MOST_PICTURES = 160, 75, 60
+MOST_PICTURES = 60
 
 Told = Callable[[Json], None]
 
@@ -53,12 +53,13 @@ class WaveformRequest:
 
 @dataclass(frozen=True)
 class PictureRequest:
-    """Arguments of the task `look`."""
+    """Arguments of the task `pictures`."""
 
-    times: list[float]
-    width: int
-    quality: int
-    poster_width: int
+    start: float
+    end: float
+    count: int
+    width: int = 160
+    quality: int = 75
 
 
 class Video:
@@ -182,12 +183,10 @@ class Video:
             "grey": times.grey,
         }
 
-    def pictures(self, start: float, end: float, count: int) -> list[str | None]:
-        """Small JPEGs, as data, evenly over a part of the video (seconds). Raises InputError."""
-        count = max(1, min(count, MOST_PICTURES))
-        moments = [start + (end - start) * (place + 0.5) / count for place in range(count)]
-        request = PictureRequest(moments, PICTURE_WIDTH, PICTURE_QUALITY, PICTURE_WIDTH)
-        found: list[str | None] = run_task("look", str(self.path), request)["thumbnails"]
+    def pictures(self, start: float, end: float, count: int) -> list[str]:
+        """Small JPEGs, as data, one for each of equal parts of the seconds from start to end. Raises InputError."""
+        request = PictureRequest(start, end, max(1, min(count, MOST_PICTURES)))
+        found: list[str] = run_task("pictures", str(self.path), request)
         return found
 
     def waveform(self, start: float, end: float, width: int) -> tuple[list[int], list[int]]:

@@ -35,12 +35,13 @@ class Colour:
 class Reader:
     """One open video.
 
-    rate: frames per second according to the container. start: the container's time of the first frame, in seconds; all
-    returned times are relative to it. rotation: counter-clockwise rotation in degrees that makes frames upright.
+    threads: that decode at most; each holds frames of its own. rate: frames per second according to the container.
+    first: the first frame. start: its time in seconds on the container's clock; all returned times are relative to it.
+    rotation: counter-clockwise rotation in degrees that makes frames upright.
     Raises DecodeError if no frame can be decoded.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, threads: int = 4) -> None:
         self.path = os.path.abspath(path)
         self.container = open_container(self.path)
         self.stream = main_video_stream(self.container)
@@ -49,7 +50,7 @@ class Reader:
             raise DecodeError("its frames cannot be decoded")
         context.options = {"max_pixels": str(MAX_PIXELS)}
         context.thread_type = "AUTO"
-        context.thread_count = max(1, min(4, os.cpu_count() or 1))
+        context.thread_count = max(1, min(threads, os.cpu_count() or 1))
         self.rate = plausible_rate(self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate)
         self.can_jump = self.container.format.name in INDEXED
         self._clock: Clock | None = Clock(self.rate)
@@ -57,6 +58,7 @@ class Reader:
         first = next(self._frames, None)
         if first is None:
             raise DecodeError("no frame of it can be decoded")
+        self.first = first
         self._first: VideoFrame | None = first
         self.start = self._stamp(first) or 0.0
         self.rotation = round(first.rotation / 90) * 90 % 360
@@ -84,6 +86,16 @@ class Reader:
         self._first = None
         self._clock = None  # the clock counts frames, which a seek breaks; formats with an index have reliable stamps
         self._frames = self._decode()
+
+    def key_before(self, seconds: float) -> float:
+        """Time of the last key frame at or before a time, 0 if there is none to be found; only if `can_jump`. To be
+        followed by a jump: frames are lost."""
+        self.jump(seconds)
+        try:
+            packet = next(self.container.demux(self.stream))
+        except (FFmpegError, StopIteration):
+            return 0.0
+        return 0.0 if packet.pts is None else float(packet.pts * packet.time_base) - self.start
 
     def _time(self, frame: VideoFrame) -> float:
         stamp = self._stamp(frame)

@@ -19,6 +19,7 @@ from tal_cli.extractors.video.messages import DecodeError
 # Name -> module and the function there, which takes (path, the request's fields as a dict, progress).
 TASKS = {
     "look": ("tal_cli.media.thumbnails", "look"),
+    "pictures": ("tal_cli.media.thumbnails", "pictures"),
     "cut": ("tal_cli.media.clips", "cut"),
     "draw": ("tal_cli.media.overlay", "draw"),
     "frame_times": ("tal_cli.media.frame_times", "frame_times"),
@@ -37,7 +38,8 @@ class Progress(Protocol):
 
 def _leave_with_parent(scratch: str | None) -> None:
     """Exit when the parent ends, which closes standard input, and remove unfinished files if it was killed."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1 << 16):  # not by sys.stdin, whose lock would end a failing process before it tells why
+        pass
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)

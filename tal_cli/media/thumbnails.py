@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -14,8 +15,7 @@ from tal_cli.media.frame_times import frame_times
 from tal_cli.media.reader import Reader
 from tal_cli.media.tasks import Progress
 
-# For gaps longer than this, seeking to a key frame is faster than decoding.
-JUMP_SECONDS = 12.0
+MOMENT = 1e-6  # seconds; what is shown from the end of a part on is none of it
 
 
 def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -54,13 +54,28 @@ def _steps(reader: Reader) -> dict[str, Any] | None:
     return {"base": found["base"], "runs": [[len(list(alike)), step] for step, alike in groupby(found["steps"])]}
 
 
+def pictures(path: str, request: dict[str, Any], progress: Progress) -> list[str]:
+    """The task `pictures`: seconds from `start` to `end` in `count` equal parts; `width` and `quality` of the images.
+
+    Result: a JPEG data URI for each part, of a frame shown in it: its last key frame, else the one in its middle.
+    """
+    reader = Reader(path, threads=1)  # more would take memory, and save little time for so few frames
+    start, length = request["start"], (request["end"] - request["start"]) / request["count"]
+    times = []
+    for part in range(request["count"]):
+        key = reader.key_before(start + (part + 1) * length - MOMENT) if reader.can_jump else 0.0
+        times.append(key if key >= start + part * length else start + (part + 0.5) * length)
+    found = (upright(frame, reader.rotation, request["width"]) for _, frame in moments(reader, times, progress))
+    return [data_uri(image, request["quality"]) for image in found]
+
+
 def moments(reader: Reader, times: list[float], progress: Progress) -> Iterator[tuple[int, Any]]:
     """(index, frame shown at that time) for ascending times; the last frame for times after it."""
+    keys = [reader.key_before(time) for time in times] if reader.can_jump else [-math.inf] * len(times)
     frames = reader.frames()
-    now, shown = next(frames)
-    following = next(frames, None)
+    now, shown, following = -math.inf, reader.first, None if reader.can_jump else next(frames)
     for index, time in enumerate(times):
-        if reader.can_jump and time > now + JUMP_SECONDS:
+        if keys[index] > now:
             reader.jump(time)
             frames = reader.frames()
             jumped = next(frames, None)

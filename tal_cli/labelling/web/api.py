@@ -159,7 +159,7 @@ class Api:
         """`GET /api/videos/{id}/thumbnails?from=&to=&count=`: a JPEG if count is 1, else data URIs."""
         video = self._video(identity)
         pictures = video.pictures(*_part(request, video), int(_number(request, "count", 1)))
-        if len(pictures) == 1 and pictures[0]:
+        if len(pictures) == 1:
             return Response(base64.b64decode(pictures[0].partition(",")[2]), kind="image/jpeg")
         return answer_json({"thumbnails": pictures})
 
