@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import json
 import os
+import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -31,11 +33,11 @@ SLOW, EACH = 50e6, 60e3
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """The task `frame_times`' result: see there."""
+    """The task `frame_times`' result: see there. steps: as numbers."""
 
     base: tuple[int, int]
     first: int
-    steps: tuple[int, ...]
+    steps: Sequence[int]
     width: int
     height: int
     fps: float
@@ -100,13 +102,18 @@ class FrameTimes:
     @cached_property
     def packed(self) -> bytes:
         """The steps between frames as unsigned LEB128, gzipped."""
-        done = bytearray()
-        for step in self.steps:
-            while step > 0x7F:
-                done.append(step & 0x7F | 0x80)
-                step >>= 7
-            done.append(step)
-        return gzip.compress(bytes(done), 6, mtime=0)
+        written = {step: leb128(step) for step in set(self.steps)}
+        return gzip.compress(b"".join(map(written.__getitem__, self.steps)), 6, mtime=0)
+
+
+def leb128(number: int) -> bytes:
+    """A number as unsigned LEB128."""
+    done = bytearray()
+    while number > 0x7F:
+        done.append(number & 0x7F | 0x80)
+        number >>= 7
+    done.append(number)
+    return bytes(done)
 
 
 @dataclass(frozen=True)
@@ -136,17 +143,15 @@ def load_frame_times(path: Path, progress: Callable[[float, float | None], None]
     cached = cache_folder() / "frames" / f"{key[:32]}.json.gz"
     try:
         return _times_from(json.loads(gzip.decompress(cached.read_bytes())))
-    except (OSError, ValueError, TypeError, KeyError, EOFError):
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error):
         pass
-    times = _times_from(run_task("frame_times", str(path), _Nothing(), progress))
-    write_atomically(
-        cached,
-        gzip.compress(
-            json.dumps({item.name: getattr(times, item.name) for item in fields(times)}).encode(), 3, mtime=0
-        ),
-    )
+    result = run_task("frame_times", str(path), _Nothing(), progress)
+    times = _times_from(result)
+    write_atomically(cached, gzip.compress(json.dumps(result).encode(), 3, mtime=0))
     return times
 
 
 def _times_from(result: Any) -> FrameTimes:
-    return FrameTimes(**{**result, "base": tuple(result["base"]), "steps": tuple(result["steps"])})
+    steps = array("q")
+    steps.frombytes(zlib.decompress(base64.b64decode(result["steps"])))
+    return FrameTimes(**{**result, "base": tuple(result["base"]), "steps": steps})

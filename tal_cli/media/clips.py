@@ -98,7 +98,7 @@ def copy_packets(
     """Write the packets `wanted` and the sound that belongs to them."""
     base = reader.stream.time_base
     assert base is not None
-    run = index.stamps[wanted.start : wanted.stop]
+    run = index.stamps[wanted.start : wanted.stop].tolist()
     first = run[0]
     begin = float(first * base)
     # Matroska stores no decoding times: derive them from the presentation times, shifted by the reordering delay.
@@ -117,7 +117,7 @@ def copy_packets(
             now = float(packet.pts * base)
             packet.stream = stream
             output.mux(packet)
-            progress(begin - reader.start + now, index.times[-1])
+            progress(begin - reader.start + now, float(index.times[-1]))
             for heard in sound.until(now):
                 output.mux(heard)
             if not decoded:

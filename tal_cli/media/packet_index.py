@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
 import av
+import numpy as np
 from av.error import FFmpegError
+from numpy.typing import NDArray
 
 from tal_cli.media.reader import Reader
 from tal_cli.media.tasks import Progress
@@ -25,35 +27,32 @@ class PacketIndex:
     the reader's clock, in seconds.
     """
 
-    stamps: tuple[int, ...]
-    keys: tuple[bool, ...]
+    stamps: NDArray[np.int64]
+    keys: NDArray[np.bool_]
     base: Fraction
     start: float
 
     @cached_property
-    def times(self) -> tuple[float, ...]:
+    def ascending(self) -> NDArray[np.int64]:
+        """Presentation times in `base`, in temporal order."""
+        return np.sort(self.stamps)
+
+    @cached_property
+    def times(self) -> NDArray[np.float64]:
         """Presentation times in seconds on the reader's clock, ascending."""
-        return tuple(float(stamp * self.base) - self.start for stamp in self._ascending)
+        return self.ascending * self.base.numerator / self.base.denominator - self.start
 
     def packets_within(self, first: float, end: float) -> range | None:
         """The packets of the frames shown in [first, end) seconds, if they can be decoded on their own: they are
         contiguous in the file, and the first frame shown is the first decoded and a key frame. Else None."""
-        low, high = bisect_left(self.times, first), bisect_left(self.times, end)
+        low, high = np.searchsorted(self.times, (first, end)).tolist()
         count = high - low
         if count < 1:
             return None
-        wanted = self._ascending[low:high]
-        at = self._places[wanted[0]]
+        wanted = self.ascending[low:high]
+        at = int(np.flatnonzero(self.stamps == wanted[0])[0])
         run = self.stamps[at : at + count]
-        return range(at, at + count) if self.keys[at] and sorted(run) == wanted else None
-
-    @cached_property
-    def _ascending(self) -> list[int]:
-        return sorted(self.stamps)
-
-    @cached_property
-    def _places(self) -> dict[int, int]:
-        return {stamp: place for place, stamp in enumerate(self.stamps)}
+        return range(at, at + count) if self.keys[at] and np.array_equal(np.sort(run), wanted) else None
 
 
 def packet_index(reader: Reader, progress: Progress) -> PacketIndex | None:
@@ -64,8 +63,7 @@ def packet_index(reader: Reader, progress: Progress) -> PacketIndex | None:
     base = reader.stream.time_base
     if not reader.can_jump or base is None:
         return None
-    stamps: list[int] = []
-    keys: list[bool] = []
+    stamps, keys = array("q"), bytearray()
     length = float(reader.stream.duration * base) if reader.stream.duration else None
     try:
         for packet in _packets(reader):
@@ -78,11 +76,12 @@ def packet_index(reader: Reader, progress: Progress) -> PacketIndex | None:
             keys.append(packet.is_keyframe)
     except FFmpegError:  # damaged
         return None
-    if not stamps or len(set(stamps)) != len(stamps):
+    if not stamps:
         return None
+    index = PacketIndex(np.array(stamps), np.frombuffer(keys, np.bool_), Fraction(base), reader.start)
     # Packets before the first decodable frame: the file starts in the middle of a group of pictures.
-    is_whole = abs(float(min(stamps) * base) - reader.start) < 1e-6
-    return PacketIndex(tuple(stamps), tuple(keys), Fraction(base), reader.start) if is_whole else None
+    is_whole = abs(index.times[0]) < 1e-6
+    return index if is_whole and (np.diff(index.ascending) > 0).all() else None
 
 
 def _packets(reader: Reader) -> Iterator[av.Packet]:

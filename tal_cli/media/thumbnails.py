@@ -11,7 +11,6 @@ from typing import Any
 
 from PIL import Image
 
-from tal_cli.media.frame_times import frame_times
 from tal_cli.media.reader import Reader
 from tal_cli.media.tasks import Progress
 
@@ -24,7 +23,7 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
     Result: `thumbnails`, a JPEG data URI or None for each time; `poster`, the middle one in `poster_width`; and of
     the video `width`, `height` (upright), `offset` (see Reader.player_offset), and FFmpeg's names of `container` and
     `codec`, the latter also as people write it, `codec_name`; and `steps`, None where its frames have no index, else
-    what `frame_times` says of them, as `base` and `runs` of equal steps, [how many, step].
+    as `frame_steps` has them, `base` and `runs` of equal steps, [how many, step].
     """
     reader = Reader(path)
     times: list[float] = request["times"]
@@ -48,10 +47,13 @@ def look(path: str, request: dict[str, Any], progress: Progress) -> dict[str, An
 
 
 def _steps(reader: Reader) -> dict[str, Any] | None:
+    from tal_cli.media.frame_times import frame_steps  # loads numpy, which `pictures` does without
+
     if not reader.can_jump:
         return None
-    found = frame_times(reader.path, {}, lambda done, total: None)
-    return {"base": found["base"], "runs": [[len(list(alike)), step] for step, alike in groupby(found["steps"])]}
+    found = frame_steps(reader, lambda done, total: None)
+    runs = [[len(list(alike)), step] for step, alike in groupby(found.steps.tolist())]
+    return {"base": [found.base.numerator, found.base.denominator], "runs": runs}
 
 
 def pictures(path: str, request: dict[str, Any], progress: Progress) -> list[str]:
