@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tal_cli.labelling import evidence
 from tal_cli.labelling.evidence import keep_evidence, load_evidence
 from tal_cli.labelling.next_up import Evidence, Item, next_up
 from tal_cli.labelling.project.document import PENDING, Annotation, Document, VideoEntry
+from tal_cli.labelling.session import Events, Session
 
 VIDEOS = (("a", 100.0), ("b", 100.0))
+RANKED = Evidence([Item("b", 20, 28, "unlike", 1.0)], {"walk": 0.6})
 
 
 def suggestion(name: str, start: float, score: float, label: str = "groom") -> Annotation:
@@ -51,7 +57,29 @@ def test_without_a_model_the_least_seen_videos_come_first() -> None:
 
 def test_a_ranking_outlives_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAL_HOME", str(tmp_path / "home"))
-    evidence = Evidence([Item("b", 20, 28, "unlike", 1.0)], {"walk": 0.6})
-    keep_evidence(tmp_path / "labels.json", evidence, {"q"})
-    assert load_evidence(tmp_path / "labels.json") == (evidence, {"q"})
+    keep_evidence(tmp_path / "labels.json", RANKED, {"q"})
+    assert load_evidence(tmp_path / "labels.json") == (RANKED, {"q"})
     assert load_evidence(tmp_path / "other.json") == (Evidence(), set())
+
+
+@pytest.mark.parametrize("first", [lambda session: session.settle("p", True), lambda session: session.take(RANKED)])
+def test_two_requests_at_once_both_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: Callable[[Session], None]
+) -> None:
+    monkeypatch.setenv("TAL_HOME", str(tmp_path / "home"))
+    path = tmp_path / "labels.json"
+    session = Session([], path, "", "given", Events())
+    second = threading.Thread(target=session.settle, args=("q", True))
+    write = evidence.write_atomically
+
+    def slowly(*arguments: Any) -> None:
+        if threading.current_thread() is not second:  # the other request comes before this one has written
+            second.start()
+            second.join(0.3)
+        write(*arguments)
+
+    monkeypatch.setattr(evidence, "write_atomically", slowly)
+    first(session)
+    second.join()
+    kept, done = load_evidence(path)
+    assert list(kept.ranked) == list(session.evidence.ranked) and done == session.done

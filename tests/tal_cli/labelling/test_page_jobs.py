@@ -48,3 +48,23 @@ def test_a_training_outlives_the_page_and_can_be_cancelled(browser: Any, tmp_pat
         page.page.locator("#suggest").click()
         page.until("document.querySelector('dialog')?.textContent.includes('There is no model yet')")
         page.close()
+
+
+def test_suggest_names_the_labels_that_the_model_knows(browser: Any, tmp_path: Path) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 100, sound=None)
+    run = tmp_path / "runs" / "first"
+    run.mkdir(parents=True)
+    (run / "model.safetensors").touch()
+    with labelling(tmp_path / "v.mp4", "--labels", "groom:g", home=tmp_path / "home") as client:
+        page = LabelPage(browser, client)
+        would = "would look at 1 video, 0.1 minutes that are not reviewed yet."
+        for known, told in (
+            ("groom\nrear up\n", ", which knows 2 labels (groom, rear up),"),
+            ("rear\n", ", which knows 1 label (rear),"),
+            ("", ""),
+        ):
+            (run / "labels.txt").write_text(known)
+            page.page.locator("#suggest").click()
+            assert page.page.locator("dialog p").first.inner_text() == f"{Path('runs', 'first')}{told} {would}"
+            page.press("Escape")
+        page.close()
