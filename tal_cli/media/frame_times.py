@@ -36,8 +36,9 @@ class Steps:
 def frame_times(path: str, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """The task `frame_times`, without arguments.
 
-    Result: what Steps has, `base` as [numerator, denominator] and `steps` as base64 of deflated int64; and of the video `width`, `height` (upright), `fps`, `offset` (see Reader.player_offset), `container`, `codec`,
-    `pixels` (its pixel format), `sound`, whether it has any, and `grey`, the mean of the first frame, 0 to 255.
+    Result: what Steps has, `base` as [numerator, denominator], `steps` as base64 of deflated int64; and of the video
+    `width`, `height` (upright), `fps`, `offset` (see Reader.player_offset), `container`, `codec`, `pixels` (its pixel
+    format), `sound`, whether it has any, and `grey`, the mean of the first frame, 0 to 255.
     """
     reader = Reader(path, threads=1)
     small = reader.first.reformat(GREY_SIZE, GREY_SIZE, format="gray", interpolation="AREA").to_ndarray()
