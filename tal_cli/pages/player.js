@@ -166,7 +166,7 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
 
   // Show a frame; resolves when it is on screen. Of several asked for at once only the newest is done.
   function show(frame, how = "jump") {
-    if (!player.frames || !element.readyState) {
+    if (!player.frames || !element.readyState || element.error) {
       presented = player.frames ? player.frames.clamp(frame) : frame;
       onChange();
       return Promise.resolve();
@@ -218,6 +218,17 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
       begin(next);
     }
   }
+  // What was asked for will not come: of another file, or after an error.
+  function giveUp() {
+    clearTimeout(timer);
+    seek?.resolve();
+    waiting?.resolve();
+    seek = waiting = player.part = null;
+  }
+  element.addEventListener("error", () => {
+    giveUp();
+    onChange();
+  });
   element.addEventListener("seeked", () => {
     if (element.seeking) return;
     if (!seek) {
@@ -304,10 +315,7 @@ export function makePlayer(element, { stills = null, onFrame = () => {}, onChang
   }
   // Another file. Waits for nothing; `loadedmetadata` and `error` tell.
   function open(address, { frames = player.frames, offset = 0 } = {}) {
-    clearTimeout(timer);
-    seek?.resolve();
-    waiting?.resolve();
-    seek = waiting = player.part = null;
+    giveUp();
     log = [];
     presented = 0;
     player.isWrong = false;

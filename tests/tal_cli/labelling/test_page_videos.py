@@ -90,6 +90,24 @@ def test_a_seek_in_a_sparse_file_reads_little(browser: Any, tmp_path: Path) -> N
         page.close()
 
 
+def test_a_video_that_cannot_be_decoded_to_its_end(browser: Any, tmp_path: Path) -> None:
+    path = write_numbered_video(tmp_path / "v.mp4", 200, size=(352, 96), gop=50, sound=None)
+    content = bytearray(path.read_bytes())
+    begin, end = (content.index(b"mdat") + len(content) * share // 10 for share in (6, 8))
+    content[begin:end] = b"\xff" * (end - begin)
+    path.write_bytes(content)
+    with labelling(path, home=tmp_path) as client:
+        page = LabelPage(browser, client)
+        page.go_to("f20")
+        assert page.number == 20
+        page.press("End")  # a seek that never comes to its end
+        page.until("document.querySelector('#notice p').textContent.startsWith('The browser does not play this video')")
+        page.settled(20)
+        page.page.locator("#notice button", has_text="Leave it").click()
+        page.go_to("f30")
+        page.close()
+
+
 def test_neighbours_are_kept_while_it_stands(page: LabelPage) -> None:
     page.go_to("f100")
     page.until(f"{KEPT}.length >= 31)")
