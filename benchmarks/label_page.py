@@ -17,6 +17,7 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from memory import proportional_size, tree
+from memory import peak_until, proportional_size, tree
 from videos import make_video, repeat_video
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
@@ -129,6 +130,16 @@ def lost(page: Any, seconds: float) -> str:
     return f"{dropped} of {total} frames lost"
 
 
+def pictures(client: Client, video: str, start: float, end: float) -> str:
+    """What the small pictures of a part take, of time and, with the server, of memory."""
+    path = f"/api/videos/{client.videos()[video]}/thumbnails?from={start}&to={end}&count=24"
+    begun = time.perf_counter()
+    asked = threading.Thread(target=client.json, args=("GET", path))
+    asked.start()
+    peak = peak_until(client.process.pid, lambda: not asked.is_alive())
+    return f"{time.perf_counter() - begun:.1f} s, {peak:.0f} MB"
+
+
 def milliseconds(times: list[float]) -> str:
     """Median and worst."""
     return f"median {statistics.median(times):.0f} ms, at most {max(times):.0f}"
@@ -224,6 +235,8 @@ def main() -> None:
                 if number % max(1, options.rounds // 6) == 0:
                     print(f"{time.perf_counter() - begun:.0f} s, round {number}: {memory.line()}", flush=True)
                 work(page, client, number)
+            for end in (HOURS * 3600, 60):
+                print(f"24 pictures of {end} s: {pictures(client, 'long', 0, end)}")
             page.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,12 +14,18 @@ EVERY = 0.05  # seconds between looks
 def peak_memory(*command: str) -> float:
     """MB that a command and its processes take at most, shared pages divided among them. Raises CalledProcessError."""
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    peak = 0
-    while run.poll() is None:
-        peak = max(peak, sum(proportional_size(process) for process in tree(run.pid)))
-        time.sleep(EVERY)
+    peak = peak_until(run.pid, lambda: run.poll() is not None)
     if run.returncode:
         raise subprocess.CalledProcessError(run.returncode, command)
+    return peak
+
+
+def peak_until(root: int, is_over: Callable[[], bool]) -> float:
+    """MB that a process and all below it take at most until then."""
+    peak = 0
+    while not is_over():
+        peak = max(peak, sum(proportional_size(process) for process in tree(root)))
+        time.sleep(EVERY)
     return peak / 1024
 
 

@@ -32,9 +32,9 @@ from tal_cli.extractors.extraction.growing_array import GrowingArray
 from tal_cli.extractors.extraction.precision import check_precision
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
-from tal_cli.extractors.features.sequence import FeatureSequence, FileClock
+from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.extractors.files.prefetch import prefetch
-from tal_cli.extractors.video.clock import decimation
+from tal_cli.extractors.video.clock import FileClock, decimation
 from tal_cli.extractors.video.info import VideoInfo
 from tal_cli.extractors.video.messages import VideoSummary
 from tal_cli.extractors.video.stream import TIMEOUT, FrameChunk, read_frames

@@ -23,11 +23,12 @@ from tal_cli.extractors.errors import FeatureError, InputError, MissingError
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.formats import FORMATS, WRITTEN, suffix_of
 from tal_cli.extractors.features.identity import VideoIdentity
-from tal_cli.extractors.features.sequence import FeatureSequence, FileClock
+from tal_cli.extractors.features.sequence import FeatureSequence
 from tal_cli.extractors.files.atomic import unwritable, write_atomically
 from tal_cli.extractors.files.error_text import unreadable
 from tal_cli.extractors.files.json_files import read_json
 from tal_cli.extractors.files.remote import name_of, sibling
+from tal_cli.extractors.video.clock import FileClock
 
 CHECKED_WINDOWS = 1 << 14  # looked through at once: the marks of ten hours would fill hundreds of megabytes
 

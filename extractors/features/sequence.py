@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,19 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from tal_cli.extractors.features.contract import FeatureContract
 from tal_cli.extractors.features.grid import WindowGrid
 from tal_cli.extractors.features.identity import VideoIdentity
-from tal_cli.extractors.video.clock import decimation
-
-
-@dataclass(frozen=True)
-class FileClock:
-    """How a file's own clock, on which players and editing programs show it, relates to seconds since its first frame.
-
-    offset: seconds on the file's clock at which the first frame is shown; above 0 where the sound begins earlier.
-    timecode: of the first frame, `HH:MM:SS:FF`, as cameras record it; None where the file has none.
-    """
-
-    offset: float = 0.0
-    timecode: str | None = None
+from tal_cli.extractors.video.clock import FileClock, decimation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +34,7 @@ class FeatureSequence:
     window_times: NDArray[np.float64] | None = None
     feature_fps: float | None = None
     start: float = 0.0
-    file_clock: FileClock = FileClock()
+    file_clock: FileClock = field(default_factory=FileClock)
     warnings: tuple[str, ...] = ()
     source: VideoIdentity | None = None
 

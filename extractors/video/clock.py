@@ -29,6 +29,18 @@ RATE_NOISE = 1.02
 
 
 @dataclass(frozen=True)
+class FileClock:
+    """How a file's own clock, on which players and editing programs show it, relates to seconds since its first frame.
+
+    offset: seconds on the file's clock at which the first frame is shown; above 0 where the sound begins earlier.
+    timecode: of the first frame, `HH:MM:SS:FF`, as cameras record it; None where the file has none.
+    """
+
+    offset: float = 0.0
+    timecode: str | None = None
+
+
+@dataclass(frozen=True)
 class Rhythm:
     """fps, median step (seconds), and whether frame i is shown at i / fps within a quarter of a step.
 

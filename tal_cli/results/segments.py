@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from tal_cli.datasets.annotations import POINT
-from tal_cli.extractors.features.sequence import FileClock
+from tal_cli.extractors.video.clock import FileClock
 from tal_cli.safe_text import one_line
 
 

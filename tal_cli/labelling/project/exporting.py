@@ -8,7 +8,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tal_cli.datasets.convert import merge
 from tal_cli.datasets.formats.values import How
 from tal_cli.datasets.writers import TARGETS, write_annotations
 from tal_cli.error_report import message_of
@@ -40,6 +39,8 @@ def converted(path: Path, form: str, videos: int) -> tuple[bytes, str]:
 
 def main(source: str, target: str, form: str) -> None:
     """Convert a file, in a process of its own: what that takes of memory is given back."""
+    from tal_cli.datasets.convert import merge  # loads numpy, which the server does without
+
     try:
         write_annotations(merge([Path(source)], How()), Path(target), form)
     except TalError as error:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tal_cli.extractors.features.sequence import FileClock
+from tal_cli.extractors.video.clock import FileClock
 
 HOUR = 3600
 TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)[:;.](\d\d)")

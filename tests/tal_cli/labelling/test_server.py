@@ -170,6 +170,16 @@ def test_pictures_and_sound(client: Client) -> None:
     assert client.ask("GET", f"/api/videos/{ids['one']}/waveform?width=x")[0] == 400
 
 
+def test_the_server_is_small(client: Client) -> None:
+    maps = Path(f"/proc/{client.process.pid}/maps")
+    if not maps.exists():
+        pytest.skip("this system does not tell what a process has loaded")
+    for path in ("project", "jobs", "queue", f"videos/{client.videos()['one']}"):
+        client.json("GET", f"/api/{path}")
+    loaded = {Path(line.split()[-1]).parent.name for line in maps.read_text().splitlines()}
+    assert "lib-dynload" in loaded and not loaded & {"numpy", "_core", "numpy.libs", "torch", "av", "av.libs", "PIL"}
+
+
 def test_a_queue_says_why(client: Client) -> None:
     for video in client.videos().values():
         client.edges(video)  # a video is in the queue once its length is known

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentimelineio.opentime import RationalTime, to_timecode
 
-from tal_cli.extractors.features.sequence import FileClock
+from tal_cli.extractors.video.clock import FileClock
 from tal_cli.results.media_links import file_uri, media_type, relative_url
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS, RunInfo, format_for

@@ -15,7 +15,7 @@ from tal_cli.datasets.formats import load_annotations
 from tal_cli.evaluation.average_precision import evaluate
 from tal_cli.evaluation.predictions import Predictions, load_predictions
 from tal_cli.extractors.errors import InputError
-from tal_cli.extractors.features.sequence import FileClock
+from tal_cli.extractors.video.clock import FileClock
 from tal_cli.results.outputs import Output, write_results
 from tal_cli.results.readers import read_results
 from tal_cli.results.segments import Detections, Segment
