@@ -65,7 +65,7 @@ def pictures(path: str, request: dict[str, Any], progress: Progress) -> list[str
     start, length = request["start"], (request["end"] - request["start"]) / request["count"]
     times = []
     for part in range(request["count"]):
-        key = reader.key_before(start + (part + 1) * length - MOMENT) if reader.can_jump else 0.0
+        key = reader.key_before(start + (part + 1) * length - MOMENT) if reader.can_jump else -math.inf
         times.append(key if key >= start + part * length else start + (part + 0.5) * length)
     found = (upright(frame, reader.rotation, request["width"]) for _, frame in moments(reader, times, progress))
     return [data_uri(image, request["quality"]) for image in found]

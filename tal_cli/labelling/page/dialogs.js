@@ -22,6 +22,12 @@ export function open(heading, contents, buttons = [["Close", "close"]], check = 
     };
     const row = make("div", { class: "buttons" }, buttons.map(([name, value, isMain]) => make("button", { type: "button", class: isMain ? "main" : "", onclick: () => done(value, isMain) }, name)));
     dialog.append(make("h2", {}, heading), ...[contents].flat(), problem, row);
+    // Enter in a field is the main button, also in those in which browsers do nothing with it.
+    dialog.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.repeat || event.isComposing || !event.target.matches("select, input:not([type=color])")) return;
+      event.preventDefault();
+      row.querySelector(".main")?.click();
+    });
     dialog.addEventListener("cancel", (event) => { event.preventDefault(); done(null); });
     document.body.append(dialog);
     dialog.showModal();
@@ -102,11 +108,8 @@ export async function showForm() {
     modifiers.replaceChildren(...sets.map(({ name, input }) => field(name, input)));
   };
   label.onchange();
-  const form = make("form", { onsubmit: (event) => {
-    event.preventDefault();
-    find("dialog[open] .buttons .main").click();
-  } }, field("Label", label), field("Subject", subject), modifiers, field("Comment", comment),
-  field("First frame", start), item.kind === "point" ? "" : field("Last frame", end), make("button", { class: "unseen", tabindex: "-1", "aria-hidden": "true" }));
+  const fields = [field("Label", label), field("Subject", subject), modifiers, field("Comment", comment),
+    field("First frame", start), item.kind === "point" ? "" : field("Last frame", end)];
   let keep = {};
   function check() {
     const first = frameOf(start.value, frames);
@@ -118,7 +121,7 @@ export async function showForm() {
     keep = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => !sameList(value, item[name] ?? USUAL[name] ?? null)));
     return "";
   }
-  const answer = await open(`${item.kind === "point" ? "Point" : "Segment"}: ${item.label}`, form, [["Keep", true, true], ["Cancel", null]], check);
+  const answer = await open(`${item.kind === "point" ? "Point" : "Segment"}: ${item.label}`, fields, [["Keep", true, true], ["Cancel", null]], check);
   if (answer && Object.keys(keep).length) change([{ op: "update", id: item.id, ...keep }]);
 }
 

@@ -70,6 +70,21 @@ def test_the_form_of_a_segment_keeps_what_was_typed(page: LabelPage) -> None:
     set_labels(page, labels)
 
 
+def test_enter_in_a_field_of_a_dialog_keeps_what_is_there(page: LabelPage) -> None:
+    page.press("g")
+    page.step(to=1)
+    page.press("g", "ArrowUp")
+    fields = page.page.locator("dialog :is(select, input:not([type=color]))")
+    for begin in (lambda: page.press("F4"), lambda: page.press("F2"), lambda: page.page.locator("#settings").click()):
+        for place in (0, 1, -1):
+            begin()
+            fields.nth(place).press("Enter")
+            page.until("!document.querySelector('dialog')")
+    page.press("F4", "ArrowDown", "Enter")  # the other state
+    page.until("!document.querySelector('dialog')")
+    assert frames_of(page) == [("walk", 0, 1)]
+
+
 def test_an_offer_that_is_left_is_not_made_again(page: LabelPage) -> None:
     answer_with(page, "**/api/project", slow_steps=True)
     page.page.locator("#notice.aside button", has_text="Leave it").click()
