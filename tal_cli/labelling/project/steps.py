@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tal_cli.labelling.frames import kept_path
-from tal_cli.labelling.project.document import Document, Json, VideoEntry
+from tal_cli.labelling.project.document import ACCEPTED, CORRECTED, REJECTED, Document, Json, VideoEntry
 from tal_cli.labelling.project.edits import ANNOTATION, LABELS, REVIEWED, SUBJECTS, SUGGESTION, Edit, edit_from
 
 
@@ -81,10 +81,19 @@ def described(step: Iterable[Edit]) -> str:
     if main.what == REVIEWED:
         return "reviewed range"
     item = main.after or main.before
-    verb = "delete" if main.after is None else "add" if main.before is None else "change"
-    if main.what == SUGGESTION:
-        verb = "decision on"
-    return f"{verb} {item.label} at {item.start:.3f} s"
+    others = sum(edit.what == main.what and _verb(edit) == _verb(main) for edit in edits) - 1
+    return f"{_verb(main)} {item.label} at {item.start:.3f} s{f', and {others} more' if others else ''}"
+
+
+def _verb(edit: Edit) -> str:
+    """What an edit did with an annotation or a suggestion."""
+    if edit.after is None:
+        return "delete"
+    if edit.what == SUGGESTION:
+        return "reject" if edit.after.status == REJECTED else "change"
+    if edit.before is None:
+        return "accept" if edit.after.status in (ACCEPTED, CORRECTED) else "add"
+    return "change"
 
 
 def steps_path(file: Path) -> Path:

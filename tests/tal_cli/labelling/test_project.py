@@ -194,6 +194,26 @@ def test_undo_leaves_alone_what_others_changed_since(open_store: Open) -> None:
     assert labels_of(store) == [("groom", 0, 4)] and store.document.videos["one"].reviewed == ()
 
 
+def test_undo_names_what_it_takes_back(open_store: Open) -> None:
+    store = open_store()
+    found = [suggestion("one", "groom", TIMES.edge(place), TIMES.edge(place + 3), 0.4) for place in (0, 6)]
+    store.put_suggestions(lambda document: suggested(document, "one", found))
+    steps: list[tuple[str, list[dict[str, Any]]]] = [
+        ("add walk at 0.634 s", [bout("a", 18, 20, "walk")]),
+        ("change walk at 0.701 s", [{"op": "update", "id": "a", "segment": [TIMES.edge(20), TIMES.edge(21)]}]),
+        ("accept groom at 0.000 s", [{"op": "decide", "id": found[0].id, "status": "accepted"}]),
+        ("change walk at 0.200 s", [{"op": "update", "id": found[1].id, "label": "walk"}]),
+        ("reject walk at 0.200 s", [{"op": "decide", "id": found[1].id, "status": "rejected"}]),
+        ("delete walk at 0.701 s, and 1 more", [{"op": "delete", "id": "a"}, {"op": "delete", "id": found[0].id}]),
+        ("reviewed range", [{"op": "reviewed", "add": [0, TIMES.duration]}]),
+    ]
+    for _, ops in steps:
+        change(store, *ops)
+    told = [step for step, _ in steps]
+    assert [store.undo("one", "a")["step"] for _ in steps] == told[::-1]
+    assert [store.undo("one", "a", redo=True)["step"] for _ in steps] == told
+
+
 def test_renaming_rewrites_annotations_in_one_step(open_store: Open) -> None:
     store = open_store()
     change(store, bout("a", 0, 4), bout("b", 6, 7, "walk"))
