@@ -63,8 +63,16 @@ class Outbox {
     this.run();
   }
 
+  // Do something after the changes so far and before later ones; resolves once it is done.
+  inOrder(act) {
+    return new Promise((resolve) => {
+      this.waiting.push({ ops: [], act: () => act().finally(resolve) });
+      this.run();
+    });
+  }
+
   keep() {
-    const kept = this.waiting.map(({ answered, ...item }) => item);
+    const kept = this.waiting.filter((item) => !item.act).map(({ answered, ...item }) => item);
     try {
       if (kept.length) localStorage.setItem(this.key, JSON.stringify(kept));
       else localStorage.removeItem(this.key);
@@ -86,7 +94,12 @@ class Outbox {
 
   async send() {
     while (this.waiting.length) {
-      const { answered, ...item } = this.waiting[0];
+      const { answered, act, ...item } = this.waiting[0];
+      if (act) {
+        await act();
+        this.waiting.shift();
+        continue;
+      }
       try {
         const answer = await post("/api/changes", item);
         this.done(answer);

@@ -250,17 +250,16 @@ export async function undo(which) {
     }
   }
   commitEdge();
-  await outbox.run();
-  try {
-    const answer = await post(`/api/${which}`, { video: state.video.id, client: outbox.client });
-    outbox.revision = Math.max(outbox.revision, answer.revision);
-    take(answer.edits);
-    if (answer.step) state.depth += which === "undo" ? -1 : 1;
-    say(answer.step ? `${which === "undo" ? "undone" : "redone"}: ${answer.step}` : `nothing to ${which}`);
-    if (answer.edits.some((edit) => edit.what === "labels" || edit.what === "subjects")) readProject();
-  } catch (error) {
-    say(error.message, "error");
-  }
+  const { id } = state.video;
+  await outbox.inOrder(() => askServer(which, id).catch((error) => say(error.message, "error")));
+}
+async function askServer(which, video) {
+  const answer = await post(`/api/${which}`, { video, client: outbox.client });
+  outbox.revision = Math.max(outbox.revision, answer.revision);
+  take(answer.edits);
+  if (answer.step && video === state.video?.id) state.depth += which === "undo" ? -1 : 1;
+  say(answer.step ? `${which === "undo" ? "undone" : "redone"}: ${answer.step}` : `nothing to ${which}`);
+  if (answer.edits.some((edit) => edit.what === "labels" || edit.what === "subjects")) readProject();
 }
 
 export function setSubject(place) {

@@ -42,6 +42,17 @@ def test_undo_of_a_bout_that_ended_another_of_its_group(page: LabelPage) -> None
     set_labels(page, labels)
 
 
+def test_undo_counts_for_the_moment_at_which_it_is_pressed(page: LabelPage) -> None:
+    held: list[Any] = []
+    page.page.route("**/api/changes", lambda route: held.append(route), times=1)
+    page.press("b", "Control+z")
+    page.step(to=1)
+    page.press("b")
+    held[0].continue_()
+    page.until(f"{SAID}.startsWith('undone: add bite at 0.000 s')")
+    assert frames_of(page) == [("bite", 1, 1)]
+
+
 def test_the_form_of_a_segment_keeps_what_was_typed(page: LabelPage) -> None:
     labels = page.client.json("GET", "/api/project")["labels"]
     speed = [{"name": "speed", "kind": "one", "values": ["slow", "fast"]}]

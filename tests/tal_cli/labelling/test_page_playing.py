@@ -75,6 +75,107 @@ def test_a_robot_labels_while_it_plays(browser: Any, tmp_path: Path, speed: floa
     assert wrong == []
 
 
+# As WATCH does, of every key, its release too; STAMPS: when each frame is presented.
+WATCH_ALL = """
+window.presses = [];
+window.presented = [];
+const video = document.querySelector("video");
+const each = (now, { mediaTime, presentationTime }) => {
+  video.requestVideoFrameCallback(each);
+  presented.push([presentationTime, STAMPS.findLastIndex((stamp) => stamp < mediaTime + 5e-4)]);
+};
+video.requestVideoFrameCallback(each);
+for (const kind of ["keydown", "keyup"]) {
+  addEventListener(kind, (event) => {
+    const moment = event.timeStamp, late = performance.now() - moment;
+    presses.push({ kind, code: event.code, before: keysSeen.at(-1).number, after: numberShown(), moment, late });
+  });
+}
+"""
+HOLD = 350  # ms from which on a press is no tap
+NAMES = {"KeyG": "groom", "KeyW": "walk", "KeyB": "bite"}
+Bout = tuple[str, str | None, range, range]  # label, subject, what was on screen at the start and at the end
+
+
+def expected(presses: list[dict[str, Any]], presented: list[list[float]]) -> list[Bout]:
+    """What the keys make."""
+    subject: str | None = None
+    items: list[Bout] = []
+    begun: dict[tuple[str, str | None], dict[str, Any]] = {}  # by which press
+    held: dict[str, tuple[str, str | None]] = {}
+    order: list[Any] = []  # what undo takes back: bouts that have begun, and items
+
+    def finish(key: tuple[str, str | None], press: dict[str, Any]) -> None:
+        items.append((*key, on_screen(begun.pop(key), presented), on_screen(press, presented)))
+        order.remove(key)
+        order.append(items[-1])
+
+    for press in presses:
+        code = press["code"]
+        if press["kind"] == "keyup":
+            key = held.pop(code, None)
+            begin = begun.get(key) if key else None
+            if key and begin and begin["code"] == code and press["moment"] - begin["moment"] >= HOLD:
+                finish(key, press)
+        elif code.startswith("Digit"):
+            subject = None if code == "Digit0" else f"m{code[-1]}"
+        elif code == "KeyZ":
+            newest = order.pop() if order else None
+            if newest in begun:
+                del begun[newest]
+            elif newest:
+                items.remove(newest)
+        elif code == "KeyB":
+            items.append(("bite", subject, on_screen(press, presented), on_screen(press, presented)))
+            order.append(items[-1])
+        elif code in NAMES and (NAMES[code], subject) in begun:
+            finish((NAMES[code], subject), press)
+        elif code in NAMES:
+            held[code] = (NAMES[code], subject)
+            begun[held[code]] = press
+            order.append(held[code])
+    return items
+
+
+@pytest.mark.parametrize("speed", [1, 1.25])
+def test_keys_of_all_kinds_while_a_video_of_variable_rate_plays(browser: Any, tmp_path: Path, speed: float) -> None:
+    """Taps, holds with taps meanwhile, points, subjects and undo; the video begins late."""
+    rng = random.Random(speed)
+    stamps = [166 + 50 * number + 17 * (number % 3) + 400 * (number > 100) for number in range(400)]
+    write_numbered_video(tmp_path / "v.mkv", 400, stamps=stamps, size=(352, 96))
+    with labelling(tmp_path, "--labels", "groom:g,walk:w,bite:b!", "--subjects", "m1,m2", home=tmp_path) as client:
+        page = LabelPage(browser, client)
+        page.page.evaluate(WATCH_ALL.replace("STAMPS", str([stamp / 1000 for stamp in stamps])))
+        page.press(*["+"] * (speed > 1))
+        page.play(until=1)
+        for number in range(40):
+            kind = ("tap", "hold", "subject", "tap", "undo")[number % 5] if number > 10 else rng.choice(("tap", "hold"))
+            if kind == "hold":
+                page.page.keyboard.down("w")
+                page.page.wait_for_timeout(100)
+                page.press("g")
+                page.page.wait_for_timeout(HOLD)
+                page.page.keyboard.up("w")
+            else:
+                subject = f"Shift+Digit{rng.randrange(3)}"
+                page.press({"tap": rng.choice("ggb"), "subject": subject, "undo": "Control+z"}[kind])
+            page.page.wait_for_timeout(rng.randrange(110, 250))
+        page.press("Space")
+        presses, presented = page.page.evaluate("[presses, presented]")
+        edges = client.edges(client.videos()["v"])
+        made = page.annotations("v")
+        page.close()
+    wanted = expected(presses, presented)
+    assert len(made) == len(wanted) > 20
+    places = {round(edge, 6): place for place, edge in enumerate(edges)}
+    for item in made:
+        first, last = (places[round(time, 6)] for time in item["segment"])
+        last -= item["kind"] == "state"
+        fits = (i for i in wanted if i[:2] == (item["label"], item["subject"]) and first in i[2] and last in i[3])
+        wanted.remove(next(fits))
+    assert wanted == []
+
+
 def test_a_key_while_the_page_is_busy(page: LabelPage) -> None:
     """Of the frames that the page is not told of meanwhile, it is the one of the key's moment."""
     page.page.evaluate(WATCH.replace("RATE", "25"))
