@@ -43,9 +43,7 @@ def on_screen(press: dict[str, Any], presented: list[list[float]]) -> range:
     if press["late"] > PROMPT:
         first = max(int(frame) for when, frame in presented if when <= press["moment"])
         last = min((int(frame) for when, frame in presented if when > press["moment"]), default=last)
-    return range(
-        first, max(first, last) + 1
-    )  # 0 is read while the player has no picture
+    return range(first, max(first, last) + 1)  # 0 is read while the player has no picture
 
 
 @pytest.mark.parametrize("speed", [1, 0.25, 2])
