@@ -1,6 +1,10 @@
 # Shared by the scripts beside it: an environment in the checkout, set up once per state of pyproject.toml.
 # shellcheck shell=sh
 
+# Modules are compiled when they are first imported, once: where this is set, as in many containers, every process would
+# compile them all again.
+unset PYTHONDONTWRITEBYTECODE
+
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 venv="$root/.venv"
 
