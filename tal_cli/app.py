@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import re
@@ -38,6 +39,7 @@ from tal_cli.commands import (
 )
 from tal_cli.commands.options import current_spelling
 from tal_cli.error_report import exit_code_of, message_of, remedy_of, write_log
+from tal_cli.extractors.cpu import collect_garbage_rarely
 from tal_cli.extractors.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, OldName, PluginWarning
 from tal_cli.safe_text import one_line
 
@@ -198,6 +200,7 @@ def _open_streams() -> None:
 def main() -> None:
     """Entry point of the console script."""
     _open_streams()
+    collect_garbage_rarely()
     # Set before torch loads: waiting OpenMP threads sleep instead of spinning; on a busy machine, spinning slows each
     # step tenfold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -214,4 +217,5 @@ def main() -> None:
         _leave(0)
     if code == EXIT_INTERRUPTED:
         _leave(code)
+    gc.freeze()  # what is loaded goes with the process: to search it for garbage first takes longer than many commands
     sys.exit(code)

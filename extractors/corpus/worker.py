@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tal_cli.extractors.corpus.run import Job, run_job
 from tal_cli.extractors.corpus.worker_config import Setup, pack
+from tal_cli.extractors.cpu import collect_garbage_rarely
 from tal_cli.extractors.files.child_side import send_json, take_output
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def prepared(first: dict[str, Any]) -> tuple[Setup, Extractor]:
 
 def main() -> None:
     """Runs the worker."""
+    collect_garbage_rarely()
     say = speaker(take_output())
     first = json.loads(sys.stdin.buffer.readline())
     try:
