@@ -18,6 +18,9 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from plugin_packages import Install, write_package  # noqa: E402
 
+from tal_cli.extractors.cpu import collect_garbage_rarely  # noqa: E402
+
+collect_garbage_rarely()  # as `tal` does
 settings.register_profile("tal", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("tal")
 

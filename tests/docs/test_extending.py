@@ -35,7 +35,7 @@ class Built:
 
 
 @pytest.fixture(scope="module")
-def built(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(prepared: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The page, done from top to bottom."""
     root = tmp_path_factory.mktemp("extend")
     folder = Path(shutil.copytree(prepared, root / "work"))
@@ -43,12 +43,12 @@ def built(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     programs.mkdir()
     (programs / "pip").write_text(PIP.format(python=sys.executable, target=site))
     (programs / "pip").chmod(0o755)
-    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(site), "TAL_HOME": str(root), "TAL_DEVICE": "cpu"}
+    path = os.pathsep.join([str(programs), environment["PATH"]])
+    variables = environment | {"PATH": path, "PYTHONPATH": str(site), "TAL_HOME": str(root)}
 
     def call(script: str) -> subprocess.CompletedProcess[str]:
         command = ["bash", "-e", "-o", "pipefail", "-c", script]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
 
     printed = {}
     for match in FENCE.finditer(PAGE.read_text("utf-8")):

@@ -8,6 +8,7 @@ fork of the server becomes that run and answers with its exit code. If the comma
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -73,6 +74,7 @@ def serve(place: str) -> None:
     target = importlib.import_module("numba.core.registry").cpu_target  # what its first compiled function would do
     target.typing_context.refresh()
     target.target_context.refresh()
+    gc.freeze()  # forks neither search what is loaded for garbage nor copy it by doing so
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # Bound under another name first, so that a visible socket accepts connections.
     listener = socket.socket(socket.AF_UNIX)
@@ -105,6 +107,7 @@ def answer(connection: socket.socket) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = ["tal", *request["arguments"]]
     code = run()
     sys.stdout.flush()
