@@ -3,6 +3,7 @@ comes out the same every time."""
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -20,11 +21,16 @@ from plugin_packages import Install, write_package  # noqa: E402
 
 from tal_cli.extractors.cpu import collect_garbage_rarely  # noqa: E402
 
-collect_garbage_rarely()  # as `tal` does
 settings.register_profile("tal", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("tal")
 
+collect_garbage_rarely()  # as `tal` does
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """What all test modules have imported stays: it is searched for garbage neither now and then nor at the end."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -29,9 +29,8 @@ from tal_cli.models.training.loss import LossNormalizer, batch_loss
 LENGTH, CHANNELS = 32, 8
 COMBINATIONS = list(itertools.product(ENCODERS, DECODERS))
 each_combination = pytest.mark.parametrize(("encoder", "decoder"), COMBINATIONS)
-each_part_once = pytest.mark.parametrize(
-    ("encoder", "decoder"), [*((name, "actionformer") for name in ENCODERS), *(("max_pool", name) for name in DECODERS)]
-)
+PARTS = dict.fromkeys([*((name, "actionformer") for name in ENCODERS), *(("max_pool", name) for name in DECODERS)])
+each_part_once = pytest.mark.parametrize(("encoder", "decoder"), PARTS)
 
 
 def small(encoder: str, decoder: str, *assignments: str) -> Recipe:
