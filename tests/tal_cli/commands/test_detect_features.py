@@ -43,18 +43,19 @@ def test_finished_files_are_kept_unless_the_contract_changes(run: Tal, clips: Pa
     assert all(written(tmp_path)[name] > other[name] for name in first)
 
 
-@pytest.mark.parametrize("format", ["npz", "safetensors", "pt"])
 @pytest.mark.slow
-def test_formats_hold_the_same_and_are_detected_in(run: Tal, clips: Path, tmp_path: Path, format: str) -> None:
+def test_formats_hold_the_same_and_are_detected_in(run: Tal, clips: Path, tmp_path: Path) -> None:
     from tal_cli.extractors.features.files import load_features
 
-    run("extract-features", clips / "first.mp4", "--out", tmp_path / "npy")
-    run("extract-features", clips / "first.mp4", "--out", tmp_path / format, "--format", format)
-    one, two = (load_features(tmp_path / name / f"first.{name}") for name in ("npy", format))
-    np.testing.assert_array_equal(one.features, two.features)
-    found = [run("detect", tmp_path / name / f"first.{name}", "-f", "jsonl").out for name in ("npy", format)]
-    segments = [json.loads(text)["segments"] for text in found]
-    assert segments[0] == segments[1] and segments[0]
+    features, segments = {}, {}
+    for format in ("npy", "npz", "safetensors", "pt"):
+        run("extract-features", clips / "first.mp4", "--out", tmp_path / format, "--format", format)
+        path = tmp_path / format / f"first.{format}"
+        features[format] = load_features(path).features
+        segments[format] = json.loads(run("detect", path, "-f", "jsonl").out)["segments"]
+    for format in features:
+        np.testing.assert_array_equal(features["npy"], features[format])
+        assert segments["npy"] == segments[format] and segments[format], format
 
 
 @pytest.mark.slow
