@@ -40,7 +40,7 @@ def query_targets(
     """Targets of every video, from segments [n, 2] in grid cells; ReAct and PointTAD cut them to it."""
     targets = []
     for segment, label, count in zip(segments, labels, queries.counts, strict=True):
-        times = (segment.to(count.device, torch.float32) + settings.edge) / count
+        times = (segment.to(count) + settings.edge) / count
         start, end = (times if isinstance(settings, QuerySettings) else times.clamp(0, 1)).unbind(-1)
         targets.append(QueryTargets(torch.stack(((start + end) / 2, end - start), -1), label.to(count.device)))
     return targets

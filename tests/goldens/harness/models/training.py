@@ -97,11 +97,15 @@ def _check_losses(recorder: Recorder, losses: Losses, normalizer: LossNormalizer
 
 
 def check_gradients(
-    description: dict[str, Any], recorder: Recorder, detector: TemporalDetector, table: KeyTable
+    description: dict[str, Any],
+    recorder: Recorder,
+    detector: TemporalDetector,
+    table: KeyTable,
+    atol: float = 3e-5,
 ) -> None:
     """Norms of all gradients, and the recorded ones in full; errors count by the largest gradient."""
     gradients = {name: p.grad for name, p in detector.named_parameters()}
-    norms = []
+    norms: list[Tensor] = []
     for key in description["grad_norm_names"]:
         translation = table.translate(key)
         ours = None if translation is None else gradients[translation.name]
@@ -112,5 +116,5 @@ def check_gradients(
         norms.append(ours.cpu().norm())
         if f"grad/{key}" in recorder:
             recorded = translation.of(recorder[f"grad/{key}"])
-            recorder.compare_with(f"grad/{key}", ours, recorded, atol=3e-5 * max(1.0, float(recorded.abs().max())))
+            recorder.compare_with(f"grad/{key}", ours, recorded, atol=atol * max(1.0, float(recorded.abs().max())))
     recorder.compare("train/grad_norms", torch.stack(norms), atol=1e-4)
