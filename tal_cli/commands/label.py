@@ -101,7 +101,9 @@ def label(
         events = Events()
         videos = [Video(source.name, real, events.tell) for source, real in sources]
         document = None
-        if file != path and not file.exists():
+        if file != path and file.exists():
+            console.note(f"{file} is already there: it is opened, and {path} is not imported again")
+        elif file != path:
             document = imported(path, VideoFacts([real for _, real in sources]))
             console.note(f"{path} is imported; the labels are kept in {file} from now on")
         session = Session(videos, file, person or user_name(), order, events, document)
