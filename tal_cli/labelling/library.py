@@ -261,7 +261,7 @@ def admitted(sources: Sequence[Source], arguments: Sequence[str]) -> tuple[list[
             place = Path(os.path.abspath(source.path))
             searched = any(place.is_relative_to(os.path.abspath(folder)) for folder in folders)
             if searched and str(place) not in named and not any(map(real.is_relative_to, roots)):
-                raise InputError(source.path, f"a link to {real}, which is not in a folder given", f"name {real} too")
+                raise InputError(source.path, f"a link to {real}, outside the folders given", f"name {real} too")
             regular_file(str(real))
             with real.open("rb") as file:
                 if file.read(16).lstrip().lower().startswith(PLAYLISTS):
