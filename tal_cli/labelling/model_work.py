@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tal_cli import console
 from tal_cli.datasets.annotations import touches
-from tal_cli.extractors.errors import TalError, UsageError
+from tal_cli.extractors.errors import TalError, UnknownModel, UsageError
 from tal_cli.labelling.jobs import Job, newest_run, result_file, unfinished
 from tal_cli.labelling.library import Video
 from tal_cli.labelling.next_up import Item, unreviewed
@@ -21,6 +21,7 @@ from tal_cli.labelling.project.edits import LABELS, Edit
 from tal_cli.labelling.project.importing import read_suggestions, suggested, unknown_labels
 from tal_cli.labelling.project.ranges import total
 from tal_cli.labelling.session import Session
+from tal_cli.models.store.zoo import resolve_model
 
 RANKED = 100  # stretches that `tal suggest` is asked for
 LOWEST_SCORE = 0.1  # of suggestions: what a model is unsure of is worth a look
@@ -34,12 +35,16 @@ class ModelWork:
         self.model: str | None = None
 
     def begin_with(self, suggestions: str) -> None:
-        """Take suggestions from a results file, or run a model first. Raises InputError, UsageError."""
+        """Take suggestions from a results file, or run a model first. Raises InputError, ModelMissing, UsageError."""
         path = Path(suggestions)
         if path.is_file():
             if not self.add_suggestions(path):
                 console.warn(f"{path}: nothing in it is about these videos")
             return
+        try:
+            resolve_model(suggestions)
+        except UnknownModel as error:
+            raise UsageError(f"--suggestions {suggestions}: no such results file, and {error.reason}") from None
         self.model = suggestions
         self.add_job("suggest", {"model": suggestions})
 

@@ -18,6 +18,8 @@ from label_client import Client, labelling
 from numbered_videos import write_numbered_video
 from small_runs import TAL, Tal
 
+from tal_cli import app
+
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -286,6 +288,15 @@ def test_suggestions_come_from_results(videos: Path, tmp_path: Path) -> None:
             ("new", 0.9, "pending"),
         ]
         assert client.json("GET", "/api/queue")["items"][0]["why"].startswith("groom? score 0.40")
+
+
+def test_the_terminal_says_what_is_not_read(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "old.csv").write_text("video,label,start,end\none,groom,0.4,0.81\n")
+    (tmp_path / "old.json").write_text('{"database": {}}')
+    told = [str(videos / "one.mp4"), "--annotations", str(tmp_path / "old.csv"), "--no-browser"]
+    assert app.run(["label", *told, "--suggestions", str(tmp_path / "nope.json")]) == 2
+    errors = capsys.readouterr().err
+    assert "old.json is already there" in errors and "nope.json: no such results file, and no model named" in errors
 
 
 @pytest.mark.slow
