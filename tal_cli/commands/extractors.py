@@ -181,8 +181,8 @@ def rank_extractors(
         console.warn("no label occurs in two of the sampled videos: nothing can be judged")
     elif len(tied) > 1:
         console.warn(
-            f"cannot tell which suits best: {', '.join(tied)} differ by no more than chance may; label more videos, or "
-            f"look at more of them with --seconds {4 * seconds:g}; the quickest of these is {quickest}"
+            f"cannot tell which suits best: {', '.join(tied)} differ by no more than chance explains; label more "
+            f"videos, or look at more of them with --seconds {4 * seconds:g}; the quickest of these is {quickest}"
         )
     if format == "json":
         document = {"extractors": rows, "sampled_seconds": sampled, "moments": ranking.moments}

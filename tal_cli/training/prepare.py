@@ -242,7 +242,7 @@ def check_instances(videos: Sequence[FeatureVideo], subset: str, folds: int | No
         raise UsageError(f"subset {subset!r} has no instance to train on", "name another with --train-subset")
     if folds is not None and folds > filled:
         raise UsageError(
-            f"--folds {folds}: instances are in only {counted(filled, 'video')}", "a fold needs one video at least"
+            f"--folds {folds}: instances are in only {counted(filled, 'video')}", "choose no more folds than that"
         )
 
 
