@@ -191,8 +191,9 @@ def convert(
     (.boris), boris-aggregated, boris-tabular, frames (a row per frame), elan (.eaf), textgrid (.TextGrid; a tier per
     subject, or with textgrid-labels per label), fiftyone, vtrace, feral and csv (.csv).
     """
-    from tal_cli.datasets.convert import VideoFacts, merge, with_validation, with_videos
+    from tal_cli.datasets.convert import merge, with_validation, with_videos
     from tal_cli.datasets.formats.values import How
+    from tal_cli.datasets.video_facts import VideoFacts
     from tal_cli.datasets.writers import target_of, write_annotations
     from tal_cli.inputs import find_videos
 

@@ -78,7 +78,7 @@ def label(
             console.hint(problem.remedy)
     if not sources:
         raise typer.Exit(EXIT_INPUT)
-    from tal_cli.datasets.convert import VideoFacts
+    from tal_cli.datasets.video_facts import VideoFacts
     from tal_cli.labelling.model_work import ModelWork
     from tal_cli.labelling.project.document import parse_labels
     from tal_cli.labelling.project.files import Lock, free_name

@@ -98,8 +98,9 @@ def stats(
     from tal_cli.behaviour.selection import Selection, in_interval, keep_scores, observations_of, parse_interval
     from tal_cli.behaviour.sessions import sessions_of
     from tal_cli.behaviour.tables import FIELDS, latency_tables, marker_rows, stat_rows, transition_tables
-    from tal_cli.datasets.convert import VideoFacts, merge, with_lengths
+    from tal_cli.datasets.convert import merge, with_lengths
     from tal_cli.datasets.formats.values import How
+    from tal_cli.datasets.video_facts import VideoFacts
     from tal_cli.inputs import find_videos
 
     fields = tuple(field.strip() for field in by.split(","))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.behaviour.frames import SLACK, edges_at_hand, frame_edges
+from tal_cli.behaviour.frames import SLACK, edges_at_hand
 from tal_cli.datasets.annotations import Annotations, GroundTruth, LabelDefinition, VideoAnnotation
 from tal_cli.datasets.formats import read_annotations
 from tal_cli.datasets.formats.values import (
@@ -24,6 +23,7 @@ from tal_cli.datasets.formats.values import (
     stem,
     without_suffix,
 )
+from tal_cli.datasets.video_facts import VideoFacts
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.results.readers import read_results
 
@@ -140,51 +140,6 @@ def _joined(file: Path, first: VideoAnnotation, second: VideoAnnotation) -> Vide
         frames=first.frames or second.frames,
         path=first.path or second.path,
     )
-
-
-class VideoFacts(Mapping[str, Facts]):
-    """What video files say of themselves, by stem, or by path without suffix, of which the last folders tell files of
-    one stem apart; read when it is asked for.
-
-    Raises:
-        InputError: several files have the name that is asked for.
-        VideoError: a file is not a video.
-    """
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._files: dict[str, list[Path]] = {}
-        for file in files:
-            self._files.setdefault(file.stem, []).append(file)
-        self._known: dict[str, Facts] = {}
-
-    def __getitem__(self, name: str) -> Facts:
-        from tal_cli.extractors.video.stream import probe
-
-        if name not in self._known:
-            first, *others = self._named(name)
-            if others:
-                raise InputError(others[0], f"video {name}: {first} has the same name", "move one of them elsewhere")
-            told = probe(first)
-            self._known[name] = Facts(told.fps, told.frames, told.duration, lambda: frame_edges(first))
-        return self._known[name]
-
-    def _named(self, name: str) -> list[Path]:
-        """The files of a name's stem that have most of its folders, the last ones first."""
-        *_, stem_of = parts = name.split("/")
-        common = {file: _common_end(parts, file.with_suffix("").parts) for file in self._files[stem_of]}
-        return [file for file, count in common.items() if count == max(common.values())]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-
-def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
-    """How many of the last parts of two paths are the same."""
-    pairs = zip(reversed(first), reversed(second), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def with_videos(

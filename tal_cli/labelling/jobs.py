@@ -20,6 +20,7 @@ from pathlib import Path
 from tal_cli.console import LINES
 from tal_cli.error_report import message_of
 from tal_cli.labelling.project.document import Json
+from tal_cli.results.run_videos import is_finished
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 LOG = 200  # lines
@@ -183,16 +184,11 @@ def _end(job: Job) -> None:
                 process.terminate()
 
 
-def unfinished(run: Path) -> Path:
-    """A file that is there as long as a run folder's training is under way, and after it was cancelled or failed."""
-    return run.with_name(f"{run.name}.unfinished")
-
-
 def newest_run(folder: Path) -> Path | None:
-    """The newest run folder of `tal train` in `runs` whose training was not broken off, relative to `folder`; None if
+    """The newest run folder of `tal train` in `runs` whose training has ended, relative to `folder`; None if
     there is none."""
     found = [path.parent for path in (folder / "runs").glob("*/model.safetensors")]
-    found = [run for run in found if not unfinished(run).exists()]
+    found = [run for run in found if is_finished(run)]
     newest = max(found, key=lambda path: (path / "model.safetensors").stat().st_mtime, default=None)
     return None if newest is None else newest.relative_to(folder)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tal_cli import console
 from tal_cli.datasets.annotations import touches
 from tal_cli.extractors.errors import TalError, UnknownModel, UsageError
-from tal_cli.labelling.jobs import Job, newest_run, result_file, unfinished
+from tal_cli.labelling.jobs import Job, newest_run, result_file
 from tal_cli.labelling.library import Video
 from tal_cli.labelling.next_up import Item, unreviewed
 from tal_cli.labelling.project.document import Annotation, Document, Json, completed
@@ -170,15 +170,10 @@ class ModelWork:
     def _run_all(self, job: Job, commands: list[list[str]]) -> None:
         self._session.store.save()
         run = commands[-1][-1]
-        mark = unfinished(self._session.folder / run)
         for number, command in enumerate(commands):
             job.part = number, len(commands)
             self._session.jobs.report(job, *job.part)
-            if run in command:
-                mark.parent.mkdir(exist_ok=True)
-                mark.touch()
             self._session.jobs.run_command(job, command)
-        mark.unlink()
         self._rank(job, run)
 
     def _rank(self, job: Job, model: str) -> None:

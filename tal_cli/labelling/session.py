@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tal_cli import console
-from tal_cli.datasets.convert import VideoFacts
+from tal_cli.datasets.video_facts import VideoFacts
 from tal_cli.datasets.writers import TARGETS
 from tal_cli.labelling.evidence import keep_evidence, load_evidence
 from tal_cli.labelling.jobs import Jobs
@@ -22,6 +22,7 @@ from tal_cli.labelling.project.files import AnnotationFile, Journal
 from tal_cli.labelling.project.importing import open_document
 from tal_cli.labelling.project.ranges import total
 from tal_cli.labelling.project.store import NotSaved, Store
+from tal_cli.safe_text import printable
 
 HEARTBEAT = 15.0  # seconds
 OLD_EVENTS = 1000
@@ -63,6 +64,9 @@ class Events:
                 self._listeners.discard(mine)
 
 
+NAMED = 3  # videos of a file that has none of those given
+
+
 class Session:
     """Everything behind the page."""
 
@@ -73,6 +77,11 @@ class Session:
         self.order = order
         self.file = AnnotationFile(path)
         document = begin or open_document(self.file, VideoFacts([video.path for video in videos]))
+        if document.videos and not any(video.name in document.videos for video in videos):
+            names = ", ".join(map(printable, list(document.videos)[:NAMED]))
+            console.warn(
+                f"{path}: it has none of these videos, only others ({names}): rename these alike to see its labels"
+            )
         self.store = Store(self.file, Journal(path), document, person, events.tell)
         replayed = self.store.replay()
         if replayed:

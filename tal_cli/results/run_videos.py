@@ -45,7 +45,7 @@ class RunVideos:
 def read_run_videos(folder: Path) -> RunVideos | None:
     """The videos of the run that made a model folder; None where the folder does not tell.
 
-    A record that cannot be read is warned of: the model works without it.
+    A record that cannot be read is warned of: the model works without it; and so is a training that has not ended.
     """
     path = folder / RUN_RECORD
     if not path.is_file():
@@ -57,10 +57,21 @@ def read_run_videos(folder: Path) -> RunVideos | None:
         return None
     if not isinstance(record, dict):
         return None
+    if record.get("finished") is False:
+        console.warn(f"{folder}: its training has not ended; the same command with --resume continues it")
     training, held_out = _names(record.get("training")), _names(record.get("validation"))
     if training is None or held_out is None:
         return None
     return RunVideos(tuple(dict.fromkeys((*training, *(_names(record.get("trained_before")) or ())))), held_out)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the training of a run folder has ended; True where the folder does not tell."""
+    try:
+        record = read_json(folder / RUN_RECORD)
+    except InputError:
+        return True
+    return not isinstance(record, dict) or record.get("finished") is not False
 
 
 def _names(value: Any) -> tuple[str, ...] | None:

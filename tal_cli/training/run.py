@@ -97,12 +97,13 @@ class TrainingResult:
         return f"{better}; --set training.select=best-test keeps the best epoch"
 
 
-def write_record(run: TrainingRun) -> None:
-    """Write `run.json` in the run folder: the command and its options, versions, seed, and the videos in the order that
-    the seed permutes. Recipe and overrides are in `recipe.yaml` beside it."""
+def write_record(run: TrainingRun, *, finished: bool) -> None:
+    """Write `run.json` in the run folder: whether all steps are done, the command and its options, versions, seed, and
+    the videos in the order that the seed permutes. Recipe and overrides are in `recipe.yaml` beside it."""
     config = run.recipe.training
     decay = f"times {config.decay_factor:g} after epochs {', '.join(map(str, config.decay_epochs))}"
     record = {
+        "finished": finished,
         "tal": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -62,11 +62,20 @@ def train(run: TrainingRun) -> TrainingResult:
 def _train(run: TrainingRun) -> TrainingResult:
     trainer = Trainer(run)
     if run.processes.leads:
-        write_record(run)  # not before: a run that cannot be resumed keeps the record it has
+        write_record(run, finished=False)  # not before: a run that cannot be resumed keeps the record it has
     try:
-        return trainer.fit()
+        result = trainer.fit()
+    except KeyboardInterrupt:
+        done, whole = (step // trainer.batches.per_epoch for step in (trainer.step, trainer.end))
+        console.note(
+            f"{run.out}: interrupted after epoch {done} of {whole}; the same command with --resume continues it"
+        )
+        raise
     finally:
         trainer.close()
+    if run.processes.leads:
+        write_record(run, finished=True)
+    return result
 
 
 class Trainer:

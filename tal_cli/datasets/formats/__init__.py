@@ -31,6 +31,7 @@ from tal_cli.datasets.formats.behaviour import (
 )
 from tal_cli.datasets.formats.boris import project as boris_project
 from tal_cli.datasets.formats.boris import tables as boris_tables
+from tal_cli.datasets.formats.sheets import first_row
 from tal_cli.datasets.formats.values import How, is_video
 from tal_cli.extractors.errors import AnnotationError, PluginWarning
 from tal_cli.extractors.files.error_text import library_message
@@ -146,7 +147,10 @@ def reader_for(path: str | Path, head: str) -> Reader:
     fitting = added or [name for name in BUILT_IN if name in readers and readers[name].recognises(head)]
     if not fitting:
         known = "; ".join(reader.NAME for reader in readers.values())
-        raise AnnotationError(path, f"not an annotation file of any known format ({known})")
+        columns = first_row(head)
+        hint = f"a table needs the columns video, label, start, end; it has {', '.join(columns)}"[:200]
+        reason = f"not an annotation file of any known format ({known})"
+        raise AnnotationError(path, reason, hint if len(columns) > 1 else "")
     return readers[fitting[0]]
 
 

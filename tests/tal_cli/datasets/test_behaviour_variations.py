@@ -13,9 +13,10 @@ from numbered_videos import write_numbered_video
 
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations
-from tal_cli.datasets.convert import VideoFacts, merge
+from tal_cli.datasets.convert import merge
 from tal_cli.datasets.formats import read_annotations
 from tal_cli.datasets.formats.values import Facts, How
+from tal_cli.datasets.video_facts import VideoFacts
 from tal_cli.extractors.errors import AnnotationError
 from tal_cli.results.segments import Detections, Segment
 from tal_cli.results.writers import FORMATS, RunInfo

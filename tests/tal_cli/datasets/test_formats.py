@@ -14,9 +14,10 @@ from small_runs import render_clip
 
 from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth
-from tal_cli.datasets.convert import VideoFacts, merge, with_validation, with_videos
+from tal_cli.datasets.convert import merge, with_validation, with_videos
 from tal_cli.datasets.formats import BUILT_IN, load_annotations
 from tal_cli.datasets.formats.values import How
+from tal_cli.datasets.video_facts import VideoFacts
 from tal_cli.extractors.errors import AnnotationError, InputError
 from tal_cli.extractors.files.atomic import write_atomically
 from tal_cli.results.segments import Detections, Segment
@@ -566,3 +567,10 @@ def test_a_converted_file_serves_its_data_set(epic: Path, tmp_path: Path) -> Non
     assert app.run(["datasets", "convert", str(epic), str(out), "--label-key", "verb"]) == 0
     found = load_annotations(out, "verb")
     assert found == load_annotations(epic, "verb") and found.labels == ("take", "put", "wash")
+
+
+def test_a_table_with_other_columns_is_told_which_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("foo;bar\n1;2\n")
+    with pytest.raises(AnnotationError) as caught:
+        load_annotations(tmp_path / "x.csv")
+    assert caught.value.remedy == "a table needs the columns video, label, start, end; it has foo, bar"

@@ -12,8 +12,8 @@ import pytest
 from numbered_videos import write_numbered_video
 
 from tal_cli.datasets.annotations import STATE, Annotations, GroundTruth, VideoAnnotation
-from tal_cli.datasets.convert import VideoFacts
 from tal_cli.datasets.formats import load_annotations
+from tal_cli.datasets.video_facts import VideoFacts
 from tal_cli.datasets.writers import write_annotations
 from tal_cli.labelling.frames import FrameTimes
 from tal_cli.labelling.project.document import Document

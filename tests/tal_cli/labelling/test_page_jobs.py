@@ -11,7 +11,7 @@ from label_client import labelling
 from label_page import LabelPage
 from numbered_videos import write_numbered_video
 
-from tal_cli.labelling.jobs import newest_run, unfinished
+from tal_cli.labelling.jobs import newest_run
 
 
 def test_a_run_that_was_broken_off_is_no_model(tmp_path: Path) -> None:
@@ -20,7 +20,9 @@ def test_a_run_that_was_broken_off_is_no_model(tmp_path: Path) -> None:
         (tmp_path / "runs" / name / "model.safetensors").touch()
         os.utime(tmp_path / "runs" / name / "model.safetensors", (moment, moment))
     assert newest_run(tmp_path) == Path("runs", "second")
-    unfinished(tmp_path / "runs" / "second").touch()
+    (tmp_path / "runs" / "second" / "run.json").write_text('{"finished": true}')
+    assert newest_run(tmp_path) == Path("runs", "second")
+    (tmp_path / "runs" / "second" / "run.json").write_text('{"finished": false}')
     assert newest_run(tmp_path) == Path("runs", "first")
 
 

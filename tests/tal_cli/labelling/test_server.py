@@ -292,11 +292,13 @@ def test_suggestions_come_from_results(videos: Path, tmp_path: Path) -> None:
 
 def test_the_terminal_says_what_is_not_read(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "old.csv").write_text("video,label,start,end\none,groom,0.4,0.81\n")
-    (tmp_path / "old.json").write_text('{"database": {}}')
+    elsewhere = {"annotations": [{"label": "groom", "segment": [1, 2]}]}
+    (tmp_path / "old.json").write_text(json.dumps({"database": {"elsewhere": elsewhere}}))
     told = [str(videos / "one.mp4"), "--annotations", str(tmp_path / "old.csv"), "--no-browser"]
     assert app.run(["label", *told, "--suggestions", str(tmp_path / "nope.json")]) == 2
     errors = capsys.readouterr().err
     assert "old.json is already there" in errors and "nope.json: no such results file, and no model named" in errors
+    assert "old.json: it has none of these videos, only others (elsewhere)" in errors
 
 
 @pytest.mark.slow

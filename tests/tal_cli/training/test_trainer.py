@@ -20,6 +20,8 @@ from tal_cli.evaluation.average_precision import Evaluation
 from tal_cli.extractors.errors import MissingError, UsageError
 from tal_cli.models.recipe.loading import override
 from tal_cli.models.store.checkpoint import load_model
+from tal_cli.results.run_videos import is_finished, read_run_videos
+from tal_cli.training.batches import Parts
 from tal_cli.training.prepare import prepare
 from tal_cli.training.trainer import Trainer, TrainingDiverged, train
 from tal_cli.training.validation.videos import Validation
@@ -132,6 +134,30 @@ def test_average_starts_as_a_copy_and_follows(small_data: Path, tmp_path: Path) 
     for name, mean in moving.average.state_dict().items():
         torch.testing.assert_close(mean, 0.9 * start[name] + 0.1 * moving.detector.state_dict()[name])
     moving.close()
+
+
+def test_a_run_that_was_interrupted_says_so_until_it_has_ended(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, learn = short_run(small_data, tmp_path / "run"), Trainer.learn
+
+    def interrupted(trainer: Trainer, parts: Parts) -> dict[str, float]:
+        if trainer.epoch == 2:
+            raise KeyboardInterrupt
+        return learn(trainer, parts)
+
+    monkeypatch.setattr(Trainer, "learn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(run)
+    assert "interrupted after epoch 1 of 3; the same command with --resume continues it" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert not is_finished(tmp_path / "run")
+    assert read_run_videos(tmp_path / "run") is not None
+    assert "its training has not ended" in capsys.readouterr().err
+    train(replace(run, resume=True))
+    assert is_finished(tmp_path / "run")
+    read_run_videos(tmp_path / "run")
+    assert "not ended" not in capsys.readouterr().err
 
 
 def test_initial_weights_are_taken_where_they_fit(small_data: Path, tmp_path: Path) -> None:
