@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tal_cli.behaviour.sessions import Session
-from tal_cli.datasets.annotations import POINT, GroundTruth
+from tal_cli.datasets.annotations import POINT, GroundTruth, LabelDefinition
 from tal_cli.extractors.errors import MissingError
 from tal_cli.results.colours import colours
 
@@ -15,27 +15,33 @@ ROW, PANEL, WIDTH = 0.28, 0.9, 10.0  # inches: height of a row, of what a panel 
 RESOLUTION = 160  # dots per inch
 
 
-def ethogram(sessions: Sequence[Session], kind: Literal["svg", "png"]) -> bytes:
-    """A picture with a panel for each session and a row for each label of each subject; points are diamonds.
+def ethogram(
+    sessions: Sequence[Session], kind: Literal["svg", "png"], definitions: Sequence[LabelDefinition] = ()
+) -> bytes:
+    """A picture with a panel for each session, all on one scale of time, and a row for each label of each subject.
+    Points are diamonds. definitions: whose order and colours labels have.
 
     Raises:
         MissingError: matplotlib is not installed.
     """
     try:
         from matplotlib import rc_context
+        from matplotlib.colors import is_color_like
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingError("pictures need matplotlib", "pip install 'tal-cli[plots]'") from error
-    labels = list(dict.fromkeys(item.label for session in sessions for item in session.bouts))
-    palette = colours(labels)
-    rows = [_rows(session) for session in sessions]
-    heights = [ROW * max(len(each), 1) + PANEL for each in rows]
+    known = [item.name for item in definitions]
+    palette = {name: colour.light for name, colour in colours(_labels(sessions)).items()}
+    palette |= {item.name: item.color for item in definitions if is_color_like(item.color)}
+    rows = [_rows(session, known) for session in sessions]
+    longest = max((session.length for session in sessions), default=0.0)
+    heights = [max(len(each), 1) for each in rows]
     with rc_context({"svg.hashsalt": "tal", "font.size": 9}):
-        figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, ROW * sum(heights) + PANEL * len(heights)), layout="constrained")
         panels = figure.subplots(len(sessions), 1, squeeze=False, height_ratios=heights)[:, 0]
         for panel, session, named in zip(panels, sessions, rows, strict=True):
             for place, items in enumerate(named.values()):
-                colour = palette[items[0].label].light
+                colour = palette[items[0].label]
                 states = [(item.start, item.end - item.start) for item in items if item.kind != POINT]
                 panel.broken_barh(states, (place - 0.35, 0.7), color=colour)
                 points = [item.start for item in items if item.kind == POINT]
@@ -43,7 +49,7 @@ def ethogram(sessions: Sequence[Session], kind: Literal["svg", "png"]) -> bytes:
             panel.set_title(session.name, loc="left")
             panel.set_yticks(range(len(named)), [_title(*name) for name in named])
             panel.set_ylim(max(len(named), 1) - 0.5, -0.5)
-            panel.set_xlim(0, session.length or None)
+            panel.set_xlim(0, longest or None)
             panel.spines[["top", "right"]].set_visible(False)
         if len(panels):
             panels[-1].set_xlabel("seconds")
@@ -52,9 +58,17 @@ def ethogram(sessions: Sequence[Session], kind: Literal["svg", "png"]) -> bytes:
     return file.getvalue()
 
 
-def _rows(session: Session) -> dict[tuple[str, str | None], list[GroundTruth]]:
+def _labels(sessions: Sequence[Session]) -> list[str]:
+    return list(dict.fromkeys(item.label for session in sessions for item in session.bouts))
+
+
+def _rows(session: Session, known: Sequence[str]) -> dict[tuple[str, str | None], list[GroundTruth]]:
+    """The bouts of each row: by subject, then by label, known ones in their order and others by name."""
+    place = {name: number for number, name in enumerate(known)}
     rows: dict[tuple[str, str | None], list[GroundTruth]] = {}
-    for item in sorted(session.bouts, key=lambda item: (item.subject or "", item.label)):
+    for item in sorted(
+        session.bouts, key=lambda item: (item.subject or "", place.get(item.label, len(known)), item.label)
+    ):
         rows.setdefault((item.label, item.subject), []).append(item)
     return rows
 

@@ -127,7 +127,8 @@ def stats(
     if chosen in ("svg", "png"):
         from tal_cli.behaviour.ethogram import ethogram
 
-        print_or_write(ethogram(counted, "svg" if chosen == "svg" else "png"), output)
+        form: Literal["svg", "png"] = "svg" if chosen == "svg" else "png"
+        print_or_write(ethogram(counted, form, annotations.definitions), output)
         return
     watch = Watch(frozenset(exclude or ()), of_subject=span == "subject")
     rows = stat_rows(sessions, annotations, fields, selection, watch, step, is_closed=is_closed, with_absent=absent)

@@ -215,6 +215,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     ]  # fmt: skip
     assert app.run(["stats", str(one), "-o", str(tmp_path / "x.svg")]) == 0
     assert "<svg" in (tmp_path / "x.svg").read_text()
+
     assert app.run(["agree", str(one), str(other), "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out.partition("\n")[2])
     assert {"kappa", "needleman_wunsch", "f1", "per_label"} <= set(found) and found["per_label"]["bark"]["kappa"] == 1.0
@@ -330,3 +331,18 @@ def test_sums_are_short_and_tables_are_tables(tmp_path: Path, capsys: pytest.Cap
         assert ("0.3,0.3," in text and "000000" not in text) if form == "csv" else "0.300    0.300" in text
     assert app.run(["stats", str(tmp_path / "x.csv"), "-f", "table"]) == 0
     assert capsys.readouterr().out.endswith(text)
+
+
+def test_an_ethogram_has_the_colours_and_the_order_of_the_file(tmp_path: Path) -> None:
+    labels = [
+        {"name": "walk", "kind": "state", "color": "#123ABC"},
+        {"name": "groom", "kind": "state", "color": "none such"},
+    ]
+    bouts = [{"label": label, "segment": [1.0, 2.0]} for label in ("groom", "walk")]
+    database = {name: {"duration": 10.0 * length, "annotations": bouts} for length, name in enumerate("ab", start=1)}
+    (tmp_path / "labels.json").write_text(json.dumps({"version": "tal 1", "labels": labels, "database": database}))
+    assert app.run(["stats", str(tmp_path / "labels.json"), "-o", str(tmp_path / "x.svg")]) == 0
+    drawn = (tmp_path / "x.svg").read_text()
+    assert drawn.count("fill: #123abc") == 2 and "none such" not in drawn
+    assert drawn.index("<!-- walk -->") < drawn.index("<!-- groom -->")
+    assert drawn.count("<!-- 20") == 2, "one scale of time for both panels"
