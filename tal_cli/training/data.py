@@ -21,7 +21,7 @@ from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import split_own
 from tal_cli.datasets.training_data import FeatureVideo, load_videos
 from tal_cli.evaluation.average_precision import parse_tiou
-from tal_cli.extractors.errors import InputError, MissingError, UsageError
+from tal_cli.extractors.errors import InputError, MissingError, UsageError, did_you_mean
 from tal_cli.extractors.features.lookup import default_source, find_features
 from tal_cli.models.recipe.architecture import ModelConfig
 from tal_cli.models.recipe.features import UNKNOWN, FeatureSpec
@@ -204,7 +204,9 @@ def feature_spec(data: TrainingData, overrides: Mapping[str, object]) -> Feature
     video = data.annotations.of(data.train)[0]
     file = find_features(data.features, video.name, video.subset)
     if file is None:
-        raise MissingError(f"no features of {video.name} in {data.features}", MAKE_FEATURES)
+        there = [path.stem for path in data.features.glob("*.npy")]
+        remedy = did_you_mean(video.name, there, MAKE_FEATURES)
+        raise MissingError(f"no features of {video.name} in {data.features}", remedy)
     contract = file.contract()
     if contract is not None:
         return FeatureSpec.of(contract)

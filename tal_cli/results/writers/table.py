@@ -34,25 +34,38 @@ def write(detections: Iterable[Detections], file: BinaryIO, run: RunInfo) -> Non
         text = io.StringIO()
         width = shutil.get_terminal_size().columns if run.terminal else MOST_COLUMNS
         console = Console(file=text, force_terminal=run.terminal, width=width)
-        table = table_of(found, made_by, styles, OPTIONAL)
-        wanted = _widths(console, table).maximum
-        for kept in (OPTIONAL[:1], ()):
-            if wanted > width:
-                table = table_of(found, made_by, styles, kept)
-                wanted = _widths(console, table).minimum  # with labels folded
-        console.width = max(width, wanted)  # the terminal breaks longer lines: a time cut short would be another time
-        console.print(table)
+        if found.segments:
+            _print(console, found, made_by, styles)
+        else:
+            said = f"\n{caption_of(found, made_by)}"
+            console.print(Text.assemble((one_line(found.video), "bold"), said), soft_wrap=True)
         file.write(b"\n" * (index > 0) + text.getvalue().encode())
+
+
+def _print(console: Console, found: Detections, made_by: str, styles: dict[str, str]) -> None:
+    """Print a table with as many columns as the console's width has room for."""
+    width, table = console.width, table_of(found, made_by, styles, OPTIONAL)
+    wanted = _widths(console, table).maximum
+    for kept in (OPTIONAL[:1], ()):
+        if wanted > width:
+            table = table_of(found, made_by, styles, kept)
+            wanted = _widths(console, table).minimum  # with labels folded
+    console.width = max(width, wanted)  # the terminal breaks longer lines: a time cut short would be another time
+    console.print(table)
+
+
+def caption_of(detections: Detections, model: str) -> str:
+    """How many segments there are, in how much time, by which model."""
+    found = counted(len(detections.segments), "segment")
+    return f"{found} in {seconds_as_clock(detections.duration)} · {one_line(model)}"
 
 
 def table_of(detections: Detections, model: str, styles: dict[str, str], optional: Sequence[str]) -> Table:
     """The rich table of one video with these of the OPTIONAL columns; new labels get the next colour in `styles`."""
-    found = counted(len(detections.segments), "segment")
-    caption = f"{found} in {seconds_as_clock(detections.duration)} · {one_line(model)}"
     table = Table(
         title=Text(one_line(detections.video), style="bold"),
         title_justify="left",
-        caption=Text(caption),
+        caption=Text(caption_of(detections, model)),
         caption_justify="left",
     )
     longest = max((len(one_line(segment.label)) for segment in detections.segments), default=0)

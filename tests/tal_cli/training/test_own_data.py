@@ -19,7 +19,7 @@ from tal_cli import app
 from tal_cli.datasets.annotations import Annotations, GroundTruth, VideoAnnotation, save_annotations
 from tal_cli.datasets.formats import load_annotations
 from tal_cli.datasets.splits import HELD_OUT, split_own
-from tal_cli.extractors.errors import InputError
+from tal_cli.extractors.errors import InputError, MissingError
 from tal_cli.models.recipe.loading import dump_recipe, load_recipe, override, parse_overrides
 from tal_cli.training.auto_recipe import (
     DataShape,
@@ -30,7 +30,7 @@ from tal_cli.training.auto_recipe import (
     summary,
     visits_for,
 )
-from tal_cli.training.data import find_data
+from tal_cli.training.data import feature_spec, find_data
 from tal_cli.training.options import TrainingOptions
 from tal_cli.training.prepare import choose_recipe
 
@@ -378,3 +378,12 @@ def test_videos_of_which_nothing_was_reviewed_are_named_so(tmp_path: Path) -> No
     save_annotations(replace(known, videos=videos), path)
     with pytest.raises(InputError, match="nothing of its videos was reviewed"):
         find_data(str(path), tmp_path, None, None)
+
+
+def test_a_misspelt_video_is_told_with_the_name_that_is_near(small_data: Path, tmp_path: Path) -> None:
+    text = (small_data / "annotations.json").read_text()
+    (tmp_path / "annotations.json").write_text(text.replace('"video0"', '"vidoe0"'))
+    data = find_data(str(tmp_path / "annotations.json"), small_data / "features", None, None)
+    with pytest.raises(MissingError, match="no features of vidoe0") as caught:
+        feature_spec(data, {})
+    assert caught.value.remedy == "did you mean video0?"
