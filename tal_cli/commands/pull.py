@@ -41,7 +41,8 @@ def pull(
         try:
             print_path(step())
         except MissingError as error:
-            failed.append(error)
+            if str(error) not in map(str, failed):  # a model and its extractor may be parts of one file
+                failed.append(error)
     for problem in failed[:-1]:
         console.error(str(problem))
         if problem.remedy:

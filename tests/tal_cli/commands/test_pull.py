@@ -102,6 +102,14 @@ def test_terms_that_must_be_accepted_are_said(run: Tal, server: FileServer, monk
     assert "huggingface.co/owner/repository" in done.err
 
 
+def test_a_file_that_two_parts_need_is_told_once(run: Tal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TAL_OFFLINE", "1")
+    for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    done = run("models", "pull", "people")
+    assert (done.code, done.err.count("error: ")) == (4, 1), done.err
+
+
 def test_google_drive_is_asked_through_gdown(
     run: Tal, server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
