@@ -129,7 +129,7 @@ def test_classes_have_no_loss_while_they_warm_up(recipe: Recipe) -> None:
     torch.manual_seed(0)
     detector = TemporalDetector.from_recipe(recipe).eval()
     inputs = (detector, *batch(), SEGMENTS, LABELS, LossNormalizer(1.0), recipe.training)
-    before, after, later = (float(batch_loss(*inputs, step=step).total) for step in (24, 25, None))
+    before, after, later = (batch_loss(*inputs, step=step).total.item() for step in (24, 25, None))
     assert before < after == later
 
 
