@@ -52,17 +52,7 @@ def contrast_loss(
     embedded = detector.embedding(rows_BTC, level_masks(mask_BT, detector.config)[0])
     found = pooled(embedded, chosen)
     total = settings.contrast_weight * contrast(found) if len(found) else 0 * embedded.sum()
-    nothing = torch.zeros_like(total).detach()
-    return Losses(
-        total=total,
-        classification=total,
-        regression=nothing,
-        refined_classification=total,
-        refined_regression=nothing,
-        coarse_classification=nothing,
-        coarse_regression=nothing,
-        positives=len(found),
-    )
+    return Losses.of_one(total, total, torch.zeros_like(total).detach(), len(found))
 
 
 def choose(segments: Sequence[Tensor], labels: Sequence[Tensor], lengths: Tensor, parts: int) -> Contrasts:

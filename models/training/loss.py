@@ -294,17 +294,8 @@ def _paper_loss(
     positive, negative = counted & is_positive, counted & ~is_positive
     classification = (loss * weight * positive).sum() / points + (loss * negative).sum() / negatives
     regression = iou_loss.sum() / points
-    nothing = torch.zeros_like(classification).detach()
-    return Losses(
-        total=classification + training.regression_weight * regression,
-        classification=classification,
-        regression=regression,
-        refined_classification=classification,
-        refined_regression=regression,
-        coarse_classification=nothing,
-        coarse_regression=nothing,
-        positives=positives.points,
-    )
+    total = classification + training.regression_weight * regression
+    return Losses.of_one(total, classification, regression, positives.points)
 
 
 def parameter_groups(detector: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -34,6 +34,12 @@ class Losses:
     coarse_regression: Tensor
     positives: int
 
+    @classmethod
+    def of_one(cls, total: Tensor, classification: Tensor, regression: Tensor, positives: int) -> Losses:
+        """The losses where only one set of predictions is trained: it is the refined one, and nothing is coarse."""
+        nothing = torch.zeros_like(total).detach()
+        return cls(total, classification, regression, classification, regression, nothing, nothing, positives)
+
 
 def focal_loss(logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
     """Sigmoid focal loss per element (Lin et al. 2017); a negative alpha leaves the classes unbalanced."""

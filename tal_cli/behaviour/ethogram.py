@@ -31,7 +31,8 @@ def ethogram(
     except ImportError as error:
         raise MissingError("pictures need matplotlib", "pip install 'tal-cli[plots]'") from error
     known = [item.name for item in definitions]
-    palette = {name: colour.light for name, colour in colours(_labels(sessions)).items()}
+    shown = (item.label for session in sessions for item in session.bouts)
+    palette = {name: colour.light for name, colour in colours(shown).items()}
     palette |= {item.name: item.color for item in definitions if is_color_like(item.color)}
     rows = [_rows(session, known) for session in sessions]
     longest = max((session.length for session in sessions), default=0.0)
@@ -56,10 +57,6 @@ def ethogram(
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=RESOLUTION, metadata={"Date": None} if kind == "svg" else None)
     return file.getvalue()
-
-
-def _labels(sessions: Sequence[Session]) -> list[str]:
-    return list(dict.fromkeys(item.label for session in sessions for item in session.bouts))
 
 
 def _rows(session: Session, known: Sequence[str]) -> dict[tuple[str, str | None], list[GroundTruth]]:

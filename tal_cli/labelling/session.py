@@ -26,6 +26,7 @@ from tal_cli.safe_text import printable
 
 HEARTBEAT = 15.0  # seconds
 OLD_EVENTS = 1000
+NAMED = 3  # videos of a file that has none of those given
 
 
 class Events:
@@ -62,9 +63,6 @@ class Events:
         finally:
             with self._lock:
                 self._listeners.discard(mine)
-
-
-NAMED = 3  # videos of a file that has none of those given
 
 
 class Session:

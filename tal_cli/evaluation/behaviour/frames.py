@@ -38,6 +38,8 @@ from tal_cli.evaluation.predictions import Predictions
 from tal_cli.evaluation.reviewed import on_reviewed
 from tal_cli.extractors.errors import UsageError
 
+Row = tuple[str, float, float, float]  # label, start, end, score
+
 
 @dataclass(frozen=True)
 class FrameEvaluation:
@@ -144,7 +146,8 @@ def evaluate_frames(
         raise UsageError(f"no instance in subset {subset!r}")
     thresholds = {label: score.get(label, 0.0) for label in labels}
     segments = predictions.segments(videos, thresholds) if isinstance(predictions, ScoreTables) else predictions
-    parts = list(_parts(videos, labels, predictions, segments))
+    rows = _rows(segments)
+    parts = list(_parts(videos, labels, predictions, rows))
     truth, scores, seen = (
         np.concatenate([getattr(part, what) for part in parts]) for what in ("true", "scores", "seen")
     )
@@ -162,7 +165,11 @@ def evaluate_frames(
     whole = seen.all(axis=1)
     one = all_tuned = as_vtrace = None
     if isinstance(predictions, Predictions):
-        as_vtrace = vtrace(truth, np.concatenate([part.cut for part in parts]), seen, labels, thresholds)
+        cut = [
+            cut_scores(rows.get(video.name, []), labels, video.fps or 0.0, len(part.true))
+            for video, part in zip(videos, parts, strict=True)
+        ]
+        as_vtrace = vtrace(truth, np.concatenate(cut), seen, labels, thresholds)
     elif whole.any():
         one = one_label(truth[whole], scores[whole], labels, BACKGROUND)
         all_tuned = tuned(truth[whole], scores[whole], labels)
@@ -188,34 +195,36 @@ def evaluate_frames(
 
 @dataclass(frozen=True)
 class _Part:
-    """One video, [frames, labels] each: what holds, its scores, those of segments as V-TRACE cuts them, and what was
-    reviewed."""
+    """One video, [frames, labels] each: what holds, its scores, and what was reviewed."""
 
     true: NDArray[np.bool_]
     scores: Floats
-    cut: Floats
     seen: NDArray[np.bool_]
+
+
+def _rows(segments: Predictions) -> dict[str, list[Row]]:
+    """The segments of each video."""
+    rows: dict[str, list[Row]] = {}
+    columns = (segments.starts.tolist(), segments.ends.tolist(), segments.scores.tolist())
+    for name, label, start, end, score in zip(segments.videos, segments.labels, *columns, strict=True):
+        rows.setdefault(name, []).append((label, start, end, score))
+    return rows
 
 
 def _parts(
     videos: Iterable[VideoAnnotation],
     labels: Sequence[str],
     predictions: Predictions | ScoreTables,
-    segments: Predictions,
+    rows: Mapping[str, list[Row]],
 ) -> Iterator[_Part]:
-    by_video: dict[str, list[tuple[str, float, float, float]]] = {}
-    columns = (segments.starts.tolist(), segments.ends.tolist(), segments.scores.tolist())
-    for name, label, start, end, score in zip(segments.videos, segments.labels, *columns, strict=True):
-        by_video.setdefault(name, []).append((label, start, end, score))
     for video in videos:
-        times, rows = frame_clock(video), by_video.get(video.name, [])
+        times = frame_clock(video)
         items = [(item.label, item.start, item.end, 1.0) for item in video.settled]
         yield _Part(
             frame_scores(items, labels, times) > 0,
             predictions.of(video, labels, len(times))
             if isinstance(predictions, ScoreTables)
-            else frame_scores(rows, labels, times),
-            cut_scores(rows, labels, video.fps or 0.0, len(times)),
+            else frame_scores(rows.get(video.name, []), labels, times),
             np.stack([_seen(video, label, times) for label in labels], axis=1),
         )
 
