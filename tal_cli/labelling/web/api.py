@@ -92,11 +92,7 @@ class Api:
 
     def page(self, request: Request) -> Response:
         """`GET /`."""
-        response = self.static(request, "index.html")
-        # Browsers find a script's imports only in the script: named here, all come at once.
-        scripts = (f"</static/{name}>; rel=modulepreload" for name in page_files() if name.endswith(".js"))
-        response.headers["Link"] = ", ".join(scripts)
-        return response
+        return self.static(request, "index.html")
 
     def static(self, request: Request, name: str) -> Response:
         """`GET /static/NAME`, from a fixed list."""
